@@ -1,0 +1,322 @@
+"""The values that travel between the rooms of the library.
+
+Conventions used everywhere: points are **LPS** in millimetres; matrices are 4×4 and map
+homogeneous column vectors; numpy arrays of images are indexed ``[k, j, i]`` (slice, row,
+column) as `SimpleITK.GetArrayFromImage` returns them, whereas index vectors in matrices are
+``(i, j, k)``. Left and right are the patient's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+JointKind = Literal["disc", "facet"]
+Side = Literal["left", "right", ""]
+Quality = Literal["good", "check", "failed"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A binary region on a grid of its own.
+
+    Attributes
+    ----------
+    mask
+        Voxels of the region, indexed ``[k, j, i]``.
+    ijk_to_lps
+        4×4 matrix from voxel index ``(i, j, k, 1)`` to LPS mm. May be oblique.
+    """
+
+    mask: BoolArray
+    ijk_to_lps: FloatArray
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel in mm³."""
+        return float(abs(np.linalg.det(self.ijk_to_lps[:3, :3])))
+
+    @property
+    def volume_mm3(self) -> float:
+        """Volume of the region in mm³."""
+        return float(np.count_nonzero(self.mask)) * self.voxel_volume_mm3
+
+    def points_mm(self) -> FloatArray:
+        """Centres of the region's voxels, LPS mm, shape (n, 3)."""
+        kji = np.argwhere(self.mask)
+        result: FloatArray = (
+            kji[:, ::-1] @ self.ijk_to_lps[:3, :3].T + self.ijk_to_lps[:3, 3]
+        ).astype(np.float64)
+        return result
+
+    def centre_mm(self) -> FloatArray:
+        """Centroid of the region, LPS mm, shape (3,)."""
+        centre: FloatArray = self.points_mm().mean(axis=0)
+        return centre
+
+
+@dataclass(frozen=True)
+class VertebraLabels:
+    """Vertebra labels of one CT.
+
+    Attributes
+    ----------
+    image
+        Label map (uint8) with the ids of `anatomy` (TotalSegmentator's `total` task);
+        besides vertebrae and sacrum it may hold the hips (77 left, 78 right).
+    levels
+        Names of the vertebrae present, cranial to caudal, for instance ``("L4", "L5", "S1")``;
+        the sacrum is last as ``"sacrum"``.
+    engine, engine_version
+        What made the labels (``"imported"`` for a map that the user brings).
+    levels_confirmed
+        Whether the numbering can be relied on.
+    confidence
+        Per level 0 to 1; empty when the engine gives none.
+    warnings
+        Sentences about what was doubtful or changed.
+    """
+
+    image: sitk.Image
+    levels: tuple[str, ...]
+    engine: str
+    engine_version: str = ""
+    levels_confirmed: bool = True
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VertebraFrame:
+    """Position and axes of one vertebra.
+
+    Attributes
+    ----------
+    level
+        Name of the vertebra.
+    centre_mm
+        Centre of the vertebral body, LPS mm, shape (3,).
+    axes
+        Rows are unit vectors in LPS: to the patient's left, to posterior, to superior.
+    body
+        The vertebral body as a region.
+    core
+        The eroded cancellous core of the body, for reference uptake.
+    reliable
+        False for truncated vertebrae: they never give axes to others.
+    """
+
+    level: str
+    centre_mm: FloatArray
+    axes: FloatArray
+    body: Region
+    core: Region
+    reliable: bool = True
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One joint between neighbouring vertebrae.
+
+    Attributes
+    ----------
+    id
+        Unique name, ``"L4-L5 disc"`` or ``"L4-L5 facet left"``.
+    level, kind, side, spine_region
+        As in the columns of ``joints.csv``; ``side`` is empty for discs.
+    upper, lower
+        Names of the two vertebrae (``"sacrum"`` for the sacral side where S1 is not labelled).
+    region
+        The whole joint as it is shown and measured: disc space with both endplate bands, or
+        facet bone and gap; None when the joint could not be located.
+    bone
+        The part that takes up tracer: endplate bands, or facet bone.
+    parts
+        Named sub-regions (discs: ``disc_space``, ``endplate_upper``, ``endplate_lower``).
+    centre_mm
+        Centre of the joint, LPS mm: disc centre or centre of the facet joint space.
+    flags
+        Sentences on fall-backs and doubts, in the order found.
+    """
+
+    id: str
+    level: str
+    kind: JointKind
+    side: Side
+    spine_region: str
+    upper: str
+    lower: str
+    region: Region | None
+    bone: Region | None
+    centre_mm: FloatArray | None
+    parts: Mapping[str, Region] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+    @property
+    def located(self) -> bool:
+        """Whether the joint has a region that can be measured."""
+        return self.region is not None
+
+
+@dataclass(frozen=True)
+class SpineJoints:
+    """All joints of one label map, cranial to caudal, with the frames they rest on."""
+
+    joints: tuple[Joint, ...]
+    frames: Mapping[str, VertebraFrame]
+    warnings: tuple[str, ...] = ()
+
+    def __getitem__(self, joint_id: str) -> Joint:
+        for joint in self.joints:
+            if joint.id == joint_id:
+                return joint
+        raise KeyError(joint_id)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A rigid registration of SPECT (moving) to CT (fixed), with its quality.
+
+    Attributes
+    ----------
+    transform
+        Maps points of the CT to points of the SPECT (LPS mm), as ITK resampling wants it.
+    method
+        Name of the method.
+    metric_start, metric_end
+        Similarity before and after (method's own scale; higher magnitude is better).
+    expected_error_mm
+        Estimated error at the joints, 1 SD, in mm.
+    quality, reasons
+        Verdict on the result, and the sentences it rests on.
+    seconds
+        Wall time.
+    """
+
+    transform: sitk.Euler3DTransform
+    method: str
+    metric_start: float
+    metric_end: float
+    expected_error_mm: float
+    quality: Quality
+    reasons: tuple[str, ...]
+    seconds: float
+
+    @property
+    def matrix(self) -> FloatArray:
+        """4×4 matrix from CT points to SPECT points, LPS mm."""
+        from CTSpectSpineLib.volumes.geometry import transform_matrix
+
+        return transform_matrix(self.transform)
+
+
+@dataclass(frozen=True)
+class ReferenceUptake:
+    """The patient's reference uptake.
+
+    Attributes
+    ----------
+    value
+        Reference uptake in SPECT units.
+    name
+        Which reference bone, for instance ``"vertebral_bodies"``.
+    used, left_out
+        Levels that entered, and those left out with the reason.
+    spread
+        Robust relative spread (MAD-based SD / median) over the levels used.
+    """
+
+    value: float
+    name: str
+    used: tuple[str, ...]
+    left_out: Mapping[str, str]
+    spread: float
+
+
+@dataclass(frozen=True)
+class UptakeBounds:
+    """What counts as increased for one kind of joint, on the deciding ratio.
+
+    Attributes
+    ----------
+    metric
+        Column of the deciding ratio, for instance ``"ratio_corrected"``.
+    positive, indeterminate
+        At or above ``positive`` the joint is positive; at or above ``indeterminate`` but
+        below ``positive`` it is indeterminate; below that negative.
+    """
+
+    metric: str
+    positive: float
+    indeterminate: float
+
+
+@dataclass(frozen=True)
+class Uptake:
+    """Uptake of all joints.
+
+    Attributes
+    ----------
+    table
+        One row per joint with the columns of ``joints.csv`` up to ``suv_peak``.
+    reference
+        The reference uptake that the ratios are made with.
+    draws
+        Perturbed repetitions of the deciding ratio, shape (repetitions, joints) in the order
+        of ``table``; NaN for joints that were not measured.
+    fwhm_mm, fwhm_source
+        Point spread used for the correction, and where it comes from.
+    condition_number
+        Of the system that the correction solves.
+    warnings
+        Sentences.
+    """
+
+    table: pd.DataFrame
+    reference: ReferenceUptake
+    draws: FloatArray
+    fwhm_mm: float
+    fwhm_source: str
+    condition_number: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Area:
+    """One anatomical area of increased uptake."""
+
+    level: str
+    kind: JointKind
+    joints: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Patient-level verdict; the fields are those of ``verdict.json``.
+
+    Attributes
+    ----------
+    joint_verdicts
+        Joint id to this joint's part in the verdict, in words.
+    """
+
+    protocol: Mapping[str, Any]
+    disposition: str
+    recommendation: str
+    areas: tuple[Area, ...]
+    reasons: tuple[str, ...]
+    eligibility: Mapping[str, Any]
+    stability: float | None
+    caveats: tuple[str, ...]
+    joint_verdicts: Mapping[str, str] = field(default_factory=dict)
+    candidate_dispositions: tuple[str, ...] = ()
+    research_use_only: bool = True

@@ -1,0 +1,74 @@
+"""Geometry in one convention: LPS millimetres and 4×4 matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from CTSpectSpineLib.model import FloatArray
+
+LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def ijk_to_lps(image: sitk.Image) -> FloatArray:
+    """4×4 matrix from index ``(i, j, k, 1)`` of a 3D image to LPS mm."""
+    matrix = np.eye(4)
+    direction = np.asarray(image.GetDirection(), dtype=float).reshape(3, 3)
+    matrix[:3, :3] = direction * np.asarray(image.GetSpacing(), dtype=float)
+    matrix[:3, 3] = image.GetOrigin()
+    return matrix
+
+
+def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    """Map points, shape (n, 3), by a 4×4 matrix."""
+    mapped: FloatArray = np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
+    return mapped
+
+
+def image_from_array(array: np.ndarray, matrix: FloatArray) -> sitk.Image:
+    """Image from an array ``[k, j, i]`` and its index-to-LPS matrix.
+
+    Raises
+    ------
+    ValueError
+        If the axes of the matrix are not orthogonal (ITK cannot hold a sheared grid).
+    """
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    direction = matrix[:3, :3] / spacing
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+        raise ValueError("the axes of the grid are not orthogonal")
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    return image
+
+
+def transform_matrix(transform: sitk.Transform) -> FloatArray:
+    """4×4 matrix of a rigid or affine transform, LPS mm."""
+    origin = np.asarray(transform.TransformPoint((0.0, 0.0, 0.0)))
+    matrix = np.eye(4)
+    for axis, unit in enumerate(np.eye(3)):
+        matrix[:3, axis] = np.asarray(transform.TransformPoint(unit.tolist())) - origin
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def euler_transform(matrix: FloatArray, centre_mm: Sequence[float] = (0, 0, 0)) -> sitk.Euler3DTransform:
+    """`Euler3DTransform` with the given centre of rotation from a rigid 4×4 matrix."""
+    rotation, translation = matrix[:3, :3], matrix[:3, 3]
+    centre = np.asarray(centre_mm, dtype=float)
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(centre.tolist())
+    transform.SetMatrix(rotation.ravel().tolist(), 1e-6)
+    transform.SetTranslation((rotation @ centre + translation - centre).tolist())
+    return transform
+
+
+def image_centre_mm(image: sitk.Image) -> FloatArray:
+    """Centre of an image, LPS mm, shape (3,)."""
+    index = [(n - 1) / 2.0 for n in image.GetSize()]
+    centre: FloatArray = np.asarray(image.TransformContinuousIndexToPhysicalPoint(index))
+    return centre
