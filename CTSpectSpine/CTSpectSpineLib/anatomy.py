@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 SACRUM = "sacrum"
@@ -109,7 +110,7 @@ def neighbouring_pairs(present: Iterable[str]) -> tuple[tuple[str, str], ...]:
     order = [row.name for row in vertebrae() if row.name != SACRUM]
     index = {name: i for i, name in enumerate(order)} | {SACRUM: len(order) - 1}
     pairs = []
-    for upper, lower in zip(chain, chain[1:], strict=False):
+    for upper, lower in pairwise(chain):
         between = order[index[upper] + 1 : index[lower]]
         if set(between) <= optional:
             pairs.append((upper, lower))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,6 +11,52 @@ import SimpleITK as sitk
 from CTSpectSpineLib.model import FloatArray
 
 LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The geometry of an image without its voxels.
+
+    Attributes
+    ----------
+    size
+        Number of voxels along ``(i, j, k)``.
+    ijk_to_lps
+        4×4 matrix from index ``(i, j, k, 1)`` to LPS mm.
+    """
+
+    size: tuple[int, int, int]
+    ijk_to_lps: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an array ``[k, j, i]`` on the grid."""
+        return self.size[2], self.size[1], self.size[0]
+
+    @property
+    def spacing_mm(self) -> FloatArray:
+        """Distance of neighbouring voxels along i, j, k in mm, shape (3,)."""
+        spacing: FloatArray = np.linalg.norm(self.ijk_to_lps[:3, :3], axis=0)
+        return spacing
+
+    def corners_mm(self) -> FloatArray:
+        """Outer corners of the grid (voxel borders, not centres), LPS mm, shape (8, 3)."""
+        ends = [(-0.5, n - 0.5) for n in self.size]
+        corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+        return apply_matrix(self.ijk_to_lps, corners)
+
+    def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
+        """Whether the voxels of both grids coincide, to ``tolerance`` of a voxel."""
+        if self.size != other.size:
+            return False
+        shift = np.abs(self.corners_mm() - other.corners_mm()).max()
+        return bool(shift <= tolerance * self.spacing_mm.min())
+
+
+def grid_of(image: sitk.Image) -> Grid:
+    """Geometry of a 3D image."""
+    i, j, k = image.GetSize()
+    return Grid((i, j, k), ijk_to_lps(image))
 
 
 def ijk_to_lps(image: sitk.Image) -> FloatArray:
@@ -56,7 +103,9 @@ def transform_matrix(transform: sitk.Transform) -> FloatArray:
     return matrix
 
 
-def euler_transform(matrix: FloatArray, centre_mm: Sequence[float] = (0, 0, 0)) -> sitk.Euler3DTransform:
+def euler_transform(
+    matrix: FloatArray, centre_mm: Sequence[float] = (0, 0, 0)
+) -> sitk.Euler3DTransform:
     """`Euler3DTransform` with the given centre of rotation from a rigid 4×4 matrix."""
     rotation, translation = matrix[:3, :3], matrix[:3, 3]
     centre = np.asarray(centre_mm, dtype=float)

@@ -1,0 +1,181 @@
+"""Surfaces through the patient, and the values of volumes on them.
+
+A surface is a grid of points in LPS mm, flat or curved. Volumes are read at those points
+through their own 4×4 matrices, so that oblique, permuted and flipped grids need no care
+elsewhere, and only the pixels that are shown are ever computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CTSpectSpineLib.model import FloatArray, Region
+from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
+
+# Above this size a cubic spline's coefficients cost more memory than the smoother picture is
+# worth; volumes with more voxels are finely sampled anyway.
+_SPLINE_VOXELS = 8_000_000
+
+_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A grid of points to show.
+
+    Attributes
+    ----------
+    points
+        LPS mm, shape (rows, columns, 3).
+    pixel_mm
+        Distance of neighbouring rows and columns in mm, measured along `right` and `down`.
+    right, down
+        Unit vectors (LPS) of increasing columns and rows. A curved surface departs from the
+        plane of the two only at right angles to both.
+    """
+
+    points: FloatArray
+    pixel_mm: float
+    right: FloatArray
+    down: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.points.shape[0], self.points.shape[1]
+
+    def project(self, points: FloatArray) -> FloatArray:
+        """Column and row of points (n, 3) projected onto the surface, shape (n, 2)."""
+        offset = np.atleast_2d(np.asarray(points, dtype=float)) - self.points[0, 0]
+        column_row: FloatArray = (
+            np.stack([offset @ self.right, offset @ self.down], axis=1) / self.pixel_mm
+        )
+        return column_row
+
+    def edge_letters(self) -> tuple[str, str, str, str]:
+        """Patient directions at the left, right, top and bottom edge: R/L, A/P, I/S."""
+        return (
+            direction_letter(-self.right),
+            direction_letter(self.right),
+            direction_letter(-self.down),
+            direction_letter(self.down),
+        )
+
+
+def direction_letter(vector: FloatArray) -> str:
+    """Letter of the patient direction that a vector (LPS) points to most."""
+    axis = int(np.argmax(np.abs(vector)))
+    return _LETTERS[axis][int(vector[axis] > 0)]
+
+
+def plane(
+    centre: FloatArray,
+    right: FloatArray,
+    down: FloatArray,
+    size_mm: tuple[float, float],
+    pixel_mm: float,
+) -> Surface:
+    """Flat surface of the given width and height around a centre.
+
+    Parameters
+    ----------
+    centre
+        LPS mm, shape (3,).
+    right, down
+        Orthogonal unit vectors, LPS.
+    size_mm
+        Width and height.
+    pixel_mm
+        Size of a pixel.
+    """
+    columns, rows = (max(2, round(length / pixel_mm)) for length in size_mm)
+    across = (np.arange(columns) - (columns - 1) / 2) * pixel_mm
+    along = (np.arange(rows) - (rows - 1) / 2) * pixel_mm
+    points = centre + across[None, :, None] * right + along[:, None, None] * down
+    return Surface(points, pixel_mm, right, down)
+
+
+class Sampler:
+    """Reads a volume at any points.
+
+    Parameters
+    ----------
+    image
+        3D scalar image.
+    scale
+        Factor on the values.
+    smooth
+        Interpolate by a cubic spline where the volume is small enough, else linearly.
+    """
+
+    def __init__(self, image: sitk.Image, scale: float = 1.0, smooth: bool = True) -> None:
+        self._lps_to_ijk = np.linalg.inv(ijk_to_lps(image))
+        self._size = np.asarray(image.GetSize(), dtype=float)
+        self._scale = scale
+        # A view keeps no reference to its image: hold on to both.
+        self._image = image
+        self._array = sitk.GetArrayViewFromImage(image)
+        self._order = 1
+        if smooth and self._array.size <= _SPLINE_VOXELS and min(self._array.shape) > 3:
+            values = np.nan_to_num(self._array.astype(np.float32))
+            self._array = ndimage.spline_filter(values, order=3, output=np.float32, mode="mirror")
+            self._order = 3
+
+    def __call__(self, points: FloatArray, lps_to_lps: FloatArray | None = None) -> FloatArray:
+        """Values at points (..., 3), LPS mm; NaN outside the volume.
+
+        Parameters
+        ----------
+        points
+            LPS mm.
+        lps_to_lps
+            4×4 matrix applied to the points first.
+        """
+        matrix = self._lps_to_ijk if lps_to_lps is None else self._lps_to_ijk @ lps_to_lps
+        index = apply_matrix(matrix, points.reshape(-1, 3))
+        inside = np.all((index >= -0.5) & (index <= self._size - 0.5), axis=1)
+        values = np.full(len(index), np.nan)
+        values[inside] = ndimage.map_coordinates(
+            self._array,
+            index[inside, ::-1].T,
+            order=self._order,
+            mode="mirror" if self._order > 1 else "nearest",
+            prefilter=False,
+            output=np.float64,
+        )
+        result: FloatArray = (values * self._scale).reshape(points.shape[:-1])
+        return result
+
+
+def sample_labels(image: sitk.Image, points: FloatArray) -> NDArray[np.integer]:
+    """Nearest label at points (..., 3), LPS mm; 0 outside the map."""
+    index = apply_matrix(np.linalg.inv(ijk_to_lps(image)), points.reshape(-1, 3))
+    labels: NDArray[np.integer] = ndimage.map_coordinates(
+        sitk.GetArrayViewFromImage(image), index[:, ::-1].T, order=0, mode="constant", cval=0
+    ).reshape(points.shape[:-1])
+    return labels
+
+
+def sample_region(region: Region, surface: Surface) -> FloatArray:
+    """Share (0 to 1) of a region at each pixel of a surface, shape (rows, columns)."""
+    share = np.zeros(surface.shape)
+    found = ndimage.find_objects(region.mask.astype(np.uint8))
+    if not found:
+        return share
+    mask = np.pad(region.mask[found[0]].astype(np.float32), 1)
+    start = np.array([s.start - 1 for s in reversed(found[0])], dtype=float)
+    index = np.linalg.inv(region.ijk_to_lps)
+    index[:3, 3] -= start
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in mask.shape[::-1]])).reshape(3, -1).T
+    box = apply_matrix(np.linalg.inv(index), corners.astype(float))
+    near = np.all((surface.points >= box.min(0)) & (surface.points <= box.max(0)), axis=2)
+    if not near.any():
+        return share
+    at = apply_matrix(index, surface.points[near])
+    share[near] = ndimage.map_coordinates(mask, at[:, ::-1].T, order=1, mode="constant")
+    return share

@@ -1,0 +1,203 @@
+"""The course of the spine, and the surfaces that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from scipy.interpolate import PchipInterpolator
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
+from CTSpectSpineLib.report.sampling import Surface
+from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps, image_centre_mm
+
+_LPS: FloatArray = np.eye(3)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where the spine runs, in axes of its own.
+
+    Coordinates are (left, posterior, superior) mm from `origin` along the rows of `axes`.
+
+    Attributes
+    ----------
+    origin
+        LPS mm, shape (3,).
+    axes
+        Rows are unit vectors in LPS: to the patient's left, to posterior, to superior.
+    bodies
+        Level to the position of its body, caudal to cranial, in the axes above.
+    facets
+        Positions of the facet joints, shape (n, 3), in the axes above.
+    extent
+        Lowest and highest coordinates that the CT reaches, shape (2, 3).
+    """
+
+    origin: FloatArray
+    axes: FloatArray
+    bodies: Mapping[str, FloatArray]
+    facets: FloatArray
+    extent: FloatArray
+
+    def to_course(self, points: FloatArray) -> FloatArray:
+        """LPS mm points (n, 3) in the axes of the course."""
+        coordinates: FloatArray = (np.atleast_2d(points) - self.origin) @ self.axes.T
+        return coordinates
+
+    def heights(self) -> tuple[float, float]:
+        """Lowest and highest body, mm along the superior axis."""
+        s = [position[2] for position in self.bodies.values()]
+        return min(s), max(s)
+
+    def sagittal(self, pixel_mm: float, margins: Sequence[float]) -> Surface:
+        """Surface through the middle of all bodies, anterior on the left of the picture.
+
+        Parameters
+        ----------
+        pixel_mm
+            Size of a pixel.
+        margins
+            Room beyond the bodies' centres: anterior, posterior, superior, inferior, in mm.
+        """
+        knots = np.array(list(self.bodies.values()))
+        anterior, posterior, superior, inferior = margins
+        across = self._range(
+            1, knots[:, 1].min() - anterior, knots[:, 1].max() + posterior, pixel_mm
+        )
+        up = self._range(2, knots[:, 2].min() - inferior, knots[:, 2].max() + superior, pixel_mm)
+        return self._ruled(across, up[::-1], 1, _curve(knots[:, 2], knots[:, 0]), pixel_mm)
+
+    def coronal(self, pixel_mm: float, margins: Sequence[float], facets: bool = False) -> Surface:
+        """Surface through all bodies, or all facet joints, patient's right on the left.
+
+        Parameters
+        ----------
+        pixel_mm
+            Size of a pixel.
+        margins
+            Room beyond the bodies' centres: to each side, superior, inferior, in mm.
+        facets
+            Follow the facet joints; the bodies otherwise.
+        """
+        knots = np.array(list(self.bodies.values()))
+        side, superior, inferior = margins
+        across = self._range(0, knots[:, 0].min() - side, knots[:, 0].max() + side, pixel_mm)
+        up = self._range(2, knots[:, 2].min() - inferior, knots[:, 2].max() + superior, pixel_mm)
+        followed = self.facets if facets else knots
+        curve = _curve(followed[:, 2], followed[:, 1])
+        return self._ruled(across, up[::-1], 0, curve, pixel_mm)
+
+    def _range(self, axis: int, low: float, high: float, pixel_mm: float) -> FloatArray:
+        low, high = max(low, self.extent[0, axis]), min(high, self.extent[1, axis])
+        return np.arange(max(2, round((high - low) / pixel_mm))) * pixel_mm + low
+
+    def _ruled(
+        self,
+        across: FloatArray,
+        up: FloatArray,
+        axis: int,
+        curve: tuple[FloatArray, FloatArray],
+        pixel_mm: float,
+    ) -> Surface:
+        """Surface over (`axis`, superior) that follows a curve along the remaining axis."""
+        left, posterior, superior = self.axes
+        right, through = (left, posterior) if axis == 0 else (posterior, left)
+        depth = _follow(curve, up)
+        points = (
+            self.origin
+            + across[None, :, None] * right
+            + up[:, None, None] * superior
+            + depth[:, None, None] * through
+        )
+        return Surface(points, pixel_mm, right, -superior)
+
+
+def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course:
+    """Course of the spine from vertebra frames, else from the labels, else the CT's middle."""
+    bodies = {level: frame.centre_mm for level, frame in joints.frames.items()}
+    bodies = bodies or _label_centres(labels) or {"": image_centre_mm(ct)}
+    centres = np.array(list(bodies.values()))
+    origin = centres.mean(axis=0)
+    axes = _axes(joints, centres)
+    facet_points = [
+        joint.centre_mm
+        for joint in joints.joints
+        if joint.kind == "facet" and joint.centre_mm is not None
+    ]
+    facets = (np.array(facet_points).reshape(-1, 3) - origin) @ axes.T
+    positions = {name: axes @ (centre - origin) for name, centre in bodies.items()}
+    ordered = dict(sorted(positions.items(), key=lambda item: float(item[1][2])))
+    corner_index = np.array(np.meshgrid(*[(0, n - 1) for n in ct.GetSize()])).reshape(3, -1).T
+    corners = (apply_matrix(ijk_to_lps(ct), corner_index.astype(float)) - origin) @ axes.T
+    return Course(
+        origin, axes, ordered, facets, np.array([corners.min(axis=0), corners.max(axis=0)])
+    )
+
+
+def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:
+    """Axes (rows left, posterior, superior) midway between a joint's two vertebrae."""
+    frames = [joints.frames[name] for name in (joint.upper, joint.lower) if name in joints.frames]
+    axes = [frame.axes for frame in frames if frame.reliable]
+    return _mean_rotation(axes) if axes else course.axes
+
+
+def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
+    """Upright axes of the patient, turned about the superior axis as the vertebrae are.
+
+    The superior axis is the scanner's, so that lordosis and kyphosis look as everybody knows
+    them, unless the bodies then do not lie one above the other.
+    """
+    superior = _LPS[2]
+    steps = np.diff(centres, axis=0)
+    if len(centres) > 1 and np.any(steps @ superior >= 0):
+        chord = centres[0] - centres[-1]
+        superior = chord / max(float(np.linalg.norm(chord)), 1e-6)
+    lefts = [frame.axes[0] for frame in joints.frames.values() if frame.reliable]
+    left = np.mean(lefts, axis=0) if lefts else _LPS[0]
+    left = left - (left @ superior) * superior
+    if np.linalg.norm(left) < 0.1:
+        return _LPS
+    left = left / np.linalg.norm(left)
+    return np.array([left, np.cross(superior, left), superior])
+
+
+def _mean_rotation(axes: Sequence[FloatArray]) -> FloatArray:
+    """Rotation nearest to the mean of rotations (polar decomposition)."""
+    u, _, vt = np.linalg.svd(np.mean(axes, axis=0))
+    rotation: FloatArray = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    return rotation
+
+
+def _label_centres(labels: sitk.Image) -> dict[str, FloatArray]:
+    """Centroids of the labelled vertebrae, cranial to caudal, LPS mm."""
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(labels)
+    names = {anatomy.name_of_id(label): label for label in shape.GetLabels()}
+    present = anatomy.sort_levels(name for name in names if name is not None)
+    return {name: np.asarray(shape.GetCentroid(names[name])) for name in present}
+
+
+def _curve(heights: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Knots of a curve over height: sorted, those closer than 8 mm averaged."""
+    order = np.argsort(heights)
+    groups = np.concatenate([[0], np.cumsum(np.diff(heights[order]) > 8.0)])
+    counts = np.bincount(groups)
+    return (
+        np.bincount(groups, heights[order]) / counts,
+        np.bincount(groups, values[order]) / counts,
+    )
+
+
+def _follow(curve: tuple[FloatArray, FloatArray], heights: FloatArray) -> FloatArray:
+    """Curve at the given heights; constant beyond its ends."""
+    knots, values = curve
+    if len(knots) == 1:
+        return np.full(len(heights), values[0])
+    followed: FloatArray = PchipInterpolator(knots, values)(
+        np.clip(heights, knots[0], knots[-1])
+    )
+    return followed

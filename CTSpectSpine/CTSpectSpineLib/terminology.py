@@ -1,0 +1,212 @@
+"""Coded names of vertebrae and joints, as 3D Slicer and DICOM segmentations carry them.
+
+Vertebrae and discs have SNOMED CT codes. The facet joint and the motion segments (``L4-L5``)
+have codes of a local scheme, ``99CTSPECTSPINE``, and so has a vertebra without a SNOMED CT code
+(T13, L6). The tables stand in ``data/terminology.json`` and ``data/anatomy.json``; the files
+that Slicer loads (``Resources/Terminologies``) are written from them by
+
+    python -m CTSpectSpineLib.terminology FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from CTSpectSpineLib.anatomy import level_name, vertebra, vertebrae
+
+_TABLE = Path(__file__).parent / "data" / "terminology.json"
+_OPTIONAL = ("T12", "T13", "L5", "L6")
+
+
+class Code(NamedTuple):
+    """A coded concept.
+
+    Attributes
+    ----------
+    scheme
+        Coding scheme designator, ``"SCT"`` or the local scheme.
+    value, meaning
+        Code value and its meaning in words.
+    """
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(_TABLE.read_text(encoding="utf-8"))
+    return table
+
+
+def _code(row: dict[str, Any]) -> Code:
+    return Code(row["scheme"], row["value"], row["meaning"])
+
+
+def type_code(kind: str, level: str) -> Code:
+    """Coded type of a structure.
+
+    Parameters
+    ----------
+    kind
+        ``"vertebra"``, ``"disc"`` or ``"facet"``.
+    level
+        Name of the vertebra (``"L4"``); not used for joints, whose level is a region.
+
+    Raises
+    ------
+    KeyError
+        If there is no such kind, or no such vertebra.
+    """
+    table = _table()
+    row = table["kinds"][kind]
+    if kind != "vertebra":
+        return _code(row)
+    bone = vertebra(level)
+    if bone.sct is None:
+        return Code(table["local_scheme"], bone.name, bone.meaning)
+    return Code("SCT", bone.sct, bone.meaning)
+
+
+def region_code(level: str) -> Code:
+    """Coded anatomic region of a joint: its motion segment (``"L4-L5"``), in the local scheme."""
+    return Code(_table()["local_scheme"], level, f"{level} motion segment")
+
+
+def side_code(side: str) -> Code | None:
+    """Coded laterality of ``"left"`` and ``"right"``; None for the empty side of a disc."""
+    return _code(_table()["sides"][side]) if side else None
+
+
+def terminology_entry(kind: str, level: str, side: str = "") -> str:
+    """Terminology of a segment in the form that Slicer stores with it.
+
+    Parameters
+    ----------
+    kind
+        ``"vertebra"``, ``"disc"`` or ``"facet"``.
+    level
+        Vertebra (``"L4"``), or motion segment of a joint (``"L4-L5"``).
+    side
+        ``"left"``, ``"right"``, or empty.
+
+    Returns
+    -------
+    str
+        ``context~category~type~modifier~region context~region~region modifier``, each code as
+        ``scheme^value^meaning``, empty codes as ``^^``.
+
+    Raises
+    ------
+    KeyError
+        If the kind, the vertebra or the side is not known.
+    """
+    table = _table()
+
+    def text(code: Code | None) -> str:
+        return "^".join(code) if code else "^^"
+
+    is_joint = kind != "vertebra"
+    return "~".join(
+        (
+            table["context"],
+            text(_code(table["category"])),
+            text(type_code(kind, level)),
+            text(side_code(side)),
+            table["region_context"] if is_joint else "",
+            text(region_code(level) if is_joint else None),
+            text(None),
+        )
+    )
+
+
+def recommended_rgb(kind: str) -> tuple[int, int, int]:
+    """Display colour of a kind of structure, 0 to 255."""
+    red, green, blue = _table()["kinds"][kind]["rgb"]
+    return red, green, blue
+
+
+def uptake_rgb(uptake: str) -> tuple[int, int, int]:
+    """Display colour of a joint by the class of its uptake (``joints.csv``), 0 to 255."""
+    colours = _table()["uptake_rgb"]
+    red, green, blue = colours.get(uptake, colours["not_measurable"])
+    return red, green, blue
+
+
+def motion_segments() -> tuple[str, ...]:
+    """Names of all motion segments that any numbering variant can have, cranial to caudal."""
+    names = [row.name for row in vertebrae() if row.name != "sacrum"]
+    segments = []
+    for i, upper in enumerate(names[:-1]):
+        for lower in names[i + 1 :]:
+            segments.append(level_name(upper, lower))
+            if lower not in _OPTIONAL:
+                break
+    return tuple(segments)
+
+
+def _json_code(code: Code, **extra: object) -> dict[str, object]:
+    return {
+        "CodingSchemeDesignator": code.scheme,
+        "CodeValue": code.value,
+        "CodeMeaning": code.meaning,
+        **extra,
+    }
+
+
+def type_context() -> dict[str, object]:
+    """Terminology of types as Slicer loads it (segment context schema of dcmqi)."""
+    table = _table()
+    types = [
+        _json_code(
+            type_code("vertebra", row.name),
+            recommendedDisplayRGBValue=list(recommended_rgb("vertebra")),
+        )
+        for row in vertebrae()
+    ]
+    types.append(
+        _json_code(type_code("disc", ""), recommendedDisplayRGBValue=list(recommended_rgb("disc")))
+    )
+    sides = [
+        _json_code(_code(row), recommendedDisplayRGBValue=list(recommended_rgb("facet")))
+        for row in table["sides"].values()
+    ]
+    types.append(_json_code(type_code("facet", ""), Modifier=sides))
+    category = _json_code(_code(table["category"]), showAnatomy=True, Type=types)
+    return {
+        "SegmentationCategoryTypeContextName": table["context"],
+        "@schema": "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/"
+        "segment-context-schema.json#",
+        "SegmentationCodes": {"Category": [category]},
+    }
+
+
+def region_context() -> dict[str, object]:
+    """Terminology of anatomic regions as Slicer loads it (anatomic context schema of dcmqi)."""
+    return {
+        "AnatomicContextName": _table()["region_context"],
+        "@schema": "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/"
+        "anatomic-context-schema.json#",
+        "AnatomicCodes": {
+            "AnatomicRegion": [_json_code(region_code(name)) for name in motion_segments()]
+        },
+    }
+
+
+def slicer_files() -> dict[str, str]:
+    """Names and text of the terminology files that the Slicer module ships."""
+    contexts = {
+        "CTSpectSpine.term.json": type_context(),
+        "CTSpectSpine-Regions.term.json": region_context(),
+    }
+    return {name: json.dumps(context, indent=2) + "\n" for name, context in contexts.items()}
+
+
+if __name__ == "__main__":
+    for file_name, content in slicer_files().items():
+        (Path(sys.argv[1]) / file_name).write_text(content, encoding="utf-8", newline="\n")

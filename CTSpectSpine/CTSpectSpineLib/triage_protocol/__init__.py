@@ -1,0 +1,203 @@
+"""Triage: from joint uptake to a patient-level verdict by a published protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from CTSpectSpineLib.model import FloatArray, Verdict
+from CTSpectSpineLib.triage_protocol.context import check_context, read_context
+from CTSpectSpineLib.triage_protocol.eligibility import assess
+from CTSpectSpineLib.triage_protocol.engine import Disposition, Engine
+from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
+from CTSpectSpineLib.triage_protocol.table import JointRow, joint_ids, joint_rows, read_joint_table
+
+__all__ = [
+    "Protocol",
+    "check_context",
+    "load_protocol",
+    "protocol_ids",
+    "read_context",
+    "read_joint_table",
+    "triage",
+]
+
+RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical recommendation."
+
+
+def triage(
+    joints: pd.DataFrame,
+    context: Mapping[str, Any] | None = None,
+    protocol: str | Protocol = "tender-2019",
+    *,
+    draws: FloatArray | None = None,
+    obstacles: Sequence[str] = (),
+    caveats: Sequence[str] = (),
+) -> Verdict:
+    """Apply a protocol to a joint table.
+
+    Parameters
+    ----------
+    joints
+        Joint table; only ``level``, ``kind``, ``side`` and ``uptake`` are needed. The uptake
+        classes are taken as they stand.
+    context
+        Clinical context; see `check_context`.
+    protocol
+        Protocol, its id or the path of its file.
+    draws
+        Perturbed repetitions of the deciding ratio, shape (repetitions, joints), columns in the
+        order of `joints`; they give the verdict's stability.
+    obstacles
+        Sentences on what forbids a verdict (failed registration, levels not confirmed).
+    caveats
+        Further sentences to be carried with the verdict.
+
+    Raises
+    ------
+    InputError
+        If the table, the context or the protocol is not valid.
+    """
+    protocol = load_protocol(protocol) if not isinstance(protocol, Protocol) else protocol
+    context = check_context(context or {})
+    metrics = {kind: bounds.metric for kind, bounds in protocol.bounds.items()}
+    rows = joint_rows(joints, metrics)
+    considered = _considered(rows, context)
+    engine = Engine(protocol, considered, context)
+    positive = [row.id for row in considered if row.uptake == "positive"]
+    borderline = [row.id for row in considered if row.uptake == "indeterminate"]
+    result = engine.with_borderline(positive, borderline)
+    obstacles = [*obstacles, *_too_little(considered, protocol, context)]
+    stability = None
+    if obstacles:
+        result = Disposition("no_verdict", "none", result.areas, tuple(obstacles))
+    elif draws is not None:
+        stability = _stability(engine, joints, draws, protocol, result.name)
+    return Verdict(
+        protocol=protocol.reference(),
+        disposition=result.name,
+        recommendation=result.recommendation,
+        areas=result.areas,
+        reasons=(
+            *_joint_reasons(considered, protocol),
+            *result.reasons,
+            *_unconsidered(rows, considered, context),
+        ),
+        eligibility=assess(protocol, context),
+        stability=stability,
+        caveats=(
+            RESEARCH_CAVEAT,
+            *protocol.caveats,
+            *caveats,
+            *_unmeasured(considered),
+        ),
+        joint_verdicts=_joint_verdicts(rows, considered, result),
+        candidate_dispositions=result.candidates,
+    )
+
+
+def _considered(rows: Sequence[JointRow], context: Mapping[str, Any]) -> tuple[JointRow, ...]:
+    """Joints of the pain region; all of them when none is given."""
+    region = context.get("pain_region")
+    return tuple(row for row in rows if region in (None, row.region))
+
+
+def _too_little(
+    considered: Sequence[JointRow], protocol: Protocol, context: Mapping[str, Any]
+) -> list[str]:
+    where = f"{context['pain_region']} spine" if "pain_region" in context else "spine"
+    if not considered:
+        return [f"No joint of the {where} is in the joint table."]
+    measured = sum(row.uptake != "not_measurable" for row in considered)
+    if measured >= protocol.minimum_measurable_share * len(considered):
+        return []
+    return [
+        f"Only {measured} of {len(considered)} joints of the {where} could be measured; the "
+        f"verdict needs at least {protocol.minimum_measurable_share:.0%}."
+    ]
+
+
+def _joint_reasons(considered: Sequence[JointRow], protocol: Protocol) -> list[str]:
+    sentences = []
+    for row in considered:
+        if row.uptake not in ("positive", "indeterminate"):
+            continue
+        bounds = protocol.bounds[row.kind]
+        evidence = f" ({row.evidence})" if row.evidence else ""
+        bound = (
+            f"at or above the bound {bounds.positive:g} for a {row.kind}"
+            if row.uptake == "positive"
+            else f"between the bounds {bounds.indeterminate:g} and {bounds.positive:g} "
+            f"for a {row.kind}"
+        )
+        sentences.append(
+            f"{row.id} is {row.uptake}{evidence}"
+            + (f": {bound}." if row.evidence else ", as the joint table states.")
+        )
+    return sentences
+
+
+def _unconsidered(
+    rows: Sequence[JointRow], considered: Sequence[JointRow], context: Mapping[str, Any]
+) -> list[str]:
+    names = {row.id for row in considered}
+    outside = [row.id for row in rows if row.uptake == "positive" and row.id not in names]
+    if not outside:
+        return []
+    return [
+        f"{', '.join(outside)}: positive, but outside the given pain region "
+        f"({context['pain_region']}) and not counted."
+    ]
+
+
+def _unmeasured(considered: Sequence[JointRow]) -> list[str]:
+    names = [row.id for row in considered if row.uptake == "not_measurable"]
+    if not names:
+        return []
+    return [f"Not measurable, so neither counted positive nor negative: {', '.join(names)}."]
+
+
+def _joint_verdicts(
+    rows: Sequence[JointRow], considered: Sequence[JointRow], result: Disposition
+) -> dict[str, str]:
+    names = {row.id for row in considered}
+    in_area = {joint: area for area in result.areas for joint in area.joints}
+    words = {}
+    for row in rows:
+        if row.uptake == "not_measurable":
+            text = "not measurable; not counted"
+        elif row.id not in names:
+            text = f"{row.uptake}; outside the pain region, not counted"
+        elif row.uptake == "indeterminate":
+            text = "indeterminate; would count if positive"
+        elif row.id in in_area:
+            area = in_area[row.id]
+            text = f"positive; area {area.level} {area.kind} of {result.name}"
+        else:
+            text = "negative; not counted"
+        words[row.id] = text
+    return words
+
+
+def _stability(
+    engine: Engine, joints: pd.DataFrame, draws: FloatArray, protocol: Protocol, name: str
+) -> float:
+    """Share of the perturbed repetitions that give the same disposition."""
+    ids = joint_ids(joints)
+    kinds = joints["kind"].tolist()
+    positive_bound = np.array([protocol.bounds[kind].positive for kind in kinds])
+    low_bound = np.array([protocol.bounds[kind].indeterminate for kind in kinds])
+    allowed = {row.id for row in engine.rows}
+    usable = np.array([joint in allowed for joint in ids])
+    same = 0
+    for draw in draws:
+        finite = np.isfinite(draw) & usable
+        positive = finite & (draw >= positive_bound)
+        borderline = finite & ~positive & (draw >= low_bound)
+        chosen = [ids[i] for i in np.flatnonzero(positive)]
+        doubtful = [ids[i] for i in np.flatnonzero(borderline)]
+        same += engine.with_borderline(chosen, doubtful).name == name
+    return same / len(draws)

@@ -1,0 +1,156 @@
+"""Clinical context of a patient: reading and checking it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.errors import InputError
+
+_FIELDS = Path(__file__).parent / "context_fields.json"
+_LEVEL = re.compile(r"^([A-Z]\d+)-([A-Z]\d+)$")
+
+
+@cache
+def context_fields() -> dict[str, dict[str, Any]]:
+    """Allowed context fields: key to type and allowed values."""
+    fields: dict[str, dict[str, Any]] = json.loads(_FIELDS.read_text(encoding="utf-8"))
+    return fields
+
+
+def read_context(path: Path) -> dict[str, Any]:
+    """Read and check a context file (JSON object).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no JSON object, or holds a key or value that is not
+        allowed.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"Context file {path} cannot be read ({error.strerror}); check the path."
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"Context file {path} is not valid JSON ({error}); correct it or leave it out."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(f"Context file {path} must hold one JSON object with named fields.")
+    return check_context(values, str(path))
+
+
+def check_context(values: Mapping[str, Any], origin: str = "the context") -> dict[str, Any]:
+    """Check clinical context; keys with the value None count as not given and are dropped.
+
+    Raises
+    ------
+    InputError
+        Naming the key, the value and what is allowed.
+    """
+    fields = context_fields()
+    checked = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise InputError(
+                f"Unknown key '{key}' (value {value!r}) in {origin}; "
+                f"allowed are {', '.join(sorted(fields))}."
+            )
+        if value is None:
+            continue
+        wanted = _CHECKS[fields[key]["type"]](value, fields[key])
+        if wanted is not None:
+            raise InputError(
+                f"Key '{key}' in {origin} has the value {value!r}; it must be {wanted}."
+            )
+        checked[key] = value
+    _check_times(checked, origin)
+    return checked
+
+
+def _check_times(values: Mapping[str, Any], origin: str) -> None:
+    if "injection_time" not in values or "scan_time" not in values:
+        return
+    injection, scan = (datetime.fromisoformat(values[k]) for k in ("injection_time", "scan_time"))
+    if (injection.tzinfo is None) != (scan.tzinfo is None):
+        raise InputError(
+            f"Only one of 'injection_time' and 'scan_time' in {origin} has a time zone; "
+            "give both with or both without."
+        )
+    if scan < injection:
+        raise InputError(
+            f"'scan_time' {values['scan_time']!r} in {origin} lies before "
+            f"'injection_time' {values['injection_time']!r}; correct one of them."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_number(value: Any, rule: Mapping[str, Any]) -> str | None:
+    low, high = rule["minimum"], rule["maximum"]
+    return None if _is_number(value) and low <= value <= high else f"a number from {low} to {high}"
+
+
+def _check_choice(value: Any, rule: Mapping[str, Any]) -> str | None:
+    return None if value in rule["allowed"] else f"one of {', '.join(rule['allowed'])}"
+
+
+def _check_boolean(value: Any, rule: Mapping[str, Any]) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+def _check_list(value: Any, rule: Mapping[str, Any]) -> str | None:
+    good = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+    return None if good else "a list of exclusion ids of the protocol (empty if there is none)"
+
+
+def _check_levels(value: Any, rule: Mapping[str, Any]) -> str | None:
+    wanted = (
+        f"a map from level (like 'L4-L5') to millimetres from {rule['minimum']} to "
+        f"{rule['maximum']}"
+    )
+    if not isinstance(value, Mapping):
+        return wanted
+    for level, displacement in value.items():
+        if not is_level(level) or _check_number(displacement, rule) is not None:
+            return wanted
+    return None
+
+
+def _check_time(value: Any, rule: Mapping[str, Any]) -> str | None:
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return "a date and time in ISO 8601, like 2024-05-31T13:45:00"
+    return None
+
+
+_CHECKS: dict[str, Callable[[Any, Mapping[str, Any]], str | None]] = {
+    "number": _check_number,
+    "choice": _check_choice,
+    "boolean": _check_boolean,
+    "list": _check_list,
+    "levels": _check_levels,
+    "time": _check_time,
+}
+
+
+def is_level(text: Any) -> bool:
+    """Whether a text names a motion segment: two vertebrae, cranial one first."""
+    match = _LEVEL.match(text) if isinstance(text, str) else None
+    if match is None:
+        return False
+    order = [row.name for row in anatomy.vertebrae()]
+    upper, lower = match.groups()
+    return upper in order and lower in order and order.index(upper) < order.index(lower)

@@ -1,0 +1,145 @@
+"""Regions on grids of their own, brought onto an image's grid."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from scipy import ndimage
+
+from CTSpectSpineLib.model import BoolArray, FloatArray, Region
+from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix
+
+Box = tuple[slice, slice, slice]
+_MAX_SAMPLES_PER_AXIS = 5
+"""Enough to see a 1 mm layer inside a 5 mm slice."""
+
+
+def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
+    """Resample a region onto a grid, inside its bounding box only.
+
+    The covered fraction of every voxel is estimated by linear interpolation at one point per
+    voxel, or at several where the voxel is larger than the region's own. Voxels that are
+    covered by at least one half belong to the result. A region that would lose more than half
+    of its volume that way (thinner than a voxel) keeps the voxels with at least half of the
+    largest fraction instead, so it never vanishes inside the grid.
+
+    Parameters
+    ----------
+    region
+        The region; its grid may be oblique to the image's, or sheared.
+    grid
+        Geometry to resample to.
+
+    Returns
+    -------
+    mask, box
+        Voxels ``[k, j, i]`` inside the box, and the box as slices of the grid's array. The
+        mask is empty (size 0) when the region is empty or lies outside of the grid.
+    """
+    outside = np.zeros((0, 0, 0), dtype=bool), (slice(0, 0), slice(0, 0), slice(0, 0))
+    tight = _tight_box(region.mask)
+    if tight is None:
+        return outside
+    mask = np.ascontiguousarray(region.mask[tight])
+    start = np.array([s.start for s in tight])[::-1]
+    region_to_grid = np.linalg.inv(grid.ijk_to_lps) @ region.ijk_to_lps @ _shift(start)
+    size = np.array(mask.shape)[::-1]
+    if _is_integer_shift(region_to_grid):
+        low = np.rint(region_to_grid[:3, 3]).astype(int)
+        inside = np.maximum(low, 0), np.minimum(low + size, grid.size)
+        if np.any(inside[1] <= inside[0]):
+            return outside
+        cut = _box(inside[0] - low, inside[1] - low)
+        return mask[cut].astype(bool), _box(*inside)
+    corners = apply_matrix(region_to_grid, _corners(size))
+    low = np.maximum(np.floor(corners.min(axis=0) + 0.5).astype(int), 0)
+    high = np.minimum(np.ceil(corners.max(axis=0) + 0.5).astype(int), grid.size)
+    if np.any(high <= low):
+        return outside
+    fraction = _covered_fraction(mask, np.linalg.inv(region_to_grid) @ _shift(low), high - low)
+    if not fraction.any():
+        _count_centres(fraction, mask, _shift(-low) @ region_to_grid)
+    return _binarise(fraction, float(mask.sum()) * _determinant(region_to_grid)), _box(low, high)
+
+
+def _binarise(fraction: FloatArray, expected_voxels: float) -> BoolArray:
+    """Voxels of a region from their covered fractions; see `resample_region`."""
+    mask: BoolArray = fraction >= 0.5 - 1e-6
+    # Where the grid cuts the region off, less than the whole volume can be expected.
+    expected = min(expected_voxels, float(fraction.sum()))
+    peak = float(fraction.max())
+    if np.count_nonzero(mask) < 0.5 * expected and peak > 0:
+        mask = fraction >= min(0.5, 0.5 * peak)
+    return mask
+
+
+def _covered_fraction(mask: BoolArray, matrix: FloatArray, size: FloatArray) -> FloatArray:
+    """Covered fraction of the voxels of a box of ``size`` (i, j, k); ``matrix`` maps to mask."""
+    steps = np.linalg.norm(matrix[:3, :3], axis=0)
+    samples = np.clip(np.ceil(steps - 0.25), 1, _MAX_SAMPLES_PER_AXIS).astype(int)
+    offsets = [(np.arange(n) + 0.5) / n - 0.5 for n in samples]
+    source = mask.astype(np.float32)
+    linear = matrix[:3, :3][::-1, ::-1]  # scipy works on (k, j, i)
+    total: FloatArray = np.zeros(tuple(size[::-1]), dtype=np.float64)
+    for offset in itertools.product(*offsets):
+        translation = (matrix[:3, :3] @ np.array(offset) + matrix[:3, 3])[::-1]
+        total += ndimage.affine_transform(
+            source,
+            linear,
+            offset=translation,
+            output_shape=total.shape,
+            order=1,
+            mode="grid-constant",
+            cval=0.0,
+        )
+    total /= np.prod(samples)
+    return total
+
+
+def _count_centres(fraction: FloatArray, mask: BoolArray, matrix: FloatArray) -> None:
+    """Fill in the fractions of a region that fell between all sampling points."""
+    centres = apply_matrix(matrix, np.argwhere(mask)[:, ::-1])
+    index = np.rint(centres).astype(int)[:, ::-1]
+    index = index[np.all((index >= 0) & (index < fraction.shape), axis=1)]
+    np.add.at(fraction, tuple(index.T), _determinant(matrix))
+
+
+def _tight_box(mask: BoolArray) -> Box | None:
+    """Bounding box of a mask as slices, None when it is empty."""
+    slices = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        filled = np.flatnonzero(mask.any(axis=others))
+        if filled.size == 0:
+            return None
+        slices.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    return slices[0], slices[1], slices[2]
+
+
+def _is_integer_shift(matrix: FloatArray, tolerance: float = 1e-3) -> bool:
+    return bool(
+        np.allclose(matrix[:3, :3], np.eye(3), atol=1e-5)
+        and np.allclose(matrix[:3, 3], np.rint(matrix[:3, 3]), atol=tolerance)
+    )
+
+
+def _shift(offset: FloatArray) -> FloatArray:
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def _box(low: FloatArray, high: FloatArray) -> Box:
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return k, j, i
+
+
+def _corners(size: FloatArray) -> FloatArray:
+    """Corners of a box of voxels with one voxel of margin for the interpolation."""
+    ends = [(-1.0, float(n)) for n in size]
+    return np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _determinant(matrix: FloatArray) -> float:
+    return float(abs(np.linalg.det(matrix[:3, :3])))

@@ -1,0 +1,392 @@
+"""Segmentations as 3D Slicer's ``.seg.nrrd``.
+
+The header fields ``SegmentN_*`` and ``Segmentation_*`` are those that Slicer's
+``vtkMRMLSegmentationStorageNode`` writes and reads. Segments that overlap are put in several
+layers (the ``list`` axis, which runs fastest). Files are the same to the byte for the same input.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nrrd
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import BoolArray, FloatArray, Region
+from CTSpectSpineLib.volumes.files import replacing
+from CTSpectSpineLib.volumes.geometry import Grid, grid_of
+from CTSpectSpineLib.volumes.regions import Box, resample_region
+
+TERMINOLOGY_TAG = "TerminologyEntry"
+_SLAB = 16
+"""Slices that are composed and compressed at a time, which bounds the memory."""
+_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a segmentation.
+
+    Attributes
+    ----------
+    id, name
+        Identifier (unique in the file) and the name that is shown.
+    colour
+        Red, green and blue, 0 to 1.
+    region
+        The voxels: a `Region` on any grid, or an array ``[k, j, i]`` on the file's grid.
+    label_value
+        Value of the voxels in the file, 1 to 65535. Without it: the number of the segment.
+        Segments of one layer never share a value.
+    terminology
+        Slicer's string ``context~category~type~modifier~region context~region~modifier`` with
+        ``scheme^code^meaning`` triples; empty for none.
+    tags
+        Further tags; they are shown by Slicer and survive there.
+    """
+
+    id: str
+    name: str
+    colour: tuple[float, float, float]
+    region: Region | BoolArray
+    label_value: int | None = None
+    terminology: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A segment's voxels on the output grid, and where in the file they go."""
+
+    mask: BoolArray
+    box: Box
+    value: int
+    layer: int
+
+
+def write_segmentation(
+    path: Path | str, segments: Sequence[Segment], grid: sitk.Image | Grid
+) -> None:
+    """Write segments as a ``.seg.nrrd`` on the given grid.
+
+    Regions are resampled by `resample_region`. Overlapping segments go to different layers, the
+    first layer that has room; a file without overlaps has one layer and is an ordinary label map.
+
+    Parameters
+    ----------
+    path
+        File to write; it appears only when it is complete.
+    segments
+        The segments in the order in which they are listed.
+    grid
+        Geometry of the file.
+
+    Raises
+    ------
+    ValueError
+        If ids or a layer's label values repeat, a label value is out of range, or an array does
+        not have the shape of the grid.
+    """
+    geometry = grid if isinstance(grid, Grid) else grid_of(grid)
+    _check_segments(segments)
+    placed = _place(segments, geometry)
+    layers = max((p.layer for p in placed), default=0) + 1
+    highest = max((p.value for p in placed), default=1)
+    dtype = np.dtype(np.uint8 if highest < 256 else np.uint16)
+    header = _header(segments, placed, geometry, layers, dtype)
+    compressor = zlib.compressobj(level=4, wbits=zlib.MAX_WBITS | 16)
+    with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
+        stream.write(header.encode("utf-8"))
+        for slab in _slabs(placed, geometry, layers, dtype):
+            stream.write(compressor.compress(slab.tobytes()))
+        stream.write(compressor.flush())
+
+
+def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
+    """Read a ``.seg.nrrd``; a plain label map in NRRD gives one unnamed segment per value.
+
+    Returns
+    -------
+    segments, grid
+        The segments, each with a `Region` that is cropped to its bounding box, and the geometry
+        of the whole file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable or not a label map.
+    """
+    file = Path(path)
+    header, data = _read_nrrd(file)
+    matrix = _matrix(header, file)
+    if data.ndim == 3:
+        data = data[..., np.newaxis]
+    if data.ndim != 4 or data.dtype.kind not in "iub":
+        raise InputError(f"{file}: this NRRD file holds no segmentation (3D integer labels).")
+    shape = data.shape[:3]
+    grid = Grid((shape[2], shape[1], shape[0]), matrix)
+    entries = list(_segment_entries(header, data.shape[3])) or list(_unnamed_entries(data))
+    boxes: dict[int, list[Any]] = {}
+    segments = []
+    for entry in entries:
+        layer, value = entry.layer, entry.value
+        if layer >= data.shape[3]:
+            raise InputError(
+                f"{file}: segment '{entry.name}' names layer {layer}, not in the file."
+            )
+        if layer not in boxes:
+            boxes[layer] = list(ndimage.find_objects(data[..., layer].astype(np.int32)))
+        found = boxes[layer][value - 1] if 0 < value <= len(boxes[layer]) else None
+        segments.append(entry.segment(data, found, matrix))
+    return tuple(segments), grid
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the header says about one segment."""
+
+    id: str
+    name: str
+    colour: tuple[float, float, float]
+    tags: Mapping[str, str]
+    value: int
+    layer: int
+
+    def segment(self, data: NDArray[np.generic], box: Box | None, matrix: FloatArray) -> Segment:
+        box = box or (slice(0, 0), slice(0, 0), slice(0, 0))
+        local = matrix.copy()
+        local[:3, 3] += matrix[:3, :3] @ [box[2].start, box[1].start, box[0].start]
+        index = (*box, self.layer)
+        mask = np.asarray(data[index] == self.value)
+        tags = dict(self.tags)
+        terminology = tags.pop(TERMINOLOGY_TAG, "")
+        return Segment(
+            self.id, self.name, self.colour, Region(mask, local), self.value, terminology, tags
+        )
+
+
+def _check_segments(segments: Sequence[Segment]) -> None:
+    ids = [segment.id for segment in segments]
+    if len(set(ids)) != len(ids):
+        raise ValueError("segment ids repeat")
+    for segment in segments:
+        if segment.label_value is not None and not 1 <= segment.label_value <= 65535:
+            raise ValueError(f"label value {segment.label_value} of {segment.id} is out of range")
+
+
+def _place(segments: Sequence[Segment], grid: Grid) -> list[_Placed]:
+    """Put every segment on the grid and into the first layer that it does not collide with."""
+    placed: list[_Placed] = []
+    for number, segment in enumerate(segments, start=1):
+        if isinstance(segment.region, Region):
+            mask, box = resample_region(segment.region, grid)
+        else:
+            if segment.region.shape != grid.shape:
+                raise ValueError(f"the array of {segment.id} does not have the grid's shape")
+            mask, box = resample_region(Region(segment.region, grid.ijk_to_lps), grid)
+        value = number if segment.label_value is None else segment.label_value
+        taken = {p.layer for p in placed if p.value == value or _overlap(p.mask, p.box, mask, box)}
+        layer = next(n for n in range(len(placed) + 1) if n not in taken)
+        placed.append(_Placed(mask, box, value, layer))
+    return placed
+
+
+def _overlap(mask_a: BoolArray, box_a: Box, mask_b: BoolArray, box_b: Box) -> bool:
+    common = [
+        (max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box_a, box_b, strict=True)
+    ]
+    if any(low >= high for low, high in common):
+        return False
+    cut_a = tuple(
+        slice(lo - a.start, hi - a.start) for (lo, hi), a in zip(common, box_a, strict=True)
+    )
+    cut_b = tuple(
+        slice(lo - b.start, hi - b.start) for (lo, hi), b in zip(common, box_b, strict=True)
+    )
+    return bool(np.any(mask_a[cut_a] & mask_b[cut_b]))
+
+
+def _slabs(
+    placed: Sequence[_Placed], grid: Grid, layers: int, dtype: np.dtype[np.generic]
+) -> Iterator[NDArray[np.generic]]:
+    """The voxels, slab by slab, as arrays ``[k, j, i, layer]``."""
+    depth, rows, columns = grid.shape
+    for low in range(0, depth, _SLAB):
+        high = min(low + _SLAB, depth)
+        slab = np.zeros((high - low, rows, columns, layers), dtype=dtype)
+        for item in placed:
+            k, j, i = item.box
+            first, last = max(k.start, low), min(k.stop, high)
+            if first < last:
+                part = item.mask[first - k.start : last - k.start]
+                slab[first - low : last - low, j, i, item.layer][part] = item.value
+        yield slab
+
+
+def _header(
+    segments: Sequence[Segment],
+    placed: Sequence[_Placed],
+    grid: Grid,
+    layers: int,
+    dtype: np.dtype[np.generic],
+) -> str:
+    several = layers > 1
+    vectors = [_vector(grid.ijk_to_lps[:3, axis]) for axis in range(3)]
+    sizes = [*([layers] if several else []), *grid.size]
+    lines = [
+        "NRRD0004",
+        "# Complete NRRD file format specification at:",
+        "# http://teem.sourceforge.net/nrrd/format.html",
+        f"type: {_TYPES[dtype.name]}",
+        f"dimension: {len(sizes)}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, sizes))}",
+        f"space directions: {'none ' if several else ''}{' '.join(vectors)}",
+        f"kinds: {'list ' if several else ''}domain domain domain",
+        # Slabs are written in the machine's byte order.
+        *(["endian: " + ("little" if np.little_endian else "big")] if dtype.itemsize > 1 else []),
+        "encoding: gzip",
+        f"space origin: {_vector(grid.ijk_to_lps[:3, 3])}",
+    ]
+    for number, (segment, item) in enumerate(zip(segments, placed, strict=True)):
+        lines += [f"Segment{number}_{key}:={value}" for key, value in _fields(segment, item)]
+    lines += [
+        "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
+        "Segmentation_ConversionParameters:=",
+        "Segmentation_MasterRepresentation:=Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset:=0 0 0",
+    ]
+    return "\n".join(lines) + "\n\n"
+
+
+def _fields(segment: Segment, item: _Placed) -> Iterator[tuple[str, str]]:
+    """The fields of one segment, in Slicer's (alphabetical) order."""
+    tags = dict(segment.tags)
+    if segment.terminology:
+        tags[TERMINOLOGY_TAG] = segment.terminology
+    k, j, i = item.box
+    extent = (
+        (i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
+        if item.mask.size
+        else (0, -1, 0, -1, 0, -1)
+    )
+    yield "Color", " ".join(f"{c:.6g}" for c in segment.colour)
+    yield "ColorAutoGenerated", "0"
+    yield "Extent", " ".join(map(str, extent))
+    yield "ID", _plain(segment.id)
+    yield "LabelValue", str(item.value)
+    yield "Layer", str(item.layer)
+    yield "Name", _plain(segment.name)
+    yield "NameAutoGenerated", "0"
+    text = "".join(f"{_tag(key)}:{_tag_value(value)}|" for key, value in sorted(tags.items()))
+    yield "Tags", text
+
+
+def _plain(text: str) -> str:
+    """One line without backslashes, which NRRD would take as escapes."""
+    return " ".join(text.replace("\\", "/").split())
+
+
+def _tag_value(text: str) -> str:
+    """Tags are separated by bars in the file, so their text cannot hold one."""
+    return _plain(text).replace("|", "/")
+
+
+def _tag(text: str) -> str:
+    return _tag_value(text).replace(":", ".")
+
+
+def _vector(values: FloatArray) -> str:
+    # repr keeps every digit, so geometry survives the text; + 0.0 makes negative zero positive.
+    return "(" + ",".join(repr(float(v) + 0.0) for v in values) + ")"
+
+
+def _read_nrrd(file: Path) -> tuple[Mapping[str, object], NDArray[np.generic]]:
+    if not file.is_file():
+        raise InputError(f"{file}: the file does not exist; check the path.")
+    try:
+        with file.open("rb") as stream:
+            lines = []
+            for raw in iter(stream.readline, b""):
+                line = raw.decode("utf-8", "replace")
+                if not line.strip():
+                    break
+                lines.append(line)
+            header = nrrd.read_header(lines)
+            data = nrrd.read_data(header, stream, str(file), index_order="C")
+    except Exception as error:  # pynrrd raises many kinds on damaged files
+        raise InputError(
+            f"{file}: the file cannot be read as NRRD ({error}); it may be damaged."
+        ) from error
+    return header, data
+
+
+_TO_LPS = {
+    "left-posterior-superior": (1.0, 1.0, 1.0),
+    "lps": (1.0, 1.0, 1.0),
+    "right-anterior-superior": (-1.0, -1.0, 1.0),
+    "ras": (-1.0, -1.0, 1.0),
+    "left-anterior-superior": (1.0, -1.0, 1.0),
+    "las": (1.0, -1.0, 1.0),
+}
+
+
+def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
+    """4×4 matrix from index to LPS mm of an NRRD header."""
+    space = str(header.get("space", "")).lower()
+    if space not in _TO_LPS or "space directions" not in header:
+        raise InputError(
+            f"{file}: the NRRD header has no patient space (space, space directions); "
+            "save it again from 3D Slicer."
+        )
+    directions = [
+        np.asarray(row, dtype=float)
+        for row in header["space directions"]  # type: ignore[attr-defined]
+        if row is not None and not np.all(np.isnan(np.asarray(row, dtype=float)))
+    ]
+    origin = np.asarray(header.get("space origin", (0.0, 0.0, 0.0)), dtype=float)
+    if len(directions) != 3 or origin.shape != (3,):
+        raise InputError(f"{file}: the NRRD file is not three-dimensional.")
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack(directions, axis=1)
+    matrix[:3, 3] = origin
+    flip = np.diag([*_TO_LPS[space], 1.0])
+    result: FloatArray = flip @ matrix
+    return result
+
+
+def _segment_entries(header: Mapping[str, object], layers: int) -> Iterator[_Entry]:
+    number = 0
+    while f"Segment{number}_ID" in header:
+
+        def text(key: str, default: str, number: int = number) -> str:
+            return str(header.get(f"Segment{number}_{key}", default))
+
+        colour = [float(c) for c in text("Color", "0.5 0.5 0.5").split()]
+        pairs = (tag.split(":", 1) for tag in text("Tags", "").split("|") if ":" in tag)
+        yield _Entry(
+            id=text("ID", ""),
+            name=text("Name", text("ID", "")),
+            colour=(colour[0], colour[1], colour[2]),
+            tags=dict(pairs),
+            value=int(text("LabelValue", "1")),
+            # Slicer's older files have no layers: every segment has its own.
+            layer=int(text("Layer", str(number if layers > 1 else 0))),
+        )
+        number += 1
+
+
+def _unnamed_entries(data: NDArray[np.generic]) -> Iterator[_Entry]:
+    for layer in range(data.shape[3]):
+        for value in np.unique(data[..., layer]):
+            if value > 0:
+                name = f"{int(value)}"
+                yield _Entry(f"label_{layer}_{name}", name, (0.5, 0.5, 0.5), {}, int(value), layer)
