@@ -131,13 +131,6 @@ def recommended_rgb(kind: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def uptake_rgb(uptake: str) -> tuple[int, int, int]:
-    """Display colour of a joint by the class of its uptake (``joints.csv``), 0 to 255."""
-    colours = _table()["uptake_rgb"]
-    red, green, blue = colours.get(uptake, colours["not_measurable"])
-    return red, green, blue
-
-
 def motion_segments() -> tuple[str, ...]:
     """Names of all motion segments that any numbering variant can have, cranial to caudal."""
     names = [row.name for row in vertebrae() if row.name != "sacrum"]

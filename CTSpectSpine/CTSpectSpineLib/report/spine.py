@@ -14,6 +14,9 @@ from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
 from CTSpectSpineLib.report.sampling import Surface
 from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps, image_centre_mm
 
+FINEST_PIXEL_MM = 0.3
+"""Smallest pixel of any picture; finer ones would show interpolation only."""
+
 _LPS: FloatArray = np.eye(3)
 
 
@@ -32,7 +35,7 @@ class Course:
     bodies
         Level to the position of its body, caudal to cranial, in the axes above.
     facets
-        Positions of the facet joints, shape (n, 3), in the axes above.
+        Middles of the facet joints of each level, shape (n, 3), in the axes above.
     extent
         Lowest and highest coordinates that the CT reaches, shape (2, 3).
     """
@@ -52,6 +55,13 @@ class Course:
         """Lowest and highest body, mm along the superior axis."""
         s = [position[2] for position in self.bodies.values()]
         return min(s), max(s)
+
+    def pixel_mm(self, rows: int, superior: float, inferior: float) -> float:
+        """Pixel size at which a sagittal or coronal picture with these margins has `rows`."""
+        low, high = self.heights()
+        low = max(low - inferior, self.extent[0, 2])
+        high = min(high + superior, self.extent[1, 2])
+        return max((high - low) / rows, FINEST_PIXEL_MM)
 
     def sagittal(self, pixel_mm: float, margins: Sequence[float]) -> Surface:
         """Surface through the middle of all bodies, anterior on the left of the picture.
@@ -123,12 +133,12 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     centres = np.array(list(bodies.values()))
     origin = centres.mean(axis=0)
     axes = _axes(joints, centres)
-    facet_points = [
-        joint.centre_mm
-        for joint in joints.joints
-        if joint.kind == "facet" and joint.centre_mm is not None
-    ]
-    facets = (np.array(facet_points).reshape(-1, 3) - origin) @ axes.T
+    pairs: dict[str, list[FloatArray]] = {}
+    for joint in joints.joints:
+        if joint.kind == "facet" and joint.centre_mm is not None:
+            pairs.setdefault(joint.level, []).append(joint.centre_mm)
+    middles = np.array([np.mean(pair, axis=0) for pair in pairs.values()]).reshape(-1, 3)
+    facets = (middles - origin) @ axes.T
     positions = {name: axes @ (centre - origin) for name, centre in bodies.items()}
     ordered = dict(sorted(positions.items(), key=lambda item: float(item[1][2])))
     corner_index = np.array(np.meshgrid(*[(0, n - 1) for n in ct.GetSize()])).reshape(3, -1).T
@@ -182,9 +192,9 @@ def _label_centres(labels: sitk.Image) -> dict[str, FloatArray]:
 
 
 def _curve(heights: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Knots of a curve over height: sorted, those closer than 8 mm averaged."""
+    """Knots of a curve over height: sorted, equal heights averaged."""
     order = np.argsort(heights)
-    groups = np.concatenate([[0], np.cumsum(np.diff(heights[order]) > 8.0)])
+    groups = np.concatenate([[0], np.cumsum(np.diff(heights[order]) > 1.0)])
     counts = np.bincount(groups)
     return (
         np.bincount(groups, heights[order]) / counts,

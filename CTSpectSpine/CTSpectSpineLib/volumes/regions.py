@@ -99,7 +99,7 @@ def _covered_fraction(mask: BoolArray, matrix: FloatArray, size: FloatArray) -> 
 
 def _count_centres(fraction: FloatArray, mask: BoolArray, matrix: FloatArray) -> None:
     """Fill in the fractions of a region that fell between all sampling points."""
-    centres = apply_matrix(matrix, np.argwhere(mask)[:, ::-1])
+    centres = apply_matrix(matrix, np.argwhere(mask)[:, ::-1].astype(np.float64))
     index = np.rint(centres).astype(int)[:, ::-1]
     index = index[np.all((index >= 0) & (index < fraction.shape), axis=1)]
     np.add.at(fraction, tuple(index.T), _determinant(matrix))

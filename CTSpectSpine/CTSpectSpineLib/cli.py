@@ -1,0 +1,231 @@
+"""The command line: ``ctspectspine COMMAND …``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from CTSpectSpineLib import commands
+from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
+from CTSpectSpineLib.version import __version__
+
+DONE, REFUSED, BAD_INPUT, CANCELLED = 0, 1, 2, 130
+_DESCRIPTION = (
+    "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: no medical device."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports bad usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0 done, 1 the analysis ran and refused, 2 bad usage or bad input, 130 cancelled.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except CTSpectSpineError as error:
+        if isinstance(error, Cancelled):
+            print("ctspectspine: cancelled", file=sys.stderr)
+            return CANCELLED
+        print(f"ctspectspine: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("ctspectspine: cancelled", file=sys.stderr)
+        return CANCELLED
+    except MemoryError:
+        print(
+            "ctspectspine: not enough memory for these images; crop them to the spine or use a "
+            "machine with more memory",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands."""
+    parser = _Parser(prog="ctspectspine", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"ctspectspine {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    for add in (_demo, _phantom, _analyze, _register, _label, _joints, _triage, _report):
+        add(subparsers)
+    return parser
+
+
+Subparsers = "argparse._SubParsersAction[_Parser]"
+
+
+def _demo(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "demo", help="make a phantom with known truth, analyse it, compare with the truth"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("ctspectspine-demo"), metavar="DIR", help="folder to write"
+    )
+    parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help="phantom case")
+    _common(parser)
+    parser.set_defaults(run=commands.demo)
+
+
+def _phantom(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "phantom", help="write a CT and SPECT with their truth, procedural or from a real CT"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--case", metavar="NAME", help="named case (default lumbar-disc)")
+    parser.add_argument("--ct", type=Path, help="a real CT to make the SPECT from")
+    parser.add_argument(
+        "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels of the real CT"
+    )
+    _scheme(parser)
+    parser.add_argument(
+        "--hot",
+        action="append",
+        default=None,
+        metavar="JOINT=RATIO",
+        help="true ratio of a joint to the reference bone, like 'L4-L5 disc=4'; repeatable",
+    )
+    parser.add_argument(
+        "--translation", type=float, nargs=3, metavar=("X", "Y", "Z"), help="misalignment in mm"
+    )
+    parser.add_argument(
+        "--rotation", type=float, nargs=3, metavar=("RX", "RY", "RZ"), help="misalignment in degrees"
+    )
+    parser.add_argument("--fwhm", type=float, metavar="MM", help="SPECT resolution")
+    parser.add_argument("--counts", type=float, metavar="N", help="total counts of the SPECT")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="CT voxel size")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
+    _common(parser)
+    parser.set_defaults(run=commands.phantom)
+
+
+def _analyze(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("analyze", help="CT and SPECT to joint table and verdict")
+    _images(parser)
+    parser.add_argument(
+        "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels: file or folder"
+    )
+    _scheme(parser)
+    parser.add_argument("--labeller", default="auto", metavar="NAME", help="labeller to use")
+    parser.add_argument(
+        "--protocol", default="tender-2019", metavar="ID|FILE", help="triage protocol"
+    )
+    parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
+    parser.add_argument(
+        "--transform", type=Path, metavar="TFM", help="use this CT-to-SPECT transform as it is"
+    )
+    parser.add_argument(
+        "--initial", type=Path, metavar="TFM", help="start the registration from this transform"
+    )
+    parser.add_argument("--fwhm", type=float, metavar="MM", help="SPECT resolution, if known")
+    parser.add_argument(
+        "--reference",
+        default="vertebral_bodies",
+        metavar="BONE",
+        help="reference bone: vertebral_bodies, sacrum or iliac",
+    )
+    parser.add_argument(
+        "--accept-registration",
+        action="store_true",
+        help="give a verdict although the registration failed (recorded)",
+    )
+    parser.add_argument(
+        "--confirm-levels",
+        action="store_true",
+        help="the vertebra levels were checked by a person (recorded)",
+    )
+    parser.add_argument("--save-volumes", action="store_true", help="write spect_on_ct.nrrd")
+    parser.add_argument("--save-scene", action="store_true", help="write scene.mrb (slicer-core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="most threads to use")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the intervals")
+    _common(parser)
+    parser.set_defaults(run=commands.analyze)
+
+
+def _register(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("register", help="register SPECT to CT")
+    _images(parser)
+    parser.add_argument("--initial", type=Path, metavar="TFM", help="start from this transform")
+    parser.add_argument("--threads", type=int, metavar="N", help="most threads to use")
+    _common(parser)
+    parser.set_defaults(run=commands.register)
+
+
+def _label(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("label", help="vertebra labels of a CT")
+    parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
+    parser.add_argument("--vertebrae", type=Path, metavar="LABELS", help="a label map to import")
+    parser.add_argument("--labeller", default="auto", metavar="NAME", help="labeller to use")
+    _scheme(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    _common(parser)
+    parser.set_defaults(run=commands.label)
+
+
+def _joints(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("joints", help="joint regions from vertebra labels alone")
+    parser.add_argument("--vertebrae", type=Path, required=True, metavar="LABELS")
+    _scheme(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    _common(parser)
+    parser.set_defaults(run=commands.joints)
+
+
+def _triage(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("triage", help="verdict from a joint table")
+    parser.add_argument("--joints", type=Path, required=True, metavar="CSV", help="joint table")
+    parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
+    parser.add_argument(
+        "--protocol", default="tender-2019", metavar="ID|FILE", help="triage protocol"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdict as JSON")
+    _common(parser)
+    parser.set_defaults(run=commands.triage)
+
+
+def _report(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("report", help="render the report of a results folder again")
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    _common(parser)
+    parser.set_defaults(run=commands.report)
+
+
+def _images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
+    parser.add_argument("--spect", type=Path, required=True, help="bone SPECT: file or DICOM folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
+
+
+def _scheme(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label-scheme",
+        default="auto",
+        metavar="NAME",
+        help="numbering of the labels: auto, totalsegmentator, totalsegmentator_v1 or verse",
+    )
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="machine-readable standard output")
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "text", "json", "none"),
+        default="auto",
+        help="progress on standard error",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""A label map as this room reads it: array, 4×4 matrix and one box per label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, ijk_to_lps
+
+Slices = tuple[slice, slice, slice]
+Occupancy = NDArray[np.float32]
+"""Share of each voxel that a bone fills, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class LabelVolume:
+    """Labels with their geometry.
+
+    Attributes
+    ----------
+    array
+        Labels, indexed ``[k, j, i]``.
+    matrix
+        4×4 matrix from index ``(i, j, k, 1)`` to LPS mm; may be oblique, flipped or sheared.
+    boxes
+        Bounding slices of each label that is present.
+    """
+
+    array: NDArray[np.integer]
+    matrix: FloatArray
+    boxes: Mapping[int, Slices]
+
+    @property
+    def grid(self) -> Grid:
+        """Geometry of the volume."""
+        k, j, i = self.array.shape
+        return Grid((i, j, k), self.matrix)
+
+    def box(self, ids: Sequence[int]) -> Slices | None:
+        """Smallest box around some labels, None when none of them is present."""
+        found = [self.boxes[label] for label in ids if label in self.boxes]
+        if not found:
+            return None
+        first, second, third = (
+            slice(min(b[axis].start for b in found), max(b[axis].stop for b in found))
+            for axis in range(3)
+        )
+        return first, second, third
+
+    def at_border(self, points_mm: FloatArray) -> BoolArray:
+        """Whether points, LPS mm shape (n, 3), lie in the outermost voxels or outside."""
+        index = apply_matrix(np.linalg.inv(self.matrix), points_mm)
+        last = np.asarray(self.array.shape[::-1]) - 1.0
+        outermost: BoolArray = ((index < 0.75) | (index > last - 0.75)).any(axis=1)
+        return outermost
+
+
+def label_volume(image: sitk.Image) -> LabelVolume:
+    """Take a label map in without copying its voxels (unless it is of a floating type)."""
+    array = sitk.GetArrayViewFromImage(image)
+    if not np.issubdtype(array.dtype, np.integer):
+        array = np.rint(array).astype(np.uint8)
+    return from_array(array, ijk_to_lps(image))
+
+
+def from_array(array: NDArray[np.integer], matrix: FloatArray) -> LabelVolume:
+    """Labels from an array ``[k, j, i]`` and its matrix, which may be sheared."""
+    boxes = {
+        label: (found[0], found[1], found[2])
+        for label, found in enumerate(ndimage.find_objects(array, max_label=255), start=1)
+        if found is not None
+    }
+    return LabelVolume(array, matrix, boxes)
+
+
+def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
+    """Sample the union of some labels on a grid, trilinearly.
+
+    Parameters
+    ----------
+    volume
+        The labels.
+    ids
+        Labels that make up the bone.
+    grid
+        Where to sample; any orientation.
+
+    Returns
+    -------
+    Occupancy
+        Values 0 to 1 on the grid, indexed ``[k, j, i]``; 0 outside the volume.
+    """
+    to_index = np.linalg.inv(volume.matrix) @ grid.ijk_to_lps
+    corners = apply_matrix(np.linalg.inv(volume.matrix), grid.corners_mm())
+    low = np.floor(corners.min(axis=0))[::-1] - 1
+    high = np.ceil(corners.max(axis=0))[::-1] + 2
+    box = volume.box(ids)
+    empty = np.zeros(grid.shape, dtype=np.float32)
+    if box is None:
+        return empty
+    starts = [max(int(b.start), int(lo)) for b, lo in zip(box, low, strict=True)]
+    stops = [min(int(b.stop), int(hi)) for b, hi in zip(box, high, strict=True)]
+    if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
+        return empty
+    crop = volume.array[starts[0] : stops[0], starts[1] : stops[1], starts[2] : stops[2]]
+    # Padding with background keeps interpolation right at the faces of the crop.
+    inside = np.pad(np.isin(crop, list(ids)), 1).astype(np.float32)
+    reverse = to_index[:3, :3][::-1, ::-1]
+    offset = to_index[:3, 3][::-1] - (np.asarray(starts) - 1)
+    sampled: Occupancy = ndimage.affine_transform(
+        inside, reverse, offset, output_shape=grid.shape, order=1, prefilter=False
+    )
+    return sampled
+
+
+def local_grid(
+    origin_mm: FloatArray, axes: FloatArray, low: FloatArray, high: FloatArray, step_mm: float
+) -> Grid:
+    """Grid along the given axes around a point.
+
+    Parameters
+    ----------
+    origin_mm
+        Point with local coordinates (0, 0, 0), LPS mm; it is the centre of a voxel.
+    axes
+        Rows are the unit vectors of the local axes in LPS.
+    low, high
+        Extent of the grid in local mm, shape (3,).
+    step_mm
+        Edge of the voxels.
+    """
+    first = np.floor(np.asarray(low, dtype=float) / step_mm)
+    last = np.ceil(np.asarray(high, dtype=float) / step_mm)
+    i, j, k = (int(n) for n in last - first + 1)
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes.T * step_mm
+    matrix[:3, 3] = origin_mm + axes.T @ (first * step_mm)
+    return Grid((i, j, k), matrix)
+
+
+def crop_to_content(mask: BoolArray, matrix: FloatArray) -> tuple[BoolArray, FloatArray]:
+    """Cut empty margins off a mask; returns it (at least one voxel) with its new matrix."""
+    found = ndimage.find_objects(mask.astype(np.uint8), max_label=1)
+    box = found[0] if found and found[0] is not None else (slice(0, 1),) * 3
+    shifted = matrix.copy()
+    start = np.asarray([b.start for b in box[::-1]], dtype=float)
+    shifted[:3, 3] = matrix[:3, 3] + matrix[:3, :3] @ start
+    return np.ascontiguousarray(mask[box]), shifted

@@ -1,0 +1,99 @@
+"""What the command line prints for a person: tables, verdicts, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
+from CTSpectSpineLib.model import Verdict
+from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
+
+WIDTH = 96
+
+
+def joint_lines(table: pd.DataFrame, truth: Mapping[str, float] | None = None) -> Iterator[str]:
+    """The joint table as aligned text, cranial to caudal; with the true ratios if given."""
+    measured = "uptake" in table.columns
+    head = f"{'joint':<22}" + ("  ratio   95 % interval  " if measured else "")
+    head += "  true  " if truth is not None else ""
+    yield head + ("  uptake" if measured else "  centre (LPS mm)             volume mm3")
+    for row in table.to_dict("records"):
+        line = f"{row['joint']:<22}"
+        if measured:
+            line += f"{_number(row['ratio_corrected'], 7)}   "
+            line += f"{_number(row['ratio_low'], 5)} to {_number(row['ratio_high'], 5)}  "
+        if truth is not None:
+            line += f"{_number(truth.get(str(row['joint'])), 6)}  "
+        if measured:
+            reason = f" ({row['status_reason']})" if row["uptake"] == "not_measurable" else ""
+            mark = "* " if row["uptake"] == "positive" else "  "
+            line += f"{mark}{row['uptake']}{reason}"
+        else:
+            centre = " ".join(_number(row[axis], 8) for axis in ("x_mm", "y_mm", "z_mm"))
+            line += f"  {centre}   {_number(row['volume_mm3'], 9, 0)}"
+        yield line
+
+
+def _number(value: float | None, width: int, digits: int = 2) -> str:
+    missing = value is None or value != value
+    return f"{'-':>{width}}" if missing else f"{value:>{width}.{digits}f}"
+
+
+def verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict with its reasons and caveats."""
+    stability = "" if verdict.stability is None else f", stability {verdict.stability:.0%}"
+    yield ""
+    yield f"Verdict by {verdict.protocol['id']}: {verdict.disposition}{stability}"
+    yield f"Recommendation: {verdict.recommendation}"
+    for title, sentences in (("Reasons", verdict.reasons), ("Caveats", verdict.caveats)):
+        yield f"{title}:"
+        for sentence in sentences:
+            yield from textwrap.wrap(
+                sentence, WIDTH, initial_indent="  - ", subsequent_indent="    "
+            )
+
+
+def progress_printer(style: str) -> ProgressCallback:
+    """Progress on standard error: ``text``, ``json``, ``none``, or ``auto``.
+
+    ``auto`` prints text, one line per stage where standard error is no terminal.
+    """
+    if style == "none":
+        return silent
+    if style == "json":
+        return _print_json
+    if style == "auto" and sys.stderr.isatty():
+        return _print_in_place
+    return _StagePrinter(every_message=style == "text")
+
+
+def _print_json(progress: Progress) -> None:
+    line = {
+        "stage": progress.stage,
+        "fraction": round(progress.fraction, 4),
+        "message": progress.message,
+    }
+    print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def _print_in_place(progress: Progress) -> None:
+    text = f"[{progress.fraction:4.0%}] {progress.message}"
+    end = "\n" if progress.fraction >= 1 else ""
+    print(f"\r\033[K{text}", end=end, file=sys.stderr, flush=True)
+
+
+class _StagePrinter:
+    """Prints one line per stage, or per message."""
+
+    def __init__(self, every_message: bool) -> None:
+        self.every_message = every_message
+        self.stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if self.every_message or progress.stage != self.stage or progress.fraction >= 1:
+            self.stage = progress.stage
+            print(f"[{progress.fraction:4.0%}] {progress.message}", file=sys.stderr, flush=True)

@@ -1,0 +1,186 @@
+"""Small maps of CT and SPECT: all that the search and the refinement work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.volumes.geometry import ijk_to_lps
+
+Float32Array = NDArray[np.float32]
+
+FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
+
+AVERAGING_MM = 2.0
+"""HU are averaged to about this before banding: finer detail is lost at SPECT resolution."""
+MAP_MM = 4.0
+"""Voxel size of the maps: less than half the resolution of bone SPECT (8 to 12 mm)."""
+PADDING_HU = -1500
+"""Below this the scanner has written padding, not a measurement."""
+METAL_HU = 2200
+"""Above this lies metal, whose surroundings say nothing about bone."""
+
+# Ramps (from, to) of HU: fat to muscle, muscle to trabecular bone, trabecular to dense bone.
+# A sum of such ramps is any piecewise linear function of HU, so a linear fit on them finds
+# how activity depends on HU in this patient.
+RAMPS_HU = ((-500.0, -150.0), (-120.0, 20.0), (110.0, 300.0), (300.0, 900.0))
+BONE_CHANNELS = (2, 3)
+
+
+@dataclass(frozen=True)
+class CtMaps:
+    """Maps of a CT on a grid of about 4 mm.
+
+    Attributes
+    ----------
+    channels
+        Ramps of HU, 0 to 1, shape (k, j, i, channels).
+    valid
+        Where the CT was measured and no metal is near, shape (k, j, i).
+    ijk_to_lps
+        Index to LPS mm of the grid.
+    """
+
+    channels: Float32Array
+    valid: BoolArray
+    ijk_to_lps: FloatArray
+
+    @property
+    def spacing_mm(self) -> FloatArray:
+        """Voxel size along i, j, k."""
+        return column_lengths(self.ijk_to_lps)
+
+    @property
+    def bone(self) -> Float32Array:
+        """Share of bone, 0 to 1, shape (k, j, i)."""
+        return self.channels[..., BONE_CHANNELS[0]]
+
+
+@dataclass(frozen=True)
+class SpectMap:
+    """SPECT at 3 to 6 mm, divided by its typical bone uptake.
+
+    Attributes
+    ----------
+    values
+        Uptake relative to `scale`, shape (k, j, i).
+    scale
+        What was divided by, SPECT units.
+    ijk_to_lps
+        Index to LPS mm of the grid.
+    """
+
+    values: Float32Array
+    scale: float
+    ijk_to_lps: FloatArray
+
+    @property
+    def spacing_mm(self) -> FloatArray:
+        """Voxel size along i, j, k."""
+        return column_lengths(self.ijk_to_lps)
+
+
+def column_lengths(matrix: FloatArray) -> FloatArray:
+    """Voxel size along i, j, k of an index-to-LPS matrix, mm."""
+    lengths: FloatArray = np.linalg.norm(matrix[:3, :3], axis=0)
+    return lengths
+
+
+def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
+    """Average whole blocks of voxels to at most `target_mm`."""
+    factors = [
+        max(1, min(size, int(target_mm / spacing + 0.25)))
+        for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True)
+    ]
+    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
+
+
+def _require_volume(image: sitk.Image, name: str) -> None:
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(f"The {name} is no scalar 3D volume; give one with three dimensions.")
+    if min(image.GetSize()) < 4:
+        size = " x ".join(str(n) for n in image.GetSize())
+        raise InputError(
+            f"The {name} has {size} voxels, too few to register; give the whole volume."
+        )
+
+
+def ct_maps(ct: sitk.Image) -> CtMaps:
+    """Reduce a CT of any size to maps of HU ramps at about 4 mm.
+
+    Parameters
+    ----------
+    ct
+        CT in HU, any orientation and voxel size.
+
+    Raises
+    ------
+    InputError
+        If the image is no scalar volume, or holds no bone.
+    """
+    _require_volume(ct, "CT")
+    fine = sitk.Cast(_shrink(ct, AVERAGING_MM), sitk.sitkFloat32)
+    hu = sitk.GetArrayFromImage(fine)
+    measured = np.isfinite(hu) & (hu > PADDING_HU)
+    valid = measured & ~ndimage.binary_dilation(hu > METAL_HU, iterations=2)
+    hu = np.where(measured, hu, -1000.0)
+    maps = []
+    for low, high in RAMPS_HU:
+        ramp = np.clip((hu - low) / (high - low), 0.0, 1.0).astype(np.float32)
+        maps.append(_coarse(ramp, fine))
+    coarse_valid = sitk.GetArrayFromImage(_coarse(valid.astype(np.float32), fine)) > 0.7
+    channels = np.stack([sitk.GetArrayFromImage(m) for m in maps], axis=-1)
+    if np.count_nonzero(channels[..., BONE_CHANNELS[0]] > 0.5) < 20:
+        raise InputError("The CT shows no bone (nothing above 200 HU); check that it is in HU.")
+    return CtMaps(channels, coarse_valid, ijk_to_lps(maps[0]))
+
+
+def _coarse(array: Float32Array, grid: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(grid)
+    return _shrink(image, MAP_MM)
+
+
+def spect_map(spect: sitk.Image) -> SpectMap | None:
+    """Bring a SPECT to 3–6 mm voxels and divide it by its typical bone uptake.
+
+    Parameters
+    ----------
+    spect
+        SPECT in any units, any orientation and voxel size.
+
+    Returns
+    -------
+    The map; None when the image is constant or nowhere positive.
+
+    Raises
+    ------
+    InputError
+        If the image is no scalar volume.
+    """
+    _require_volume(spect, "SPECT")
+    image = _shrink(sitk.Cast(spect, sitk.sitkFloat32), MAP_MM)
+    values = np.nan_to_num(sitk.GetArrayFromImage(image), nan=0.0, posinf=0.0, neginf=0.0)
+    positive = values[values > 0]
+    if positive.size < 100 or float(np.ptp(values)) <= 1e-6 * float(np.abs(values).max()):
+        return None
+    # The body is what exceeds a small share of the bright voxels; bone is its bright tail.
+    body = positive[positive > 0.05 * np.percentile(positive, 99.0)]
+    scale = float(np.percentile(body, 92.0))
+    return SpectMap((values / scale).astype(np.float32), scale, ijk_to_lps(image))
+
+
+def blur(array: Float32Array, fwhm_mm: float, spacing_mm: FloatArray) -> Float32Array:
+    """Gaussian blur of a volume ``[k, j, i]``, less the blur its voxels already carry."""
+    variance = (fwhm_mm * FWHM_TO_SIGMA) ** 2 - spacing_mm**2 / 12.0
+    sigma = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
+    blurred: Float32Array = ndimage.gaussian_filter(
+        array, sigma=sigma[::-1].tolist(), mode="nearest", truncate=3.0
+    )
+    return blurred

@@ -1,0 +1,270 @@
+"""Global search: the best translation for each of many rotations, by Fourier transforms.
+
+Masked normalised cross-correlation as in Padfield, "Masked object registration in the Fourier
+domain", IEEE Trans Image Process 2012;21:2706, at a resolution where a grid of rotations of
+12 degrees is fine enough for the refinement to take over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.prepare import (
+    BONE_CHANNELS,
+    CtMaps,
+    Float32Array,
+    SpectMap,
+    blur,
+    column_lengths,
+)
+
+SEARCH_MM = 13.0
+"""Voxel size and resolution of the search."""
+ROTATION_STEP_DEG = 12.0
+ROTATION_LIMIT_DEG = 48.0
+SOFT_TISSUE_UPTAKE = 0.15
+"""Typical soft-tissue uptake relative to bone, in the template that is searched."""
+SATURATION = 0.7
+"""Uptake, relative to bone, at which the SPECT is half saturated, so that hot spots,
+kidneys and bladder do not outweigh the skeleton."""
+MINIMUM_OVERLAP = 0.35
+"""Least share of the template's mass that must lie inside the SPECT, or of the SPECT's
+inside the CT."""
+
+ComplexArray = NDArray[np.complex64]
+Node = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One pose that the search proposes.
+
+    Attributes
+    ----------
+    spect_to_ct
+        4×4 matrix from SPECT points to CT points, LPS mm.
+    score
+        Masked normalised cross-correlation, weighted by overlap.
+    """
+
+    spect_to_ct: FloatArray
+    score: float
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """SPECT on an axis-aligned (LPS) search grid, and its Fourier transforms."""
+
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+    origin_mm: FloatArray
+    image_hat: ComplexArray
+    square_hat: ComplexArray
+    mask_hat: ComplexArray
+    total: float
+
+
+def _to_grid(
+    volume: Float32Array, index_to_lps: FloatArray, grid_to_lps: FloatArray, shape: tuple[int, ...]
+) -> Float32Array:
+    """Sample a volume ``[k, j, i]`` on a grid ``[x, y, z]`` of LPS points; zero outside."""
+    matrix = np.linalg.inv(index_to_lps) @ grid_to_lps
+    flip = matrix[[2, 1, 0]]
+    sampled: Float32Array = ndimage.affine_transform(
+        volume, flip[:, :3], flip[:, 3], output_shape=shape, order=1, mode="constant", cval=0.0
+    )
+    return sampled
+
+
+def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper LPS corner of a volume ``[k, j, i]``."""
+    corners = np.array(list(product(*[(0, n - 1) for n in shape[::-1]])), dtype=float)
+    points = corners @ index_to_lps[:3, :3].T + index_to_lps[:3, 3]
+    return points.min(axis=0), points.max(axis=0)
+
+
+def _scaling(spacing_mm: float, origin_mm: FloatArray) -> FloatArray:
+    matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    matrix[:3, 3] = origin_mm
+    return matrix
+
+
+def rotation_matrix(degrees: Sequence[float]) -> FloatArray:
+    """Rotation by angles about x, y, z in the order of ITK's Euler3DTransform (Rz·Rx·Ry)."""
+    x, y, z = np.deg2rad(np.asarray(degrees, dtype=float))
+    rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
+    ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    rz = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
+    matrix: FloatArray = rz @ rx @ ry
+    return matrix
+
+
+class _Search:
+    """Correlates rotated templates of the CT with the SPECT."""
+
+    def __init__(self, ct: CtMaps, spect: SpectMap) -> None:
+        bone = ct.channels[..., BONE_CHANNELS[0]]
+        template = bone + SOFT_TISSUE_UPTAKE * ct.channels[..., 1]
+        self.template = blur(template.astype(np.float32), SEARCH_MM, ct.spacing_mm)
+        self.valid = ct.valid.astype(np.float32)
+        self.ct_to_lps = ct.ijk_to_lps
+        low, high = _box(ct.ijk_to_lps, bone.shape)
+        self.centre_mm = (low + high) / 2
+        # A rotation by any angle keeps the CT inside the sphere about its centre.
+        reach = float(np.linalg.norm(high - low))
+        extent = np.minimum((high - low) * 1.35, reach)
+        self.ct_shape = tuple(int(np.ceil(e / SEARCH_MM)) + 1 for e in extent)
+        self.grid = self._spect_grid(spect)
+
+    def _spect_grid(self, spect: SpectMap) -> _Grid:
+        saturated = spect.values / (np.abs(spect.values) + np.float32(SATURATION))
+        smooth = blur(saturated.astype(np.float32), SEARCH_MM, spect.spacing_mm)
+        low, high = _box(spect.ijk_to_lps, smooth.shape)
+        shape = tuple(int(np.floor(e / SEARCH_MM)) + 1 for e in high - low)
+        to_lps = _scaling(SEARCH_MM, low)
+        image = _to_grid(smooth, spect.ijk_to_lps, to_lps, shape)
+        inside = _to_grid(np.ones_like(smooth), spect.ijk_to_lps, to_lps, shape)
+        mask = (inside > 0.5).astype(np.float32)
+        image = image * mask
+        size = tuple(
+            fft.next_fast_len(a + b - 1, real=True)
+            for a, b in zip(shape, self.ct_shape, strict=True)
+        )
+        return _Grid(
+            shape,
+            size,
+            low,
+            fft.rfftn(image, size),
+            fft.rfftn(image * image, size),
+            fft.rfftn(mask, size),
+            float(image.sum()),
+        )
+
+    def best_shifts(self, node: Node, count: int = 2) -> list[Candidate]:
+        """Best translations for one rotation of the CT about its centre."""
+        rotation = rotation_matrix([n * ROTATION_STEP_DEG for n in node])
+        half = SEARCH_MM * (np.asarray(self.ct_shape) - 1) / 2
+        turned = np.eye(4)
+        turned[:3, :3] = rotation.T
+        turned[:3, 3] = self.centre_mm - rotation.T @ half
+        to_lps = turned @ _scaling(SEARCH_MM, np.zeros(3))
+        mask = (_to_grid(self.valid, self.ct_to_lps, to_lps, self.ct_shape) > 0.5).astype(
+            np.float32
+        )
+        template = _to_grid(self.template, self.ct_to_lps, to_lps, self.ct_shape) * mask
+        score = self._correlate(template, mask)
+        candidates = []
+        for _ in range(count):
+            flat = int(np.argmax(score))
+            peak = np.array(np.unravel_index(flat, score.shape))
+            value = float(score.flat[flat])
+            shift = np.where(
+                peak >= np.asarray(self.grid.shape), peak - np.asarray(self.grid.size), peak
+            )
+            spect_to_ct = turned.copy()
+            spect_to_ct[:3, 3] += turned[:3, :3] @ -(shift * SEARCH_MM + self.grid.origin_mm)
+            candidates.append(Candidate(spect_to_ct, value))
+            window = [
+                np.arange(p - 2, p + 3) % n for p, n in zip(peak, score.shape, strict=True)
+            ]
+            score[np.ix_(*window)] = -1.0
+        return candidates
+
+    def _correlate(self, template: Float32Array, mask: Float32Array) -> FloatArray:
+        """Weighted masked correlation for every translation, shape of the padded grid."""
+        grid = self.grid
+        template_hat = np.conj(fft.rfftn(template, grid.size))
+        square_hat = np.conj(fft.rfftn(template * template, grid.size))
+        mask_hat = np.conj(fft.rfftn(mask, grid.size))
+
+        def back(product_hat: ComplexArray) -> FloatArray:
+            result: FloatArray = fft.irfftn(product_hat, grid.size)
+            return result
+
+        number = np.maximum(back(grid.mask_hat * mask_hat), 1.0)
+        sum_f, sum_g = back(grid.image_hat * mask_hat), back(grid.mask_hat * template_hat)
+        cross = back(grid.image_hat * template_hat) - sum_f * sum_g / number
+        var_f = back(grid.square_hat * mask_hat) - sum_f**2 / number
+        var_g = back(grid.mask_hat * square_hat) - sum_g**2 / number
+        share_g = sum_g / max(float(template.sum()), 1e-6)
+        share_f = sum_f / max(grid.total, 1e-6)
+        share = np.maximum(np.maximum(share_g, share_f), 0.0)
+        floor = 1e-3 * float(np.max(var_f)) * float(np.max(var_g))
+        correlation = cross / np.sqrt(np.maximum(var_f * var_g, max(floor, 1e-12)))
+        score: FloatArray = np.where(share > MINIMUM_OVERLAP, correlation * np.sqrt(share), -1.0)
+        return score
+
+
+def _neighbours(node: Node) -> list[Node]:
+    limit = int(ROTATION_LIMIT_DEG / ROTATION_STEP_DEG)
+    around = [
+        (node[0] + a, node[1] + b, node[2] + c) for a, b, c in product((-1, 0, 1), repeat=3)
+    ]
+    return [n for n in around if max(abs(x) for x in n) <= limit]
+
+
+def global_search(
+    ct: CtMaps, spect: SpectMap, count: int = 6, threads: int = 1
+) -> list[Candidate]:
+    """Poses that match best, over all translations and rotations up to 48 degrees.
+
+    Rotations are visited from the centre of the grid outwards along the best scores, until
+    the best three are surrounded by visited ones.
+
+    Parameters
+    ----------
+    ct, spect
+        Prepared maps.
+    count
+        How many poses to return.
+    threads
+        Rotations tried at the same time; the result does not depend on it.
+
+    Returns
+    -------
+    Poses that differ by more than a search voxel or step, best first.
+    """
+    search = _Search(ct, spect)
+    visited: dict[Node, list[Candidate]] = {}
+    frontier = _neighbours((0, 0, 0))
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        while frontier:
+            found = pool.map(search.best_shifts, frontier)
+            visited.update(zip(frontier, found, strict=True))
+            best = sorted(visited, key=lambda n: (-visited[n][0].score, n))[:3]
+            frontier = sorted({n for b in best for n in _neighbours(b)} - visited.keys())
+    ranked = sorted((c for cs in visited.values() for c in cs), key=lambda c: -c.score)
+    centre = search.centre_mm
+    chosen: list[Candidate] = []
+    for candidate in ranked:
+        if all(_distance(candidate, other, centre) > 1.2 * SEARCH_MM for other in chosen):
+            chosen.append(candidate)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _distance(a: Candidate, b: Candidate, centre_mm: FloatArray) -> float:
+    """How far two poses move apart points 80 mm about the centre, root mean square, mm."""
+    return pose_distance(a.spect_to_ct, b.spect_to_ct, centre_mm, 80.0)
+
+
+def pose_distance(a: FloatArray, b: FloatArray, centre_mm: FloatArray, radius_mm: float) -> float:
+    """Root mean square distance of CT points, within a sphere, under two SPECT→CT poses, mm."""
+    change = a @ np.linalg.inv(b)
+    shift = change[:3, :3] @ centre_mm + change[:3, 3] - centre_mm
+    angle = np.arccos(np.clip((np.trace(change[:3, :3]) - 1) / 2, -1.0, 1.0))
+    # Mean of |2 sin(angle/2) · distance from axis|² over a sphere's surface: 2/3 radius².
+    turn = 2 * np.sin(angle / 2) * radius_mm * np.sqrt(2.0 / 3.0)
+    return float(np.sqrt(shift @ shift + turn**2))
+
+
+__all__ = ["Candidate", "column_lengths", "global_search", "pose_distance", "rotation_matrix"]

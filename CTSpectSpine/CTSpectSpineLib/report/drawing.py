@@ -1,0 +1,333 @@
+"""Drawing of fused slices: one sheet of panels to one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.report.sampling import Surface
+
+RgbArray = NDArray[np.uint8]
+
+BONE_WINDOW_HU = (-200.0, 800.0)
+"""HU shown black and white: a bone window narrow enough to keep soft tissue apart from air."""
+
+FAINTEST_RATIO = 1.0
+"""Uptake (multiples of the reference bone) where the overlay begins to show."""
+
+_FULL_RATIO = 2.2
+_STRONGEST_ALPHA = 0.85
+
+OUTLINE_COLOURS = {"positive": "#35e6ff", "indeterminate": "#9dffb0", "other": "#ffffff"}
+_DPI = 100
+_GAP = 12
+_TITLE = 30
+_MARGIN = 8
+_BAR = 104
+_INSET = 34.0
+_DARK = "#1d2733"
+_FONT = "DejaVu Sans"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Outline of something on a panel.
+
+    Attributes
+    ----------
+    share
+        Field (rows, columns) whose `level` is drawn.
+    colour, dashed, width
+        Look of the line.
+    halo
+        Whether the line has a dark edge, so that it shows on any ground.
+    """
+
+    share: FloatArray
+    colour: str
+    dashed: bool = False
+    width: float = 1.6
+    halo: bool = True
+    level: float = 0.5
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """A name at a place on a panel: column and row in pixels."""
+
+    text: str
+    column: float
+    row: float
+    colour: str = "#ffffff"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a sheet.
+
+    Attributes
+    ----------
+    rgb
+        Pixels, shape (rows, columns, 3).
+    surface
+        What is shown: gives orientation letters and scale.
+    title
+        Words above the panel.
+    outlines
+        Lines over the picture.
+    names
+        Level names, written to the left of their place.
+    callouts
+        Names joined to their place by a line, in a column at the nearer or given edge.
+    bar_mm
+        Length of the scale bar.
+    callouts_right
+        Put all callouts at the right edge.
+    light
+        Whether the picture is light, so that the scale bar must be dark.
+    """
+
+    rgb: RgbArray
+    surface: Surface
+    title: str = ""
+    outlines: Sequence[Outline] = ()
+    names: Sequence[Mark] = ()
+    callouts: Sequence[Mark] = ()
+    bar_mm: float = 50.0
+    callouts_right: bool = False
+    light: bool = False
+
+
+@dataclass(frozen=True)
+class ColourBar:
+    """Legend of the overlay: colours over mid grey, in multiples of the reference bone."""
+
+    highest: float
+    label: str = "multiples of reference bone"
+
+
+def bone_grey(hu: FloatArray) -> FloatArray:
+    """Grey value 0 to 1 of CT in the bone window; black outside the CT."""
+    low, high = BONE_WINDOW_HU
+    grey: FloatArray = np.nan_to_num(np.clip((hu - low) / (high - low), 0.0, 1.0))
+    return grey
+
+
+def heat(ratio: FloatArray, highest: float, start: float = 0.25) -> FloatArray:
+    """Colour (..., 3) of uptake from 0 to `highest`: perceptually uniform, dark to bright.
+
+    The lowest quarter of the map is nearly black and would darken a CT below: overlays
+    `start` above it.
+    """
+    scaled = np.clip(np.nan_to_num(ratio) / highest, 0.0, 1.0)
+    colours: FloatArray = mpl.colormaps["inferno"](start + (1.0 - start) * scaled)[..., :3]
+    return colours
+
+
+def opacity(ratio: FloatArray) -> FloatArray:
+    """Opacity of the overlay: nothing below the reference bone, rising smoothly above it."""
+    t = np.clip((np.nan_to_num(ratio) - FAINTEST_RATIO) / (_FULL_RATIO - FAINTEST_RATIO), 0, 1)
+    alpha: FloatArray = _STRONGEST_ALPHA * t * t * (3.0 - 2.0 * t)
+    return alpha
+
+
+def fused(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
+    """CT in bone window under the SPECT overlay, shape (rows, columns, 3)."""
+    alpha = opacity(ratio)[..., None]
+    return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
+
+
+def to_rgb(values: FloatArray) -> RgbArray:
+    """Values 0 to 1, grey (rows, columns, 1) or colour, as 8-bit colour."""
+    rgb: RgbArray = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
+
+
+def draw_sheet(
+    path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar | None = None
+) -> tuple[int, int]:
+    """Draw rows of panels, one picture pixel per panel pixel, and save them as PNG.
+
+    Returns
+    -------
+    tuple of int
+        Width and height of the PNG in pixels.
+    """
+    n = max(len(row) for row in rows)
+    widths = [max(row[c].rgb.shape[1] for row in rows if c < len(row)) for c in range(n)]
+    heights = [max(panel.rgb.shape[0] for panel in row) for row in rows]
+    titles = [_TITLE if any(panel.title for panel in row) else 0 for row in rows]
+    width = 2 * _MARGIN + sum(widths) + _GAP * (n - 1) + (_BAR if bar else 0)
+    height = 2 * _MARGIN + sum(heights) + sum(titles) + _GAP * (len(rows) - 1)
+    with matplotlib.style.context("default", after_reset=True):
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+
+        def axes(x: float, y: float, w: float, h: float) -> Axes:
+            return figure.add_axes(
+                (x / width, 1.0 - (y + h) / height, w / width, h / height), frameon=False
+            )
+
+        y = float(_MARGIN)
+        for row, row_height, title in zip(rows, heights, titles, strict=True):
+            x = float(_MARGIN)
+            for panel, column_width in zip(row, widths, strict=False):
+                h, w = panel.rgb.shape[:2]
+                if panel.title:
+                    figure.text(
+                        x / width, 1.0 - (y + title - 10) / height, panel.title,
+                        fontsize=12, fontweight="bold", color=_DARK, family=_FONT,
+                        va="bottom", parse_math=False,
+                    )  # fmt: skip
+                _draw_panel(axes(x, y + title, w, h), panel)
+                x += column_width + _GAP
+            y += row_height + title + _GAP
+        if bar:
+            _draw_bar(axes(width - _BAR + 24, _MARGIN + titles[0], 20, min(heights[0], 420)), bar)
+        canvas.print_png(str(path), metadata={"Software": None})
+    return round(width), round(height)
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    rows, columns = panel.rgb.shape[:2]
+    axes.imshow(panel.rgb, interpolation="none", aspect="auto")
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
+    for outline in panel.outlines:
+        _draw_outline(axes, outline)
+    dark = [withStroke(linewidth=3, foreground="#000000b0")]
+    for mark in panel.names:
+        axes.text(
+            mark.column, mark.row, mark.text, color=mark.colour, fontsize=11.5, family=_FONT,
+            fontweight="bold", ha="right", va="center", path_effects=dark, parse_math=False,
+        )  # fmt: skip
+    _draw_callouts(axes, panel)
+    left, right, top, bottom = panel.surface.edge_letters()
+    for letter, x, y in (
+        (left, 0.0 + 14, rows / 2),
+        (right, columns - 14.0, rows / 2),
+        (top, columns / 2, 16.0),
+        (bottom, columns / 2, rows - 16.0),
+    ):
+        axes.text(
+            x, y, letter, color="#ffd75e", fontsize=12.5, fontweight="bold", family=_FONT,
+            ha="center", va="center", path_effects=dark,
+        )  # fmt: skip
+    _draw_scale(axes, panel)
+
+
+def _draw_scale(axes: Axes, panel: Panel) -> None:
+    bottom = panel.rgb.shape[0] - 12
+    length = panel.bar_mm / panel.surface.pixel_mm
+    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
+    effects = [withStroke(linewidth=5, foreground=halo)]
+    axes.plot(
+        [12, 12 + length], [bottom, bottom], color=ink, linewidth=3,
+        solid_capstyle="butt", path_effects=effects,
+    )  # fmt: skip
+    axes.text(
+        12, bottom - 8, f"{panel.bar_mm:g} mm", color=ink, fontsize=10, family=_FONT,
+        ha="left", va="bottom", path_effects=[withStroke(linewidth=3, foreground=halo)],
+    )  # fmt: skip
+
+
+def _draw_outline(axes: Axes, outline: Outline) -> None:
+    if outline.share.max() <= outline.level or outline.share.min() > outline.level:
+        return
+    inside = np.argwhere(outline.share > 0.01 * outline.level)
+    (top, left), (bottom, right) = inside.min(0) - 2, inside.max(0) + 3
+    top, left = max(top, 0), max(left, 0)
+    part = outline.share[top:bottom, left:right]
+    if min(part.shape) < 2:
+        return
+    ys, xs = np.arange(part.shape[0]) + top, np.arange(part.shape[1]) + left
+    style = "dashed" if outline.dashed else "solid"
+    if outline.halo:
+        axes.contour(
+            xs, ys, part, levels=[outline.level], colors="#000000", alpha=0.55,
+            linewidths=outline.width + 1.6, linestyles="solid",
+        )  # fmt: skip
+    axes.contour(
+        xs, ys, part, levels=[outline.level], colors=outline.colour,
+        linewidths=outline.width, linestyles=style,
+    )  # fmt: skip
+
+
+def _draw_callouts(axes: Axes, panel: Panel) -> None:
+    """Write the callouts in a column at each edge, spread so that they do not overlap."""
+    rows, columns = panel.rgb.shape[:2]
+    for at_right in (False, True):
+        marks = [
+            m
+            for m in panel.callouts
+            if (panel.callouts_right or m.column > columns / 2) == at_right
+        ]
+        wanted = sorted((_clear_row(mark, columns, at_right), mark.text, mark) for mark in marks)
+        placed = spread([row for row, _, _ in wanted], 22.0, rows)
+        for (_, _, mark), row in zip(wanted, placed, strict=True):
+            axes.annotate(
+                mark.text,
+                (mark.column, mark.row),
+                (columns - _INSET if at_right else _INSET, row),
+                color=mark.colour, fontsize=11, family=_FONT, fontweight="bold",
+                ha="right" if at_right else "left", va="center", parse_math=False,
+                path_effects=[withStroke(linewidth=3, foreground="#000000c0")],
+                arrowprops={"arrowstyle": "-", "color": mark.colour, "linewidth": 0.9},
+            )  # fmt: skip
+
+
+def _clear_row(mark: Mark, columns: int, at_right: bool) -> float:
+    """Row for a callout: beside its place, or below it where the words would cover it."""
+    words = _INSET + 8.6 * len(mark.text) + 30.0
+    room = columns - mark.column if at_right else mark.column
+    return mark.row + (44.0 if words > room else 0.0)
+
+
+def spread(rows: Sequence[float], gap: float, height: float) -> list[float]:
+    """Move sorted positions apart to at least `gap`, as little as needed, within the panel.
+
+    Where there is no room for all of them at that gap, they share the room evenly.
+    """
+    if not rows:
+        return []
+    low, high = gap, height - 2 * gap
+    if len(rows) > 1:
+        gap = min(gap, max(high - low, 0.0) / (len(rows) - 1))
+    placed: list[float] = []
+    for row in rows:
+        placed.append(max(row, low, placed[-1] + gap if placed else low))
+    limit = high
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], limit)
+        limit = placed[i] - gap
+    return placed
+
+
+def _draw_bar(axes: Axes, bar: ColourBar) -> None:
+    ratio = np.linspace(0.0, bar.highest, 256)[:, None]
+    grey = np.full((256, 1), 0.35)
+    alpha = opacity(ratio)[..., None]
+    rgb = grey[..., None] * (1 - alpha) + heat(ratio, bar.highest) * alpha
+    axes.imshow(
+        rgb, origin="lower", aspect="auto", extent=(0.0, 1.0, 0.0, bar.highest),
+        interpolation="bilinear",
+    )  # fmt: skip
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    ticks = np.arange(0, int(bar.highest) + 1)
+    axes.set_yticks(ticks, [f"{t} ×" for t in ticks], fontsize=10, family=_FONT, color=_DARK)
+    axes.tick_params(axis="y", length=3, color=_DARK)
+    axes.text(
+        -0.25, bar.highest / 2, bar.label, rotation=90, ha="right", va="center", fontsize=9.5,
+        family=_FONT, color=_DARK, transform=axes.get_yaxis_transform(),
+    )  # fmt: skip

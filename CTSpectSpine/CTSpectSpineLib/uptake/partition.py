@@ -1,0 +1,306 @@
+"""Division of the spine and its surroundings into regions that do not overlap.
+
+The regions stand on a lattice that is the SPECT grid divided by a whole number, with SPECT voxel
+centres on lattice nodes. Every node belongs to at most one region:
+
+1. bone bands of a disc, disc space, and bone of a facet joint, as the joints define them; where
+   the bone of two joints overlaps, the nearer joint centre gets the node;
+2. what remains of each vertebral body and of its posterior elements; of the sacrum; of the hips;
+3. around them, out to 22 mm, soft tissue and whatever else is not labelled (kidneys, bladder,
+   ribs), in blocks of about 22 mm, so that its uneven uptake needs no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
+from CTSpectSpineLib.uptake.sampling import SpectField
+from CTSpectSpineLib.volumes.geometry import ijk_to_lps
+
+PartKind = Literal[
+    "disc_bone", "disc_space", "facet_bone", "body", "posterior", "sacrum", "hip", "background"
+]
+CodeArray = NDArray[np.int32]
+Box = tuple[slice, slice, slice]
+
+LATTICE_MM = 1.25
+"""Largest step of the lattice."""
+SHELL_MM = 22.0
+"""How far around bone the surroundings are modelled: two widths of a usual point spread."""
+BLOCK_MM = 22.0
+"""Edge of a background block; smaller ones are no longer resolved from each other."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One region of the partition; ``owner`` is a joint id, a level, or empty."""
+
+    kind: PartKind
+    owner: str
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Regions on the lattice.
+
+    Attributes
+    ----------
+    parts
+        The regions, each with at least one node.
+    codes
+        Lattice ``[k, j, i]``; ``r + 1`` at nodes of ``parts[r]``, 0 where nothing is modelled.
+    factor
+        Lattice steps per SPECT voxel along ``(k, j, i)``; node 0 is the centre of voxel 0.
+    """
+
+    parts: tuple[Part, ...]
+    codes: CodeArray
+    factor: tuple[int, int, int]
+
+    def position(self, kind: PartKind, owner: str) -> int | None:
+        """Number of a region, None when it has no node."""
+        part = Part(kind, owner)
+        return self.parts.index(part) if part in self.parts else None
+
+    def boxes(self) -> list[Box]:
+        """Bounding box of each region on the lattice."""
+        return [_as_box(found) for found in ndimage.find_objects(self.codes)]
+
+    def node_index(self, box: Box, number: int) -> FloatArray:
+        """SPECT indices ``(i, j, k)`` of a region's nodes, shape (n, 3)."""
+        start = np.array([s.start for s in box])
+        kji = (np.argwhere(self.codes[box] == number + 1) + start) / np.asarray(self.factor)
+        index: FloatArray = kji[:, ::-1].astype(np.float64)
+        return index
+
+
+def _as_box(found: tuple[slice, ...] | None) -> Box:
+    assert found is not None, "every region has nodes"
+    return found[0], found[1], found[2]
+
+
+class _Lattice:
+    """Lattice under construction."""
+
+    def __init__(self, field: SpectField) -> None:
+        steps = np.maximum(1, np.ceil(field.spacing / LATTICE_MM - 1e-6)).astype(int)
+        self.factor = (int(steps[2]), int(steps[1]), int(steps[0]))
+        shape = [
+            (n - 1) * f + 1 for n, f in zip(field.array.shape, self.factor, strict=True)
+        ]
+        self.codes: CodeArray = np.zeros(shape, dtype=np.int32)
+        self.parts: list[Part] = []
+        scale = np.diag([*(1.0 / steps), 1.0])
+        self.to_ct = np.linalg.inv(field.ct_to_index) @ scale
+        self.from_ct = np.linalg.inv(self.to_ct)
+
+    def code(self, kind: PartKind, owner: str) -> int:
+        part = Part(kind, owner)
+        if part not in self.parts:
+            self.parts.append(part)
+        return self.parts.index(part) + 1
+
+    def box(self, region: Region) -> Box | None:
+        """Lattice box that holds a region; None when they do not meet."""
+        size = np.array(region.mask.shape[::-1]) - 1
+        corners = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
+        matrix = self.from_ct @ region.ijk_to_lps
+        at = corners @ matrix[:3, :3].T + matrix[:3, 3]
+        shape = np.array(self.codes.shape[::-1])
+        low = np.maximum(np.floor(at.min(axis=0)), 0).astype(int)
+        high = np.minimum(np.ceil(at.max(axis=0)) + 1, shape).astype(int)
+        if np.any(high <= low):
+            return None
+        i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        return k, j, i
+
+    def inside(self, region: Region, box: Box) -> BoolArray:
+        """Which nodes of a box lie in a region (linear between its voxels, cut at one half)."""
+        start = np.eye(4)
+        start[:3, 3] = [box[2].start, box[1].start, box[0].start]
+        matrix = np.linalg.inv(region.ijk_to_lps) @ self.to_ct @ start
+        # Both the matrix and the offset are turned from (i, j, k) to (k, j, i).
+        filled = ndimage.affine_transform(
+            region.mask.astype(np.float32),
+            matrix[:3, :3][::-1, ::-1],
+            matrix[:3, 3][::-1],
+            output_shape=tuple(s.stop - s.start for s in box),
+            order=1,
+            mode="grid-constant",
+        )
+        inside: BoolArray = filled >= 0.5
+        return inside
+
+    def node_points(self, box: Box, chosen: BoolArray) -> FloatArray:
+        """CT points, LPS mm, of chosen nodes of a box."""
+        kji = np.argwhere(chosen) + [s.start for s in box]
+        points: FloatArray = kji[:, ::-1] @ self.to_ct[:3, :3].T + self.to_ct[:3, 3]
+        return points
+
+
+def build_partition(field: SpectField, spine: SpineJoints, labels: sitk.Image) -> Partition:
+    """Divide a SPECT field into regions.
+
+    Parameters
+    ----------
+    field
+        The SPECT, usually cropped to the spine with a margin.
+    spine
+        Joints and vertebra frames.
+    labels
+        Vertebra labels on the CT, ids of `anatomy`.
+    """
+    lattice = _Lattice(field)
+    label_nodes = _labels_on_lattice(lattice, labels)
+    _add_bones(lattice, spine, label_nodes)
+    _add_joints(lattice, spine.joints)
+    _add_background(lattice, field)
+    return _without_empty(lattice)
+
+
+def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.int64]:
+    to_index = np.linalg.inv(ijk_to_lps(labels)) @ lattice.to_ct
+    array = sitk.GetArrayFromImage(labels)
+    found: NDArray[np.int64] = ndimage.affine_transform(
+        array,
+        to_index[:3, :3][::-1, ::-1],
+        to_index[:3, 3][::-1],
+        output_shape=lattice.codes.shape,
+        order=0,
+        mode="grid-constant",
+    )
+    return found
+
+
+def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.int64]) -> None:
+    boxes = ndimage.find_objects(label_nodes)
+    hips = {number: name for name, number in anatomy.hip_ids().items()}
+    for number, found in enumerate(boxes, start=1):
+        if found is None:
+            continue
+        here = label_nodes[found] == number
+        level = anatomy.name_of_id(number)
+        target = lattice.codes[found]
+        if number in hips:
+            target[here] = lattice.code("hip", hips[number])
+        elif level in (anatomy.SACRUM, "S1"):
+            target[here] = lattice.code("sacrum", anatomy.SACRUM)
+        elif level is not None:
+            target[here] = lattice.code("posterior", level)
+            frame = spine.frames.get(level)
+            box = lattice.box(frame.body) if frame is not None else None
+            if frame is not None and box is not None:
+                body = lattice.inside(frame.body, box) & (label_nodes[box] == number)
+                lattice.codes[box][body] = lattice.code("body", level)
+
+
+def _add_joints(lattice: _Lattice, joints: tuple[Joint, ...]) -> None:
+    claimed = np.zeros(lattice.codes.shape, dtype=bool)
+    distance: dict[int, tuple[Joint, int]] = {}
+    for joint in joints:
+        space = joint.parts.get("disc_space")
+        if joint.bone is None or joint.centre_mm is None:
+            continue
+        if space is not None:
+            _paint(lattice, space, lattice.code("disc_space", joint.id), claimed)
+        kind: PartKind = "disc_bone" if joint.kind == "disc" else "facet_bone"
+        code = lattice.code(kind, joint.id)
+        distance[code] = (joint, code)
+        box = lattice.box(joint.bone)
+        if box is None:
+            continue
+        mine = lattice.inside(joint.bone, box)
+        contested = mine & claimed[box]
+        if contested.any():
+            mine[contested] = _nearer_to(lattice, box, contested, joint, distance)
+        lattice.codes[box][mine] = code
+        claimed[box][mine] = True
+
+
+def _paint(lattice: _Lattice, region: Region, code: int, kept: BoolArray) -> None:
+    box = lattice.box(region)
+    if box is not None:
+        lattice.codes[box][lattice.inside(region, box) & ~kept[box]] = code
+
+
+def _nearer_to(
+    lattice: _Lattice,
+    box: Box,
+    contested: BoolArray,
+    joint: Joint,
+    owners: dict[int, tuple[Joint, int]],
+) -> BoolArray:
+    points = lattice.node_points(box, contested)
+    codes = lattice.codes[box][contested]
+    mine = np.linalg.norm(points - joint.centre_mm, axis=1)
+    theirs = np.array(
+        [
+            np.linalg.norm(point - owners[int(code)][0].centre_mm)
+            for point, code in zip(points, codes, strict=True)
+        ]
+    )
+    nearer: BoolArray = mine < theirs
+    return nearer
+
+
+def _add_background(lattice: _Lattice, field: SpectField) -> None:
+    """Fill the nodes around bone with blocks that follow the SPECT grid."""
+    voxels = field.array.shape
+    spacing = field.spacing[::-1]
+    bone = lattice.codes > 0
+    nearest = [
+        np.clip((np.arange(n) + f // 2) // f, 0, v - 1)
+        for n, f, v in zip(lattice.codes.shape, lattice.factor, voxels, strict=True)
+    ]
+    coarse = np.zeros(voxels, dtype=bool)
+    k, j, i = np.nonzero(bone)
+    coarse[nearest[0][k], nearest[1][j], nearest[2][i]] = True
+    if not coarse.any():
+        return
+    shell = ndimage.distance_transform_edt(~coarse, sampling=spacing) <= SHELL_MM
+    block = _block_numbers(shell, coarse, spacing)
+    first = len(lattice.parts)
+    lattice.parts.extend(Part("background", str(n)) for n in range(int(block.max())))
+    filled = block[np.ix_(*nearest)]
+    empty = ~bone & (filled > 0)
+    lattice.codes[empty] = filled[empty] + first
+
+
+def _block_numbers(shell: BoolArray, bone: BoolArray, spacing: FloatArray) -> CodeArray:
+    """Number voxels of the shell by block from 1; voxels of slivers join the nearest block."""
+    edge = np.maximum(1, np.round(BLOCK_MM / spacing)).astype(int)
+    kji = np.argwhere(shell)
+    _, of_voxel = np.unique(kji // edge, axis=0, return_inverse=True)
+    of_voxel = of_voxel.ravel()
+    outside = ~bone[shell]
+    counts = np.bincount(of_voxel, weights=outside)
+    large = counts >= 0.25 * np.prod(edge)
+    if not large.any():
+        large = counts == counts.max()
+    weight = np.maximum(np.bincount(of_voxel), 1)
+    centres = np.stack([np.bincount(of_voxel, kji[:, a]) / weight for a in range(3)], axis=1)
+    number = np.cumsum(large)
+    strays = ~large[of_voxel]
+    _, nearest = cKDTree(centres[large] * spacing).query(kji[strays] * spacing)
+    result = number[of_voxel]
+    result[strays] = np.asarray(nearest) + 1
+    block: CodeArray = np.zeros(shell.shape, dtype=np.int32)
+    block[shell] = result
+    return block
+
+
+def _without_empty(lattice: _Lattice) -> Partition:
+    """Drop regions that lost all nodes to others and number the rest anew."""
+    present = np.bincount(lattice.codes.ravel(), minlength=len(lattice.parts) + 1)[1:] > 0
+    renumber = np.concatenate([[0], np.where(present, np.cumsum(present), 0)]).astype(np.int32)
+    parts = tuple(p for p, there in zip(lattice.parts, present, strict=True) if there)
+    return Partition(parts, renumber[lattice.codes], lattice.factor)

@@ -1,0 +1,71 @@
+"""Standardised uptake value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from CTSpectSpineLib.volumes.volume import Acquisition
+
+TC99M_HALF_LIFE_S = 6.007 * 3600.0
+"""Half-life of Tc-99m in seconds (6.007 h, ICRP 107)."""
+
+
+def suv_factor(
+    acquisition: Acquisition,
+    weight_kg: float | None = None,
+    dose_MBq: float | None = None,
+    injection_time: datetime | None = None,
+    scan_time: datetime | None = None,
+) -> tuple[float | None, str]:
+    """Factor from voxel values to body-weight SUV (g/ml), and a sentence on it.
+
+    SUV = concentration x body weight / dose decayed to the scan. Values that the user gives
+    win over those of the header; without a stated radionuclide it is taken to be Tc-99m.
+
+    Parameters
+    ----------
+    acquisition
+        Header of the SPECT.
+    weight_kg, dose_MBq, injection_time, scan_time
+        What the user typed, None for what was not given.
+
+    Returns
+    -------
+    factor, reason
+        None when the values cannot be calibrated; the sentence says why, or how the factor
+        was made.
+    """
+    if acquisition.units == "SUV":
+        return 1.0, "The SPECT is already in SUV."
+    if acquisition.units != "Bq/ml":
+        unit = acquisition.units or "an unknown unit"
+        return None, f"No SUV: the SPECT is in {unit}, not in Bq/ml."
+    weight = weight_kg if weight_kg is not None else acquisition.patient_weight_kg
+    dose = dose_MBq if dose_MBq is not None else acquisition.injected_dose_MBq
+    injected = injection_time or acquisition.injection_time
+    scanned = scan_time or acquisition.scan_time
+    decayed_to_injection = acquisition.decay_correction == "ADMIN"
+    given = {"body weight": weight, "injected dose": dose}
+    if not decayed_to_injection:
+        given |= {"injection time": injected, "scan time": scanned}  # type: ignore[dict-item]
+    missing = [name for name, value in given.items() if value is None]
+    if missing or weight is None or dose is None:
+        return None, f"No SUV: {', '.join(missing)} not given and not in the header."
+    if weight <= 0 or dose <= 0:
+        return None, "No SUV: body weight and injected dose must be positive."
+    elapsed = 0.0
+    if not decayed_to_injection and injected is not None and scanned is not None:
+        if (injected.tzinfo is None) != (scanned.tzinfo is None):
+            injected, scanned = injected.replace(tzinfo=None), scanned.replace(tzinfo=None)
+        elapsed = (scanned - injected).total_seconds()
+        if not 0 <= elapsed <= 48 * 3600:
+            return None, (
+                f"No SUV: the scan ({scanned.isoformat()}) is {elapsed / 3600:.1f} h after the "
+                f"injection ({injected.isoformat()}); check both times."
+            )
+    half_life = acquisition.half_life_s or TC99M_HALF_LIFE_S
+    remaining = dose * 1e6 * 0.5 ** (elapsed / half_life)
+    return weight * 1000.0 / remaining, (
+        f"SUV from {weight:g} kg and {dose:g} MBq, decayed over {elapsed / 3600:.2f} h to "
+        f"{remaining / 1e6:.1f} MBq."
+    )

@@ -1,0 +1,94 @@
+"""A volume as it was read: voxels, unit, origin in the file system, acquisition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import SimpleITK as sitk
+
+Role = Literal["ct", "spect", "labels"]
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What the header says about a scan; None or empty where it says nothing.
+
+    Attributes
+    ----------
+    modality, manufacturer, series_description
+        As in DICOM.
+    units
+        Unit of the voxels: ``"HU"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"`` or empty.
+    radionuclide, half_life_s
+        Name and half-life in seconds.
+    injected_dose_MBq, injection_time, scan_time
+        For the standardised uptake value.
+    decay_correction
+        DICOM's ``NONE``, ``START`` (of the scan) or ``ADMIN`` (of the tracer).
+    patient_weight_kg
+        Body weight.
+    reconstruction, filter, fwhm_mm
+        Method and post-filter in the words of the header, and the point spread where it is
+        stated as a number.
+    corrections
+        DICOM's list of corrections done (``ATTN``, ``SCAT``, ``DECY`` ...).
+    patient_digest
+        Hash of the patient's id, to see whether two scans belong together; not the id.
+    frame_of_reference
+        DICOM frame of reference; equal ones share one coordinate system.
+    """
+
+    modality: str = ""
+    manufacturer: str = ""
+    series_description: str = ""
+    units: str = ""
+    radionuclide: str = ""
+    half_life_s: float | None = None
+    injected_dose_MBq: float | None = None
+    injection_time: datetime | None = None
+    scan_time: datetime | None = None
+    decay_correction: str = ""
+    patient_weight_kg: float | None = None
+    reconstruction: str = ""
+    filter: str = ""
+    fwhm_mm: float | None = None
+    corrections: tuple[str, ...] = ()
+    patient_digest: str = ""
+    frame_of_reference: str = ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image with its provenance.
+
+    Attributes
+    ----------
+    image
+        The voxels, 3D, scalar: int16 (or int32) HU or float32 for a CT, float32 for a SPECT.
+    role
+        ``"ct"``, ``"spect"`` or ``"labels"``.
+    unit
+        ``"HU"``, ``"label"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"`` or ``"unknown"``.
+    path
+        What the user named: a file or a folder.
+    files
+        The files that were read.
+    sha256
+        Hash of the file; of several, the hash of their sorted hashes.
+    acquisition
+        What the header says.
+    notes
+        Sentences about what was assumed or changed in reading.
+    """
+
+    image: sitk.Image
+    role: Role
+    unit: str
+    path: Path
+    files: tuple[Path, ...] = ()
+    sha256: str = ""
+    acquisition: Acquisition = Acquisition()
+    notes: tuple[str, ...] = ()

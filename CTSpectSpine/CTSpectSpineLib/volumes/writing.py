@@ -1,0 +1,43 @@
+"""Writing images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.volumes.files import image_suffix, replacing
+
+_WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def write_image(image: sitk.Image, path: Path | str) -> None:
+    """Write an image, compressed, so that the file appears only when it is complete.
+
+    The same image gives the same bytes.
+
+    Parameters
+    ----------
+    image
+        The image.
+    path
+        ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``.
+
+    Raises
+    ------
+    InputError
+        If the extension is none of these or the file cannot be written.
+    """
+    file = Path(path)
+    suffix = image_suffix(file)
+    if suffix not in _WRITABLE:
+        raise InputError(
+            f"{file}: images cannot be written as '{suffix}'; use {', '.join(_WRITABLE)}."
+        )
+    try:
+        with replacing(file) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=suffix != ".nii")
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"{file}: the image cannot be written ({reason}).") from error
