@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,8 @@ def headless_scene() -> Iterator[tuple[Node, Node]]:
     slicer, vtk = mrml()
     scene = slicer.vtkMRMLScene()
     with tempfile.TemporaryDirectory(prefix="CTSpectSpine-") as temporary:
+        # Slicer's colour files are looked for here; the built-in tables are enough.
+        (Path(temporary) / "share" / "ColorFiles").mkdir(parents=True)
         application = slicer.vtkSlicerApplicationLogic()
         application.SetTemporaryPath(temporary)
         application.SetHomeDirectory(temporary)

@@ -37,7 +37,7 @@ TAG_COLUMNS = ("uptake", "ratio_corrected", "ratio_low", "ratio_high", "status",
 
 BONE_WINDOW = (1500.0, 400.0)
 """Window and level of the CT in HU."""
-SPECT_COLOURS = "vtkMRMLPETProceduralColorNodeHeat"
+SPECT_COLOURS = "vtkMRMLPETProceduralColorNodePET-Heat"
 SPECT_WINDOW_REFERENCES = 5.0
 """The SPECT is shown from 0 to this multiple of the patient's reference uptake."""
 

@@ -205,7 +205,7 @@ def _curves(config: SpineConfig, rng: np.random.Generator) -> dict[str, float]:
     cervical = 18.0 + 3.0 * drawn[0] if cervical is None else cervical
     thoracic = 40.0 + 4.0 * drawn[1] if thoracic is None else thoracic
     lumbar = 54.0 + 4.0 * drawn[2] if lumbar is None else lumbar
-    slope = 0.72 * lumbar + 1.5 * drawn[3] if slope is None else slope
+    slope = 0.69 * lumbar + 1.5 * drawn[3] if slope is None else slope
     table = level_table()
     bodies = {n: table[n].body_wedge_deg for n in table}
     discs = {n: table[n].disc_wedge_deg for n in table}
@@ -226,7 +226,7 @@ def _level_size(
     name: str, config: SpineConfig, curves: Mapping[str, float], rng: np.random.Generator
 ) -> LevelSize:
     """Sizes of one level: table row, curve scale, jitter and patient size."""
-    jitter = 1 + 0.018 * config.shape_jitter * rng.standard_normal(11).clip(-2, 2)
+    jitter = 1 + 0.018 * config.shape_jitter * rng.standard_normal(10).clip(-2, 2)
     if name == SACRUM:
         base = replace(level_table()["L5"], level=SACRUM, width=52, depth=34, height=28)
         base = replace(base, body_wedge_deg=0, disc_wedge_deg=0, disc=0)
@@ -244,7 +244,7 @@ def _level_size(
     lengths = [f.name for f in fields(LevelSize) if f.type == "float" and "deg" not in f.name]
     values = {
         n: getattr(base, n) * config.size * float(j)
-        for n, j in zip(lengths, jitter, strict=False)
+        for n, j in zip(lengths, jitter, strict=True)
     }
     severity = _disc_severity(name, config)
     values["disc"] *= 1 - 0.6 * severity

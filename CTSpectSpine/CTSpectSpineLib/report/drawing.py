@@ -64,12 +64,25 @@ class Outline:
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """A name at a place on a panel: column and row in pixels."""
+    """A name at a place on a panel.
+
+    Attributes
+    ----------
+    text
+        The name.
+    column, row
+        Its place in pixels.
+    colour
+        Colour of the words and of the line to the place.
+    radius
+        Half the width, in pixels, of what stands at the place and must not be covered.
+    """
 
     text: str
     column: float
     row: float
     colour: str = "#ffffff"
+    radius: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -272,7 +285,7 @@ def _draw_callouts(axes: Axes, panel: Panel) -> None:
             for m in panel.callouts
             if (panel.callouts_right or m.column > columns / 2) == at_right
         ]
-        wanted = sorted((_clear_row(mark, columns, at_right), mark.text, mark) for mark in marks)
+        wanted = sorted((_clear_row(mark, panel, at_right), mark.text, mark) for mark in marks)
         placed = spread([row for row, _, _ in wanted], 22.0, rows)
         for (_, _, mark), row in zip(wanted, placed, strict=True):
             axes.annotate(
@@ -286,11 +299,16 @@ def _draw_callouts(axes: Axes, panel: Panel) -> None:
             )  # fmt: skip
 
 
-def _clear_row(mark: Mark, columns: int, at_right: bool) -> float:
-    """Row for a callout: beside its place, or below it where the words would cover it."""
-    words = _INSET + 8.6 * len(mark.text) + 30.0
-    room = columns - mark.column if at_right else mark.column
-    return mark.row + (44.0 if words > room else 0.0)
+def _clear_row(mark: Mark, panel: Panel, at_right: bool) -> float:
+    """Row for a callout: beside its place, or off it where the words would cover it."""
+    columns = panel.rgb.shape[1]
+    words = _INSET + 8.6 * len(mark.text) + 12.0
+    room = (columns - mark.column if at_right else mark.column) - mark.radius
+    if words <= room:
+        return mark.row
+    others = [name.row for name in panel.names] or [mark.row - 1.0]
+    below, above = mark.row + 44.0, mark.row - 44.0
+    return max(below, above, key=lambda row: min(abs(row - other) for other in others))
 
 
 def spread(rows: Sequence[float], gap: float, height: float) -> list[float]:

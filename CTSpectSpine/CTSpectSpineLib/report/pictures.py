@@ -368,10 +368,12 @@ def _panel(
             continue
         colour = OUTLINE_COLOURS[uptake_class]
         outlines.append(Outline(share, colour, dashed=uptake_class != "positive"))
-        row, column = np.argwhere(share > 0.5).mean(axis=0)
+        inside = np.argwhere(share > 0.5)
+        row, column = inside.mean(axis=0)
+        radius = float(np.ptp(inside[:, 1])) / 2.0
         # A panel of one level has its name as title: there the callout need not repeat it.
         words = joint.id.removeprefix(f"{title} ")
-        marks.append(Mark(words, float(column), float(row), colour))
+        marks.append(Mark(words, float(column), float(row), colour, radius))
     ratio = case.ratio(surface)
     return Panel(
         fused(case.hu(surface), ratio, case.highest),

@@ -22,3 +22,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real CT data not found: {folder} does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def lumbar_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small lumbar phantom (3 mm CT, hot L4-L5 disc), written by the command line."""
+    from CTSpectSpineLib.cli import main
+
+    folder = tmp_path_factory.mktemp("lumbar")
+    code = main(
+        ["phantom", "--out", str(folder), "--case", "lumbar-disc", "--spacing", "3"]
+        + ["--seed", "7", "--progress", "none"]
+    )
+    assert code == 0
+    return folder

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import slicer
+import slicer.util
+import vtk
+from slicer_host import VtkErrors
+from slicer_results import HOT_POINT_CT, REFERENCE, ResultsFolder, make_results_folder
+from slicer_views import gl_problem, render_slice
 
-vtk = pytest.importorskip("vtk", reason="pip install ctspectspine[slicer]")
-slicer = pytest.importorskip("slicer", reason="pip install ctspectspine[slicer]")
-
-from CTSpectSpineLib.errors import InputError, MissingPackageError  # noqa: E402
-from CTSpectSpineLib.mrml import (  # noqa: E402
+from CTSpectSpineLib.errors import InputError, MissingPackageError
+from CTSpectSpineLib.mrml import (
     ROLE,
     headless_scene,
     image_from_node,
@@ -28,9 +31,7 @@ from CTSpectSpineLib.mrml import (  # noqa: E402
     numpy_matrix,
     vtk_matrix,
 )
-from CTSpectSpineLib.scene import BONE_WINDOW, populate_scene, write_scene  # noqa: E402
-from slicer_host import VtkErrors, gl_problem, render_slice  # noqa: E402
-from slicer_results import HOT_POINT_CT, REFERENCE, ResultsFolder, make_results_folder  # noqa: E402
+from CTSpectSpineLib.scene import BONE_WINDOW, populate_scene, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -319,23 +320,35 @@ def test_fused_view_shows_the_hot_joint_where_it_is(case: ResultsFolder, tmp_pat
     with headless_scene() as (scene, application):
         nodes = populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
         picture, to_pixel = render_slice(
-            scene, application, "Sagittal", nodes, through_lps=HOT_POINT_CT
+            scene,
+            application,
+            "Sagittal",
+            HOT_POINT_CT,
+            background=nodes.ct,
+            foreground=nodes.spect,
+            opacity=0.5,
+            png=tmp_path / "sagittal.png",
         )
-        row, column = to_pixel(HOT_POINT_CT)
-        red, green, blue = (picture[row, column, c].astype(int) for c in range(3))
-        assert red > 100
-        assert red > blue + 40, "the hot joint is not shown in the hot colours"
-        away = [HOT_POINT_CT[0], HOT_POINT_CT[1] - 25, HOT_POINT_CT[2] + 25]
-        row, column = to_pixel(away)
-        pixel = picture[row, column].astype(int)
-        assert np.ptp(pixel[:3]) < 40, "away from the joint there is CT grey, no uptake"
-        assert pixel.max() > 10, "the CT is not shown"
+        hot = pixel(picture, to_pixel(HOT_POINT_CT))
+        assert hot[0] > 100, "the hot joint is not shown"
+        assert hot[0] > hot[2] + 40, "the hot joint is not shown in the hot colours"
+        bone = pixel(picture, to_pixel((HOT_POINT_CT[0], 15.0, -374.0)))
+        assert np.ptp(bone) < 40, "away from the joint there is grey CT and no uptake"
+        assert bone.max() > 40, "the CT is not shown"
+        outside = pixel(picture, (2, 2))
+        assert outside.max() == 0
+
+
+def pixel(picture: np.ndarray, at: tuple[int, int]) -> np.ndarray:
+    row, column = at
+    return picture[row, column].astype(int)
 
 
 def test_probe_for_opengl_does_not_take_the_tests_down() -> None:
     # The probe runs in a process of its own, because VTK ends the process without OpenGL.
-    code = "import slicer_host; print(slicer_host.gl_problem())"
-    environment = {**os.environ, "VTK_DEFAULT_OPENGL_WINDOW": "vtkNoSuchWindow"}
+    code = "import slicer_views; print(slicer_views.gl_problem())"
+    environment = {**os.environ, "VTK_DEFAULT_OPENGL_WINDOW": "vtkXOpenGLRenderWindow"}
+    environment.pop("DISPLAY", None)
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent,
@@ -346,3 +359,4 @@ def test_probe_for_opengl_does_not_take_the_tests_down() -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    assert "cannot render" in result.stdout

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from CTSpectSpineLib import triage
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.triage_protocol import check_context, load_protocol, read_context
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 COLUMNS = ["level", "kind", "side", "uptake"]
 LEVELS = ["C2-C3", "C4-C5", "C5-C6", "C6-C7", "T11-T12", "L2-L3", "L3-L4", "L4-L5", "L5-S1"]
@@ -20,7 +21,7 @@ LEVELS = ["C2-C3", "C4-C5", "C5-C6", "C6-C7", "T11-T12", "L2-L3", "L3-L4", "L4-L
 
 def table(*names: str, uptake: str = "positive", background: bool = True) -> pd.DataFrame:
     """Joint table with these joints of the given class, all other joints negative."""
-    classes = {name: uptake for name in names}
+    classes = dict.fromkeys(names, uptake)
     if background:
         for level in LEVELS:
             for suffix in ("disc", "facet left", "facet right"):

@@ -1,0 +1,327 @@
+"""Frames of the vertebrae: axes, body ellipse, canal and endplate planes.
+
+All coordinates named ``l, p, s`` are along the vertebra's own axes (to the patient's left, to
+posterior, to superior). Superior follows from the order of the levels, posterior from where
+the arch lies, and left from those two by handedness; image axes play no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from CTSpectSpineLib.joints.shapes import STEP_MM, Shape
+from CTSpectSpineLib.model import BoolArray, FloatArray
+
+ELLIPSE_SHARE = 0.78
+"""Part of the body ellipse, by its axes, in which endplates are taken as planes."""
+
+_MAX_TILT_DEG = 25.0
+_BIN_MM = 1.5
+_MIN_CANAL_MM2 = 60.0
+_BORDER_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An endplate as a plane.
+
+    Attributes
+    ----------
+    point
+        Where the plane crosses the body's own axis, LPS mm.
+    normal
+        Unit normal to superior, LPS.
+    """
+
+    point: FloatArray
+    normal: FloatArray
+
+
+@dataclass(frozen=True)
+class Canal:
+    """The spinal canal in the frame of a vertebra.
+
+    Attributes
+    ----------
+    wall_mm
+        Distance from the body's axis to the posterior wall (anterior border of the canal).
+    depth_mm, width_mm
+        Anterior–posterior and left–right size.
+    measured
+        False when the arch was open or missing and the sizes are typical ones.
+    """
+
+    wall_mm: float
+    depth_mm: float
+    width_mm: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is known about one vertebra.
+
+    Attributes
+    ----------
+    level
+        Name of the vertebra.
+    centre
+        Centre of the body, LPS mm.
+    axes
+        Rows: unit vectors to left, posterior, superior in LPS.
+    semi_axes_mm
+        Half width and half depth of the body.
+    canal
+        The canal behind the body.
+    top, bottom
+        Superior and inferior endplate; None where the vertebra has none or it is cut off.
+    reliable
+        False for truncated vertebrae.
+    notes
+        Sentences on what was doubtful.
+    """
+
+    level: str
+    centre: FloatArray
+    axes: FloatArray
+    semi_axes_mm: tuple[float, float]
+    canal: Canal
+    top: Plane | None
+    bottom: Plane | None
+    reliable: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def unit(vector: FloatArray) -> FloatArray:
+    """Scale a vector to length 1."""
+    result: FloatArray = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return result
+
+
+def axes_from(superior: FloatArray, posterior: FloatArray) -> FloatArray:
+    """Right-handed rows left, posterior, superior; superior is kept, posterior made normal."""
+    s = unit(superior)
+    p = unit(posterior - (posterior @ s) * s)
+    return np.stack([np.cross(p, s), p, s])
+
+
+def angle_deg(first: FloatArray, second: FloatArray) -> float:
+    """Angle between two directions in degrees."""
+    return float(np.degrees(np.arccos(np.clip(unit(first) @ unit(second), -1.0, 1.0))))
+
+
+def fit_vertebra(
+    shape: Shape, superior: FloatArray, posterior: FloatArray | None, is_cut: bool
+) -> Fit:
+    """Fit frame, body ellipse, canal and endplates of one vertebra with a body (C2–L6).
+
+    Parameters
+    ----------
+    shape
+        The vertebra.
+    superior
+        Direction to superior from the neighbouring vertebrae.
+    posterior
+        Direction to posterior, when it is known from elsewhere; otherwise it is found.
+    is_cut
+        Whether the vertebra is truncated: then the given axes are kept.
+    """
+    centre = shape.centre
+    body = shape.points[shape.thick]
+    if posterior is None:
+        posterior = _towards_arch(shape, centre, superior)
+        fixed_posterior = False
+    else:
+        fixed_posterior = True
+    axes = axes_from(superior, posterior)
+    notes: list[str] = []
+    canal: Canal | None = None
+    top = bottom = None
+    semi = (20.0, 15.0)
+    for _ in range(3):
+        local = (body - centre) @ axes.T
+        semi = _semi_axes(local)
+        middle = local.mean(axis=0)
+        middle[2] = 0.0
+        centre = centre + middle @ axes
+        hole = _canal_hole((shape.points - centre) @ axes.T, semi)
+        if hole is not None:
+            canal = _canal_from(hole)
+            if not (fixed_posterior or is_cut):
+                direction = np.append(hole.mean(axis=0), 0.0) @ axes
+                axes = axes_from(axes[2], direction)
+        top, bottom = _endplates(shape, centre, axes, semi)
+        normals = [plane.normal for plane in (top, bottom) if plane is not None]
+        if shape.level == "C2":
+            normals = [bottom.normal] if bottom is not None else []
+        if normals and not is_cut:
+            tilted = unit(np.sum(normals, axis=0))
+            if angle_deg(tilted, superior) <= _MAX_TILT_DEG:
+                axes = axes_from(tilted, axes[1])
+    if top is not None and bottom is not None and shape.level != "C2":
+        centre = (top.point + bottom.point) / 2
+    if canal is None:
+        canal = typical_canal(semi)
+        notes.append(f"the arch of {shape.level} is open or missing")
+    return Fit(
+        level=shape.level,
+        centre=centre,
+        axes=axes,
+        semi_axes_mm=semi,
+        canal=canal,
+        top=None if shape.level == "C2" else top,
+        bottom=bottom,
+        reliable=not is_cut,
+        notes=tuple(notes),
+    )
+
+
+def typical_canal(semi_axes_mm: tuple[float, float]) -> Canal:
+    """Canal of usual size for a body: used where the arch is not there to measure it."""
+    half_width, half_depth = semi_axes_mm
+    return Canal(0.95 * half_depth, 15.0, float(np.clip(half_width, 16.0, 26.0)), measured=False)
+
+
+def harmonise(fits: Mapping[str, Fit], shapes: Mapping[str, Shape]) -> dict[str, Fit]:
+    """Correct posterior directions that disagree with both neighbours by more than 25°."""
+    names = list(fits)
+    result = dict(fits)
+    for place, name in enumerate(names):
+        near = [fits[n] for n in names[max(place - 1, 0) : place + 2] if n != name]
+        near = [f for f in near if f.reliable and f.canal.measured]
+        fit = fits[name]
+        if not near:
+            continue
+        posterior = unit(np.sum([f.axes[1] for f in near], axis=0))
+        expected = axes_from(fit.axes[2], posterior)
+        disagrees = angle_deg(expected[1], fit.axes[1]) > _MAX_TILT_DEG
+        if not (disagrees or not fit.reliable or not fit.canal.measured):
+            continue
+        again = fit_vertebra(shapes[name], fit.axes[2], posterior, is_cut=not fit.reliable)
+        notes = again.notes
+        if disagrees and fit.reliable:
+            notes = (*notes, f"the rotation of {name} was taken from its neighbours")
+        canal = again.canal
+        if not canal.measured:
+            canal = Canal(
+                0.95 * again.semi_axes_mm[1],
+                float(np.mean([f.canal.depth_mm for f in near])),
+                float(np.mean([f.canal.width_mm for f in near])),
+                measured=False,
+            )
+        result[name] = replace(again, canal=canal, notes=notes)
+    return result
+
+
+def trimmed_plane(columns: FloatArray, heights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Least-squares plane ``s = a l + b p + c`` without the fifth of columns that fit worst.
+
+    Parameters
+    ----------
+    columns
+        Coordinates l, p, shape (n, 2), mm.
+    heights
+        Heights s, shape (n,), mm.
+
+    Returns
+    -------
+    coefficients, residuals
+        ``(a, b, c)`` and the residual of every column, mm.
+    """
+    design = np.column_stack([columns, np.ones(len(columns))])
+    kept = np.ones(len(columns), dtype=bool)
+    coefficients = np.array([0.0, 0.0, float(np.median(heights))])
+    residuals = heights - coefficients[2]
+    for _ in range(6):
+        coefficients, *_rest = np.linalg.lstsq(design[kept], heights[kept], rcond=None)
+        residuals = heights - design @ coefficients
+        kept = np.abs(residuals) <= np.quantile(np.abs(residuals), 0.8) + 1e-9
+    return coefficients, residuals
+
+
+def _towards_arch(shape: Shape, centre: FloatArray, superior: FloatArray) -> FloatArray:
+    """Direction from the body to the bone far from it, normal to superior."""
+    s = unit(superior)
+    away = shape.points - centre
+    away = away - np.outer(away @ s, s)
+    distance = np.linalg.norm(away, axis=1)
+    far = ~shape.thick & (distance > 1.2 * np.median(distance[shape.thick]))
+    if far.sum() < 20:
+        far = distance > np.quantile(distance, 0.8)
+    return unit(away[far].mean(axis=0))
+
+
+def _semi_axes(local: FloatArray) -> tuple[float, float]:
+    """Semi-axes of the ellipse with the variances of the body's projection, mm."""
+    deviation = local[:, :2].std(axis=0)
+    return float(2.0 * deviation[0]), float(2.0 * deviation[1])
+
+
+def _canal_hole(local: FloatArray, semi: tuple[float, float]) -> FloatArray | None:
+    """Columns l, p (n, 2) of the hole that the arch closes behind the body, None without one."""
+    low = local[:, :2].min(axis=0) - 3 * _BIN_MM
+    index = np.floor((local[:, :2] - low) / _BIN_MM).astype(int)
+    filled = np.zeros(index.max(axis=0) + 4, dtype=bool)
+    filled[index[:, 0], index[:, 1]] = True
+    filled = ndimage.binary_closing(filled, structure=np.ones((3, 3)))
+    holes, count = ndimage.label(ndimage.binary_fill_holes(filled) & ~filled)
+    best, best_score = None, 0.0
+    for number in range(1, count + 1):
+        columns = (np.argwhere(holes == number) + 0.5) * _BIN_MM + low
+        area = len(columns) * _BIN_MM**2
+        middle = columns.mean(axis=0)
+        behind = 0.5 * semi[1] < np.hypot(*middle) < semi[1] + 25.0
+        if area < _MIN_CANAL_MM2 or not behind or abs(middle[0]) > abs(middle[1]):
+            continue
+        if area > best_score:
+            best, best_score = columns, area
+    return best
+
+
+def _canal_from(hole: FloatArray) -> Canal:
+    """Sizes of the canal from its columns."""
+    middle = hole.mean(axis=0)
+    strip = hole[np.abs(hole[:, 0] - middle[0]) <= 3.0]
+    wall = float(strip[:, 1].min()) - _BIN_MM / 2
+    depth = float(np.ptp(strip[:, 1])) + _BIN_MM
+    width = float(np.ptp(np.quantile(hole[:, 0], [0.02, 0.98]))) + _BIN_MM
+    return Canal(wall, depth, width, measured=True)
+
+
+def _endplates(
+    shape: Shape, centre: FloatArray, axes: FloatArray, semi: tuple[float, float]
+) -> tuple[Plane | None, Plane | None]:
+    """Superior and inferior endplate planes inside 0.78 of the body ellipse."""
+    local = (shape.points - centre) @ axes.T
+    inside = np.hypot(local[:, 0] / semi[0], local[:, 1] / semi[1]) <= ELLIPSE_SHARE
+    top = _surface(local[inside], shape.border[inside], upper=True)
+    bottom = _surface(local[inside], shape.border[inside], upper=False)
+    planes = [
+        None if fitted is None else plane_in_lps(fitted, centre, axes) for fitted in (top, bottom)
+    ]
+    return planes[0], planes[1]
+
+
+def plane_in_lps(coefficients: FloatArray, centre: FloatArray, axes: FloatArray) -> Plane:
+    """Plane ``s = a l + b p + c`` of a local frame in LPS."""
+    a, b, c = (float(x) for x in coefficients)
+    return Plane(centre + c * axes[2], unit(np.array([-a, -b, 1.0]) @ axes))
+
+
+def _surface(local: FloatArray, border: BoolArray, upper: bool) -> FloatArray | None:
+    """Plane coefficients of the outermost voxels, None when the image's border cuts them."""
+    if len(local) < 30:
+        return None
+    columns = np.floor(local[:, :2] / (2 * STEP_MM)).astype(int)
+    key = (columns - columns.min(axis=0)) @ np.array([10_000, 1])
+    sign = 1.0 if upper else -1.0
+    order = np.lexsort((-sign * local[:, 2], key))
+    first = order[np.r_[True, np.diff(key[order]) != 0]]
+    if len(first) < 8 or border[first].mean() > _BORDER_SHARE:
+        return None
+    heights = local[first, 2] + sign * STEP_MM / 4
+    return trimmed_plane(local[first, :2], heights)[0]

@@ -1,0 +1,137 @@
+"""Plot of the uptake of all joints by level, as SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+CLASS_COLOURS = {
+    "positive": "#b3261e",
+    "indeterminate": "#a86400",
+    "negative": "#4a6076",
+    "not_measurable": "#8a949e",
+}
+"""Ink of the uptake classes, also in ``page.css``; each keeps 3:1 contrast on white."""
+
+_SIDE_MARKERS = {"left": "<", "right": ">", "": "o"}
+_SIDE_OFFSETS = {"left": -0.17, "right": 0.17, "": 0.0}
+_INK = "#26323d"
+_BANDS = {"positive": "#f8dedb", "indeterminate": "#fbeed6"}
+_ROW_INCHES = 0.36
+
+
+def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
+    """Uptake by level with its intervals, discs and facets beside each other.
+
+    Parameters
+    ----------
+    joints
+        Joint table, cranial to caudal.
+    bounds
+        Per kind a mapping with ``metric``, ``positive`` and ``indeterminate``; missing bounds
+        are not drawn.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+    """
+    levels = list(dict.fromkeys(joints["level"]))
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "ctspectspine",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+        "font.size": 10,
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "axes.edgecolor": "#9aa7b5",
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+    }
+    with matplotlib.style.context(["default", style], after_reset=True):
+        figure = Figure(figsize=(9.4, 1.25 + _ROW_INCHES * max(len(levels), 3)))
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, kind, title in zip(
+            axes, ("disc", "facet"), ("Discs and endplates", "Facet joints"), strict=True
+        ):
+            _draw_kind(ax, joints[joints["kind"] == kind], levels, bounds.get(kind) or {})
+            ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        axes[0].set_ylim(len(levels) - 0.5, -0.5)
+        axes[0].set_yticks(range(len(levels)), levels, parse_math=False)
+        figure.legend(
+            handles=_legend(), loc="lower center", ncols=7, frameon=False, fontsize=8.5,
+            handletextpad=0.3, columnspacing=1.1,
+        )  # fmt: skip
+        bottom = 0.80 / figure.get_size_inches()[1]
+        figure.subplots_adjust(
+            left=0.08, right=0.985, bottom=bottom, top=1 - 0.3 / figure.get_size_inches()[1],
+            wspace=0.06,
+        )  # fmt: skip
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator"), None))
+    svg = stream.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _draw_kind(ax: Axes, joints: pd.DataFrame, levels: list[str], bounds: Mapping[str, Any]) -> None:
+    metric = str(bounds.get("metric", "ratio_corrected"))
+    positive, indeterminate = bounds.get("positive"), bounds.get("indeterminate")
+    values = joints[metric] if metric in joints else pd.Series(np.nan, joints.index)
+    low = joints["ratio_low"] if "ratio_low" in joints else values
+    high = joints["ratio_high"] if "ratio_high" in joints else values
+    shown = [v for v in (*values, *high, positive) if v is not None and np.isfinite(v)]
+    right = max(2.0, 1.08 * max(shown, default=2.0))
+    ax.set_xlim(0, right)
+    if positive is not None:
+        ax.axvspan(positive, right, color=_BANDS["positive"], linewidth=0, zorder=0)
+        if indeterminate is not None and indeterminate < positive:
+            ax.axvspan(indeterminate, positive, color=_BANDS["indeterminate"], linewidth=0, zorder=0)
+    ax.axvline(1.0, color="#9aa7b5", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    for y in range(len(levels)):
+        ax.axhline(y + 0.5, color="#e6eaee", linewidth=0.8, zorder=0.5)
+    for i in joints.index:
+        row = joints.loc[i]
+        y = levels.index(row["level"]) + _SIDE_OFFSETS[row["side"]]
+        colour = CLASS_COLOURS[row["uptake"]]
+        if row["uptake"] == "not_measurable" or not np.isfinite(values[i]):
+            ax.plot(0.03 * right, y, marker="x", color=CLASS_COLOURS["not_measurable"], markersize=5)
+            continue
+        ax.plot([low[i], high[i]], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+        ax.plot(
+            values[i], y, marker=_SIDE_MARKERS[row["side"]], markersize=7, color=colour,
+            markerfacecolor="white" if row["uptake"] == "negative" else colour, zorder=3,
+        )  # fmt: skip
+    ax.set_xlabel(f"Uptake ÷ reference bone ({metric})", fontsize=9.5, parse_math=False)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+
+
+def _legend() -> list[Line2D | Patch]:
+    def point(marker: str, label: str, colour: str = _INK, face: str | None = None) -> Line2D:
+        return Line2D(
+            [], [], linestyle="none", marker=marker, color=colour,
+            markerfacecolor=face or colour, markersize=6.5, label=label,
+        )  # fmt: skip
+
+    return [
+        point("<", "facet, left", face="white"),
+        point(">", "facet, right", face="white"),
+        point("o", "positive", CLASS_COLOURS["positive"]),
+        point("o", "indeterminate", CLASS_COLOURS["indeterminate"]),
+        point("o", "negative", CLASS_COLOURS["negative"], "white"),
+        point("x", "not measurable", CLASS_COLOURS["not_measurable"]),
+        Patch(facecolor=_BANDS["positive"], label="positive by the protocol"),
+        Patch(facecolor=_BANDS["indeterminate"], label="indeterminate"),
+    ]

@@ -1,0 +1,200 @@
+"""The joint table: derived columns and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import FloatArray, Joint, UptakeBounds
+
+COLUMNS = (
+    "joint", "level", "kind", "side", "spine_region", "x_mm", "y_mm", "z_mm", "volume_mm3",
+    "status", "status_reason", "mean", "max", "peak", "corrected_mean", "reference",
+    "ratio_mean", "ratio_max", "ratio_peak", "ratio_corrected", "z_score", "asymmetry",
+    "ratio_low", "ratio_high", "probability_positive", "uptake", "suv_mean", "suv_max",
+    "suv_peak",
+)  # fmt: skip
+"""Columns of ``joints.csv`` that this room fills, in order."""
+METRICS: Mapping[str, str] = {
+    "ratio_mean": "mean",
+    "ratio_max": "max",
+    "ratio_peak": "peak",
+    "ratio_corrected": "corrected_mean",
+}
+"""Deciding ratios that bounds may name, and the uptake that each is made of."""
+_OTHER_SIDE = {"left": "right", "right": "left"}
+_FEWEST_FOR_Z = 4
+_LEAST_RELATIVE_SD = 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Uptake of one joint in SPECT units, NaN where not measured, with the reason."""
+
+    mean: float = np.nan
+    max: float = np.nan
+    peak: float = np.nan
+    corrected_mean: float = np.nan
+    problem: str = ""
+
+
+def check_bounds(bounds: Mapping[str, UptakeBounds], kinds: Iterable[str]) -> None:
+    """Check that there are usable bounds for all kinds of joint.
+
+    Raises
+    ------
+    InputError
+        If bounds are missing, name an unknown metric, or are not ordered.
+    """
+    for kind in kinds:
+        if kind not in bounds:
+            raise InputError(f"The uptake bounds have no entry for '{kind}' joints; add one.")
+        entry = bounds[kind]
+        if entry.metric not in METRICS:
+            raise InputError(
+                f"The uptake bounds of '{kind}' name the metric '{entry.metric}';"
+                f" use one of {', '.join(METRICS)}."
+            )
+        if not 0.0 < entry.indeterminate <= entry.positive < np.inf:
+            raise InputError(
+                f"The uptake bounds of '{kind}' are positive {entry.positive:g} and indeterminate"
+                f" {entry.indeterminate:g}; both must be above 0 and positive at least as large."
+            )
+
+
+def classify(ratio: float, bounds: UptakeBounds) -> str:
+    """Uptake class of a deciding ratio.
+
+    Returns
+    -------
+    ``positive`` at or above ``bounds.positive``, ``indeterminate`` at or above
+    ``bounds.indeterminate``, ``negative`` below; ``not_measurable`` for NaN.
+    """
+    if np.isnan(ratio):
+        return "not_measurable"
+    if ratio >= bounds.positive:
+        return "positive"
+    return "indeterminate" if ratio >= bounds.indeterminate else "negative"
+
+
+def joint_table(
+    joints: tuple[Joint, ...],
+    measured: Mapping[str, Measured],
+    reference: float,
+    bounds: Mapping[str, UptakeBounds],
+    suv_factor: float | None,
+) -> pd.DataFrame:
+    """Table without the columns that need the repeated measurement (they are NaN)."""
+    table = pd.DataFrame(
+        [_row(joint, measured[joint.id], suv_factor) for joint in joints], columns=list(COLUMNS)
+    )
+    table["reference"] = reference
+    for ratio, uptake in METRICS.items():
+        table[ratio] = table[uptake].astype(float) / reference
+    deciding = deciding_ratio(table, bounds)
+    table["z_score"] = _z_scores(table["kind"], deciding)
+    table["asymmetry"] = _asymmetry(table, deciding)
+    table["uptake"] = [
+        classify(float(ratio), bounds[kind])
+        for ratio, kind in zip(deciding, table["kind"], strict=True)
+    ]
+    numbers = [c for c in COLUMNS[COLUMNS.index("mean") :] if c != "uptake"]
+    table[numbers] = table[numbers].astype(float)
+    return table
+
+
+def deciding_ratio(table: pd.DataFrame, bounds: Mapping[str, UptakeBounds]) -> FloatArray:
+    """The ratio that decides each joint's class, in the order of the table."""
+    return np.array(
+        [
+            float(row[bounds[row["kind"]].metric])
+            for _, row in table.iterrows()
+        ],
+        dtype=float,
+    )
+
+
+def add_uncertainty(
+    table: pd.DataFrame, draws: FloatArray, bounds: Mapping[str, UptakeBounds]
+) -> pd.DataFrame:
+    """Table with interval and probability from perturbed repetitions, shape (n, joints).
+
+    ``probability_positive`` is the share of repetitions at or above the positive bound, counted
+    as (k + 1/2) / (n + 1) so that it never claims certainty.
+    """
+    table = table.copy()
+    for number, kind in enumerate(table["kind"]):
+        column = draws[:, number]
+        if len(column) == 0 or np.isnan(column).any():
+            continue
+        low, high = np.percentile(column, [2.5, 97.5])
+        above = int(np.count_nonzero(column >= bounds[kind].positive))
+        table.loc[number, "ratio_low"] = low
+        table.loc[number, "ratio_high"] = high
+        table.loc[number, "probability_positive"] = (above + 0.5) / (len(column) + 1.0)
+    return table
+
+
+def _row(joint: Joint, measured: Measured, suv_factor: float | None) -> dict[str, object]:
+    centre = joint.centre_mm if joint.centre_mm is not None else np.full(3, np.nan)
+    factor = np.nan if suv_factor is None else suv_factor
+    reasons = [*joint.flags, *([measured.problem] if measured.problem else [])]
+    return {
+        "joint": joint.id,
+        "level": joint.level,
+        "kind": joint.kind,
+        "side": joint.side,
+        "spine_region": joint.spine_region,
+        "x_mm": float(centre[0]),
+        "y_mm": float(centre[1]),
+        "z_mm": float(centre[2]),
+        "volume_mm3": joint.region.volume_mm3 if joint.region is not None else np.nan,
+        "status": "not_measurable" if measured.problem else "measured",
+        "status_reason": "; ".join(reasons),
+        "mean": measured.mean,
+        "max": measured.max,
+        "peak": measured.peak,
+        "corrected_mean": measured.corrected_mean,
+        "suv_mean": measured.mean * factor,
+        "suv_max": measured.max * factor,
+        "suv_peak": measured.peak * factor,
+    }
+
+
+def _z_scores(kinds: pd.Series[str], ratios: FloatArray) -> FloatArray:
+    """Robust z against the same kind of joint; NaN with fewer than four of a kind.
+
+    The spread is the standard deviation estimated from the median absolute deviation, at least
+    5 % of the median: a handful of joints can agree by chance.
+    """
+    scores = np.full(len(ratios), np.nan)
+    for kind in set(kinds):
+        same = (kinds == kind).to_numpy() & np.isfinite(ratios)
+        if np.count_nonzero(same) < _FEWEST_FOR_Z:
+            continue
+        centre = np.median(ratios[same])
+        spread = 1.4826 * np.median(np.abs(ratios[same] - centre))
+        spread = max(spread, _LEAST_RELATIVE_SD * abs(centre))
+        if spread > 0.0:
+            scores[same] = (ratios[same] - centre) / spread
+    return scores
+
+
+def _asymmetry(table: pd.DataFrame, ratios: FloatArray) -> FloatArray:
+    """This side's deciding ratio over the other side's, facets only."""
+    place = {
+        (level, kind, side): number
+        for number, (level, kind, side) in enumerate(
+            zip(table["level"], table["kind"], table["side"], strict=True)
+        )
+    }
+    result = np.full(len(table), np.nan)
+    for (level, kind, side), number in place.items():
+        other = place.get((level, kind, _OTHER_SIDE.get(side, "")))
+        if kind == "facet" and other is not None and ratios[other] > 0.0:
+            result[number] = ratios[number] / ratios[other]
+    return result
