@@ -147,7 +147,12 @@ def labels_from_segmentation(node: Node, grid: Node) -> sitk.Image:
         )
         exported = image_from_node(labels)
     finally:
-        scene.RemoveNode(labels)
+        display = labels.GetDisplayNode()
+        # The export makes a colour table of its own.
+        colours = display.GetColorNode() if display else None
+        for extra in (labels, display, colours):
+            if extra is not None and not extra.GetSingletonTag():
+                scene.RemoveNode(extra)
     lookup = np.zeros(len(values) + 1, dtype=np.uint8)
     lookup[1:] = values
     result = sitk.GetImageFromArray(lookup[sitk.GetArrayViewFromImage(exported)])
@@ -177,7 +182,8 @@ def headless_scene() -> Iterator[tuple[Node, Node]]:
         application.SetSliceLogics(vtk.vtkCollection())
         application.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
-        # Without a cache folder a scene bundle cannot be read back.
+        # Without a cache folder, marked as one, a scene bundle cannot be read back in silence.
+        (Path(temporary) / ".slicer-cache").touch()
         remote, data_io = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
         remote.GetCacheManager().SetRemoteCacheDirectory(temporary)
         application.SetMRMLSceneDataIO(scene, remote, data_io)

@@ -1,6 +1,6 @@
 """Pictures and the page: what a person reads of an analysis."""
 
-#from CTSpectSpineLib.report.page import write_report
+from CTSpectSpineLib.report.page import write_report
 from CTSpectSpineLib.report.pictures import draw_pictures
 
-__all__ = ["draw_pictures"]
+__all__ = ["draw_pictures", "write_report"]

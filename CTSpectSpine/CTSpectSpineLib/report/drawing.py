@@ -200,7 +200,7 @@ def draw_sheet(
                 if panel.title:
                     figure.text(
                         x / width, 1.0 - (y + title - 10) / height, panel.title,
-                        fontsize=12, fontweight="bold", color=_DARK, family=_FONT,
+                        fontsize=13, fontweight="bold", color=_DARK, family=_FONT,
                         va="bottom", parse_math=False,
                     )  # fmt: skip
                 _draw_panel(axes(x, y + title, w, h), panel)
@@ -208,7 +208,9 @@ def draw_sheet(
             y += row_height + title + _GAP
         if bar:
             _draw_bar(axes(width - _BAR + 24, _MARGIN + titles[0], 20, min(heights[0], 420)), bar)
-        canvas.print_png(str(path), metadata={"Software": None})
+        canvas.print_png(
+            str(path), metadata={"Software": None}, pil_kwargs={"compress_level": 4}
+        )
     return round(width), round(height)
 
 
@@ -221,7 +223,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     dark = [withStroke(linewidth=3, foreground="#000000b0")]
     for mark in panel.names:
         axes.text(
-            mark.column, mark.row, mark.text, color=mark.colour, fontsize=11.5, family=_FONT,
+            mark.column, mark.row, mark.text, color=mark.colour, fontsize=13, family=_FONT,
             fontweight="bold", ha="right", va="center", path_effects=dark, parse_math=False,
         )  # fmt: skip
     _draw_callouts(axes, panel)
@@ -233,7 +235,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         (bottom, columns / 2, rows - 16.0),
     ):
         axes.text(
-            x, y, letter, color="#ffd75e", fontsize=12.5, fontweight="bold", family=_FONT,
+            x, y, letter, color="#ffd75e", fontsize=14, fontweight="bold", family=_FONT,
             ha="center", va="center", path_effects=dark,
         )  # fmt: skip
     _draw_scale(axes, panel)
@@ -249,7 +251,7 @@ def _draw_scale(axes: Axes, panel: Panel) -> None:
         solid_capstyle="butt", path_effects=effects,
     )  # fmt: skip
     axes.text(
-        12, bottom - 8, f"{panel.bar_mm:g} mm", color=ink, fontsize=10, family=_FONT,
+        12, bottom - 8, f"{panel.bar_mm:g} mm", color=ink, fontsize=11.5, family=_FONT,
         ha="left", va="bottom", path_effects=[withStroke(linewidth=3, foreground=halo)],
     )  # fmt: skip
 
@@ -286,13 +288,13 @@ def _draw_callouts(axes: Axes, panel: Panel) -> None:
             if (panel.callouts_right or m.column > columns / 2) == at_right
         ]
         wanted = sorted((_clear_row(mark, panel, at_right), mark.text, mark) for mark in marks)
-        placed = spread([row for row, _, _ in wanted], 22.0, rows)
+        placed = spread([row for row, _, _ in wanted], 24.0, rows)
         for (_, _, mark), row in zip(wanted, placed, strict=True):
             axes.annotate(
                 mark.text,
                 (mark.column, mark.row),
                 (columns - _INSET if at_right else _INSET, row),
-                color=mark.colour, fontsize=11, family=_FONT, fontweight="bold",
+                color=mark.colour, fontsize=12.5, family=_FONT, fontweight="bold",
                 ha="right" if at_right else "left", va="center", parse_math=False,
                 path_effects=[withStroke(linewidth=3, foreground="#000000c0")],
                 arrowprops={"arrowstyle": "-", "color": mark.colour, "linewidth": 0.9},
@@ -302,7 +304,7 @@ def _draw_callouts(axes: Axes, panel: Panel) -> None:
 def _clear_row(mark: Mark, panel: Panel, at_right: bool) -> float:
     """Row for a callout: beside its place, or off it where the words would cover it."""
     columns = panel.rgb.shape[1]
-    words = _INSET + 8.6 * len(mark.text) + 12.0
+    words = _INSET + 9.8 * len(mark.text) + 12.0
     room = (columns - mark.column if at_right else mark.column) - mark.radius
     if words <= room:
         return mark.row
@@ -343,9 +345,9 @@ def _draw_bar(axes: Axes, bar: ColourBar) -> None:
     axes.set_xticks([])
     axes.yaxis.tick_right()
     ticks = np.arange(0, int(bar.highest) + 1)
-    axes.set_yticks(ticks, [f"{t} ×" for t in ticks], fontsize=10, family=_FONT, color=_DARK)
+    axes.set_yticks(ticks, [f"{t} ×" for t in ticks], fontsize=11, family=_FONT, color=_DARK)
     axes.tick_params(axis="y", length=3, color=_DARK)
     axes.text(
-        -0.25, bar.highest / 2, bar.label, rotation=90, ha="right", va="center", fontsize=9.5,
+        -0.25, bar.highest / 2, bar.label, rotation=90, ha="right", va="center", fontsize=10.5,
         family=_FONT, color=_DARK, transform=axes.get_yaxis_transform(),
     )  # fmt: skip

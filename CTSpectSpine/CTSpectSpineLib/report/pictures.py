@@ -35,7 +35,7 @@ from CTSpectSpineLib.report.spine import Course, course_of, joint_axes
 SHOWN_CLASSES = ("positive", "indeterminate")
 """Uptake classes that are outlined in the overview and get a picture of their own."""
 
-_OVERVIEW_ROWS = 820
+_OVERVIEW_ROWS = 760
 _JOINT_ROWS = 340
 _AXIAL_ROWS = 245
 _AXIAL_COLUMNS = 6
@@ -271,14 +271,14 @@ def _joint_pictures(
         ]  # fmt: skip
         name = f"joint_{_slug(joint.id)}.png"
         draw_sheet(target / name, [top, bottom], case.bar())
-        words = verdict.joint_verdicts.get(joint.id, "")
+        words = verdict.joint_verdicts.get(joint.id, "").rstrip(".")
         yield Picture(
             name,
             "joint",
             joint.id,
             "Three planes through the centre of the joint along the axes of its vertebrae: CT "
             f"with SPECT above, CT alone below. The measured region ({uptake_class}) is "
-            f"outlined.{' ' + words if words else ''}",
+            f"outlined.{f' In the verdict: {words}.' if words else ''}",
             joint.id,
         )
 

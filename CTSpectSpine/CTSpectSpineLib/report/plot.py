@@ -60,7 +60,7 @@ def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
         "ytick.color": _INK,
     }
     with matplotlib.style.context(["default", style], after_reset=True):
-        figure = Figure(figsize=(9.4, 1.25 + _ROW_INCHES * max(len(levels), 3)))
+        figure = Figure(figsize=(9.4, 1.5 + _ROW_INCHES * max(len(levels), 3)))
         axes = figure.subplots(1, 2, sharey=True)
         for ax, kind, title in zip(
             axes, ("disc", "facet"), ("Discs and endplates", "Facet joints"), strict=True
@@ -70,10 +70,10 @@ def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
         axes[0].set_ylim(len(levels) - 0.5, -0.5)
         axes[0].set_yticks(range(len(levels)), levels, parse_math=False)
         figure.legend(
-            handles=_legend(), loc="lower center", ncols=7, frameon=False, fontsize=8.5,
+            handles=_legend(), loc="lower center", ncols=4, frameon=False, fontsize=8.5,
             handletextpad=0.3, columnspacing=1.1,
         )  # fmt: skip
-        bottom = 0.80 / figure.get_size_inches()[1]
+        bottom = 1.05 / figure.get_size_inches()[1]
         figure.subplots_adjust(
             left=0.08, right=0.985, bottom=bottom, top=1 - 0.3 / figure.get_size_inches()[1],
             wspace=0.06,

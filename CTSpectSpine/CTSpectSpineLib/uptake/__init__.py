@@ -1,6 +1,6 @@
 """Uptake of every joint: plain measures, partial-volume correction, ratios, uncertainty."""
 
-from CTSpectSpineLib.uptake.measure import measure
+from CTSpectSpineLib.uptake.measurement import measure
 from CTSpectSpineLib.uptake.psf import PsfEstimate, estimate_psf
 from CTSpectSpineLib.uptake.table import COLUMNS, METRICS, classify
 

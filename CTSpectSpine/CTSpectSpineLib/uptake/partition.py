@@ -13,6 +13,7 @@ centres on lattice nodes. Every node belongs to at most one region:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from scipy.spatial import cKDTree
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.volumes.geometry import ijk_to_lps
+from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
 
 PartKind = Literal[
     "disc_bone", "disc_space", "facet_bone", "body", "posterior", "sacrum", "hip", "background"
@@ -94,9 +95,7 @@ class _Lattice:
     def __init__(self, field: SpectField) -> None:
         steps = np.maximum(1, np.ceil(field.spacing / LATTICE_MM - 1e-6)).astype(int)
         self.factor = (int(steps[2]), int(steps[1]), int(steps[0]))
-        shape = [
-            (n - 1) * f + 1 for n, f in zip(field.array.shape, self.factor, strict=True)
-        ]
+        shape = [(n - 1) * f + 1 for n, f in zip(field.array.shape, self.factor, strict=True)]
         self.codes: CodeArray = np.zeros(shape, dtype=np.int32)
         self.parts: list[Part] = []
         scale = np.diag([*(1.0 / steps), 1.0])
@@ -112,7 +111,7 @@ class _Lattice:
     def box(self, region: Region) -> Box | None:
         """Lattice box that holds a region; None when they do not meet."""
         size = np.array(region.mask.shape[::-1]) - 1
-        corners = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
+        corners: FloatArray = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
         matrix = self.from_ct @ region.ijk_to_lps
         at = corners @ matrix[:3, :3].T + matrix[:3, 3]
         shape = np.array(self.codes.shape[::-1])
@@ -123,28 +122,42 @@ class _Lattice:
         i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
         return k, j, i
 
-    def inside(self, region: Region, box: Box) -> BoolArray:
-        """Which nodes of a box lie in a region (linear between its voxels, cut at one half)."""
-        start = np.eye(4)
-        start[:3, 3] = [box[2].start, box[1].start, box[0].start]
-        matrix = np.linalg.inv(region.ijk_to_lps) @ self.to_ct @ start
-        # Both the matrix and the offset are turned from (i, j, k) to (k, j, i).
-        filled = ndimage.affine_transform(
-            region.mask.astype(np.float32),
-            matrix[:3, :3][::-1, ::-1],
-            matrix[:3, 3][::-1],
-            output_shape=tuple(s.stop - s.start for s in box),
-            order=1,
-            mode="grid-constant",
-        )
-        inside: BoolArray = filled >= 0.5
-        return inside
+    def points(self, kji: NDArray[np.int64]) -> FloatArray:
+        """CT points, LPS mm, at which nodes are probed: one random place in each node's cell.
 
-    def node_points(self, box: Box, chosen: BoolArray) -> FloatArray:
-        """CT points, LPS mm, of chosen nodes of a box."""
-        kji = np.argwhere(chosen) + [s.start for s in box]
-        points: FloatArray = kji[:, ::-1] @ self.to_ct[:3, :3].T + self.to_ct[:3, 3]
+        At the nodes themselves a plate whose faces lie along the lattice would gain or lose
+        whole layers; random places (stratified sampling) keep volumes right on average.
+        """
+        jitter = _jitter()
+        k, j, i = (kji % len(jitter)).T
+        at = kji[:, ::-1] + jitter[k, j, i]
+        points: FloatArray = at @ self.to_ct[:3, :3].T + self.to_ct[:3, 3]
         return points
+
+    def inside(self, region: Region, box: Box) -> BoolArray:
+        """Which nodes of a box lie in a region."""
+        shape = tuple(s.stop - s.start for s in box)
+        kji = np.stack(np.unravel_index(np.arange(int(np.prod(shape))), shape), axis=1)
+        points = self.points(kji + [s.start for s in box])
+        found: BoolArray = lookup(region.mask, region.ijk_to_lps, points).reshape(shape) > 0
+        return found
+
+
+@cache
+def _jitter() -> FloatArray:
+    """Offsets within a cell, shape (32, 32, 32, 3), repeated over the lattice."""
+    offsets: FloatArray = np.random.default_rng(20).random((32, 32, 32, 3)) - 0.5
+    return offsets
+
+
+def lookup(array: np.ndarray, ijk_to_lps_mm: FloatArray, points_mm: FloatArray) -> np.ndarray:
+    """Value of the voxel that each point, LPS mm, lies in; 0 outside."""
+    index = np.rint(apply_matrix(np.linalg.inv(ijk_to_lps_mm), points_mm)).astype(np.int64)
+    i, j, k = index.T
+    known = np.all((index >= 0) & (index < array.shape[::-1]), axis=1)
+    values = np.zeros(len(index), dtype=array.dtype)
+    values[known] = array[k[known], j[known], i[known]]
+    return values
 
 
 def build_partition(field: SpectField, spine: SpineJoints, labels: sitk.Image) -> Partition:
@@ -167,10 +180,11 @@ def build_partition(field: SpectField, spine: SpineJoints, labels: sitk.Image) -
     return _without_empty(lattice)
 
 
-def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.int64]:
-    to_index = np.linalg.inv(ijk_to_lps(labels)) @ lattice.to_ct
+def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.uint8]:
+    matrix = ijk_to_lps(labels)
+    to_index = np.linalg.inv(matrix) @ lattice.to_ct
     array = sitk.GetArrayFromImage(labels)
-    found: NDArray[np.int64] = ndimage.affine_transform(
+    found = ndimage.affine_transform(
         array,
         to_index[:3, :3][::-1, ::-1],
         to_index[:3, 3][::-1],
@@ -178,10 +192,13 @@ def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.int6
         order=0,
         mode="grid-constant",
     )
-    return found
+    near = np.argwhere(ndimage.binary_dilation(found > 0, iterations=2))
+    k, j, i = near.T
+    found[k, j, i] = lookup(array, matrix, lattice.points(near))
+    return np.asarray(found)
 
 
-def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.int64]) -> None:
+def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.uint8]) -> None:
     boxes = ndimage.find_objects(label_nodes)
     hips = {number: name for name, number in anatomy.hip_ids().items()}
     for number, found in enumerate(boxes, start=1):
@@ -239,7 +256,7 @@ def _nearer_to(
     joint: Joint,
     owners: dict[int, tuple[Joint, int]],
 ) -> BoolArray:
-    points = lattice.node_points(box, contested)
+    points = lattice.points(np.argwhere(contested) + [s.start for s in box])
     codes = lattice.codes[box][contested]
     mine = np.linalg.norm(points - joint.centre_mm, axis=1)
     theirs = np.array(

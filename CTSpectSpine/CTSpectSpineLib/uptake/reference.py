@@ -15,7 +15,7 @@ import numpy as np
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import Joint, ReferenceUptake, UptakeBounds, VertebraFrame
+from CTSpectSpineLib.model import Joint, JointKind, ReferenceUptake, UptakeBounds, VertebraFrame
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.sampling import SpectField
 
@@ -70,7 +70,7 @@ def choose_reference(
     bodies: Bodies,
     joints: Iterable[Joint],
     numerators: Mapping[str, float],
-    bounds: Mapping[str, UptakeBounds],
+    bounds: Mapping[JointKind, UptakeBounds],
 ) -> tuple[ReferenceUptake, tuple[str, ...]]:
     """Median over bodies that neither stand out nor lie next to a hot joint.
 
@@ -162,7 +162,7 @@ def _beside_hot(
     bodies: Bodies,
     joints: tuple[Joint, ...],
     numerators: Mapping[str, float],
-    bounds: Mapping[str, UptakeBounds],
+    bounds: Mapping[JointKind, UptakeBounds],
     value: float,
 ) -> dict[str, str]:
     reasons: dict[str, str] = {}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import FloatArray, Joint, UptakeBounds
+from CTSpectSpineLib.model import FloatArray, Joint, JointKind, UptakeBounds
 
 COLUMNS = (
     "joint", "level", "kind", "side", "spine_region", "x_mm", "y_mm", "z_mm", "volume_mm3",
@@ -42,7 +42,7 @@ class Measured:
     problem: str = ""
 
 
-def check_bounds(bounds: Mapping[str, UptakeBounds], kinds: Iterable[str]) -> None:
+def check_bounds(bounds: Mapping[JointKind, UptakeBounds], kinds: Iterable[JointKind]) -> None:
     """Check that there are usable bounds for all kinds of joint.
 
     Raises
@@ -85,7 +85,7 @@ def joint_table(
     joints: tuple[Joint, ...],
     measured: Mapping[str, Measured],
     reference: float,
-    bounds: Mapping[str, UptakeBounds],
+    bounds: Mapping[JointKind, UptakeBounds],
     suv_factor: float | None,
 ) -> pd.DataFrame:
     """Table without the columns that need the repeated measurement (they are NaN)."""
@@ -107,19 +107,16 @@ def joint_table(
     return table
 
 
-def deciding_ratio(table: pd.DataFrame, bounds: Mapping[str, UptakeBounds]) -> FloatArray:
+def deciding_ratio(table: pd.DataFrame, bounds: Mapping[JointKind, UptakeBounds]) -> FloatArray:
     """The ratio that decides each joint's class, in the order of the table."""
     return np.array(
-        [
-            float(row[bounds[row["kind"]].metric])
-            for _, row in table.iterrows()
-        ],
+        [float(row[bounds[row["kind"]].metric]) for _, row in table.iterrows()],
         dtype=float,
     )
 
 
 def add_uncertainty(
-    table: pd.DataFrame, draws: FloatArray, bounds: Mapping[str, UptakeBounds]
+    table: pd.DataFrame, draws: FloatArray, bounds: Mapping[JointKind, UptakeBounds]
 ) -> pd.DataFrame:
     """Table with interval and probability from perturbed repetitions, shape (n, joints).
 
@@ -185,7 +182,7 @@ def _z_scores(kinds: pd.Series[str], ratios: FloatArray) -> FloatArray:
 
 
 def _asymmetry(table: pd.DataFrame, ratios: FloatArray) -> FloatArray:
-    """This side's deciding ratio over the other side's, facets only."""
+    """Deciding ratio of a side over that of the other side, facets only."""
     place = {
         (level, kind, side): number
         for number, (level, kind, side) in enumerate(

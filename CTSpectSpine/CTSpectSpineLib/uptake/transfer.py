@@ -72,9 +72,7 @@ class TransferSystem:
         return true
 
 
-def blurred_profiles(
-    partition: Partition, field: SpectField, fwhm_mm: float
-) -> sparse.csc_matrix:
+def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) -> sparse.csc_matrix:
     """What each region with uptake 1 looks like in the SPECT.
 
     The Gaussian is integrated exactly over lattice cells and sampled at SPECT voxel centres, so

@@ -195,9 +195,7 @@ def repeat_measurement(
         own[-1] = 0.0
         relative = float(np.clip(rng.normal(1.0, FWHM_SD), 0.85, 1.15))
         array = field.array + noise.draw(rng)
-        draws[n] = _measure_once(
-            field, array, plan, systems, motion, own / field.spacing, relative
-        )
+        draws[n] = _measure_once(field, array, plan, systems, motion, own / field.spacing, relative)
         if n % 20 == 0:
             tick(n / repetitions)
     return nominal, draws
@@ -234,8 +232,7 @@ def _measure_once(
     observed = _statistic(field, array, plan.parts, motion, own, "mean")
     solved = [system.solve(observed) for system in systems]
     corrected = sum(
-        share * values
-        for share, values in zip(_lagrange(relative_fwhm), solved, strict=True)
+        share * values for share, values in zip(_lagrange(relative_fwhm), solved, strict=True)
     )
     plain = (
         _statistic(field, array, plan.joints, motion, own, plan.statistic)
@@ -285,7 +282,10 @@ def _sphere_means(field: SpectField, array: FloatArray) -> FloatArray:
     for corner in np.ndindex(2, 2, 2):
         share = np.prod(np.where(corner, part, 1.0 - part), axis=1) / len(offsets)
         i, j, k = (base + corner + reach).T
-        np.add.at(kernel, (np.clip(k, 0, 2 * reach), np.clip(j, 0, 2 * reach),
-                           np.clip(i, 0, 2 * reach)), share)
+        np.add.at(
+            kernel,
+            (np.clip(k, 0, 2 * reach), np.clip(j, 0, 2 * reach), np.clip(i, 0, 2 * reach)),
+            share,
+        )
     means: FloatArray = ndimage.convolve(array, kernel, mode="nearest")
     return means

@@ -1,1 +1,28 @@
 """Reading, checking and writing of volumes."""
+
+from CTSpectSpineLib.volumes.checks import check_ct, check_inputs, check_pair, check_spect
+from CTSpectSpineLib.volumes.reading import read_volume
+from CTSpectSpineLib.volumes.segmentation_nrrd import (
+    Segment,
+    read_segmentation,
+    write_segmentation,
+)
+from CTSpectSpineLib.volumes.suv import suv_factor
+from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
+from CTSpectSpineLib.volumes.writing import write_image
+
+__all__ = [
+    "Acquisition",
+    "Role",
+    "Segment",
+    "Volume",
+    "check_ct",
+    "check_inputs",
+    "check_pair",
+    "check_spect",
+    "read_segmentation",
+    "read_volume",
+    "suv_factor",
+    "write_image",
+    "write_segmentation",
+]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nrrd
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
@@ -312,6 +311,9 @@ def _vector(values: FloatArray) -> str:
 def _read_nrrd(file: Path) -> tuple[Mapping[str, object], NDArray[np.generic]]:
     if not file.is_file():
         raise InputError(f"{file}: the file does not exist; check the path.")
+    # Writing needs no package, so that it also works where this one is missing.
+    import nrrd
+
     try:
         with file.open("rb") as stream:
             lines = []

@@ -10,6 +10,8 @@ from typing import Literal
 import SimpleITK as sitk
 
 Role = Literal["ct", "spect", "labels"]
+MIN_SLICES = 5
+"""Fewer slices are no volume."""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ _MANAGERS = ("vtkMRMLModelSliceDisplayableManager", "vtkMRMLSegmentationsDisplay
 
 
 @cache
-def gl_problem() -> str:
+def gl_problem(probe: str = _PROBE) -> str:
     """Why VTK cannot render off screen; empty if it can. VTK ends a process that it fails in."""
-    command = [sys.executable, "-c", _PROBE]
+    command = [sys.executable, "-c", probe]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if result.returncode == 0:
         return ""

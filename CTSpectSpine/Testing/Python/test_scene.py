@@ -7,8 +7,6 @@ import csv
 import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,7 +115,9 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
         assert "Heat" in display.GetColorNode().GetName()
         assert spect.GetParentTransformNode() is by_role(scene, "spect_to_ct")
 
-        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene)
+        kind = "vtkMRMLSliceCompositeNode"
+        number = scene.GetNumberOfNodesByClass(kind)
+        composites = [scene.GetNthNodeByClass(i, kind) for i in range(number)]
         assert {node.GetLayoutName() for node in composites} == {"Red", "Yellow", "Green"}
         for node in composites:
             assert node.GetBackgroundVolumeID() == ct.GetID()
@@ -192,7 +192,8 @@ def test_tables_keep_types_units_and_values(case: ResultsFolder) -> None:
         assert node.GetColumnUnitLabel("volume_mm3") == "mm3"
         for i, row in enumerate(rows):
             value = table.GetValueByName(i, "ratio_corrected").ToDouble()
-            assert value == float(row["ratio_corrected"])
+            # Slicer's table files hold six digits.
+            assert value == pytest.approx(float(row["ratio_corrected"]), rel=1e-5)
             assert math.isnan(table.GetValueByName(i, "suv_mean").ToDouble())
             assert table.GetValueByName(i, "joint").ToString() == row["joint"]
         assert "'L5-S1 facet'" in table.GetValueByName(2, "verdict").ToString()
@@ -344,19 +345,5 @@ def pixel(picture: np.ndarray, at: tuple[int, int]) -> np.ndarray:
     return picture[row, column].astype(int)
 
 
-def test_probe_for_opengl_does_not_take_the_tests_down() -> None:
-    # The probe runs in a process of its own, because VTK ends the process without OpenGL.
-    code = "import slicer_views; print(slicer_views.gl_problem())"
-    environment = {**os.environ, "VTK_DEFAULT_OPENGL_WINDOW": "vtkXOpenGLRenderWindow"}
-    environment.pop("DISPLAY", None)
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "cannot render" in result.stdout
+def test_probe_for_opengl_survives_a_crash() -> None:
+    assert "cannot render" in gl_problem("import os; os.abort()")

@@ -186,7 +186,7 @@ def _check(
     suv_factor: float | None,
     repetitions: int,
 ) -> None:
-    check_bounds(dict(bounds), sorted({joint.kind for joint in joints.joints}))
+    check_bounds(bounds, sorted({joint.kind for joint in joints.joints}))
     low, high = _FWHM_RANGE_MM
     if fwhm_mm is not None and not low <= fwhm_mm <= high:
         raise InputError(
@@ -296,10 +296,7 @@ def _point_spread(scene: _Scene, given: float | None) -> tuple[float, str, tuple
     return (
         DEFAULT_FWHM_MM,
         "default",
-        (
-            f"The resolution of the SPECT is taken as {DEFAULT_FWHM_MM:g} mm FWHM:"
-            f" {found.reason}.",
-        ),
+        (f"The resolution of the SPECT is taken as {DEFAULT_FWHM_MM:g} mm FWHM: {found.reason}.",),
     )
 
 
@@ -340,7 +337,7 @@ def _reference(
         if not measured[joint.id].problem
     }
     bodies = eligible_bodies(scene.field, joints.frames, scene.partition, corrected)
-    return choose_reference(bodies, joints.joints, numerators, dict(bounds))
+    return choose_reference(bodies, joints.joints, numerators, bounds)
 
 
 def _draws(
@@ -391,9 +388,7 @@ def _draws(
             error_mm,
             repetitions,
             np.random.default_rng(rng.integers(2**63)),
-            lambda done: progress(
-                Progress(_STAGE, 0.6 + 0.4 * done, "Repeating the measurement")
-            ),
+            lambda done: progress(Progress(_STAGE, 0.6 + 0.4 * done, "Repeating the measurement")),
         )
         total[:, mine] = moved
         nominal[mine] = still
@@ -411,9 +406,7 @@ def _plan(
     reference: ReferenceUptake,
 ) -> Plan:
     number_of = {joint.id: n for n, joint in enumerate(joints)}
-    numerator_parts = np.array(
-        [scene.partition.position(_bone_kind(j), j.id) or 0 for j in chosen]
-    )
+    numerator_parts = np.array([scene.partition.position(_bone_kind(j), j.id) or 0 for j in chosen])
     if reference.name == "vertebral_bodies":
         kind: PartKind = "body"
     else:
@@ -446,9 +439,7 @@ def _part_groups(scene: _Scene, number_of: Mapping[str, int]) -> Groups:
         else:
             most = _POINTS_PER_BLOCK if part.kind == "background" else _POINTS_PER_BONE
             groups.append(
-                region_nodes(
-                    scene.partition, boxes, number, _POINTS_PER_JOINT if joint else most
-                )
+                region_nodes(scene.partition, boxes, number, _POINTS_PER_JOINT if joint else most)
             )
         owner.append(number_of[part.owner] if joint else -1)
     return Groups.of(groups, owner)

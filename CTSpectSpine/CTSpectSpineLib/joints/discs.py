@@ -1,0 +1,200 @@
+"""Disc space and endplate bands between two height maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from CTSpectSpineLib.joints.frames import trimmed_plane
+from CTSpectSpineLib.joints.label_volume import Occupancy
+from CTSpectSpineLib.joints.pair import STEP_MM, Pair
+from CTSpectSpineLib.model import BoolArray, FloatArray
+
+BAND_MM = 4.0
+MIN_LAYER_MM = 1.5
+
+_SEARCH = 1.35
+_SMOOTH = 5
+_MAX_OFF_PLANE_MM = 5.0
+_MIN_COVER = 0.4
+_FUSED_MM = 0.5
+_MAX_HEIGHT_MM = 25.0
+
+
+@dataclass(frozen=True)
+class Disc:
+    """One disc on the grid of its pair.
+
+    Attributes
+    ----------
+    space, band_upper, band_lower
+        Masks ``[s, p, l]``: between the surfaces, and the bone within 4 mm of each.
+    centre
+        Centroid of the disc space, LPS mm.
+    height_mm
+        Median distance of the surfaces.
+    flags
+        Sentences on doubts.
+    """
+
+    space: BoolArray
+    band_upper: BoolArray
+    band_lower: BoolArray
+    centre: FloatArray
+    height_mm: float
+    flags: tuple[str, ...]
+
+
+def find_disc(pair: Pair) -> Disc | str:
+    """Find the disc of a pair, or say in a sentence why it cannot be located."""
+    upper_name, lower_name = pair.upper.level, pair.lower.level
+    # The upper vertebra is looked at upside down, so that both surfaces are "tops".
+    lower = _surface(pair.lower_bone, pair)
+    upper = _surface(pair.upper_bone[::-1], pair)
+    missing = [name for name, s in ((upper_name, upper), (lower_name, lower)) if s is None]
+    if upper is None or lower is None:
+        return f"the endplate of {' and '.join(missing)} facing the disc is not in the label map"
+    upper_height, upper_footprint = -upper[0], upper[1]
+    lower_height, lower_footprint = lower
+    both = upper_footprint & lower_footprint
+    gap = upper_height - lower_height
+    height = float(np.median(gap[both])) if both.any() else float(np.median(gap))
+    if height > _MAX_HEIGHT_MM:
+        return f"{upper_name} and {lower_name} lie {height:.0f} mm apart, too far for a disc"
+    flags = []
+    if height < _FUSED_MM:
+        flags.append(
+            f"no disc space between {upper_name} and {lower_name}: bridged, fused or labels mixed;"
+            f" a layer of {MIN_LAYER_MM:g} mm was taken"
+        )
+    middle = (upper_height + lower_height) / 2
+    half = np.maximum(gap, MIN_LAYER_MM) / 2
+    s = pair.s_mm[:, None, None]
+    footprint = _mean_outline(upper_footprint, lower_footprint)
+    # Bone inside the gap (rims, osteophytes) is not disc, except in the least layer.
+    layer = np.abs(s - middle) <= MIN_LAYER_MM / 2
+    free = (pair.upper_bone < 0.5) & (pair.lower_bone < 0.5)
+    space = footprint & (np.abs(s - middle) <= half) & (free | layer)
+    band_upper = _band(pair.upper_bone, s - np.maximum(upper_height, middle), upper_footprint)
+    band_lower = _band(pair.lower_bone, np.minimum(lower_height, middle) - s, lower_footprint)
+    band_upper &= ~space
+    band_lower &= ~space
+    indices = np.argwhere(space)
+    local = np.column_stack(
+        [pair.l_mm[indices[:, 2]], pair.p_mm[indices[:, 1]], pair.s_mm[indices[:, 0]]]
+    )
+    return Disc(
+        space=space,
+        band_upper=band_upper,
+        band_lower=band_lower,
+        centre=pair.to_lps(local.mean(axis=0)),
+        height_mm=height,
+        flags=tuple(flags),
+    )
+
+
+def _band(bone: Occupancy, depth: FloatArray, footprint: BoolArray) -> BoolArray:
+    """Bone less than `BAND_MM` deep below a surface, on the vertebra's own footprint."""
+    result: BoolArray = (
+        (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
+    )
+    return result
+
+
+def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None:
+    """Height map and footprint of the endplate below mid-disc.
+
+    Parameters
+    ----------
+    bone
+        The vertebra below the disc (or the upper one upside down), indexed ``[s, p, l]``.
+    pair
+        The pair.
+
+    Returns
+    -------
+    height, footprint
+        Height of the surface in mm and the columns it covers, indexed ``[p, l]``; None when it
+        covers under 40 % of the body ellipse.
+    """
+    half_width, half_depth = pair.semi_axes_mm
+    columns_l, columns_p = np.meshgrid(pair.l_mm, pair.p_mm)
+    radius = np.hypot(columns_l / half_width, columns_p / half_depth)
+    searched = (radius <= _SEARCH) & (columns_p <= pair.canal.wall_mm + 1.0)
+    height, valid = _tops(bone, pair.s_mm)
+    valid &= searched
+    inner = valid & (radius <= 0.7)
+    if inner.sum() < _MIN_COVER * np.count_nonzero(radius <= 0.7):
+        return None
+    points = np.column_stack([columns_l[inner], columns_p[inner]])
+    (a, b, c), _ = trimmed_plane(points, height[inner])
+    plane = a * columns_l + b * columns_p + c
+    valid &= np.abs(height - plane) <= _MAX_OFF_PLANE_MM
+    height = _smooth(np.where(valid, height, plane), valid)
+    # A column belongs to the footprint when most of the band below its surface is bone.
+    depth = height - pair.s_mm[:, None, None]
+    band = (depth > 0) & (depth <= BAND_MM)
+    share = (bone * band).sum(axis=0) / np.maximum(band.sum(axis=0), 1)
+    footprint = _largest_2d(ndimage.binary_opening(searched & (share >= 0.5), _ball_2d(2)))
+    area = np.count_nonzero(footprint) * STEP_MM**2
+    if area < _MIN_COVER * np.pi * half_width * half_depth:
+        return None
+    return height, ndimage.binary_fill_holes(footprint)
+
+
+def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Height of the topmost bone per column, to a fraction of a voxel, and where there is any.
+
+    Bone that begins above `_MAX_OFF_PLANE_MM` over mid-disc is not looked at.
+    """
+    usable = bone[s_mm <= _MAX_OFF_PLANE_MM]
+    solid = usable >= 0.5
+    valid = solid.any(axis=0)
+    index = len(usable) - 1 - np.argmax(solid[::-1], axis=0)
+    above = np.minimum(index + 1, len(bone) - 1)
+    inside = np.take_along_axis(bone, index[None], axis=0)[0]
+    outside = np.take_along_axis(bone, above[None], axis=0)[0]
+    step = np.clip((inside - 0.5) / np.maximum(inside - outside, 1e-3), 0.0, 1.0)
+    height: FloatArray = s_mm[index] + STEP_MM * step
+    return height, valid
+
+
+def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
+    """Fill columns without a surface from the nearest ones, then a 5×5 median."""
+    if not valid.all():
+        _, nearest = ndimage.distance_transform_edt(~valid, return_indices=True)
+        height = height[tuple(nearest)]
+    smooth: FloatArray = ndimage.median_filter(height, size=_SMOOTH, mode="nearest")
+    return smooth
+
+
+def _mean_outline(first: BoolArray, second: BoolArray) -> BoolArray:
+    """Outline half-way between two: zero of the mean signed distance."""
+    distance = _signed_distance(first) + _signed_distance(second)
+    result: BoolArray = distance <= 0
+    return result
+
+
+def _signed_distance(mask: BoolArray) -> FloatArray:
+    distance: FloatArray = ndimage.distance_transform_edt(~mask) - (
+        ndimage.distance_transform_edt(mask)
+    )
+    return distance
+
+
+def _largest_2d(mask: BoolArray) -> BoolArray:
+    pieces, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    largest: BoolArray = pieces == int(sizes.argmax())
+    return largest
+
+
+def _ball_2d(radius: int) -> BoolArray:
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    ball: BoolArray = x**2 + y**2 <= radius**2
+    return ball

@@ -1,0 +1,261 @@
+"""Sacrum, hip bones and femoral heads.
+
+The sacrum is built in the frame of the S1 body. The hips stand in a pelvic frame that is level
+when the sacral endplate slopes by `REFERENCE_SLOPE_DEG`, so they tilt with the sacrum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from CTSpectSpineLib.anatomy import SACRUM
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.phantom.body import BodyShape
+from CTSpectSpineLib.phantom.column import Column
+from CTSpectSpineLib.phantom.shapes import Bar, Bounds, Ellipsoid, Field, Part, Pose, Solid
+from CTSpectSpineLib.phantom.vertebra import SIDES, Bone, Process, bar
+
+REFERENCE_SLOPE_DEG = 38.0
+HIP_CENTRE = np.array([88.0, -25.0, -105.0])
+"""Left femoral head in the pelvic frame, from the middle of the sacral endplate, mm."""
+FEMORAL_HEAD_RADIUS = 23.0
+SI_GAP = 2.6
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """One sacral segment in the S1 frame, mm."""
+
+    y: float
+    z: float
+    width: float
+    depth: float
+    ala: float
+    ala_thickness: float
+    ala_back: float
+
+
+_SEGMENTS = (
+    _Segment(0.0, 0.0, 50.0, 32.0, 53.0, 25.0, 7.0),
+    _Segment(4.5, -27.0, 40.0, 21.0, 46.0, 22.0, 9.0),
+    _Segment(7.0, -49.0, 32.0, 16.0, 37.0, 17.0, 8.0),
+    _Segment(5.0, -68.0, 27.0, 12.0, 30.0, 13.0, 5.0),
+    _Segment(-1.5, -84.0, 22.0, 9.0, 20.0, 10.0, 2.0),
+    _Segment(-9.5, -97.0, 12.0, 7.0, 7.0, 7.0, 0.0),
+)
+
+
+@dataclass(frozen=True)
+class HalfSpace:
+    """Everything beyond a plane, within a box; cuts surfaces flat."""
+
+    point: FloatArray
+    normal: FloatArray
+    half_size: float
+
+    @property
+    def bounds(self) -> Bounds:
+        """Box within which the cut works, local mm."""
+        return self.point - self.half_size, self.point + self.half_size
+
+    def __call__(self, x: Field, y: Field, z: Field) -> Field:
+        """Distance (mm, negative beyond the plane) at local points."""
+        n, shift = self.normal, np.float32(self.normal @ self.point)
+        result: Field = shift - (np.float32(n[0]) * x + np.float32(n[1]) * y + np.float32(n[2]) * z)
+        return result
+
+
+def sacroiliac_plane(side: float, size: float) -> tuple[FloatArray, FloatArray]:
+    """Point and outward normal of the sacroiliac joint in the S1 frame."""
+    normal = np.array([side, 0.36, -0.30])
+    return np.array([side * 50.0, 10.0, -10.0]) * size, normal / np.linalg.norm(normal)
+
+
+def build_sacrum(column: Column) -> Bone:
+    """Build the sacrum with the coccyx' first piece."""
+    vertebra = column[SACRUM]
+    s = column.config.size
+    size = vertebra.size
+    endplate = BodyShape(size.width, size.depth, size.height, 0.0, 0.06, (1.2 * s, 0.5), square=0.4)
+    parts = [Part(endplate, 0.0)]
+    for upper, lower in zip(_SEGMENTS, _SEGMENTS[1:], strict=False):
+        parts.append(_scaled_bar((0, upper.y, upper.z), (0, lower.y, lower.z),
+                                 (upper.depth - 4, lower.depth), (upper.width - 4, lower.width), s,
+                                 3.0, np.array([0.0, 1.0, 0.0])))
+    for side in SIDES:
+        parts += _lateral_mass(side, s)
+    parts += _dorsal_wall(size.depth / s, s)
+    cuts = _foramina(s) + _canal(size.depth / s, s)
+    for side in SIDES:
+        point, normal = sacroiliac_plane(side, s)
+        cuts.append(Part(HalfSpace(point - 0.5 * SI_GAP * normal, normal, 62.0 * s), 2.0, cut=True))
+    superior = [Process.of(f, vertebra.pose, upper=False) for f in column.facets_of(lower=SACRUM)]
+    processes: list[Part] = []
+    for process in superior:
+        start = np.array([process.side * 24.0, 20.0, 2.0]) * s
+        processes.append(bar(start, process.middle, (12.0, 11.0), (12.0, 9.0), 4.0, process.axes[1]))
+        processes.append(process.plate())
+    spaces = [p.space() for p in superior]
+    whole = Solid(vertebra.pose, (*parts, *cuts, *processes, *spaces))
+    return Bone(vertebra, whole, Solid(vertebra.pose, (parts[0],)), endplate)
+
+
+def _scaled_bar(
+    start: tuple[float, float, float], end: tuple[float, float, float],
+    height: tuple[float, float], thickness: tuple[float, float], s: float, blend: float,
+    up: FloatArray,
+) -> Part:
+    """A bar given in mm of a patient of normal size."""
+    return bar(
+        np.asarray(start, float) * s, np.asarray(end, float) * s,
+        (height[0] * s, height[1] * s), (thickness[0] * s, thickness[1] * s), blend, up,
+    )
+
+
+def _lateral_mass(side: float, s: float) -> list[Part]:
+    """Ala and the fused costal elements."""
+    back = np.array([0.0, 1.0, 0.0])
+    parts = []
+    for segment in _SEGMENTS[:-1]:
+        start = (side * 0.3 * segment.width, segment.y + 3, segment.z)
+        end = (side * segment.ala, segment.y + segment.ala_back, segment.z - 1)
+        tall = 27.0 if segment.z > -30 else 20.0
+        parts.append(
+            _scaled_bar(start, end, (segment.ala_thickness,) * 2, (tall, tall + 3), s, 4.0, back)
+        )
+    for upper, lower in zip(_SEGMENTS[:-1], _SEGMENTS[1:-1], strict=False):
+        x = np.array([0.80 * upper.ala, 0.80 * lower.ala])
+        start = (side * x[0], upper.y + upper.ala_back, upper.z)
+        end = (side * x[1], lower.y + lower.ala_back, lower.z)
+        thick = (0.36 * upper.ala, 0.36 * lower.ala)
+        parts.append(
+            _scaled_bar(start, end, (upper.ala_thickness, lower.ala_thickness), thick, s, 4.0, back)
+        )
+    return parts
+
+
+def _dorsal_wall(depth: float, s: float) -> list[Part]:
+    """Fused laminae, median and intermediate crests."""
+    parts = []
+    rows = [(g, 0.5 * g.depth + c, w) for g, c, w in zip(_SEGMENTS[:4], (19, 15, 12, 10), (19, 16, 13, 11), strict=True)]
+    for index, (segment, roof, wide) in enumerate(rows):
+        y, z = segment.y + roof, segment.z - 5
+        for side in SIDES:
+            ridge = (side * wide, y - 3.0, z + 2)
+            parts.append(_scaled_bar(ridge, (0, y + 1.5, z), (20.0, 18.0), (6.0, 6.0), s, 3.0, np.array([0.0, 0, 1])))
+            base = (side * (wide + 3), segment.y + 0.4 * segment.depth, segment.z)
+            parts.append(_scaled_bar(base, ridge, (19.0, 20.0), (9.0, 7.0), s, 3.0, np.array([0.0, 0, 1])))
+        if index < 3:
+            length = (17.0, 14.0, 9.0)[index]
+            parts.append(_scaled_bar((0, y, z), (0, y + length, z - 6), (15.0, 12.0), (6.0, 6.0), s, 3.0, np.array([0.0, 0, 1])))
+    return parts
+
+
+def _canal(depth: float, s: float) -> list[Part]:
+    """The sacral canal, behind the bodies and narrowing."""
+    cuts = []
+    widths, depths = (29.0, 25.0, 20.0, 14.0, 9.0), (14.0, 11.0, 8.5, 6.5, 5.0)
+    points = [
+        np.array([0, g.y + 0.5 * g.depth + 0.5 * d + 0.5, g.z]) for g, d in zip(_SEGMENTS, depths, strict=False)
+    ]
+    points[0] = points[0] + np.array([0.0, 0.5, 2.0])
+    first = points[0] + np.array([0.0, 1.0, 32.0])
+    chain = [first, *points]
+    sizes = list(zip((14.5, *depths), (30.0, *widths), strict=True))
+    for (a, b), (p, q) in zip(zip(chain, chain[1:], strict=False), zip(sizes, sizes[1:], strict=False), strict=True):
+        shape = Bar(a * s, b * s, (p[0] * s, q[0] * s), (p[1] * s, q[1] * s), np.array([0.0, 1.0, 0.0]))
+        cuts.append(Part(shape, 1.0, cut=True))
+    return cuts
+
+
+def _foramina(s: float) -> list[Part]:
+    """Four pairs of sacral foramina, from front to back."""
+    cuts = []
+    back = np.array([0.0, 0.0, 1.0])
+    half = (20.5, 17.0, 14.5, 12.0)
+    radius = (5.4, 4.8, 4.2, 3.4)
+    for (upper, lower), x, r in zip(zip(_SEGMENTS, _SEGMENTS[1:5], strict=False), half, radius, strict=True):
+        y, z = 0.5 * (upper.y + lower.y), 0.5 * (upper.z + lower.z) - 1.0
+        for side in SIDES:
+            front = np.array([side * (x + 3.0), y - 18.0, z - 5.0])
+            middle = np.array([side * x, y + 6.0, z])
+            rear = np.array([side * x, y + 34.0, z - 4.0])
+            for a, b, p, q in ((front, middle, 1.25 * r, r), (middle, rear, r, 0.7 * r)):
+                shape = Bar(a * s, b * s, (2 * p * s, 2 * q * s), (2 * p * s, 2 * q * s), back)
+                cuts.append(Part(shape, 1.5, cut=True))
+    return cuts
+
+
+def pelvic_pose(column: Column) -> Pose:
+    """The pelvic frame."""
+    sacrum = column[SACRUM]
+    tilt = np.deg2rad(REFERENCE_SLOPE_DEG)
+    back = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
+    origin = sacrum.pose.to_world(np.array([0, 0, 0.5 * sacrum.size.height]))
+    return Pose(sacrum.pose.rotation @ back.T, origin)
+
+
+_CREST = np.array([
+    [120, -74, -30], [131, -54, 6], [133, -24, 30], [121, 8, 40], [97, 36, 33], [73, 58, 12],
+    [53, 66, -16], [49, 58, -42],
+], dtype=float)
+_BRIM = np.array([[58, 36, -24], [66, 8, -52], [84, -16, -78]], dtype=float)
+_FAN = ((0, 7), (0, 6), (0, 5), (0, 4), (1, 3), (1, 2), (2, 2), (2, 1), (2, 0))
+
+
+def build_hip(column: Column, side: float) -> Solid:
+    """Build one hip bone (side +1 left, -1 right) in the pelvic frame."""
+    s = column.config.size
+    pose = pelvic_pose(column)
+    mirror = np.array([side * s, s, s])
+    crest, brim = _CREST * mirror, _BRIM * mirror
+    parts: list[Part] = []
+    for a, b in zip(brim, brim[1:], strict=False):
+        parts.append(bar(a, b, (26 * s, 26 * s), (15 * s, 18 * s), 5.0))
+    for hub, rim in _FAN:
+        along = crest[min(rim + 1, 7)] - crest[max(rim - 1, 0)]
+        parts.append(bar(brim[hub], crest[rim], (26 * s, 46 * s), (12 * s, 7 * s), 6.0, along))
+    for a, b in zip(crest, crest[1:], strict=False):
+        inward = brim.mean(axis=0) - a
+        parts.append(bar(a, b, (13 * s, 13 * s), (11 * s, 11 * s), 4.0, inward))
+    centre = HIP_CENTRE * mirror
+    parts.append(Part(Ellipsoid(centre, (33 * s,) * 3), 6.0))
+    pubis = np.array([7.0, -80.0, -122.0]) * mirror
+    low_pubis = np.array([8.0, -74.0, -146.0]) * mirror
+    tuber = np.array([60.0, 12.0, -182.0]) * mirror
+    parts.append(bar(np.array([78, -46, -98.0]) * mirror, pubis, (20 * s, 17 * s), (17 * s, 15 * s), 5.0))
+    parts.append(bar(pubis, low_pubis, (17 * s, 15 * s), (15 * s, 13 * s), 4.0, np.array([1.0, 0, 0])))
+    parts.append(bar(low_pubis, tuber, (15 * s, 20 * s), (10 * s, 14 * s), 4.0))
+    seat = np.array([82.0, 8.0, -118.0]) * mirror
+    parts.append(bar(seat, tuber, (34 * s, 32 * s), (24 * s, 26 * s), 6.0, np.array([0.0, 1, 0])))
+    outward = np.array([0.72, -0.42, -0.55]) * np.array([side, 1, 1])
+    socket = Bar(centre, centre + 40 * s * outward, (53 * s, 64 * s), (53 * s, 64 * s))
+    parts.append(Part(socket, 1.5, cut=True))
+    middle = np.array([side * 2.2 * s, -78 * s, -134 * s])
+    parts.append(Part(HalfSpace(middle, np.array([-side, 0.0, 0.0]), 32 * s), 1.0, cut=True))
+    point, normal = sacroiliac_plane(side, s)
+    sacrum = column[SACRUM].pose
+    point = pose.to_local(sacrum.to_world(point + 0.5 * SI_GAP * normal))
+    normal = pose.direction_to_local(sacrum.rotation @ normal)
+    parts.append(Part(HalfSpace(point, -normal, 62 * s), 2.0, cut=True))
+    return Solid(pose, tuple(parts))
+
+
+def build_femur(column: Column, side: float) -> Solid:
+    """Build the proximal femur of one side in the pelvic frame."""
+    s = column.config.size
+    mirror = np.array([side * s, s, s])
+    centre = HIP_CENTRE * mirror
+    trochanter = np.array([144.0, -12.0, -128.0]) * mirror
+    shaft = np.array([136.0, -18.0, -260.0]) * mirror
+    lesser = np.array([122.0, 0.0, -168.0]) * mirror
+    r = FEMORAL_HEAD_RADIUS * s
+    parts = (
+        Part(Ellipsoid(centre, (r, r, r)), 0.0),
+        bar(centre, trochanter + np.array([-side * 10 * s, 0, -8 * s]), (33 * s, 40 * s), (27 * s, 30 * s), 5.0),
+        bar(trochanter + np.array([0, 6 * s, 8 * s]), shaft, (34 * s, 29 * s), (32 * s, 29 * s), 6.0, np.array([0.0, 1, 0])),
+        Part(Ellipsoid(lesser, (9 * s, 9 * s, 12 * s)), 6.0),
+    )
+    return Solid(pelvic_pose(column), parts)

@@ -1,0 +1,300 @@
+"""Checks that stop nonsense before it is computed.
+
+Each check raises `InputError` with one sentence for what cannot work, and returns sentences for
+what is only doubtful. Nothing here depends on where the spine is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, grid_of, transform_matrix
+from CTSpectSpineLib.volumes.volume import MIN_SLICES, Volume
+
+_SPACING_MM = (0.05, 20.0)
+_LEAST_EXTENT_MM = 20.0
+"""A motion segment does not fit into less."""
+_LEAST_OVERLAP_MM = 40.0
+"""One vertebra with its discs."""
+_THICK_SLICES_MM = 5.0
+_SAMPLES = 2_000_000
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What the voxel values look like, from a regular sample of them."""
+
+    finite: bool
+    low: float
+    high: float
+    negative: float
+    air_or_fat: float
+    soft_tissue: float
+    bone: float
+    beyond: float
+    labels: bool
+
+    @property
+    def is_ct(self) -> bool:
+        """Whether the values are distributed like HU: air or fat, soft tissue and bone."""
+        return (
+            self.finite
+            and not self.labels
+            and self.air_or_fat >= 0.01
+            and self.soft_tissue >= 0.02
+            and self.bone >= 0.0002
+            and self.beyond <= 0.1
+        )
+
+
+def check_inputs(
+    ct: Volume, spect: Volume, initial: sitk.Transform | None = None
+) -> tuple[str, ...]:
+    """All checks of a pair in the order that gives the most helpful sentence.
+
+    Parameters
+    ----------
+    ct, spect
+        The pair.
+    initial
+        Transform from points of the CT to points of the SPECT, where the user gave one.
+
+    Returns
+    -------
+    tuple of str
+        Warnings.
+
+    Raises
+    ------
+    InputError
+        For the first problem found.
+    """
+    _check_not_swapped(ct, spect)
+    return (*check_ct(ct), *check_spect(spect), *check_pair(ct, spect, initial))
+
+
+def check_ct(volume: Volume) -> tuple[str, ...]:
+    """Check that a volume is a CT in HU of a usable size.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    _check_grid(volume, "CT")
+    content = _content(volume.image)
+    _check_values(volume, content, "CT")
+    if content.labels:
+        raise _bad(volume, "looks like a label map, not like a CT; give the CT itself")
+    if content.low >= 0 and content.high > 700:
+        raise _bad(
+            volume,
+            f"is not in HU (values from {content.low:g} to {content.high:g}, none below zero): it "
+            "may be a SPECT, an MR, or a CT stored without its rescale intercept; give a CT in HU",
+        )
+    if not content.is_ct:
+        raise _bad(
+            volume,
+            f"is no CT in HU: of its values ({content.low:g} to {content.high:g}) "
+            f"{content.air_or_fat:.1%} are air or fat, {content.soft_tissue:.1%} soft tissue and "
+            f"{content.bone:.2%} bone; give the CT",
+        )
+    thickest = float(grid_of(volume.image).spacing_mm.max())
+    if thickest > _THICK_SLICES_MM:
+        return (
+            f"The CT has {thickest:.1f} mm slices: facet joints are thinner than that and will "
+            "be located poorly.",
+        )
+    return ()
+
+
+def check_spect(volume: Volume) -> tuple[str, ...]:
+    """Check that a volume is a reconstructed SPECT of a usable size.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    _check_grid(volume, "SPECT")
+    content = _content(volume.image)
+    _check_values(volume, content, "SPECT")
+    if content.labels:
+        raise _bad(volume, "looks like a label map, not like a SPECT; give the SPECT itself")
+    if content.is_ct:
+        raise _bad(volume, "is given as SPECT but looks like a CT; are the inputs swapped?")
+    if content.negative > 0.5:
+        raise _bad(
+            volume,
+            f"has {content.negative:.0%} negative values, which no SPECT has; give the "
+            "reconstructed SPECT",
+        )
+    warnings = []
+    if content.negative > 0.05:
+        warnings.append(
+            f"{content.negative:.0%} of the SPECT's values are negative (filtered back projection "
+            "does that): uptake of cold joints will read too low."
+        )
+    return tuple(warnings)
+
+
+def check_pair(ct: Volume, spect: Volume, initial: sitk.Transform | None = None) -> tuple[str, ...]:
+    """Check that a CT and a SPECT can be of the same region of the same patient.
+
+    Parameters
+    ----------
+    ct, spect
+        The pair.
+    initial
+        Transform from points of the CT to points of the SPECT, where the user gave one.
+
+    Returns
+    -------
+    tuple of str
+        Warnings.
+
+    Raises
+    ------
+    InputError
+        If both are the same file, or the two do not overlap in space.
+    """
+    if ct.sha256 and ct.sha256 == spect.sha256:
+        raise InputError(f"{ct.path} and {spect.path} are the same image; give a CT and a SPECT.")
+    overlap = _overlap_mm(grid_of(ct.image), grid_of(spect.image), initial)
+    if overlap.min() <= 0:
+        raise InputError(
+            f"{spect.path} and {ct.path} do not overlap in space "
+            + ("even with the given transform; " if initial is not None else "")
+            + "check that they are of the same patient and region, or give a transform "
+            "that brings them together."
+        )
+    warnings = []
+    if overlap.min() < _LEAST_OVERLAP_MM:
+        size = " x ".join(f"{v:.0f}" for v in overlap)
+        warnings.append(f"CT and SPECT overlap in {size} mm only.")
+    digests = ct.acquisition.patient_digest, spect.acquisition.patient_digest
+    if all(digests) and digests[0] != digests[1]:
+        warnings.append("The patient ids of CT and SPECT differ: check that they belong together.")
+    return tuple(warnings)
+
+
+def _check_not_swapped(ct: Volume, spect: Volume) -> None:
+    if ct.sha256 and ct.sha256 == spect.sha256:
+        raise InputError(f"{ct.path} and {spect.path} are the same image; give a CT and a SPECT.")
+    if _content(spect.image).is_ct and not _content(ct.image).is_ct:
+        raise InputError(
+            f"{ct.path} is given as CT but {spect.path} looks like the CT: the inputs are "
+            "swapped; exchange them."
+        )
+
+
+def _check_grid(volume: Volume, name: str) -> None:
+    """Size, spacing and extent."""
+    if volume.image.GetDimension() != 3:
+        raise _bad(volume, f"has {volume.image.GetDimension()} dimensions; a 3D {name} is needed")
+    grid = grid_of(volume.image)
+    size = " x ".join(map(str, grid.size))
+    if min(grid.size) == 1:
+        raise _bad(volume, f"is a single slice ({size}); a 3D {name} is needed")
+    if min(grid.size) < MIN_SLICES:
+        raise _bad(volume, f"has too few slices ({size}); a 3D {name} is needed")
+    spacing = grid.spacing_mm
+    low, high = _SPACING_MM
+    if spacing.min() < low or spacing.max() > high:
+        text = " x ".join(f"{v:.4g}" for v in spacing)
+        raise _bad(
+            volume,
+            f"has an impossible voxel size ({text} mm); check the unit of length in its header",
+        )
+    extent = spacing * grid.size
+    if extent.min() < _LEAST_EXTENT_MM:
+        text = " x ".join(f"{v:.0f}" for v in extent)
+        raise _bad(volume, f"covers {text} mm only, too little for a joint of the spine")
+
+
+def _check_values(volume: Volume, content: _Content, name: str) -> None:
+    if not content.finite:
+        raise _bad(volume, f"holds NaN or infinite values; export the {name} again")
+    if content.low == content.high:
+        what = "zero" if content.low == 0 else f"{content.low:g}"
+        raise _bad(volume, f"is empty: every voxel is {what}; give the {name}")
+
+
+def _content(image: sitk.Image) -> _Content:
+    """Describe the values of an image, from at most about two million voxels."""
+    array = sitk.GetArrayViewFromImage(image)
+    # Extremes and finiteness need every voxel: one NaN spoils whatever is summed over it.
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        return _Content(False, low, high, 0.0, 0.0, 0.0, 0.0, 0.0, False)
+    # The offset keeps clear of padding at the borders; a stride of whole rows keeps neighbours.
+    stride = max(1, int(np.ceil((array.size / _SAMPLES) ** 0.5)))
+    rows = np.asarray(array[stride // 2 :: stride, stride // 2 :: stride], dtype=np.float32)
+    count = float(rows.size)
+
+    def share(lowest: float, highest: float) -> float:
+        return float(np.count_nonzero((rows >= lowest) & (rows < highest)) / count)
+
+    return _Content(
+        finite=True,
+        low=low,
+        high=high,
+        negative=_share_negative(rows),
+        # Padding outside of the reconstructed circle counts as air.
+        air_or_fat=share(-10000.0, -30.0),
+        soft_tissue=share(-30.0, 150.0),
+        bone=share(200.0, 2500.0),
+        beyond=1.0 - share(-10000.0, 3500.0),
+        labels=_is_label_map(rows),
+    )
+
+
+def _share_negative(rows: NDArray[np.float32]) -> float:
+    """Share of clearly negative voxels among those that are not zero."""
+    level = 1e-3 * float(np.abs(rows).max())
+    positive, negative = np.count_nonzero(rows > level), np.count_nonzero(rows < -level)
+    return float(negative / max(1, positive + negative))
+
+
+def _is_label_map(rows: NDArray[np.float32]) -> bool:
+    """Few whole numbers in patches of one value; counts at low dose are whole but scattered."""
+    if rows.min() < 0 or not np.array_equal(rows, np.rint(rows)):
+        return False
+    if len(np.unique(rows)) > 300:
+        return False
+    foreground = rows[..., :-1] > 0
+    if not foreground.any():
+        return False
+    same = rows[..., :-1] == rows[..., 1:]
+    return bool(np.count_nonzero(same & foreground) > 0.7 * np.count_nonzero(foreground))
+
+
+def _overlap_mm(ct: Grid, spect: Grid, initial: sitk.Transform | None) -> FloatArray:
+    """Extent of the overlap of both boxes along the CT's axes, mm; zero or less for none."""
+    ct_to_spect = np.eye(4) if initial is None else transform_matrix(initial)
+    in_ct = apply_matrix(
+        np.linalg.inv(ct.ijk_to_lps) @ np.linalg.inv(ct_to_spect), spect.corners_mm()
+    )
+    in_spect = apply_matrix(np.linalg.inv(spect.ijk_to_lps) @ ct_to_spect, ct.corners_mm())
+    extent: FloatArray = _common(in_ct, ct) * ct.spacing_mm
+    # Oblique boxes can be apart along the SPECT's axes only.
+    if (_common(in_spect, spect) * spect.spacing_mm).min() <= 0:
+        return np.zeros(3)
+    return extent
+
+
+def _common(corners: FloatArray, grid: Grid) -> FloatArray:
+    low = np.maximum(corners.min(axis=0), -0.5)
+    high = np.minimum(corners.max(axis=0), np.array(grid.size) - 0.5)
+    overlap: FloatArray = high - low
+    return overlap
+
+
+def _bad(volume: Volume, problem: str) -> InputError:
+    return InputError(f"{volume.path}: {problem}.")

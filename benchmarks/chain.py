@@ -1,0 +1,157 @@
+"""Time and peak memory of each stage of the chain, on a phantom of 512×512×400 voxels.
+
+    python benchmarks/chain.py [--small] [--out docs/validation/chain.md]
+
+Times differ between machines, so each is also given as a ratio to one resampling of the SPECT
+to the CT's grid, done in the same run. Peak memory is the resident set of the process during a
+stage, above what it held before the stage began (Linux only; elsewhere the column is empty).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import TypeVar
+
+import SimpleITK as sitk
+from CTSpectSpineLib import __version__
+from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.labelling import label_vertebrae
+from CTSpectSpineLib.phantom import Phantom, load_case, make_phantom
+from CTSpectSpineLib.pipeline import analyze
+from CTSpectSpineLib.registration import register
+from CTSpectSpineLib.triage_protocol import load_protocol, triage
+from CTSpectSpineLib.uptake import measure
+
+Result = TypeVar("Result")
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+FULL_SPACING = (0.78, 0.78, 1.0)
+FULL_SIZE = (512, 512, 400)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured stage; memory in MiB, None where it cannot be read."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    memory_mib: float | None
+
+
+class Meter:
+    """Measures calls, one row each."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def __call__(self, name: str, call: Callable[[], Result]) -> Result:
+        before = _reset_peak()
+        wall, cpu = perf_counter(), process_time()
+        result = call()
+        wall, cpu = perf_counter() - wall, process_time() - cpu
+        after = _status_mib("VmHWM")
+        memory = None if before is None or after is None else after - before
+        self.rows.append(Row(name, wall, cpu, memory))
+        return result
+
+
+def _reset_peak() -> float | None:
+    """Forget the peak of the resident set; return the present size in MiB."""
+    try:
+        _CLEAR.write_text("5", encoding="ascii")
+    except OSError:
+        return None
+    return _status_mib("VmRSS")
+
+
+def _status_mib(key: str) -> float | None:
+    if not _STATUS.exists():
+        return None
+    for line in _STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def _phantom(small: bool) -> Phantom:
+    """Lumbar phantom; the full one is cut to the size of a clinical CT."""
+    case = load_case("lumbar-disc")
+    if small:
+        return make_phantom(replace(case, spine=replace(case.spine, spacing_mm=3.0)))
+    field = {"lateral_mm": 399.0, "ap_mm": 399.0}
+    spine = replace(case.spine, spacing_mm=FULL_SPACING, first="T8", last="sacrum", **field)
+    return make_phantom(replace(case, spine=spine))
+
+
+def _lower_part(image: sitk.Image) -> sitk.Image:
+    """The caudal part of the image with the benchmark's number of slices."""
+    size = [min(n, wanted) for n, wanted in zip(image.GetSize(), FULL_SIZE, strict=True)]
+    return sitk.RegionOfInterest(image, size, [0, 0, 0])
+
+
+def run(small: bool) -> tuple[list[Row], tuple[int, ...]]:
+    """Measure every stage alone, then the whole chain with its results folder."""
+    phantom = _phantom(small)
+    ct, labels_image = phantom.anatomy.ct, phantom.anatomy.labels
+    spect = phantom.spect
+    if not small:
+        ct, labels_image = _lower_part(ct), _lower_part(labels_image)
+    del phantom
+    bounds = load_protocol("tender-2019").bounds
+    meter = Meter()
+    meter("resampling (unit)", lambda: sitk.Resample(spect, ct, sitk.Transform(), sitk.sitkLinear))
+    registration = meter("register", lambda: register(ct, spect))
+    labels = meter("label (import)", lambda: label_vertebrae(ct, labels_image))
+    joints = meter("joints", lambda: build_joints(labels.image, ct))
+    uptake = meter("uptake", lambda: measure(spect, joints, labels.image, registration, bounds))
+    meter("triage", lambda: triage(uptake.table, draws=uptake.draws))
+    with tempfile.TemporaryDirectory() as folder:
+        meter(
+            "whole chain with folder and report",
+            lambda: analyze(ct, spect, labels_image, out=Path(folder) / "results"),
+        )
+    return meter.rows, ct.GetSize()
+
+
+def table(rows: list[Row], size: tuple[int, ...]) -> str:
+    """The measurements as Markdown."""
+    unit = rows[0].wall_s
+    lines = [
+        f"CT of {'×'.join(map(str, size))} voxels, version {__version__}, "
+        f"{os.cpu_count()} logical cores, {platform.machine()}.",
+        "",
+        "| stage | wall s | CPU s | wall / resampling | peak memory above start, MiB |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        memory = "" if row.memory_mib is None else f"{row.memory_mib:.0f}"
+        lines.append(
+            f"| {row.name} | {row.wall_s:.2f} | {row.cpu_s:.2f} | {row.wall_s / unit:.1f} "
+            f"| {memory} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a 3 mm phantom, in seconds")
+    parser.add_argument("--out", type=Path, help="write the table to this file")
+    options = parser.parse_args()
+    text = table(*run(options.small))
+    print(text)
+    if options.out is not None:
+        heading = "# Time and memory of the chain\n\nMade by `python benchmarks/chain.py`.\n\n"
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(heading + text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
