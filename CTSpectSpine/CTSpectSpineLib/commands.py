@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib import results as folder_io
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.printing import joint_lines, progress_printer, verdict_lines
+from CTSpectSpineLib.progress import Progress
+
+if TYPE_CHECKING:
+    from CTSpectSpineLib.phantom import Phantom, SpectConfig
+    from CTSpectSpineLib.pipeline import Results
 
 
 def analyze(options: Namespace) -> int:
@@ -43,90 +50,90 @@ def analyze(options: Namespace) -> int:
         threads=options.threads,
         seed=options.seed,
     )
-    _print_results(results, options)
+    if options.json:
+        _print_json(_results_record(results))
+    else:
+        _print_results(results)
+        print(f"\nReport: {results.report}")
     return 1 if results.refused else 0
 
 
-def _print_results(results: Any, options: Namespace) -> None:
-    if options.json:
-        _print_json(
-            {
-                "folder": str(results.folder),
-                "report": str(results.report),
-                "status": results.manifest["status"],
-                "registration": {
-                    "quality": results.registration.quality,
-                    "expected_error_mm": results.registration.expected_error_mm,
-                },
-                "verdict": folder_io.verdict_record(results.verdict),
-                "joints": results.table.to_dict("records"),
-            }
-        )
-        return
-    _print_lines(joint_lines(results.table))
-    quality = results.registration
-    print(
-        f"\nRegistration: {quality.quality}, expected error {quality.expected_error_mm:.1f} mm"
-    )
+def _results_record(results: Results) -> dict[str, Any]:
+    """What ``--json`` prints of an analysis."""
+    return {
+        "folder": str(results.folder),
+        "report": str(results.report),
+        "status": results.manifest["status"],
+        "registration": {
+            "quality": results.registration.quality,
+            "expected_error_mm": results.registration.expected_error_mm,
+        },
+        "verdict": folder_io.verdict_record(results.verdict),
+        "joints": results.table.to_dict("records"),
+    }
+
+
+def _print_results(results: Results, truth: Mapping[str, float] | None = None) -> None:
+    _print_lines(joint_lines(results.table, truth))
+    quality, error = results.registration.quality, results.registration.expected_error_mm
+    print(f"\nRegistration: {quality}, expected error at the joints {error:.1f} mm")
     _print_lines(verdict_lines(results.verdict))
-    print(f"\nReport: {results.report}")
+
+
+def _announce(options: Namespace, message: str) -> None:
+    progress_printer(options.progress)(Progress("phantom", 0.0, message))
 
 
 def demo(options: Namespace) -> int:
     """``ctspectspine demo``."""
     from CTSpectSpineLib import pipeline
     from CTSpectSpineLib.phantom import load_case, make_phantom
+    from CTSpectSpineLib.triage_protocol import load_protocol
 
-    show = progress_printer(options.progress)
-    truth, folder = _write_phantom(make_phantom(load_case(options.case)), options.out / "phantom")
+    case = load_case(options.case)
+    _announce(options, f"Making phantom '{case.name}': {case.description}")
+    folder = options.out / "phantom"
+    truth = _write_phantom(make_phantom(case), folder)
     results = pipeline.analyze(
         folder / "ct.nii.gz",
         folder / "spect.nii.gz",
         folder / "vertebrae.nii.gz",
-        progress=show,
+        progress=progress_printer(options.progress),
         out=options.out / "results",
     )
-    errors = registration_errors(np.array(truth["ct_to_spect"]), results.registration.matrix, truth)
-    expected = truth["dispositions"]["tender-2019"]
-    comparison = {
-        "true_disposition": expected,
-        "disposition": results.verdict.disposition,
-        "verdict_equals_truth": expected == results.verdict.disposition,
-        "registration_error_mean_mm": float(errors.mean()),
-        "registration_error_worst_mm": float(errors.max()),
-    }
+    errors = registration_errors_mm(truth, results.registration.matrix)
+    expected = truth["dispositions"][load_protocol("tender-2019").id]
+    equal = expected == results.verdict.disposition
     if options.json:
-        _print_json(
-            {
-                "report": str(results.report),
-                "truth": comparison,
-                "verdict": folder_io.verdict_record(results.verdict),
-                "joints": results.table.to_dict("records"),
-            }
-        )
-    else:
-        true_ratio = {name: joint["true_ratio"] for name, joint in truth["joints"].items()}
-        _print_lines(joint_lines(results.table, true_ratio))
-        _print_lines(verdict_lines(results.verdict))
-        equal = "equal to" if comparison["verdict_equals_truth"] else "DIFFERENT FROM"
-        print(
-            f"\nTruth: {expected}; the verdict is {equal} the truth."
-            f"\nRegistration error at the joints: mean {errors.mean():.2f} mm, "
-            f"worst {errors.max():.2f} mm."
-            f"\nReport: {results.report}"
-        )
-    return 0 if comparison["verdict_equals_truth"] else 1
+        record = _results_record(results)
+        record["truth"] = {
+            "disposition": expected,
+            "verdict_equals_truth": equal,
+            "registration_error_mean_mm": errors.mean(),
+            "registration_error_worst_mm": errors.max(),
+        }
+        _print_json(record)
+        return 0 if equal else 1
+    true_ratio = {name: joint["true_ratio"] for name, joint in truth["joints"].items()}
+    _print_results(results, true_ratio)
+    print(
+        f"\nTruth: {expected}; the verdict is {'equal to' if equal else 'DIFFERENT FROM'} the "
+        f"truth.\nRegistration error at the joints: mean {errors.mean():.2f} mm, "
+        f"worst {errors.max():.2f} mm.\n\nOpen the report: {results.report}"
+    )
+    return 0 if equal else 1
 
 
-def registration_errors(
-    truth: np.ndarray, found: np.ndarray, record: Mapping[str, Any]
-) -> np.ndarray:
-    """Target registration error in mm at the joint centres of a truth record."""
+def registration_errors_mm(truth: Mapping[str, Any], found: FloatArray) -> FloatArray:
+    """Target registration error at the joint centres of a truth record, mm, shape (joints,)."""
     from CTSpectSpineLib.volumes.geometry import apply_matrix
 
-    centres = np.array([joint["centre_mm"] for joint in record["joints"].values()])
-    difference = apply_matrix(truth, centres) - apply_matrix(found, centres)
-    return np.asarray(np.linalg.norm(difference, axis=1))
+    centres = np.array([joint["centre_mm"] for joint in truth["joints"].values()])
+    difference = apply_matrix(np.array(truth["ct_to_spect"]), centres) - apply_matrix(
+        found, centres
+    )
+    errors: FloatArray = np.linalg.norm(difference, axis=1)
+    return errors
 
 
 def phantom(options: Namespace) -> int:
@@ -137,28 +144,109 @@ def phantom(options: Namespace) -> int:
         raise InputError("--case names a procedural phantom; leave it out together with --ct.")
     if options.ct is not None and options.spacing is not None:
         raise InputError("--spacing is for a procedural phantom; a real CT keeps its voxels.")
-    made = _real_phantom(options) if options.ct is not None else _procedural_phantom(options)
-    truth, folder = _write_phantom(made, options.out)
+    _check_phantom_folder(options.out)
+    real = options.ct is not None
+    made = _real_phantom(options) if real else _procedural_phantom(options)
+    truth = _write_phantom(made, options.out, with_ct=not real)
     if options.json:
-        _print_json({"folder": str(folder), "truth": truth})
+        _print_json({"folder": str(options.out), "truth": truth})
     else:
-        print(f"Phantom written to {folder}; its truth is in {folder / 'truth.json'}.")
+        hot = [
+            f"{name} ({joint['true_ratio']:.2f})"
+            for name, joint in truth["joints"].items()
+            if joint["uptake"] == "positive"
+        ]
+        print(f"Hot joints (true ratio): {', '.join(hot) or 'none'}")
+        for name, disposition in truth["dispositions"].items():
+            print(f"True disposition by {name}: {disposition}")
+        print(f"Phantom: {options.out} (truth in {options.out / 'truth.json'})")
     return 0
+
+
+def _check_phantom_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"Output {folder} is a file; give a folder with --out.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth.json").is_file():
+        raise InputError(
+            f"Output folder {folder} is not empty and holds no earlier phantom; "
+            "give a new or an empty folder with --out."
+        )
+
+
+def _procedural_phantom(options: Namespace) -> Phantom:
+    from CTSpectSpineLib.phantom import DEFAULT_CASE, load_case, make_phantom
+
+    case = load_case(options.case or DEFAULT_CASE)
+    spine = case.spine
+    if options.spacing is not None:
+        spine = replace(spine, spacing_mm=options.spacing)
+    hot = case.hot if options.hot is None else _hot_joints(options.hot)
+    return make_phantom(replace(case, spine=spine, hot=hot, spect=_scanner(case.spect, options)))
+
+
+def _real_phantom(options: Namespace) -> Phantom:
+    from CTSpectSpineLib.joints import build_joints
+    from CTSpectSpineLib.labelling import label_vertebrae
+    from CTSpectSpineLib.phantom import SpectConfig, phantom_from_ct
+    from CTSpectSpineLib.volumes.checks import check_ct
+    from CTSpectSpineLib.volumes.reading import read_volume
+
+    ct = read_volume(options.ct, "ct")
+    check_ct(ct)
+    labels = label_vertebrae(ct.image, options.vertebrae, scheme=options.label_scheme)
+    joints = build_joints(labels.image, ct.image)
+    hot = _hot_joints(options.hot or [])
+    return phantom_from_ct(ct.image, labels.image, joints, hot, _scanner(SpectConfig(), options))
+
+
+def _hot_joints(texts: Sequence[str]) -> dict[str, float]:
+    """Parse ``JOINT=RATIO``."""
+    hot = {}
+    for text in texts:
+        name, separator, ratio = text.rpartition("=")
+        try:
+            hot[name.strip()] = float(ratio)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise InputError(f"--hot '{text}' is not JOINT=RATIO; write it like 'L4-L5 disc=4'.")
+    return hot
+
+
+def _scanner(default: SpectConfig, options: Namespace) -> SpectConfig:
+    """The scanner's settings with those of the command line put in."""
+    given = {
+        "translation_mm": None if options.translation is None else tuple(options.translation),
+        "rotation_deg": None if options.rotation is None else tuple(options.rotation),
+        "fwhm_mm": options.fwhm,
+        "counts": options.counts,
+        "seed": options.seed,
+    }
+    return replace(default, **{key: value for key, value in given.items() if value is not None})
+
+
+def _write_phantom(made: Phantom, folder: Path, *, with_ct: bool = True) -> Mapping[str, Any]:
+    from CTSpectSpineLib.phantom import write_phantom
+    from CTSpectSpineLib.triage_protocol import protocol_ids
+    from CTSpectSpineLib.triage_protocol import triage as run
+
+    def disposition_of(table: pd.DataFrame, protocol: str) -> str:
+        return run(table, None, protocol).disposition
+
+    return write_phantom(made, folder, disposition_of, protocol_ids(), with_ct=with_ct)
 
 
 def register(options: Namespace) -> int:
     """``ctspectspine register``."""
-    from CTSpectSpineLib.pipeline import write_registration
+    from CTSpectSpineLib.outputs import write_registration
     from CTSpectSpineLib.registration import register as run
     from CTSpectSpineLib.registration.files import read_transform, registration_record
-    from CTSpectSpineLib.volumes.checks import check_ct, check_pair, check_spect
+    from CTSpectSpineLib.volumes.checks import check_inputs
     from CTSpectSpineLib.volumes.reading import read_volume
 
     ct, spect = read_volume(options.ct, "ct"), read_volume(options.spect, "spect")
     start = read_transform(options.initial) if options.initial else None
-    check_ct(ct)
-    check_spect(spect)
-    check_pair(ct, spect, placed=start is not None)
+    check_inputs(ct, spect, placed=start is not None)
     folder = folder_io.prepare_folder(options.out)
     registration = run(
         ct.image,
@@ -182,7 +270,7 @@ def register(options: Namespace) -> int:
 def label(options: Namespace) -> int:
     """``ctspectspine label``."""
     from CTSpectSpineLib.labelling import label_vertebrae
-    from CTSpectSpineLib.pipeline import labels_record, write_labels
+    from CTSpectSpineLib.outputs import labels_record, write_labels
     from CTSpectSpineLib.volumes.checks import check_ct
     from CTSpectSpineLib.volumes.reading import read_volume
 
@@ -206,12 +294,12 @@ def joints(options: Namespace) -> int:
     """``ctspectspine joints``."""
     from CTSpectSpineLib.joints import build_joints
     from CTSpectSpineLib.labelling import import_labels
-    from CTSpectSpineLib.pipeline import geometry_table, write_joint_segments
+    from CTSpectSpineLib.outputs import write_joint_segments
 
     labels = import_labels(options.vertebrae, None, scheme=options.label_scheme)
     found = build_joints(labels.image, None, progress=progress_printer(options.progress))
     folder = folder_io.prepare_folder(options.out)
-    table = geometry_table(found)
+    table = pd.DataFrame([joint.geometry() for joint in found.joints])
     write_joint_segments(found, labels.image, folder)
     folder_io.write_joint_table(table, folder / "joints.csv")
     if options.json:
@@ -257,6 +345,6 @@ def _print_json(values: Any) -> None:
     print()
 
 
-def _print_lines(lines: Any) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         print(line)

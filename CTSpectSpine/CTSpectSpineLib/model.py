@@ -166,6 +166,23 @@ class Joint:
         """Whether the joint has a region that can be measured."""
         return self.region is not None
 
+    def geometry(self) -> dict[str, Any]:
+        """The geometry columns of ``joints.csv``; NaN where the joint was not located."""
+        x, y, z = (np.nan,) * 3 if self.centre_mm is None else map(float, self.centre_mm)
+        return {
+            "joint": self.id,
+            "level": self.level,
+            "kind": self.kind,
+            "side": self.side,
+            "spine_region": self.spine_region,
+            "x_mm": x,
+            "y_mm": y,
+            "z_mm": z,
+            "volume_mm3": np.nan if self.region is None else self.region.volume_mm3,
+            "status": "measured" if self.located else "not_measurable",
+            "status_reason": "; ".join(self.flags),
+        }
+
 
 @dataclass(frozen=True)
 class SpineJoints:

@@ -25,6 +25,8 @@ Node = Any
 
 ROLE = "CTSpectSpine.role"
 """Attribute of the nodes that `scene.populate_scene` adds; its value names the node's part."""
+TRANSFORM_ROLE = "transform"
+"""Role of the SPECT to CT transform."""
 
 
 def mrml() -> tuple[Any, Any]:
@@ -87,7 +89,7 @@ def image_from_node(node: Node) -> sitk.Image:
     ijk_to_ras = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijk_to_ras)
     parent = node.GetParentTransformNode()
-    if parent is not None and parent.GetAttribute(ROLE) == "spect_to_ct":
+    if parent is not None and parent.GetAttribute(ROLE) == TRANSFORM_ROLE:
         parent = parent.GetParentTransformNode()
     if parent is not None:
         to_world = vtk.vtkMatrix4x4()
@@ -200,22 +202,22 @@ def headless_scene() -> Iterator[tuple[Node, Node]]:
                 logic.SetMRMLScene(None)
 
 
-def add_node(scene: Node, class_name: str, name: str, role: str) -> Node:
-    """Add a node with a unique name and the attribute `ROLE`."""
-    node = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
-    node.SetAttribute(ROLE, role)
-    return node
+def add_node(scene: Node, class_name: str, name: str) -> Node:
+    """Add a node with a unique name."""
+    return scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
 
 
-def add_volume(scene: Node, image: sitk.Image, name: str, role: str) -> Node:
-    """Add an image as a scalar volume node, with display nodes."""
+def add_volume(
+    scene: Node, image: sitk.Image, name: str, class_name: str = "vtkMRMLScalarVolumeNode"
+) -> Node:
+    """Add an image as a volume node, with its display nodes."""
     from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS, ijk_to_lps
 
     slicer, _ = mrml()
     voxels = sitk.GetArrayFromImage(image)
     if voxels.dtype in (np.int64, np.uint64):  # VTK volumes of these types cannot be saved
         voxels = voxels.astype(np.float64)
-    node = add_node(scene, "vtkMRMLScalarVolumeNode", name, role)
+    node = add_node(scene, class_name, name)
     node.SetIJKToRASMatrix(vtk_matrix(LPS_TO_RAS @ ijk_to_lps(image)))
     slicer.util.updateVolumeFromArray(node, voxels)
     node.CreateDefaultDisplayNodes()

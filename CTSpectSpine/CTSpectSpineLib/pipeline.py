@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from CTSpectSpineLib import outputs
 from CTSpectSpineLib import results as folder_io
-from CTSpectSpineLib import segments as as_segments
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
@@ -25,19 +26,16 @@ from CTSpectSpineLib.model import (
     Verdict,
     VertebraLabels,
 )
+from CTSpectSpineLib.options import Options
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration import register
-from CTSpectSpineLib.registration.files import (
-    read_transform,
-    registration_record,
-    write_transform,
-)
+from CTSpectSpineLib.registration.files import read_transform
 from CTSpectSpineLib.triage_protocol import Protocol, check_context, load_protocol, triage
 from CTSpectSpineLib.uptake import measure
-from CTSpectSpineLib.volumes.checks import check_ct, check_pair, check_spect
-from CTSpectSpineLib.volumes.reading import Volume, read_volume, volume_from_image
-from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
+from CTSpectSpineLib.volumes.checks import check_inputs
+from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
 from CTSpectSpineLib.volumes.suv import suv_factor
+from CTSpectSpineLib.volumes.volume import Role, Volume
 from CTSpectSpineLib.volumes.writing import write_image
 
 STAGES = {
@@ -53,48 +51,6 @@ STAGES = {
 """Each stage's share of the whole job, from and to."""
 
 VolumeSource = sitk.Image | Path | str | Volume
-
-
-@dataclass(frozen=True)
-class Options:
-    """Settings of an analysis; the defaults are those of the command line.
-
-    Attributes
-    ----------
-    transform
-        A rigid transform from CT to SPECT points (or its file) that is used as it stands.
-    initial_transform
-        A rigid transform (or its file) from which the registration starts.
-    label_scheme
-        Numbering of a label map: ``auto``, ``totalsegmentator``, ``totalsegmentator_v1``,
-        ``verse``.
-    fwhm_mm
-        Resolution of the SPECT (FWHM in mm); None to estimate it.
-    reference
-        Reference bone: ``vertebral_bodies``, ``sacrum``, ``iliac``.
-    accept_registration
-        Give a verdict although the registration failed; recorded with the verdict.
-    confirm_levels
-        The user has checked the vertebra levels; recorded with the verdict.
-    save_volumes, save_scene
-        Write ``spect_on_ct.nrrd``; write ``scene.mrb`` (needs slicer-core).
-    threads
-        Most threads to use; None for all.
-    seed
-        Seed of the perturbed repetitions.
-    """
-
-    transform: sitk.Transform | Path | str | None = None
-    initial_transform: sitk.Transform | Path | str | None = None
-    label_scheme: str = "auto"
-    fwhm_mm: float | None = None
-    reference: str = "vertebral_bodies"
-    accept_registration: bool = False
-    confirm_levels: bool = False
-    save_volumes: bool = False
-    save_scene: bool = False
-    threads: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,6 +133,9 @@ def analyze(
     Cancelled
         If the progress callback cancels.
     """
+    known = {field.name for field in fields(Options)}
+    if unknown := sorted(set(settings) - known):
+        raise TypeError(f"analyze() has no setting {unknown[0]!r}; there are {sorted(known)}")
     chosen = replace(options or Options(), **settings)
     job = _Job(
         protocol if isinstance(protocol, Protocol) else load_protocol(protocol),
@@ -184,10 +143,10 @@ def analyze(
         chosen,
         progress or silent,
     )
-    ct_volume, spect_volume, start, fixed = job.read(ct, spect)
+    ct_volume, spect_volume = job.read(ct, spect)
     folder = None if out is None else folder_io.prepare_folder(Path(out))
     job.begin(folder, ct_volume, spect_volume, vertebrae, labeller)
-    registration = job.register(ct_volume.image, spect_volume.image, start, fixed)
+    registration = job.register(ct_volume.image, spect_volume.image)
     labels = job.label(ct_volume, vertebrae, labeller)
     joints = job.joints(labels, ct_volume.image)
     uptake = job.uptake(spect_volume, joints, labels, registration)
@@ -197,7 +156,7 @@ def analyze(
     )
     if folder is not None:
         job.write(folder, results, ct_volume.image, spect_volume.image)
-    job.finish(results)
+    job.finish(results, ct_volume.image, spect_volume.image)
     return results
 
 
@@ -233,6 +192,9 @@ class _Job:
         self.options = options
         self.progress = progress
         self.manifest = folder_io.Manifest(None)
+        self.start = _transform(options.initial_transform)
+        self.fixed = _transform(options.transform)
+        self.input_warnings: tuple[str, ...] = ()
 
     @contextmanager
     def stage(self, name: str, message: str) -> Iterator[tuple[ProgressCallback, list[str]]]:
@@ -247,18 +209,13 @@ class _Job:
             scaled(Progress(name, 0.0, message))
             yield scaled, warnings
 
-    def read(
-        self, ct: VolumeSource, spect: VolumeSource
-    ) -> tuple[Volume, Volume, sitk.Transform | None, sitk.Transform | None]:
+    def read(self, ct: VolumeSource, spect: VolumeSource) -> tuple[Volume, Volume]:
         """Read and check the inputs before anything is written."""
         self.progress(Progress("check", 0.0, "Reading and checking the images"))
         ct_volume, spect_volume = _volume(ct, "ct"), _volume(spect, "spect")
-        start = _transform(self.options.initial_transform)
-        fixed = _transform(self.options.transform)
-        check_ct(ct_volume)
-        check_spect(spect_volume)
-        check_pair(ct_volume, spect_volume, placed=start is not None or fixed is not None)
-        return ct_volume, spect_volume, start, fixed
+        placed = self.start is not None or self.fixed is not None
+        self.input_warnings = check_inputs(ct_volume, spect_volume, placed)
+        return ct_volume, spect_volume
 
     def begin(
         self,
@@ -275,26 +232,24 @@ class _Job:
             for name, value in vars(self.options).items()
         }
         self.manifest.update(
-            inputs={"ct": _volume_record(ct), "spect": _volume_record(spect)},
+            inputs={
+                "ct": outputs.volume_record(ct),
+                "spect": outputs.volume_record(spect),
+                "warnings": list(self.input_warnings),
+            },
             parameters={**parameters, "labeller": labeller if vertebrae is None else "given"},
-            protocol={**self.protocol.reference(), "bounds": _bounds_record(self.protocol)},
+            protocol={**self.protocol.reference(), "bounds": outputs.bounds_record(self.protocol)},
             context=dict(self.context),
         )
 
-    def register(
-        self,
-        ct: sitk.Image,
-        spect: sitk.Image,
-        start: sitk.Transform | None,
-        fixed: sitk.Transform | None,
-    ) -> Registration:
+    def register(self, ct: sitk.Image, spect: sitk.Image) -> Registration:
         """Register, or judge the transform that the user gave."""
         with self.stage("register", "Registering SPECT to CT") as (progress, warnings):
             registration = register(
                 ct,
                 spect,
-                start if fixed is None else fixed,
-                refine=fixed is None,
+                self.start if self.fixed is None else self.fixed,
+                refine=self.fixed is None,
                 progress=progress,
                 threads=self.options.threads,
             )
@@ -302,7 +257,7 @@ class _Job:
                 warnings.extend(registration.reasons)
             self.manifest.values["spect_to_ct"] = folder_io.transform_record(registration)
             if self.manifest.folder is not None:
-                write_registration(registration, ct, self.manifest.folder)
+                outputs.write_registration(registration, ct, self.manifest.folder)
         return registration
 
     def label(
@@ -322,9 +277,9 @@ class _Job:
                 warnings.append("The user confirmed the vertebra levels.")
             if isinstance(source, str | Path):
                 self.manifest.values["inputs"]["vertebrae"] = {"path": str(source)}
-            self.manifest.values["labels"] = labels_record(labels)
+            self.manifest.values["labels"] = outputs.labels_record(labels)
             if self.manifest.folder is not None:
-                write_labels(labels, self.manifest.folder)
+                outputs.write_labels(labels, self.manifest.folder)
         return labels
 
     def joints(self, labels: VertebraLabels, ct: sitk.Image) -> SpineJoints:
@@ -343,7 +298,7 @@ class _Job:
     ) -> Uptake:
         """Measure the uptake of all joints."""
         with self.stage("uptake", "Measuring the uptake") as (progress, warnings):
-            factor, reason = suv_factor(spect.acquisition, self.context)
+            factor, suv_note = suv_factor(spect.acquisition, **_suv_inputs(self.context))
             uptake = measure(
                 spect.image,
                 joints,
@@ -357,9 +312,10 @@ class _Job:
                 progress=progress,
             )
             warnings.extend(uptake.warnings)
-            if reason:
-                warnings.append(reason)
-            self.manifest.values["uptake"] = folder_io.uptake_record(uptake, spect.unit)
+            self.manifest.values["uptake"] = {
+                **folder_io.uptake_record(uptake, spect.unit),
+                "suv": suv_note,
+            }
         return uptake
 
     def triage(
@@ -409,9 +365,9 @@ class _Job:
             folder_io.write_json(
                 folder / "verdict.json", folder_io.verdict_record(results.verdict)
             )
-            write_joint_segments(results.joints, results.labels.image, folder, results.table)
+            outputs.write_joint_segments(results.joints, results.labels.image, folder, results.table)
             if self.options.save_volumes:
-                region = joint_box(ct, results.joints)
+                region = outputs.joint_box(ct, results.joints)
                 resampled = sitk.Resample(
                     spect, region, results.registration.transform, sitk.sitkLinear, 0.0
                 )
@@ -431,7 +387,7 @@ class _Job:
                 uptake=results.uptake,
             )
 
-    def finish(self, results: Results) -> None:
+    def finish(self, results: Results, ct: sitk.Image, spect: sitk.Image) -> None:
         """Set the final status; the report is written last, so that it shows it."""
         refused = results.refused
         self.manifest.update(
@@ -444,60 +400,25 @@ class _Job:
             write_report(results.folder)
             if self.options.save_scene:
                 from CTSpectSpineLib.scene import write_scene
+
+                write_scene(results.folder, ct, spect)
         self.progress(Progress("report", 1.0, "Done"))
 
 
-def write_registration(registration: Registration, ct: sitk.Image, folder: Path) -> None:
-    """Write ``spect_to_ct.tfm`` and ``registration.json``."""
-    write_transform(registration.transform, folder / "spect_to_ct.tfm")
-    folder_io.write_json(folder / "registration.json", registration_record(registration))
-
-
-def write_labels(labels: VertebraLabels, folder: Path) -> None:
-    """Write ``vertebrae.nii.gz`` and ``vertebrae.seg.nrrd``."""
-    segments = as_segments.vertebra_segments(labels)
-    write_image(as_segments.vertebrae_only(labels.image), folder / "vertebrae.nii.gz")
-    write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
-
-
-def write_joint_segments(
-    joints: SpineJoints, grid: sitk.Image, folder: Path, table: pd.DataFrame | None = None
-) -> None:
-    """Write ``joints.seg.nrrd`` and ``joint_parts.seg.nrrd`` on the grid of the labels."""
-    write_segmentation(
-        folder / "joints.seg.nrrd", as_segments.joint_segments(joints.joints, table), grid
-    )
-    write_segmentation(
-        folder / "joint_parts.seg.nrrd", as_segments.part_segments(joints.joints), grid
-    )
-
-
-def labels_record(labels: VertebraLabels) -> dict[str, Any]:
-    """What the manifest says of the labels."""
+def _suv_inputs(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What the context says for the SUV, under the names of `suv_factor`."""
+    times = {
+        key: datetime.fromisoformat(context[key]) if key in context else None
+        for key in ("injection_time", "scan_time")
+    }
     return {
-        "engine": labels.engine,
-        "engine_version": labels.engine_version,
-        "levels": list(labels.levels),
-        "levels_confirmed": labels.levels_confirmed,
-        "confidence": dict(labels.confidence),
-        "warnings": list(labels.warnings),
+        "weight_kg": context.get("body_weight_kg"),
+        "dose_MBq": context.get("injected_dose_MBq"),
+        **times,
     }
 
 
-def joint_box(ct: sitk.Image, joints: SpineJoints, margin_mm: float = 30.0) -> sitk.Image:
-    """The part of the CT's grid around all joints, as an image."""
-    centres = [j.centre_mm for j in joints.joints if j.centre_mm is not None]
-    if not centres:
-        return ct
-    indices = np.array([ct.TransformPhysicalPointToContinuousIndex(c.tolist()) for c in centres])
-    margin = margin_mm / np.array(ct.GetSpacing())
-    size = np.array(ct.GetSize())
-    low = np.clip(np.floor(indices.min(axis=0) - margin), 0, size - 1).astype(int)
-    high = np.clip(np.ceil(indices.max(axis=0) + margin), low + 1, size).astype(int)
-    return sitk.RegionOfInterest(ct, (high - low).tolist(), low.tolist())
-
-
-def _volume(source: VolumeSource, role: str) -> Volume:
+def _volume(source: VolumeSource, role: Role) -> Volume:
     if isinstance(source, Volume):
         return source
     if isinstance(source, sitk.Image):
@@ -507,24 +428,3 @@ def _volume(source: VolumeSource, role: str) -> Volume:
 
 def _transform(source: sitk.Transform | Path | str | None) -> sitk.Transform | None:
     return read_transform(Path(source)) if isinstance(source, str | Path) else source
-
-
-def _volume_record(volume: Volume) -> dict[str, Any]:
-    image = volume.image
-    return {
-        "path": str(volume.path) if volume.path else None,
-        "sha256": volume.sha256,
-        "size": image.GetSize(),
-        "spacing_mm": image.GetSpacing(),
-        "origin_mm": image.GetOrigin(),
-        "direction": image.GetDirection(),
-        "unit": volume.unit,
-        "notes": list(volume.notes),
-    }
-
-
-def _bounds_record(protocol: Protocol) -> dict[str, Any]:
-    return {
-        kind: {**vars(bounds), "provenance": protocol.bounds_provenance[kind]}
-        for kind, bounds in protocol.bounds.items()
-    }

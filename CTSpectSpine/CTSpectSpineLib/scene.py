@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,6 +19,7 @@ from CTSpectSpineLib.anatomy import name_of_id
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.mrml import (
     ROLE,
+    TRANSFORM_ROLE,
     Node,
     add_node,
     add_volume,
@@ -29,6 +28,7 @@ from CTSpectSpineLib.mrml import (
     mrml,
     vtk_matrix,
 )
+from CTSpectSpineLib.scene_tables import add_joint_table, add_verdict_table, number
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
 
 TAG_PREFIX = "CTSpectSpine."
@@ -41,15 +41,6 @@ SPECT_COLOURS = "vtkMRMLPETProceduralColorNodePET-Heat"
 SPECT_WINDOW_REFERENCES = 5.0
 """The SPECT is shown from 0 to this multiple of the patient's reference uptake."""
 
-_TEXT_COLUMNS = frozenset(
-    {"joint", "level", "kind", "side", "spine_region", "status", "status_reason"}
-    | {"uptake", "verdict"}
-)
-_UNITS = {
-    **dict.fromkeys(("x_mm", "y_mm", "z_mm"), "mm"),
-    "volume_mm3": "mm3",
-    **dict.fromkeys(("suv_mean", "suv_max", "suv_peak"), "g/ml"),
-}
 _VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
@@ -82,6 +73,12 @@ class SceneNodes:
     joint_table: Node | None
     verdict_table: Node | None
     verdict_text: Node | None
+
+    def mark(self) -> None:
+        """Give every node the attribute `mrml.ROLE` with the name of its field."""
+        for name, node in vars(self).items():
+            if name != "folder_item" and node is not None:
+                node.SetAttribute(ROLE, name)
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes, in the order of the folder."""
@@ -166,11 +163,11 @@ def populate_scene(
     matrix = _read_transform(folder / "spect_to_ct.tfm")
     rows = _read_rows(folder / "joints.csv")
     verdict = _read_text(folder / "verdict.json")
-    ct_node = add_volume(scene, ct, "CT", "ct") if isinstance(ct, sitk.Image) else ct
+    ct_node = add_volume(scene, ct, "CT") if isinstance(ct, sitk.Image) else ct
     spect_node = _own_spect(scene, spect)
     _show_ct(ct_node)
     _show_spect(spect_node, rows)
-    transform = add_node(scene, "vtkMRMLLinearTransformNode", "SPECT to CT", "spect_to_ct")
+    transform = add_node(scene, "vtkMRMLLinearTransformNode", "SPECT to CT")
     transform.SetMatrixTransformToParent(_spect_to_ct_ras(matrix))
     spect_node.SetAndObserveTransformNodeID(transform.GetID())
     segmented = next(
@@ -186,10 +183,11 @@ def populate_scene(
         transform=transform,
         vertebrae=_add_vertebrae(scene, segmented) if segmented else None,
         joints=joints,
-        joint_table=_add_joint_table(scene, rows) if rows else None,
-        verdict_table=_add_verdict_table(scene, json.loads(verdict)) if verdict else None,
+        joint_table=add_joint_table(scene, rows) if rows else None,
+        verdict_table=add_verdict_table(scene, json.loads(verdict)) if verdict else None,
         verdict_text=_add_text(scene, verdict) if verdict else None,
     )
+    added.mark()
     for segmentation in (added.vertebrae, added.joints):
         if segmentation is not None:
             segmentation.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
@@ -234,13 +232,13 @@ def _spect_to_ct_ras(ct_to_spect_lps: np.ndarray) -> Node:
 def _own_spect(scene: Node, spect: sitk.Image | Node) -> Node:
     """SPECT node that the registration can move: a copy where another transform holds it."""
     if isinstance(spect, sitk.Image):
-        return add_volume(scene, spect, "SPECT", "spect")
+        return add_volume(scene, spect, "SPECT")
     parent = spect.GetParentTransformNode()
     if parent is None or (
-        parent.GetAttribute(ROLE) == "spect_to_ct" and parent.GetParentTransformNode() is None
+        parent.GetAttribute(ROLE) == TRANSFORM_ROLE and parent.GetParentTransformNode() is None
     ):
         return spect
-    return add_volume(scene, image_from_node(spect), f"{spect.GetName()} registered", "spect")
+    return add_volume(scene, image_from_node(spect), f"{spect.GetName()} registered")
 
 
 def _show_ct(node: Node) -> None:
@@ -251,17 +249,10 @@ def _show_ct(node: Node) -> None:
     display.SetLevel(BONE_WINDOW[1])
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
 def _show_spect(node: Node, rows: Sequence[dict[str, str]]) -> None:
     from vtk.util.numpy_support import vtk_to_numpy
 
-    reference = next((v for r in rows if (v := _number(r.get("reference", ""))) > 0), None)
+    reference = next((v for r in rows if (v := number(r.get("reference", ""))) > 0), None)
     if reference is None:
         voxels = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
         top = float(np.percentile(voxels, 99.9)) or 1.0
@@ -274,8 +265,8 @@ def _show_spect(node: Node, rows: Sequence[dict[str, str]]) -> None:
     display.SetWindowLevelMinMax(0.0, top)
 
 
-def _add_segmentation(scene: Node, path: Path, name: str, role: str) -> Node:
-    node = add_node(scene, "vtkMRMLSegmentationNode", name, role)
+def _add_segmentation(scene: Node, path: Path, name: str) -> Node:
+    node = add_node(scene, "vtkMRMLSegmentationNode", name)
     node.AddDefaultStorageNode(str(path))
     storage = node.GetStorageNode()
     storage.SetFileName(str(path))
@@ -292,7 +283,7 @@ def _segments(node: Node) -> Iterator[tuple[str, Node]]:
 
 
 def _add_vertebrae(scene: Node, path: Path) -> Node:
-    node = _add_segmentation(scene, path, "Vertebrae", "vertebrae")
+    node = _add_segmentation(scene, path, "Vertebrae")
     if not path.name.endswith(".seg.nrrd"):
         _name_by_label(node)
     display = node.GetDisplayNode()
@@ -314,7 +305,7 @@ def _name_by_label(node: Node) -> None:
 
 
 def _add_joints(scene: Node, path: Path, rows: Sequence[dict[str, str]]) -> Node:
-    node = _add_segmentation(scene, path, "Joints", "joints")
+    node = _add_segmentation(scene, path, "Joints")
     by_id = {row["joint"]: row for row in rows}
     display = node.GetDisplayNode()
     for segment_id, segment in _segments(node):
@@ -328,57 +319,8 @@ def _add_joints(scene: Node, path: Path, rows: Sequence[dict[str, str]]) -> Node
     return node
 
 
-def _cell(text: str) -> str:
-    # Slicer's table writer does not escape quotes, tabs and line ends.
-    return text.replace('"', "'").replace("\t", " ").replace("\n", " ")
-
-
-def _add_column(table: Node, name: str, values: Sequence[str], *, text: bool) -> None:
-    _, vtk = mrml()
-    column = vtk.vtkStringArray() if text else vtk.vtkDoubleArray()
-    column.SetName(name)
-    for value in values:
-        column.InsertNextValue(_cell(value) if text else _number(value))
-    table.AddColumn(column)
-
-
-def _add_joint_table(scene: Node, rows: Sequence[dict[str, str]]) -> Node:
-    table = add_node(scene, "vtkMRMLTableNode", "Joint table", "joint_table")
-    table.SetUseColumnTitleAsColumnHeader(True)
-    for name in rows[0]:
-        values = [row[name] or "" for row in rows]
-        text = name in _TEXT_COLUMNS or any(v and math.isnan(_number(v)) for v in values)
-        _add_column(table, name, values, text=text)
-        if name in _UNITS:
-            table.SetColumnUnitLabel(name, _UNITS[name])
-    table.SetLocked(True)
-    return table
-
-
-def _add_verdict_table(scene: Node, verdict: dict[str, Any]) -> Node:
-    protocol = verdict.get("protocol") or {}
-    eligibility = verdict.get("eligibility") or {}
-    stability = verdict.get("stability")
-    lines = [
-        ("disposition", str(verdict.get("disposition", ""))),
-        ("recommendation", str(verdict.get("recommendation", ""))),
-        *(("reason", str(sentence)) for sentence in verdict.get("reasons", ())),
-        ("eligibility", str(eligibility.get("status", eligibility.get("eligibility", "")))),
-        ("stability", "" if stability is None else f"{float(stability):.0%}"),
-        ("protocol", " ".join(str(protocol.get(key, "")) for key in ("id", "version")).strip()),
-        *(("caveat", str(sentence)) for sentence in verdict.get("caveats", ())),
-        ("use", "for research only"),
-    ]
-    table = add_node(scene, "vtkMRMLTableNode", "Verdict", "verdict_table")
-    table.SetUseColumnTitleAsColumnHeader(True)
-    _add_column(table, "item", [item for item, _ in lines], text=True)
-    _add_column(table, "value", [value for _, value in lines], text=True)
-    table.SetLocked(True)
-    return table
-
-
 def _add_text(scene: Node, text: str) -> Node:
-    node = add_node(scene, "vtkMRMLTextNode", "verdict.json", "verdict_text")
+    node = add_node(scene, "vtkMRMLTextNode", "verdict.json")
     node.SetText(text)
     return node
 
@@ -430,9 +372,9 @@ def _fuse(scene: Node, ct: Node, spect: Node) -> None:
 def _centre_views(scene: Node, rows: Sequence[dict[str, str]]) -> None:
     """Centre the slice views on the CT, and cut through the joint of the highest ratio."""
     slicer, _ = mrml()
-    ratios = [_number(row.get("ratio_corrected", "")) for row in rows]
+    ratios = [number(row.get("ratio_corrected", "")) for row in rows]
     if not any(ratio == ratio for ratio in ratios):
         return
     row = rows[int(np.nanargmax(ratios))]
-    x, y, z = (_number(row[column]) for column in ("x_mm", "y_mm", "z_mm"))
+    x, y, z = (number(row[column]) for column in ("x_mm", "y_mm", "z_mm"))
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, -x, -y, z, 0)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import FloatArray, Joint, Region, VertebraLabels
-from CTSpectSpineLib.terminology import joint_terminology, vertebra_terminology
+from CTSpectSpineLib.terminology import terminology_entry
 from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment
 
@@ -53,7 +53,7 @@ def vertebra_segments(labels: VertebraLabels) -> list[Segment]:
                 colour=vertebra_colour(level),
                 region=Region(np.asarray(array[box] == label), _shifted(matrix, box)),
                 label_value=label,
-                terminology=vertebra_terminology(level),
+                terminology=terminology_entry("vertebra", level),
                 tags={"CTSpectSpine.level": level},
             )
         )
@@ -101,7 +101,7 @@ def joint_segments(joints: Sequence[Joint], table: pd.DataFrame | None = None) -
                 name=joint.id,
                 colour=UPTAKE_COLOURS[uptake],
                 region=joint.region,
-                terminology=joint_terminology(joint.kind, joint.level, joint.side),
+                terminology=terminology_entry(joint.kind, joint.level, joint.side),
                 tags=tags,
             )
         )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.joints.atlas import find_lateral_joints
 from CTSpectSpineLib.joints.bodies import vertebra_frame
 from CTSpectSpineLib.joints.discs import Disc, find_disc
-from CTSpectSpineLib.joints.facets import PRIORS, Facet, find_facets
+from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
 from CTSpectSpineLib.joints.pair import Pair, make_pair
 from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
@@ -79,8 +78,7 @@ def _segment(volume: LabelVolume, spine: Spine, upper: str, lower: str) -> list[
             label_ids(lower, volume),
         )
         disc = find_disc(pair) if not atlas else ""
-        region = anatomy.spine_region(upper)
-        facets = find_lateral_joints(pair) if atlas else find_facets(pair, PRIORS[region])
+        facets = find_facets(pair)
     common = tuple(spine.truncated[name] for name in (upper, lower) if name in spine.truncated)
     joints = [] if atlas else [_disc_joint(upper, lower, pair, disc, common)]
     joints.append(_facet_joint(upper, lower, "left", pair, facets["left"], common))

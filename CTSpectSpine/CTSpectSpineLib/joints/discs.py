@@ -15,6 +15,10 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 BAND_MM = 4.0
 MIN_LAYER_MM = 1.5
 
+_CORNER_SHARE = 0.6
+INSET=0.
+RIM=4.
+ROUND=4.
 _SEARCH = 1.35
 _SMOOTH = 5
 _MAX_OFF_PLANE_MM = 5.0
@@ -69,10 +73,9 @@ def find_disc(pair: Pair) -> Disc | str:
             f"no disc space between {upper_name} and {lower_name}: bridged, fused or labels mixed;"
             f" a layer of {MIN_LAYER_MM:g} mm was taken"
         )
-    middle = (upper_height + lower_height) / 2
-    half = np.maximum(gap, MIN_LAYER_MM) / 2
     s = pair.s_mm[:, None, None]
-    footprint = _mean_outline(upper_footprint, lower_footprint)
+    footprint, from_edge = _mean_outline(upper_footprint, lower_footprint, pair)
+    middle, half = _lens(upper_height, lower_height, from_edge)
     # Bone inside the gap (rims, osteophytes) is not disc, except in the least layer.
     layer = np.abs(s - middle) <= MIN_LAYER_MM / 2
     free = (pair.upper_bone < 0.5) & (pair.lower_bone < 0.5)
@@ -170,11 +173,42 @@ def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
     return smooth
 
 
-def _mean_outline(first: BoolArray, second: BoolArray) -> BoolArray:
-    """Outline half-way between two: zero of the mean signed distance."""
-    distance = _signed_distance(first) + _signed_distance(second)
-    result: BoolArray = distance <= 0
-    return result
+def _mean_outline(
+    first: BoolArray, second: BoolArray, pair: Pair
+) -> tuple[BoolArray, FloatArray]:
+    """Outline half-way between two footprints, its corners rounded, and the depth inside it.
+
+    The outline is the zero of the mean signed distance; opening it with a disk of half the
+    body's depth takes the posterolateral corners off, where pedicles join the footprints.
+    """
+    mean = (_signed_distance(first) + _signed_distance(second)) * (0.5 * STEP_MM)
+    radius = round(_CORNER_SHARE * pair.semi_axes_mm[1] / STEP_MM)
+    outline = mean <= -INSET
+    rounded = ndimage.binary_opening(outline, _ball_2d(radius))
+    if np.count_nonzero(rounded) < 0.8 * np.count_nonzero(outline):
+        rounded = outline
+    from_edge: FloatArray = ndimage.distance_transform_edt(rounded) * STEP_MM
+    return rounded, from_edge
+
+
+def _lens(
+    upper: FloatArray, lower: FloatArray, from_edge: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Middle and half height of the disc per column, its rim rounded as the annulus is.
+
+    In the outermost columns the labels' rims curve away from the disc, so heights there are
+    those of the nearest column further inside.
+    """
+    inner = from_edge > RIM
+    if inner.any():
+        _, nearest = ndimage.distance_transform_edt(~inner, return_indices=True)
+        upper = np.minimum(upper, upper[tuple(nearest)])
+        lower = np.maximum(lower, lower[tuple(nearest)])
+    half = np.maximum(upper - lower, MIN_LAYER_MM) / 2
+    radius = np.minimum(half, ROUND) 
+    short = np.clip(radius - from_edge+0.5*STEP_MM, 0.0, radius)
+    half = half - radius + np.sqrt(radius**2 - short**2)
+    return (upper + lower) / 2, half
 
 
 def _signed_distance(mask: BoolArray) -> FloatArray:

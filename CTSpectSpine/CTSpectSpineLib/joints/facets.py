@@ -1,47 +1,71 @@
-"""Facet joints: where the posterior elements of two vertebrae face each other."""
+"""Facet joints: where the posterior elements of two vertebrae face each other.
+
+The lateral joints of C1 and C2 are found in the same way by a rule of their own.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.joints.pair import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 REGION_MM = 4.0
+"""The region reaches this far from the articular interface into either bone."""
 
-_GAPS_MM = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
+_TABLE = Path(__file__).parent / "facet_rules.json"
+_GAPS_MM = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
+_EXTRA_GAP_MM = 1.5
+_SMOOTH_MM = 1.0
+_MIN_FACING = 0.4
 _MAX_FROM_PRIOR_MM = 14.0
-_MIDLINE_MM = 4.0
-_REACH_MM = 10.0
-_MIN_SHEET_VOXELS = 12
+_PRIOR_SIGMA_MM = 8.0
+_REACH_MM = 12.0
+_MIN_SHEET_VOXELS = 20
+_WIDE_GAP_MM = 5.0
 _FALLBACK_RADIUS_MM = 8.0
-_MIN_BONE_MM3 = 150.0
+_MIN_BONE_MM3 = 120.0
+_ANYWHERE = np.ones((3, 3, 3))
 
 SIDES: Mapping[str, float] = {"left": 1.0, "right": -1.0}
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Where a facet joint lies as a rule, from the pair's canal.
+class FacetRule:
+    """Where the facet joints below some vertebrae lie as a rule, and which way they face.
 
     Attributes
     ----------
-    lateral_canals
-        Distance from the midline in canal widths.
-    lateral_mm
-        Range that the distance is clipped to.
+    uppers
+        Upper vertebrae that the rule holds for.
+    lateral_canals, lateral_mm
+        Distance from the midline in canal widths, and the range it is clipped to.
     behind_wall_mm, above_disc_mm
         Distance behind the posterior wall and above mid-disc.
+    facing
+        Direction (lateral, posterior, superior) from the upper to the lower surface.
+    starts_behind_wall_mm
+        Bone farther forward is not looked at.
+    midline_mm
+        No joint is looked for nearer to the midline than this.
     """
 
+    uppers: tuple[str, ...]
     lateral_canals: float
     lateral_mm: tuple[float, float]
     behind_wall_mm: float
     above_disc_mm: float
+    facing: tuple[float, float, float]
+    starts_behind_wall_mm: float
+    midline_mm: float
 
     def point(self, pair: Pair, sign: float) -> FloatArray:
         """Local l, p, s of the joint on the left (+1) or right (-1), mm."""
@@ -51,11 +75,13 @@ class Prior:
         )
 
 
-PRIORS: Mapping[str, Prior] = {
-    "cervical": Prior(0.8, (16.0, 22.0), 7.0, 0.0),
-    "thoracic": Prior(0.7, (9.0, 15.0), 15.0, 2.0),
-    "lumbar": Prior(0.75, (13.0, 24.0), 16.0, 0.0),
-}
+@cache
+def facet_rules() -> Mapping[str, FacetRule]:
+    """Rule per upper vertebra."""
+    rows = json.loads(_TABLE.read_text(encoding="utf-8"))["rules"]
+    rules = [FacetRule(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+             for row in rows]
+    return {name: rule for rule in rules for name in rule.uppers}
 
 
 @dataclass(frozen=True)
@@ -80,26 +106,26 @@ class Facet:
 
 @dataclass(frozen=True)
 class _Search:
-    """Posterior bone of a pair with its distance maps, on a part of the pair's grid."""
+    """Bone of a pair where facets may be, on a part of the pair's grid.
+
+    ``gap`` is the sum of the signed distances to both bones (the local width of the joint
+    space), ``off_middle`` their difference, ``normal`` the unit direction (s, p, l) from the
+    upper to the lower bone.
+    """
 
     pair: Pair
     box: tuple[slice, slice, slice]
     upper: BoolArray
     lower: BoolArray
-    to_upper: FloatArray
-    to_lower: FloatArray
+    gap: NDArray[np.float32]
+    off_middle: NDArray[np.float32]
+    normal: tuple[NDArray[np.float32], ...]
 
     def local(self, mask: BoolArray) -> FloatArray:
         """Local coordinates l, p, s of the voxels of a mask, shape (n, 3)."""
         k, j, i = np.nonzero(mask)
-        s_slice, p_slice, _ = self.box
-        return np.column_stack(
-            [
-                self.pair.l_mm[i],
-                self.pair.p_mm[j + p_slice.start],
-                self.pair.s_mm[k + s_slice.start],
-            ]
-        )
+        p_mm = self.pair.p_mm[self.box[1]]
+        return np.column_stack([self.pair.l_mm[i], p_mm[j], self.pair.s_mm[k]])
 
     def whole(self, mask: BoolArray) -> BoolArray:
         """Mask on the whole grid of the pair."""
@@ -109,112 +135,139 @@ class _Search:
 
     def distance_to(self, point: FloatArray) -> FloatArray:
         """Distance of every voxel to a local point, mm."""
-        s_slice, p_slice, _ = self.box
-        ds = (self.pair.s_mm[s_slice] - point[2])[:, None, None]
-        dp = (self.pair.p_mm[p_slice] - point[1])[None, :, None]
+        ds = (self.pair.s_mm - point[2])[:, None, None]
+        dp = (self.pair.p_mm[self.box[1]] - point[1])[None, :, None]
         dl = (self.pair.l_mm - point[0])[None, None, :]
         distance: FloatArray = np.sqrt(ds**2 + dp**2 + dl**2)
         return distance
 
 
-def find_facets(pair: Pair, prior: Prior) -> dict[str, Facet | str]:
+def find_facets(pair: Pair) -> dict[str, Facet | str]:
     """Find the facet joints of both sides, or say in a sentence why one cannot be located.
 
     A side without an interface is the mirror image of the other one; without either it lies
     where facet joints lie as a rule; both fall-backs are flagged.
     """
-    search = _posterior(pair)
+    rule = facet_rules()[pair.upper.level]
+    search = _search(pair, rule)
+    if search is None:
+        reason = f"{pair.upper.level} or {pair.lower.level} has no posterior elements there"
+        return dict.fromkeys(SIDES, reason)
     found: dict[str, Facet | str] = {}
     centres: dict[str, FloatArray] = {}
     for side, sign in SIDES.items():
-        point = prior.point(pair, sign)
-        sheet = _interface(search, point, sign) if search is not None else None
-        if search is not None and sheet is not None:
-            mask, gap = sheet
-            centres[side] = search.local(mask).mean(axis=0)
-            found[side] = _facet(search, mask, gap, centres[side])
+        interface = _interface(search, rule, sign)
+        if interface is not None:
+            sheet, gap = interface
+            centres[side] = search.local(sheet).mean(axis=0)
+            found[side] = _facet(search, sheet, gap, centres[side])
     for side, sign in SIDES.items():
         if side in found:
             continue
-        other = next((s for s in SIDES if s != side and s in centres), None)
+        other = next((s for s in SIDES if s in centres), None)
         if other is not None:
             point = centres[other] * np.array([-1.0, 1.0, 1.0])
             flag = f"no facing joint surfaces on the {side}: the {other} joint was mirrored"
         else:
-            point = prior.point(pair, sign)
+            point = rule.point(pair, sign)
             flag = f"no facing joint surfaces on the {side}: placed by the usual anatomy"
-        found[side] = _fallback(search, point, flag, pair, side)
+        found[side] = _fallback(search, point, flag, side)
     return found
 
 
-def _posterior(pair: Pair) -> _Search | None:
+def _search(pair: Pair, rule: FacetRule) -> _Search | None:
     """Bone behind the posterior wall, None when a vertebra has none there."""
-    start = int(np.searchsorted(pair.p_mm, pair.canal.wall_mm + 1.0))
+    start = int(np.searchsorted(pair.p_mm, pair.canal.wall_mm + rule.starts_behind_wall_mm))
     box = (slice(0, len(pair.s_mm)), slice(start, len(pair.p_mm)), slice(0, len(pair.l_mm)))
     upper, lower = pair.upper_bone[box] >= 0.5, pair.lower_bone[box] >= 0.5
     if not (upper.any() and lower.any()):
         return None
+    to_upper, to_lower = _signed_distance(upper), _signed_distance(lower)
+    gradient = [a - b for a, b in zip(np.gradient(to_upper), np.gradient(to_lower), strict=True)]
+    length = np.sqrt(sum(g * g for g in gradient)) + np.float32(1e-6)
+    normal = tuple(g / length for g in gradient)
     return _Search(
-        pair,
-        box,
-        upper,
-        lower,
-        ndimage.distance_transform_edt(~upper) * STEP_MM,
-        ndimage.distance_transform_edt(~lower) * STEP_MM,
+        pair, box, upper, lower, to_upper + to_lower, np.abs(to_upper - to_lower), normal
     )
 
 
-def _interface(search: _Search, point: FloatArray, sign: float) -> tuple[BoolArray, float] | None:
-    """Sheet between the facing surfaces near a point, with the gap at which it was found."""
-    side = sign * search.pair.l_mm >= _MIDLINE_MM
-    farther = np.maximum(search.to_upper, search.to_lower)
-    between = np.abs(search.to_upper - search.to_lower) <= STEP_MM
-    near = side[None, None, :] & between
-    to_prior = search.distance_to(point)
+def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
+    """Distance to the bone's surface, negative inside, smoothed over the voxels' steps."""
+    outside = ndimage.distance_transform_edt(~bone)
+    inside = ndimage.distance_transform_edt(bone)
+    distance = np.where(bone, 0.5 - inside, outside - 0.5) * STEP_MM
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
+        distance.astype(np.float32), _SMOOTH_MM / STEP_MM, truncate=3.0
+    )
+    return smooth
+
+
+def _interface(
+    search: _Search, rule: FacetRule, sign: float
+) -> tuple[BoolArray, float] | None:
+    """Sheet between the facing articular surfaces of one side, with the gap it spans.
+
+    The gap allowed grows until a sheet lies near the place where the joint should be; then
+    the sheet is followed to where the surfaces are 1.5 mm farther apart.
+    """
+    point = rule.point(search.pair, sign)
+    lateral, posterior, superior = np.asarray(rule.facing) * np.array([sign, 1.0, 1.0])
+    along = search.normal
+    facing = superior * along[0] + posterior * along[1] + lateral * along[2]
+    near = (search.off_middle <= STEP_MM) & (facing >= _MIN_FACING)
+    near &= (sign * search.pair.l_mm >= rule.midline_mm)[None, None, :]
+    # Voxels near the place where the joint should be count most.
+    weight = np.exp(-0.5 * (search.distance_to(point) / _PRIOR_SIGMA_MM) ** 2)
     for gap in _GAPS_MM:
-        pieces, count = ndimage.label(near & (farther <= gap), structure=np.ones((3, 3, 3)))
+        pieces, count = ndimage.label(near & (search.gap <= gap), structure=_ANYWHERE)
         if count == 0:
             continue
-        # Voxels near the place where the joint should be count most.
-        weight = np.exp(-0.5 * (to_prior / 8.0) ** 2)
-        numbers = np.arange(1, count + 1)
-        scores = ndimage.sum_labels(weight, pieces, numbers)
-        best = pieces == int(numbers[np.argmax(scores)])
-        centre = np.average(search.local(best), axis=0, weights=weight[best])
+        scores = ndimage.sum_labels(weight, pieces, np.arange(1, count + 1))
+        seed = pieces == int(np.argmax(scores)) + 1
+        centre = np.average(search.local(seed), axis=0, weights=weight[seed])
         if np.linalg.norm(centre - point) > _MAX_FROM_PRIOR_MM:
             continue
-        sheet = best & (search.distance_to(centre) <= _REACH_MM)
-        if np.count_nonzero(sheet) >= _MIN_SHEET_VOXELS:
-            return sheet, gap
+        if np.count_nonzero(seed) >= _MIN_SHEET_VOXELS:
+            wide = gap + _EXTRA_GAP_MM
+            return _grow(search, near & (search.gap <= wide), seed, centre), wide
     return None
+
+
+def _grow(search: _Search, wider: BoolArray, seed: BoolArray, centre: FloatArray) -> BoolArray:
+    """Follow a sheet from its seed, up to 12 mm around its own centre."""
+    pieces, _ = ndimage.label(wider | seed, structure=_ANYWHERE)
+    piece = np.isin(pieces, np.unique(pieces[seed]))
+    sheet = seed
+    for _ in range(5):
+        sheet = piece & (search.distance_to(centre) <= _REACH_MM)
+        centre = search.local(sheet).mean(axis=0)
+    return sheet
 
 
 def _facet(search: _Search, sheet: BoolArray, gap: float, centre: FloatArray) -> Facet:
     """Bone and gap within 4 mm of the interface."""
     close = ndimage.distance_transform_edt(~sheet) * STEP_MM <= REGION_MM
     bone = close & (search.upper | search.lower)
-    joint_space = close & (np.maximum(search.to_upper, search.to_lower) <= gap)
+    space = sheet & ~bone
     flags: tuple[str, ...] = ()
-    if gap > 5.0:
-        flags = (f"the facing joint surfaces lie {gap:g} mm apart",)
+    if gap - _EXTRA_GAP_MM >= _WIDE_GAP_MM:
+        flags = (f"the facing joint surfaces lie about {gap - _EXTRA_GAP_MM:g} mm apart",)
     return Facet(
-        region=search.whole(bone | joint_space),
+        region=search.whole(bone | space),
         bone=search.whole(bone),
         centre=search.pair.to_lps(centre),
         flags=flags,
     )
 
 
-def _fallback(
-    search: _Search | None, point: FloatArray, flag: str, pair: Pair, side: str
-) -> Facet | str:
+def _fallback(search: _Search, point: FloatArray, flag: str, side: str) -> Facet | str:
     """Bone of both vertebrae around a point where no interface was found."""
-    names = f"{pair.upper.level} and {pair.lower.level}"
-    if search is None:
-        return f"no posterior elements of {names} on the {side}"
+    pair = search.pair
     close = search.distance_to(point) <= _FALLBACK_RADIUS_MM
     bone = close & (search.upper | search.lower)
     if np.count_nonzero(bone) * STEP_MM**3 < _MIN_BONE_MM3:
-        return f"no posterior elements of {names} where the {side} joint would lie"
-    facet = Facet(search.whole(bone), search.whole(bone), pair.to_lps(point))
-    return replace(facet, flags=(flag,))
+        return (
+            f"no posterior elements of {pair.upper.level} and {pair.lower.level} "
+            f"where the {side} joint would lie"
+        )
+    return Facet(search.whole(bone), search.whole(bone), pair.to_lps(point), (flag,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -30,11 +30,14 @@ class LabelVolume:
         4×4 matrix from index ``(i, j, k, 1)`` to LPS mm; may be oblique, flipped or sheared.
     boxes
         Bounding slices of each label that is present.
+    owner
+        The image whose memory the array views, kept so that it stays alive.
     """
 
     array: NDArray[np.integer]
     matrix: FloatArray
     boxes: Mapping[int, Slices]
+    owner: sitk.Image | None = None
 
     @property
     def grid(self) -> Grid:
@@ -66,7 +69,7 @@ def label_volume(image: sitk.Image) -> LabelVolume:
     array = sitk.GetArrayViewFromImage(image)
     if not np.issubdtype(array.dtype, np.integer):
         array = np.rint(array).astype(np.uint8)
-    return from_array(array, ijk_to_lps(image))
+    return replace(from_array(array, ijk_to_lps(image)), owner=image)
 
 
 def from_array(array: NDArray[np.integer], matrix: FloatArray) -> LabelVolume:

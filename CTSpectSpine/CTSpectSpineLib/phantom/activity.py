@@ -31,10 +31,15 @@ _BONE = (
 )
 _CORE_DEPTH_MM = 4.0
 _MAX_RATIO = 50.0
+_EDGE_REACH = 2.0
+"""Standard deviations after which the soft edge of a joint's activity ends."""
+_CORE_VOXELS = 5
 _TOLERANCE = 1e-3
+_MAX_PASSES = 10
 _STEP = 1.0 / 1024.0
 
 Box = tuple[slice, slice, slice]
+_Core = tuple[Box, BoolArray]
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,14 @@ def activity_table() -> Mapping[str, Any]:
     return table
 
 
-def assign_activity(anatomy: Anatomy, hot: Mapping[str, float], seed: int = 0) -> sitk.Image:
+def assign_activity(
+    anatomy: Anatomy, hot: Mapping[str, float], seed: int | Sequence[int] = 0
+) -> sitk.Image:
     """Give every voxel its activity.
 
     Activity goes by tissue (``activity.json``), varies a little between vertebrae and between
     normal joints, and each hot joint's bone has the wanted mean. Where bones of joints overlap,
-    the hotter wins; edges are soft over about 1 mm.
+    the hotter wins; edges are soft over about a millimetre.
 
     Parameters
     ----------
@@ -130,19 +137,25 @@ def assign_activity(anatomy: Anatomy, hot: Mapping[str, float], seed: int = 0) -
     InputError
         If a hot joint is unknown or has no bone in the image, or a ratio is impossible.
     """
-    check_hot(anatomy.joints, hot)
     rng = np.random.default_rng(seed)
-    grid = grid_of(anatomy.ct)
     tissue = sitk.GetArrayViewFromImage(anatomy.tissue)
-    activity = _base_activity(anatomy, rng)
+    paints = _paints(anatomy.joints, grid_of(anatomy.ct), tissue)
+    check_hot([paint.joint.id for paint in paints], hot)
+    base = _base_activity(anatomy, rng)
     natural = _natural_ratios(anatomy.joints, rng)
-    paints = _paints(anatomy.joints, grid, tissue)
-    reference, _ = _reference(activity, anatomy, paints)
-    normal = [p for p in paints if p.joint.id not in hot]
-    for paint in sorted(normal, key=lambda p: natural[p.joint.id]):
-        _paint_natural(activity, paint, natural[paint.joint.id] * reference)
+    normal = sorted((p for p in paints if p.joint.id not in hot), key=lambda p: natural[p.joint.id])
     wanted = sorted((p for p in paints if p.joint.id in hot), key=lambda p: hot[p.joint.id])
-    _paint_wanted(activity, wanted, [hot[p.joint.id] * reference for p in wanted])
+    cores = _cores(anatomy, paints)
+    reference = _mean_core(base, cores)
+    for _ in range(_MAX_PASSES):
+        activity = base.copy()
+        for paint in normal:
+            _paint_natural(activity, paint, natural[paint.joint.id] * reference)
+        _paint_wanted(activity, wanted, [hot[p.joint.id] * reference for p in wanted])
+        # Painting reaches the reference bone only where bodies are too small to keep apart.
+        used, reference = reference, _mean_core(activity, cores)
+        if abs(reference - used) < _TOLERANCE * used:
+            break
     result = sitk.GetImageFromArray(np.rint(activity / _STEP).astype(np.float32) * _STEP)
     result.CopyInformation(anatomy.ct)
     return result
@@ -153,23 +166,30 @@ def measure_truth(activity: sitk.Image, anatomy: Anatomy) -> Truth:
     array = sitk.GetArrayFromImage(activity)
     tissue = sitk.GetArrayViewFromImage(anatomy.tissue)
     paints = _paints(anatomy.joints, grid_of(activity), tissue)
-    reference, levels = _reference(array, anatomy, paints)
-    return Truth(reference, levels, {p.joint.id: p.mean(array) / reference for p in paints})
+    cores = _cores(anatomy, paints)
+    reference = _mean_core(array, cores)
+    return Truth(reference, tuple(cores), {p.joint.id: p.mean(array) / reference for p in paints})
 
 
-def check_hot(joints: Sequence[Joint], hot: Mapping[str, float]) -> None:
+def check_hot(joint_ids: Sequence[str], hot: Mapping[str, float]) -> None:
     """Check the wanted ratios.
+
+    Parameters
+    ----------
+    joint_ids
+        Joints that can be hot.
+    hot
+        Joint id to true ratio.
 
     Raises
     ------
     InputError
-        If a joint is unknown or not located, or a ratio is not above 0 and at most 50.
+        If a joint is not among them, or a ratio is not above 0 and at most 50.
     """
-    usable = [joint.id for joint in joints if joint.bone is not None]
     for name, ratio in hot.items():
-        if name not in usable:
+        if name not in joint_ids:
             raise InputError(
-                f"The phantom has no joint '{name}'; its joints are {', '.join(usable)}."
+                f"The phantom has no joint '{name}'; its joints are {', '.join(joint_ids)}."
             )
         if not (np.isfinite(ratio) and 0 < ratio <= _MAX_RATIO):
             raise InputError(
@@ -270,7 +290,7 @@ def _paint(joint: Joint, bone: Region, grid: Grid, tissue: NDArray[np.uint8]) ->
     if index.size == 0:
         return None
     edge = float(activity_table()["edge_mm"])
-    margin = np.ceil(3 * edge / grid.spacing_mm).astype(int) + 1
+    margin = np.ceil(_EDGE_REACH * edge / grid.spacing_mm).astype(int) + 1
     low = np.maximum(index.min(axis=0) - margin, 0)
     high = np.minimum(index.max(axis=0) + margin + 1, grid.size)
     i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
@@ -279,15 +299,17 @@ def _paint(joint: Joint, bone: Region, grid: Grid, tissue: NDArray[np.uint8]) ->
     voxels, hits = np.unique(
         np.ravel_multi_index(tuple(inside), tuple((high - low)[::-1])), return_counts=True
     )
-    covered = _covered(bone, grid, low, high - low)
-    soft = ndimage.gaussian_filter(covered, (edge / grid.spacing_mm)[::-1], mode="constant")
+    covered = covered_fraction(bone, grid, low, high - low)
+    soft = ndimage.gaussian_filter(
+        covered, (edge / grid.spacing_mm)[::-1], mode="constant", truncate=_EDGE_REACH
+    )
     part = tissue[box]
     profile = np.maximum(covered, np.where(np.isin(part, _BONE), soft, 0))
     profile[(part == Tissue.AIR) | (part == Tissue.METAL)] = 0.0
     return _Paint(joint, box, profile.astype(np.float32), voxels, hits / hits.sum())
 
 
-def _covered(region: Region, grid: Grid, low: FloatArray, size: FloatArray) -> FloatArray:
+def covered_fraction(region: Region, grid: Grid, low: FloatArray, size: FloatArray) -> FloatArray:
     """Share of each voxel of a box of the grid that a region covers, array ``[k, j, i]``."""
     to_region = np.linalg.inv(region.ijk_to_lps) @ grid.ijk_to_lps
     linear = to_region[:3, :3]
@@ -310,36 +332,51 @@ def _covered(region: Region, grid: Grid, low: FloatArray, size: FloatArray) -> F
     return covered
 
 
-def _reference(
-    activity: NDArray[np.float32], anatomy: Anatomy, paints: Sequence[_Paint]
-) -> tuple[float, tuple[str, ...]]:
-    """Activity of the reference bone and the vertebrae that it was taken from."""
+def _mean_core(activity: NDArray[np.float32], cores: Mapping[str, _Core]) -> float:
+    """Mean over vertebrae of the mean activity of the core."""
+    means = [activity[box][mask].mean(dtype=np.float64) for box, mask in cores.values()]
+    return float(np.mean(means))
+
+
+def _cores(anatomy: Anatomy, paints: Sequence[_Paint]) -> dict[str, _Core]:
+    """The reference bone: cores of vertebral bodies, outside every joint's bone.
+
+    Small (cervical) bodies may lie within their endplate bands altogether; they serve only when
+    no other body is there, with the voxels that are mostly outside of the bands.
+
+    Raises
+    ------
+    InputError
+        If there is no vertebral body.
+    """
     labels = sitk.GetArrayViewFromImage(anatomy.labels)
     tissue = sitk.GetArrayViewFromImage(anatomy.tissue)
     spacing = np.array(anatomy.ct.GetSpacing())[::-1]
-    painted = np.zeros(labels.shape, dtype=bool)
+    painted = np.zeros(labels.shape, dtype=np.float32)
     for paint in paints:
-        painted[paint.box] |= paint.profile > 0
-    means = {}
-    boxes = ndimage.find_objects(labels)
+        np.maximum(painted[paint.box], paint.profile, out=painted[paint.box])
+    boxes: Sequence[Any] = ndimage.find_objects(labels)
+    bodies: dict[str, _Core] = {}
     for row in names.vertebrae():
         box = boxes[row.id - 1] if row.id <= len(boxes) else None
-        if box is None or row.region == "sacral":
+        if box is None or row.region == "sacral" or row.name == "C1":  # the atlas has no body
             continue
         body = (labels[box] == row.id) & (tissue[box] == Tissue.BODY)
-        core = _core(body, spacing) & ~painted[box]
-        if core.any():
-            means[row.name] = float(activity[box][core].mean(dtype=np.float64))
-    if not means:
-        raise InputError(
-            "The vertebra labels hold no whole vertebral body to serve as reference bone; "
-            "give labels with at least one whole vertebra."
-        )
-    return float(np.mean(list(means.values()))), tuple(means)
+        if body.any():
+            bodies[row.name] = box, _deep(body, spacing)
+    for most in (0.0, 0.5, 1.0):
+        cores = {name: (box, deep & (painted[box] <= most)) for name, (box, deep) in bodies.items()}
+        cores = {name: core for name, core in cores.items() if core[1].sum() >= _CORE_VOXELS}
+        if cores:
+            return cores
+    raise InputError(
+        "The vertebra labels hold no vertebral body to serve as reference bone; "
+        "give labels with at least one whole vertebra."
+    )
 
 
-def _core(body: BoolArray, spacing: FloatArray) -> BoolArray:
+def _deep(body: BoolArray, spacing: FloatArray) -> BoolArray:
     """Inner part of a vertebral body; for small bodies at least its deepest 40 %."""
     depth = ndimage.distance_transform_edt(np.pad(body, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    core: BoolArray = depth >= max(min(_CORE_DEPTH_MM, 0.6 * float(depth.max())), 1e-3)
-    return core
+    deep: BoolArray = depth >= max(min(_CORE_DEPTH_MM, 0.6 * float(depth.max())), 1e-3)
+    return deep

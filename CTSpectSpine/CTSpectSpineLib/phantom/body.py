@@ -49,11 +49,13 @@ class BodyShape:
     @property
     def bounds(self) -> Bounds:
         """Box that holds the body, local mm."""
-        reach = np.array([
-            0.5 * self.width * (1 + abs(self.taper)) + max(self.lip),
-            0.5 * self.depth + max(self.lip),
-            0.5 * self.height + 0.5 * self.depth * abs(self.wedge) + max(self.uncus) + 1,
-        ])
+        reach = np.array(
+            [
+                0.5 * self.width * (1 + abs(self.taper)) + max(self.lip),
+                0.5 * self.depth + max(self.lip),
+                0.5 * self.height + 0.5 * self.depth * abs(self.wedge) + max(self.uncus) + 1,
+            ]
+        )
         return -reach, reach
 
     def radius(self, x: Field, y: Field, z: Field) -> tuple[Field, Field]:
@@ -104,7 +106,9 @@ class BodyShape:
         """Rise of the endplate towards the sides."""
         if height == 0:
             return np.zeros_like(x)
-        t = np.clip(np.abs(x) * np.float32(2 / self.width) * np.float32(2.2) - np.float32(1.2), 0, 1)
+        t = np.clip(
+            np.abs(x) * np.float32(2 / self.width) * np.float32(2.2) - np.float32(1.2), 0, 1
+        )
         result: Field = np.float32(height) * t * t
         return result
 

@@ -243,15 +243,16 @@ def _level_size(
         )
     lengths = [f.name for f in fields(LevelSize) if f.type == "float" and "deg" not in f.name]
     values = {
-        n: getattr(base, n) * config.size * float(j)
-        for n, j in zip(lengths, jitter, strict=True)
+        n: getattr(base, n) * config.size * float(j) for n, j in zip(lengths, jitter, strict=True)
     }
-    severity = _disc_severity(name, config)
+    severity = disc_severity(name, config)
     values["disc"] *= 1 - 0.6 * severity
+    if config.sacralised_l5 and name == config.levels[-2]:
+        values["disc"] *= 0.5
     return replace(base, **values)
 
 
-def _disc_severity(upper: str, config: SpineConfig) -> float:
+def disc_severity(upper: str, config: SpineConfig) -> float:
     """Degeneration of the disc below a level."""
     for joint, severity in config.degenerate.items():
         if joint.startswith(f"{upper}-") and joint.endswith("disc"):
@@ -259,9 +260,7 @@ def _disc_severity(upper: str, config: SpineConfig) -> float:
     return 0.0
 
 
-def _poses(
-    config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float
-) -> dict[str, Pose]:
+def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) -> dict[str, Pose]:
     """Chain the vertebrae upwards from the sacrum."""
     names = config.levels
     coronal, axial = _scoliosis(config)
@@ -342,9 +341,9 @@ def _facets(
     for side, sign in (("left", 1.0), ("right", -1.0)):
         noise = config.shape_jitter * rng.standard_normal(6).clip(-2, 2)
         grow = 1 + 0.02 * noise[4]
-        severity = float(config.degenerate.get(
-            f"{level_name(upper.name, lower.name)} facet {side}", 0.0
-        ))
+        severity = float(
+            config.degenerate.get(f"{level_name(upper.name, lower.name)} facet {side}", 0.0)
+        )
         size = replace(
             row,
             width=row.width * grow * config.size * (1 + 0.25 * severity),
@@ -353,25 +352,34 @@ def _facets(
             radius=row.radius * config.size,
             gap=row.gap * (1 - 0.45 * severity),
         )
-        local = np.array([
-            sign * (row.half_distance * config.size + 0.3 * noise[0]),
-            wall + row.behind_wall * config.size + 0.3 * noise[1],
-            row.above_disc * config.size + 0.3 * noise[2],
-        ])
+        local = np.array(
+            [
+                sign * (row.half_distance * config.size + 0.3 * noise[0]),
+                wall + row.behind_wall * config.size + 0.3 * noise[1],
+                row.above_disc * config.size + 0.3 * noise[2],
+            ]
+        )
         angle = np.deg2rad(row.sagittal_angle_deg + 2.0 * noise[3])
         elevation = np.deg2rad(row.elevation_deg + 1.5 * noise[5])
-        normal = np.array([
-            -sign * np.cos(angle) * np.cos(elevation),
-            np.sin(angle) * np.cos(elevation),
-            np.sin(elevation),
-        ])
+        normal = np.array(
+            [
+                -sign * np.cos(angle) * np.cos(elevation),
+                np.sin(angle) * np.cos(elevation),
+                np.sin(elevation),
+            ]
+        )
         along = np.array([0.0, 0.0, 1.0]) if elevation < 1.0 else np.array([0.0, -1.0, 0.0])
         up = unit(along - normal * float(along @ normal))
-        axes = np.stack([up, np.cross(up, normal), normal]) @ pose.rotation.T
+        axes = np.stack([up, np.cross(normal, up), normal]) @ pose.rotation.T
         facets.append(
             Facet(
                 "left" if side == "left" else "right",
-                upper.name, lower.name, pose.to_world(local), axes, size, severity,
+                upper.name,
+                lower.name,
+                pose.to_world(local),
+                axes,
+                size,
+                severity,
             )
         )
     return facets

@@ -97,9 +97,9 @@ class SpineConfig:
                 raise InputError(
                     f"phantom option {name} is {value}; give a value from {low:g} to {high:g}."
                 )
-        if not all(0.2 <= s <= 10 for s in self.spacing):
+        if not all(0.4 <= s <= 10 for s in self.spacing):
             raise InputError(
-                f"phantom option spacing_mm is {self.spacing_mm}; give 0.2 to 10 mm, "
+                f"phantom option spacing_mm is {self.spacing_mm}; give 0.4 to 10 mm, "
                 "one number or three."
             )
         if self.eleven_ribs and self.thirteenth_thoracic:
@@ -108,7 +108,11 @@ class SpineConfig:
                 "choose one."
             )
         levels = self.levels
-        named = [("first", self.first), ("last", self.last), ("scoliosis_apex", self.scoliosis_apex)]
+        named = [
+            ("first", self.first),
+            ("last", self.last),
+            ("scoliosis_apex", self.scoliosis_apex),
+        ]
         for name, level in [*named, *(("screws", level) for level in self.screws)]:
             if level not in levels:
                 raise InputError(

@@ -6,6 +6,7 @@ when the sacral endplate slopes by `REFERENCE_SLOPE_DEG`, so they tilt with the 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,16 @@ from CTSpectSpineLib.anatomy import SACRUM
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.body import BodyShape
 from CTSpectSpineLib.phantom.column import Column
-from CTSpectSpineLib.phantom.shapes import Bar, Bounds, Ellipsoid, Field, Part, Pose, Solid
+from CTSpectSpineLib.phantom.shapes import (
+    Bar,
+    Bounds,
+    Ellipsoid,
+    Field,
+    Part,
+    Pose,
+    Solid,
+    curve_through,
+)
 from CTSpectSpineLib.phantom.vertebra import SIDES, Bone, Process, bar
 
 REFERENCE_SLOPE_DEG = 38.0
@@ -80,10 +90,18 @@ def build_sacrum(column: Column) -> Bone:
     size = vertebra.size
     endplate = BodyShape(size.width, size.depth, size.height, 0.0, 0.06, (1.2 * s, 0.5), square=0.4)
     parts = [Part(endplate, 0.0)]
-    for upper, lower in zip(_SEGMENTS, _SEGMENTS[1:], strict=False):
-        parts.append(_scaled_bar((0, upper.y, upper.z), (0, lower.y, lower.z),
-                                 (upper.depth - 4, lower.depth), (upper.width - 4, lower.width), s,
-                                 3.0, np.array([0.0, 1.0, 0.0])))
+    for upper, lower in itertools.pairwise(_SEGMENTS):
+        parts.append(
+            _scaled_bar(
+                (0, upper.y, upper.z),
+                (0, lower.y, lower.z),
+                (upper.depth - 4, lower.depth),
+                (upper.width - 4, lower.width),
+                s,
+                3.0,
+                np.array([0.0, 1.0, 0.0]),
+            )
+        )
     for side in SIDES:
         parts += _lateral_mass(side, s)
     parts += _dorsal_wall(size.depth / s, s)
@@ -95,7 +113,9 @@ def build_sacrum(column: Column) -> Bone:
     processes: list[Part] = []
     for process in superior:
         start = np.array([process.side * 24.0, 20.0, 2.0]) * s
-        processes.append(bar(start, process.middle, (12.0, 11.0), (12.0, 9.0), 4.0, process.axes[1]))
+        processes.append(
+            bar(start, process.middle, (12.0, 11.0), (12.0, 9.0), 4.0, process.axes[1])
+        )
         processes.append(process.plate())
     spaces = [p.space() for p in superior]
     whole = Solid(vertebra.pose, (*parts, *cuts, *processes, *spaces))
@@ -103,14 +123,22 @@ def build_sacrum(column: Column) -> Bone:
 
 
 def _scaled_bar(
-    start: tuple[float, float, float], end: tuple[float, float, float],
-    height: tuple[float, float], thickness: tuple[float, float], s: float, blend: float,
+    start: tuple[float, float, float],
+    end: tuple[float, float, float],
+    height: tuple[float, float],
+    thickness: tuple[float, float],
+    s: float,
+    blend: float,
     up: FloatArray,
 ) -> Part:
     """A bar given in mm of a patient of normal size."""
     return bar(
-        np.asarray(start, float) * s, np.asarray(end, float) * s,
-        (height[0] * s, height[1] * s), (thickness[0] * s, thickness[1] * s), blend, up,
+        np.asarray(start, float) * s,
+        np.asarray(end, float) * s,
+        (height[0] * s, height[1] * s),
+        (thickness[0] * s, thickness[1] * s),
+        blend,
+        up,
     )
 
 
@@ -120,16 +148,15 @@ def _lateral_mass(side: float, s: float) -> list[Part]:
     parts = []
     for segment in _SEGMENTS[:-1]:
         start = (side * 0.3 * segment.width, segment.y + 3, segment.z)
-        end = (side * segment.ala, segment.y + segment.ala_back, segment.z - 1)
-        tall = 27.0 if segment.z > -30 else 20.0
-        parts.append(
-            _scaled_bar(start, end, (segment.ala_thickness,) * 2, (tall, tall + 3), s, 4.0, back)
-        )
-    for upper, lower in zip(_SEGMENTS[:-1], _SEGMENTS[1:-1], strict=False):
-        x = np.array([0.80 * upper.ala, 0.80 * lower.ala])
+        first = segment.z == 0
+        end = (side * segment.ala, segment.y + segment.ala_back, segment.z - (11 if first else 1))
+        tall = (25.0, 31.0) if first else (21.0, 24.0)
+        parts.append(_scaled_bar(start, end, (segment.ala_thickness,) * 2, tall, s, 5.0, back))
+    for upper, lower in itertools.pairwise(_SEGMENTS[:-1]):
+        x = np.array([0.76 * upper.ala, 0.76 * lower.ala])
         start = (side * x[0], upper.y + upper.ala_back, upper.z)
         end = (side * x[1], lower.y + lower.ala_back, lower.z)
-        thick = (0.36 * upper.ala, 0.36 * lower.ala)
+        thick = (0.46 * upper.ala, 0.46 * lower.ala)
         parts.append(
             _scaled_bar(start, end, (upper.ala_thickness, lower.ala_thickness), thick, s, 4.0, back)
         )
@@ -139,17 +166,39 @@ def _lateral_mass(side: float, s: float) -> list[Part]:
 def _dorsal_wall(depth: float, s: float) -> list[Part]:
     """Fused laminae, median and intermediate crests."""
     parts = []
-    rows = [(g, 0.5 * g.depth + c, w) for g, c, w in zip(_SEGMENTS[:4], (19, 15, 12, 10), (19, 16, 13, 11), strict=True)]
+    rows = [
+        (g, 0.5 * g.depth + c, w)
+        for g, c, w in zip(_SEGMENTS[:4], (19, 15, 12, 10), (19, 16, 13, 11), strict=True)
+    ]
     for index, (segment, roof, wide) in enumerate(rows):
         y, z = segment.y + roof, segment.z - 5
+        tall = (26.0, 25.0, 23.0, 18.0)[index]
         for side in SIDES:
             ridge = (side * wide, y - 3.0, z + 2)
-            parts.append(_scaled_bar(ridge, (0, y + 1.5, z), (20.0, 18.0), (6.0, 6.0), s, 3.0, np.array([0.0, 0, 1])))
+            parts.append(
+                _scaled_bar(
+                    ridge, (0, y + 1.5, z), (tall, tall), (6.0, 6.0), s, 3.0, np.array([0.0, 0, 1])
+                )
+            )
             base = (side * (wide + 3), segment.y + 0.4 * segment.depth, segment.z)
-            parts.append(_scaled_bar(base, ridge, (19.0, 20.0), (9.0, 7.0), s, 3.0, np.array([0.0, 0, 1])))
+            parts.append(
+                _scaled_bar(
+                    base, ridge, (tall - 2, tall), (9.0, 7.0), s, 3.0, np.array([0.0, 0, 1])
+                )
+            )
         if index < 3:
             length = (17.0, 14.0, 9.0)[index]
-            parts.append(_scaled_bar((0, y, z), (0, y + length, z - 6), (15.0, 12.0), (6.0, 6.0), s, 3.0, np.array([0.0, 0, 1])))
+            parts.append(
+                _scaled_bar(
+                    (0, y, z),
+                    (0, y + length, z - 6),
+                    (15.0, 12.0),
+                    (6.0, 6.0),
+                    s,
+                    3.0,
+                    np.array([0.0, 0, 1]),
+                )
+            )
     return parts
 
 
@@ -158,14 +207,17 @@ def _canal(depth: float, s: float) -> list[Part]:
     cuts = []
     widths, depths = (29.0, 25.0, 20.0, 14.0, 9.0), (14.0, 11.0, 8.5, 6.5, 5.0)
     points = [
-        np.array([0, g.y + 0.5 * g.depth + 0.5 * d + 0.5, g.z]) for g, d in zip(_SEGMENTS, depths, strict=False)
+        np.array([0, g.y + 0.5 * g.depth + 0.5 * d + 0.5, g.z])
+        for g, d in zip(_SEGMENTS, depths, strict=False)
     ]
     points[0] = points[0] + np.array([0.0, 0.5, 2.0])
     first = points[0] + np.array([0.0, 1.0, 32.0])
     chain = [first, *points]
     sizes = list(zip((14.5, *depths), (30.0, *widths), strict=True))
-    for (a, b), (p, q) in zip(zip(chain, chain[1:], strict=False), zip(sizes, sizes[1:], strict=False), strict=True):
-        shape = Bar(a * s, b * s, (p[0] * s, q[0] * s), (p[1] * s, q[1] * s), np.array([0.0, 1.0, 0.0]))
+    for (a, b), (p, q) in zip(itertools.pairwise(chain), itertools.pairwise(sizes), strict=True):
+        shape = Bar(
+            a * s, b * s, (p[0] * s, q[0] * s), (p[1] * s, q[1] * s), np.array([0.0, 1.0, 0.0])
+        )
         cuts.append(Part(shape, 1.0, cut=True))
     return cuts
 
@@ -176,7 +228,7 @@ def _foramina(s: float) -> list[Part]:
     back = np.array([0.0, 0.0, 1.0])
     half = (20.5, 17.0, 14.5, 12.0)
     radius = (5.4, 4.8, 4.2, 3.4)
-    for (upper, lower), x, r in zip(zip(_SEGMENTS, _SEGMENTS[1:5], strict=False), half, radius, strict=True):
+    for (upper, lower), x, r in zip(itertools.pairwise(_SEGMENTS[:5]), half, radius, strict=True):
         y, z = 0.5 * (upper.y + lower.y), 0.5 * (upper.z + lower.z) - 1.0
         for side in SIDES:
             front = np.array([side * (x + 3.0), y - 18.0, z - 5.0])
@@ -194,15 +246,59 @@ def pelvic_pose(column: Column) -> Pose:
     tilt = np.deg2rad(REFERENCE_SLOPE_DEG)
     back = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
     origin = sacrum.pose.to_world(np.array([0, 0, 0.5 * sacrum.size.height]))
-    return Pose(sacrum.pose.rotation @ back.T, origin)
+    return Pose(sacrum.pose.rotation @ back, origin)
 
 
-_CREST = np.array([
-    [120, -74, -30], [131, -54, 6], [133, -24, 30], [121, 8, 40], [97, 36, 33], [73, 58, 12],
-    [53, 66, -16], [49, 58, -42],
-], dtype=float)
-_BRIM = np.array([[58, 36, -24], [66, 8, -52], [84, -16, -78]], dtype=float)
-_FAN = ((0, 7), (0, 6), (0, 5), (0, 4), (1, 3), (1, 2), (2, 2), (2, 1), (2, 0))
+_CREST = np.array(
+    [
+        [104, -70, -60],
+        [112, -73, -46],
+        [120, -74, -30],
+        [129, -58, -2],
+        [133, -34, 24],
+        [128, -6, 38],
+        [112, 22, 39],
+        [90, 44, 28],
+        [68, 60, 8],
+        [53, 68, -14],
+        [47, 66, -30],
+        [47, 56, -46],
+    ],
+    dtype=float,
+)
+"""From the anterior inferior spine over both upper spines to the posterior inferior spine."""
+_BRIM = np.array(
+    [[56, 44, -38], [58, 32, -26], [62, 16, -36], [70, 0, -58], [84, -16, -80], [94, -34, -84]],
+    dtype=float,
+)
+"""Along the arcuate line from the sacroiliac joint to the roof of the acetabulum."""
+_AURICLE = np.array([[61, 17, -17], [57, 28, -20], [53, 44, -34], [50, 52, -44]], dtype=float)
+_RAYS = 25
+
+
+def _iliac_wing(mirror: FloatArray, s: float) -> list[Part]:
+    """The wing as a fan of thin plates from the arcuate line to the crest."""
+    share = np.linspace(0, 1, _RAYS)
+    crest = curve_through(_CREST, share)
+    brim = curve_through(_BRIM, 1 - share)
+    # The fossa is hollow: the middle of the wing bows outwards and back.
+    bow = np.array([7.0, 5.0, 0.0]) * (np.sin(np.pi * share)[:, None])
+    middle = 0.5 * (crest + brim) + bow
+    along = np.gradient(crest, axis=0)
+    crest, brim, middle, along = (v * mirror for v in (crest, brim, middle, along))
+    parts = []
+    for a, b in itertools.pairwise(brim):
+        parts.append(bar(a, b, (22 * s, 22 * s), (15 * s, 15 * s), 5.0))
+    for hub, mid, rim, up in zip(brim, middle, crest, along, strict=True):
+        parts.append(bar(hub, mid, (16 * s, 22 * s), (13 * s, 6.0 * s), 7.0, up))
+        parts.append(bar(mid, rim, (22 * s, 28 * s), (6.0 * s, 7.0 * s), 7.0, up))
+    for a, b in itertools.pairwise(crest):
+        inward = brim.mean(axis=0) - a
+        parts.append(bar(a, b, (12 * s, 12 * s), (11 * s, 11 * s), 4.0, inward))
+    auricle = _AURICLE * mirror
+    for a, b in itertools.pairwise(auricle):
+        parts.append(bar(a, b, (24 * s, 24 * s), (26 * s, 26 * s), 5.0))
+    return parts
 
 
 def build_hip(column: Column, side: float) -> Solid:
@@ -210,26 +306,21 @@ def build_hip(column: Column, side: float) -> Solid:
     s = column.config.size
     pose = pelvic_pose(column)
     mirror = np.array([side * s, s, s])
-    crest, brim = _CREST * mirror, _BRIM * mirror
-    parts: list[Part] = []
-    for a, b in zip(brim, brim[1:], strict=False):
-        parts.append(bar(a, b, (26 * s, 26 * s), (15 * s, 18 * s), 5.0))
-    for hub, rim in _FAN:
-        along = crest[min(rim + 1, 7)] - crest[max(rim - 1, 0)]
-        parts.append(bar(brim[hub], crest[rim], (26 * s, 46 * s), (12 * s, 7 * s), 6.0, along))
-    for a, b in zip(crest, crest[1:], strict=False):
-        inward = brim.mean(axis=0) - a
-        parts.append(bar(a, b, (13 * s, 13 * s), (11 * s, 11 * s), 4.0, inward))
+    parts = _iliac_wing(mirror, s)
     centre = HIP_CENTRE * mirror
     parts.append(Part(Ellipsoid(centre, (33 * s,) * 3), 6.0))
     pubis = np.array([7.0, -80.0, -122.0]) * mirror
     low_pubis = np.array([8.0, -74.0, -146.0]) * mirror
     tuber = np.array([60.0, 12.0, -182.0]) * mirror
-    parts.append(bar(np.array([78, -46, -98.0]) * mirror, pubis, (20 * s, 17 * s), (17 * s, 15 * s), 5.0))
-    parts.append(bar(pubis, low_pubis, (17 * s, 15 * s), (15 * s, 13 * s), 4.0, np.array([1.0, 0, 0])))
-    parts.append(bar(low_pubis, tuber, (15 * s, 20 * s), (10 * s, 14 * s), 4.0))
+    parts.append(
+        bar(np.array([78, -46, -98.0]) * mirror, pubis, (24 * s, 20 * s), (20 * s, 16 * s), 6.0)
+    )
+    parts.append(
+        bar(pubis, low_pubis, (17 * s, 15 * s), (15 * s, 13 * s), 4.0, np.array([1.0, 0, 0]))
+    )
+    parts.append(bar(low_pubis, tuber, (18 * s, 26 * s), (10 * s, 15 * s), 5.0))
     seat = np.array([82.0, 8.0, -118.0]) * mirror
-    parts.append(bar(seat, tuber, (34 * s, 32 * s), (24 * s, 26 * s), 6.0, np.array([0.0, 1, 0])))
+    parts.append(bar(seat, tuber, (40 * s, 36 * s), (26 * s, 28 * s), 8.0, np.array([0.0, 1, 0])))
     outward = np.array([0.72, -0.42, -0.55]) * np.array([side, 1, 1])
     socket = Bar(centre, centre + 40 * s * outward, (53 * s, 64 * s), (53 * s, 64 * s))
     parts.append(Part(socket, 1.5, cut=True))
@@ -254,8 +345,21 @@ def build_femur(column: Column, side: float) -> Solid:
     r = FEMORAL_HEAD_RADIUS * s
     parts = (
         Part(Ellipsoid(centre, (r, r, r)), 0.0),
-        bar(centre, trochanter + np.array([-side * 10 * s, 0, -8 * s]), (33 * s, 40 * s), (27 * s, 30 * s), 5.0),
-        bar(trochanter + np.array([0, 6 * s, 8 * s]), shaft, (34 * s, 29 * s), (32 * s, 29 * s), 6.0, np.array([0.0, 1, 0])),
+        bar(
+            centre,
+            trochanter + np.array([-side * 10 * s, 0, -8 * s]),
+            (33 * s, 40 * s),
+            (27 * s, 30 * s),
+            5.0,
+        ),
+        bar(
+            trochanter + np.array([0, 6 * s, 8 * s]),
+            shaft,
+            (34 * s, 29 * s),
+            (32 * s, 29 * s),
+            6.0,
+            np.array([0.0, 1, 0]),
+        ),
         Part(Ellipsoid(lesser, (9 * s, 9 * s, 12 * s)), 6.0),
     )
     return Solid(pelvic_pose(column), parts)

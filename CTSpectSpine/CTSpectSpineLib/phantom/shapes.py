@@ -146,6 +146,14 @@ def intersection(a: Field, b: Field, k: float) -> Field:
     return -union(-a, -b, k)
 
 
+def keep_apart(first: Field, second: Field, gap_mm: float) -> None:
+    """Withdraw two surfaces, in place, where they come nearer than a gap."""
+    half = np.float32(0.5) * (first - second)
+    gap = np.float32(0.5 * gap_mm)
+    np.maximum(first, half + gap, out=first)
+    np.maximum(second, gap - half, out=second)
+
+
 @dataclass(frozen=True)
 class Part:
     """One shape of a solid; `blend` is the width (mm) of its fillet, `cut` takes it away."""
@@ -290,7 +298,9 @@ class Slab:
         ]
         inside = np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0)
         p = [np.maximum(v, 0) for v in q]
-        result: Field = inside + np.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2) - np.float32(self.rounding)
+        result: Field = (
+            inside + np.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2) - np.float32(self.rounding)
+        )
         return result
 
 
@@ -332,6 +342,24 @@ class Tube:
         end = np.abs(z - np.float32(self.centre[2])) - np.float32(0.5 * self.length)
         result: Field = np.maximum(d, end)
         return result
+
+
+def curve_through(points: FloatArray, share: FloatArray) -> FloatArray:
+    """Points at the given shares of a Catmull-Rom curve, shape (n, 3)."""
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    knots = np.concatenate([[0], np.cumsum(steps)]) / steps.sum()
+    slopes = np.gradient(points, knots, axis=0)
+    index = np.clip(np.searchsorted(knots, share, side="right") - 1, 0, len(points) - 2)
+    width = (knots[index + 1] - knots[index])[:, None]
+    t = ((share - knots[index])[:, None]) / width
+    a, b, m, n = points[index], points[index + 1], slopes[index] * width, slopes[index + 1] * width
+    result: FloatArray = (
+        (2 * t**3 - 3 * t**2 + 1) * a
+        + (t**3 - 2 * t**2 + t) * m
+        + (3 * t**2 - 2 * t**3) * b
+        + (t**3 - t**2) * n
+    )
+    return result
 
 
 def _dot(vector: FloatArray, origin: FloatArray, x: Field, y: Field, z: Field) -> Field:

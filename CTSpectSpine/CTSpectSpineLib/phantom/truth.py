@@ -10,8 +10,8 @@ from CTSpectSpineLib.anatomy import level_name, spine_region
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.body import Disc
 from CTSpectSpineLib.phantom.column import Column, Facet
-from CTSpectSpineLib.phantom.shapes import IDENTITY, Grid, inside
-from CTSpectSpineLib.phantom.vertebra import Bone
+from CTSpectSpineLib.phantom.shapes import IDENTITY, Grid, inside, keep_apart
+from CTSpectSpineLib.phantom.vertebra import APART_MM, Bone
 
 BAND_MM = 4.0
 """Thickness of the endplate bands."""
@@ -77,8 +77,15 @@ def _disc_joint(column: Column, upper: Bone, lower: Bone) -> Joint:
     region = Region(space | bone, grid.matrix)
     level = level_name(*names)
     return Joint(
-        f"{level} disc", level, "disc", "", spine_region(names[0]), *names,
-        region, Region(bone, grid.matrix), Region(space, grid.matrix).centre_mm(),
+        f"{level} disc",
+        level,
+        "disc",
+        "",
+        spine_region(names[0]),
+        *names,
+        region,
+        Region(bone, grid.matrix),
+        Region(space, grid.matrix).centre_mm(),
         {
             "disc_space": Region(space, grid.matrix),
             "endplate_upper": Region(band_upper, grid.matrix),
@@ -98,15 +105,24 @@ def _facet_joint(facet: Facet, upper: Bone, lower: Bone) -> Joint:
     over_u = np.maximum(np.abs(u) - np.float32(0.5 * size.height), 0)
     over_v = np.maximum(np.abs(v) - np.float32(0.5 * size.width), 0)
     near = np.sqrt(over_u**2 + over_v**2 + phi**2) <= FACET_REACH_MM
-    upper_bone = inside(upper.whole.distance(grid)) & (phi > 0)
-    lower_bone = inside(lower.whole.distance(grid)) & (phi <= 0)
+    upper_distance, lower_distance = upper.whole.distance(grid), lower.whole.distance(grid)
+    keep_apart(upper_distance, lower_distance, APART_MM)
+    upper_bone = inside(upper_distance) & (phi > 0)
+    lower_bone = inside(lower_distance) & (phi <= 0)
     bone = (upper_bone | lower_bone) & near
     patch = (over_u == 0) & (over_v == 0)
     gap = (np.abs(phi) <= np.float32(0.5 * size.gap + 0.5)) & patch & ~bone
     return Joint(
-        f"{facet.level} facet {facet.side}", facet.level, "facet", facet.side,
-        spine_region(facet.upper), facet.upper, facet.lower,
-        Region(bone | gap, grid.matrix), Region(bone, grid.matrix), facet.centre,
+        f"{facet.level} facet {facet.side}",
+        facet.level,
+        "facet",
+        facet.side,
+        spine_region(facet.upper),
+        facet.upper,
+        facet.lower,
+        Region(bone | gap, grid.matrix),
+        Region(bone, grid.matrix),
+        facet.centre,
         {
             "facet_upper": Region(upper_bone & near, grid.matrix),
             "facet_lower": Region(lower_bone & near, grid.matrix),

@@ -25,9 +25,10 @@ from CTSpectSpineLib.phantom.shapes import (
     Slab,
     Solid,
     Tube,
-    unit,
 )
 
+APART_MM = 1.2
+"""Least distance between the bones of neighbouring vertebrae."""
 SIDES = (1.0, -1.0)
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -132,11 +133,17 @@ def build_bone(vertebra: Vertebra, column: Column, lips: tuple[float, float]) ->
     size = vertebra.size
     shape = body_shape(vertebra, lips)
     body = Part(shape, 0.0)
-    superior = [Process.of(f, vertebra.pose, upper=False) for f in column.facets_of(lower=vertebra.name)]
-    inferior = [Process.of(f, vertebra.pose, upper=True) for f in column.facets_of(upper=vertebra.name)]
+    superior = [
+        Process.of(f, vertebra.pose, upper=False) for f in column.facets_of(lower=vertebra.name)
+    ]
+    inferior = [
+        Process.of(f, vertebra.pose, upper=True) for f in column.facets_of(upper=vertebra.name)
+    ]
     region = vertebra.name[0]
     builder = {"C": cervical_arch, "T": thoracic_arch, "L": lumbar_arch}[region]
     arch = builder(vertebra, superior, inferior)
+    if column.config.sacralised_l5 and vertebra is column.vertebrae[-2]:
+        arch += sacralised_wings(vertebra)
     spaces = [p.space() for p in (*superior, *inferior)]
     canal = canal_cut(size.depth, size.canal_width, size.canal_depth, size.height)
     whole = Solid(vertebra.pose, (body, *arch, canal, *spaces))
@@ -194,11 +201,25 @@ def lumbar_arch(v: Vertebra, superior: list[Process], inferior: list[Process]) -
         parts.append(Part(Ellipsoid(knob, (3.6, 3.8, 5.0)), 3.0))
     for process in inferior:
         side = process.side
-        start = np.array([side * (0.5 * s.canal_width + 0.5), wall + 0.72 * s.canal_depth, z_ped - 7.0])
+        start = np.array(
+            [side * (0.5 * s.canal_width + 0.5), wall + 0.72 * s.canal_depth, z_ped - 7.0]
+        )
         end = process.middle - 1.0 * process.axes[0]
         parts.append(bar(start, end, (11.0, 10.0), (8.0, 7.5), 3.0, process.axes[1]))
         parts.append(process.plate())
     parts += _hatchet(s.spinous_length, s.spinous_drop_deg, back + 3.0, z_ped - 13.0)
+    return parts
+
+
+def sacralised_wings(v: Vertebra) -> list[Part]:
+    """Broad transverse processes that reach down to the sacral alae."""
+    s = v.size
+    wall = 0.5 * s.depth
+    parts = []
+    for side in SIDES:
+        root = (side * 0.5 * s.width * 0.9, wall + 4.0, 3.0)
+        tip = (side * 50.0, wall + 10.0, -7.0)
+        parts.append(bar(root, tip, (20.0, 32.0), (14.0, 18.0), 4.0))
     return parts
 
 
@@ -209,7 +230,11 @@ def _hatchet(length: float, drop_deg: float, root_y: float, root_z: float) -> li
     across = np.array([0.0, np.sin(drop), np.cos(drop)])
     blade = bar((0.0, root_y - 1.0, root_z), tip, (17.0, 21.0), (7.0, 6.0), 3.5, across)
     edge = bar(
-        (0.0, tip[1] + 1.0, tip[2] + 7.0), (0.0, tip[1] + 1.5, tip[2] - 8.0), (8.0, 9.0), (8.0, 10.0), 3.0,
+        (0.0, tip[1] + 1.0, tip[2] + 7.0),
+        (0.0, tip[1] + 1.5, tip[2] - 8.0),
+        (8.0, 9.0),
+        (8.0, 10.0),
+        3.0,
         np.array([0.0, 1.0, 0.0]),
     )
     return [blade, edge]
@@ -239,9 +264,9 @@ def thoracic_arch(v: Vertebra, superior: list[Process], inferior: list[Process])
         parts.append(bar(start, process.middle, (9.0, 8.5), (6.0, 5.5), 3.0, process.axes[1]))
         parts.append(process.plate())
     for process in inferior:
-        start = np.array([
-            process.side * 0.5 * s.canal_width, wall + 0.8 * s.canal_depth, z_ped - 7.0
-        ])
+        start = np.array(
+            [process.side * 0.5 * s.canal_width, wall + 0.8 * s.canal_depth, z_ped - 7.0]
+        )
         parts.append(bar(start, process.middle, (10.0, 9.0), (6.0, 5.5), 3.0, process.axes[1]))
         parts.append(process.plate())
     if low:
@@ -259,8 +284,7 @@ def thoracic_arch(v: Vertebra, superior: list[Process], inferior: list[Process])
 def cervical_arch(v: Vertebra, superior: list[Process], inferior: list[Process]) -> list[Part]:
     """Arch of C3 to C7: articular pillars, transverse foramina, bifid spinous process."""
     s = v.size
-    wall, back = 0.5 * s.depth, 0.5 * s.depth + s.canal_depth
-    root = 0.5 * s.canal_width + 0.5 * s.pedicle_width - 1.0
+    back = 0.5 * s.depth + s.canal_depth
     parts: list[Part] = []
     for side in SIDES:
         pillar = np.mean([p.middle for p in (*superior, *inferior) if p.side == side], axis=0)
@@ -273,14 +297,16 @@ def cervical_arch(v: Vertebra, superior: list[Process], inferior: list[Process])
         inner = (side * 1.5, back + 1.8, -3.5)
         lamina = pillar + np.array([-side * 3.0, 1.0, -1.5])
         parts.append(bar(lamina, inner, (10.0, 11.0), (4.8, 4.6), 2.5))
-        parts += _cervical_transverse(v, side, pillar, root)
+        parts += _cervical_transverse(v, side, pillar)
     drop = np.deg2rad(s.spinous_drop_deg)
     start = np.array([0.0, back + 1.0, -4.0])
     ahead = np.array([0.0, np.cos(drop), -np.sin(drop)])
     across = np.array([0.0, np.sin(drop), np.cos(drop)])
     tip = start + ahead * s.spinous_length
     bifid = v.name in ("C3", "C4", "C5", "C6")
-    parts.append(bar(start, tip, (10.0, 7.0 if bifid else 10.0), (6.0, 6.5 if bifid else 7.0), 3.0, across))
+    parts.append(
+        bar(start, tip, (10.0, 7.0 if bifid else 10.0), (6.0, 6.5 if bifid else 7.0), 3.0, across)
+    )
     if bifid:
         for side in SIDES:
             fork = tip + np.array([side * 4.5, 3.5, -2.0])
@@ -288,7 +314,7 @@ def cervical_arch(v: Vertebra, superior: list[Process], inferior: list[Process])
     return parts
 
 
-def _cervical_transverse(v: Vertebra, side: float, pillar: FloatArray, root: float) -> list[Part]:
+def _cervical_transverse(v: Vertebra, side: float, pillar: FloatArray) -> list[Part]:
     """Anterior and posterior bars of a cervical transverse process around its foramen."""
     s = v.size
     tip = np.array([side * 0.5 * s.transverse_span, 0.30 * s.depth, -2.0])
@@ -299,15 +325,12 @@ def _cervical_transverse(v: Vertebra, side: float, pillar: FloatArray, root: flo
         bar(
             tip + np.array([-side * 2.0, -2.0, 0.0]),
             tip + np.array([0.0, 2.5, 0.0]),
-            (5.0, 5.0), (4.0, 4.0), 1.5,
+            (5.0, 5.0),
+            (4.0, 4.0),
+            1.5,
         ),
     ]
     if v.name != "C7":
         centre = np.array([side * (0.5 * s.width + 5.0), 0.30 * s.depth, -1.0])
         parts.append(Part(Tube(centre, (2.9, 2.9), 1.6 * s.height), 0.8, cut=True))
     return parts
-
-
-def direction(start: FloatArray, end: FloatArray) -> FloatArray:
-    """Unit vector from one point to another."""
-    return unit(np.asarray(end) - np.asarray(start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -84,6 +85,34 @@ class SpectMap:
     def spacing_mm(self) -> FloatArray:
         """Voxel size along i, j, k."""
         return column_lengths(self.ijk_to_lps)
+
+
+def mirrored(ct: CtMaps) -> CtMaps:
+    """Swap left and right of the maps, about the middle of the bone.
+
+    The result is a patient that does not exist, but that a SPECT with left and right swapped
+    would fit.
+    """
+    matrix = ct.ijk_to_lps
+    axis = int(np.argmax(np.abs(matrix[0, :3]) / column_lengths(matrix)))
+    flipped = np.flip(ct.channels, axis=2 - axis)
+    weight = ct.bone.sum(axis=tuple(a for a in range(3) if a != 2 - axis))
+    position = np.arange(len(weight))
+    middle = float((position * weight).sum() / weight.sum())
+    moved = matrix.copy()
+    # Index n-1-m of the flipped grid holds index m: keep the middle of bone where it was.
+    moved[:3, 3] += matrix[:3, axis] * (2 * middle - (len(weight) - 1))
+    return CtMaps(
+        np.ascontiguousarray(flipped),
+        np.ascontiguousarray(np.flip(ct.valid, axis=2 - axis)),
+        moved,
+    )
+
+
+def inverse(matrix: FloatArray) -> FloatArray:
+    """Inverse of a 4×4 matrix."""
+    result: FloatArray = np.linalg.inv(matrix)
+    return result
 
 
 def column_lengths(matrix: FloatArray) -> FloatArray:
@@ -176,11 +205,34 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
     return SpectMap((values / scale).astype(np.float32), scale, ijk_to_lps(image))
 
 
-def blur(array: Float32Array, fwhm_mm: float, spacing_mm: FloatArray) -> Float32Array:
-    """Gaussian blur of a volume ``[k, j, i]``, less the blur its voxels already carry."""
-    variance = (fwhm_mm * FWHM_TO_SIGMA) ** 2 - spacing_mm**2 / 12.0
+def blur(
+    array: Float32Array,
+    fwhm_mm: float,
+    spacing_mm: FloatArray,
+    voxel_blur: bool = True,
+    outside: Literal["nearest", "constant"] = "nearest",
+) -> Float32Array:
+    """Gaussian blur of a volume ``[k, j, i]``.
+
+    Parameters
+    ----------
+    array
+        The volume.
+    fwhm_mm
+        Full width at half maximum; 0 leaves the volume as it is.
+    spacing_mm
+        Voxel size along i, j, k.
+    voxel_blur
+        Whether `fwhm_mm` is to include the blur of averaging over a voxel.
+    outside
+        ``"nearest"`` continues the volume beyond its faces, ``"constant"`` puts zeros there.
+    """
+    variance = (fwhm_mm * FWHM_TO_SIGMA) ** 2 - voxel_blur * spacing_mm**2 / 12.0
     sigma = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
     blurred: Float32Array = ndimage.gaussian_filter(
-        array, sigma=sigma[::-1].tolist(), mode="nearest", truncate=3.0
+        array,
+        sigma=sigma[::-1].tolist(),
+        mode=outside,
+        truncate=3.0,
     )
     return blurred

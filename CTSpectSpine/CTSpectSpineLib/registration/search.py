@@ -23,7 +23,6 @@ from CTSpectSpineLib.registration.prepare import (
     Float32Array,
     SpectMap,
     blur,
-    column_lengths,
 )
 
 SEARCH_MM = 13.0
@@ -172,9 +171,7 @@ class _Search:
             spect_to_ct = turned.copy()
             spect_to_ct[:3, 3] += turned[:3, :3] @ -(shift * SEARCH_MM + self.grid.origin_mm)
             candidates.append(Candidate(spect_to_ct, value))
-            window = [
-                np.arange(p - 2, p + 3) % n for p, n in zip(peak, score.shape, strict=True)
-            ]
+            window = [np.arange(p - 2, p + 3) % n for p, n in zip(peak, score.shape, strict=True)]
             score[np.ix_(*window)] = -1.0
         return candidates
 
@@ -205,15 +202,11 @@ class _Search:
 
 def _neighbours(node: Node) -> list[Node]:
     limit = int(ROTATION_LIMIT_DEG / ROTATION_STEP_DEG)
-    around = [
-        (node[0] + a, node[1] + b, node[2] + c) for a, b, c in product((-1, 0, 1), repeat=3)
-    ]
+    around = [(node[0] + a, node[1] + b, node[2] + c) for a, b, c in product((-1, 0, 1), repeat=3)]
     return [n for n in around if max(abs(x) for x in n) <= limit]
 
 
-def global_search(
-    ct: CtMaps, spect: SpectMap, count: int = 6, threads: int = 1
-) -> list[Candidate]:
+def global_search(ct: CtMaps, spect: SpectMap, count: int = 6, threads: int = 1) -> list[Candidate]:
     """Poses that match best, over all translations and rotations up to 48 degrees.
 
     Rotations are visited from the centre of the grid outwards along the best scores, until
@@ -265,6 +258,3 @@ def pose_distance(a: FloatArray, b: FloatArray, centre_mm: FloatArray, radius_mm
     # Mean of |2 sin(angle/2) · distance from axis|² over a sphere's surface: 2/3 radius².
     turn = 2 * np.sin(angle / 2) * radius_mm * np.sqrt(2.0 / 3.0)
     return float(np.sqrt(shift @ shift + turn**2))
-
-
-__all__ = ["Candidate", "column_lengths", "global_search", "pose_distance", "rotation_matrix"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ _TITLE = 30
 _MARGIN = 8
 _BAR = 104
 _INSET = 34.0
+_BAR_GREY = 0.35
 _DARK = "#1d2733"
 _FONT = "DejaVu Sans"
 
@@ -107,6 +108,8 @@ class Panel:
         Length of the scale bar.
     callouts_right
         Put all callouts at the right edge.
+    names_centred
+        Write the level names onto their place instead of to the left of it.
     light
         Whether the picture is light, so that the scale bar must be dark.
     """
@@ -119,6 +122,7 @@ class Panel:
     callouts: Sequence[Mark] = ()
     bar_mm: float = 50.0
     callouts_right: bool = False
+    names_centred: bool = False
     light: bool = False
 
 
@@ -167,96 +171,90 @@ def to_rgb(values: FloatArray) -> RgbArray:
     return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
 
 
-def draw_sheet(
-    path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar | None = None
-) -> tuple[int, int]:
-    """Draw rows of panels, one picture pixel per panel pixel, and save them as PNG.
-
-    Returns
-    -------
-    tuple of int
-        Width and height of the PNG in pixels.
-    """
+def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar | None = None) -> None:
+    """Draw rows of panels, one picture pixel per panel pixel, and save them as PNG."""
     n = max(len(row) for row in rows)
     widths = [max(row[c].rgb.shape[1] for row in rows if c < len(row)) for c in range(n)]
     heights = [max(panel.rgb.shape[0] for panel in row) for row in rows]
     titles = [_TITLE if any(panel.title for panel in row) else 0 for row in rows]
     width = 2 * _MARGIN + sum(widths) + _GAP * (n - 1) + (_BAR if bar else 0)
     height = 2 * _MARGIN + sum(heights) + sum(titles) + _GAP * (len(rows) - 1)
+    canvas: RgbArray = np.full((height, width, 3), 255, dtype=np.uint8)
+    placed: list[tuple[Panel, int, int]] = []
+    top = _MARGIN
+    for row, row_height, title in zip(rows, heights, titles, strict=True):
+        left = _MARGIN
+        for panel, column_width in zip(row, widths, strict=False):
+            placed.append((panel, left, top + title))
+            h, w = panel.rgb.shape[:2]
+            canvas[top + title : top + title + h, left : left + w] = panel.rgb
+            left += column_width + _GAP
+        top += row_height + title + _GAP
     with matplotlib.style.context("default", after_reset=True):
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-        canvas = FigureCanvasAgg(figure)
-
-        def axes(x: float, y: float, w: float, h: float) -> Axes:
-            return figure.add_axes(
-                (x / width, 1.0 - (y + h) / height, w / width, h / height), frameon=False
-            )
-
-        y = float(_MARGIN)
-        for row, row_height, title in zip(rows, heights, titles, strict=True):
-            x = float(_MARGIN)
-            for panel, column_width in zip(row, widths, strict=False):
-                h, w = panel.rgb.shape[:2]
-                if panel.title:
-                    figure.text(
-                        x / width, 1.0 - (y + title - 10) / height, panel.title,
-                        fontsize=13, fontweight="bold", color=_DARK, family=_FONT,
-                        va="bottom", parse_math=False,
-                    )  # fmt: skip
-                _draw_panel(axes(x, y + title, w, h), panel)
-                x += column_width + _GAP
-            y += row_height + title + _GAP
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+        # One set of axes in pixels of the sheet: making one per panel costs more than drawing.
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frameon=False)
         if bar:
-            _draw_bar(axes(width - _BAR + 24, _MARGIN + titles[0], 20, min(heights[0], 420)), bar)
-        canvas.print_png(
-            str(path), metadata={"Software": None}, pil_kwargs={"compress_level": 4}
-        )
-    return round(width), round(height)
+            _draw_bar(
+                axes, canvas, bar, width - _BAR + 24, _MARGIN + titles[0], min(heights[0], 420)
+            )
+        # Pixel for pixel, under everything that the axes draw.
+        figure.figimage(canvas, 0, 0, origin="upper").set_zorder(-1)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
+        for panel, left, top in placed:
+            _draw_panel(axes, panel, left, top)
+        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
-    rows, columns = panel.rgb.shape[:2]
-    axes.imshow(panel.rgb, interpolation="none", aspect="auto")
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
-    for outline in panel.outlines:
-        _draw_outline(axes, outline)
-    dark = [withStroke(linewidth=3, foreground="#000000b0")]
-    for mark in panel.names:
-        axes.text(
-            mark.column, mark.row, mark.text, color=mark.colour, fontsize=13, family=_FONT,
-            fontweight="bold", ha="right", va="center", path_effects=dark, parse_math=False,
-        )  # fmt: skip
-    _draw_callouts(axes, panel)
-    left, right, top, bottom = panel.surface.edge_letters()
-    for letter, x, y in (
-        (left, 0.0 + 14, rows / 2),
-        (right, columns - 14.0, rows / 2),
-        (top, columns / 2, 16.0),
-        (bottom, columns / 2, rows - 16.0),
-    ):
-        axes.text(
-            x, y, letter, color="#ffd75e", fontsize=14, fontweight="bold", family=_FONT,
-            ha="center", va="center", path_effects=dark,
-        )  # fmt: skip
-    _draw_scale(axes, panel)
-
-
-def _draw_scale(axes: Axes, panel: Panel) -> None:
-    bottom = panel.rgb.shape[0] - 12
-    length = panel.bar_mm / panel.surface.pixel_mm
-    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
-    effects = [withStroke(linewidth=5, foreground=halo)]
-    axes.plot(
-        [12, 12 + length], [bottom, bottom], color=ink, linewidth=3,
-        solid_capstyle="butt", path_effects=effects,
-    )  # fmt: skip
+def _write(axes: Axes, x: float, y: float, text: str, colour: str, size: float, **how: Any) -> None:
+    """Words at a pixel of the sheet, with a dark edge unless `halo` says otherwise."""
+    halo = how.pop("halo", "#000000b0")
+    effects = [withStroke(linewidth=3, foreground=halo)] if halo else []
     axes.text(
-        12, bottom - 8, f"{panel.bar_mm:g} mm", color=ink, fontsize=11.5, family=_FONT,
-        ha="left", va="bottom", path_effects=[withStroke(linewidth=3, foreground=halo)],
+        x, y, text, color=colour, fontsize=size, family=_FONT, parse_math=False,
+        path_effects=effects, **{"ha": "center", "va": "center", **how},
     )  # fmt: skip
 
 
-def _draw_outline(axes: Axes, outline: Outline) -> None:
+def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
+    rows, columns = panel.rgb.shape[:2]
+    _write(
+        axes, left, top - 8, panel.title, _DARK, 13, halo="",
+        ha="left", va="bottom", fontweight="bold",
+    )  # fmt: skip
+    for outline in panel.outlines:
+        _draw_outline(axes, outline, left, top)
+    for mark in panel.names:
+        _write(
+            axes, left + mark.column, top + mark.row, mark.text, mark.colour, 13,
+            ha="center" if panel.names_centred else "right", fontweight="bold",
+        )  # fmt: skip
+    _draw_callouts(axes, panel, left, top)
+    letters = panel.surface.edge_letters()
+    places = ((14, rows / 2), (columns - 14, rows / 2), (columns / 2, 16), (columns / 2, rows - 16))
+    for letter, (x, y) in zip(letters, places, strict=True):
+        _write(axes, left + x, top + y, letter, "#ffd75e", 14, fontweight="bold")
+    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
+    bottom, start = top + rows - 12, left + 12
+    axes.plot(
+        [start, start + panel.bar_mm / panel.surface.pixel_mm], [bottom, bottom], color=ink,
+        linewidth=3, solid_capstyle="butt",
+        path_effects=[withStroke(linewidth=5, foreground=halo)],
+    )  # fmt: skip
+    _write(
+        axes,
+        start,
+        bottom - 8,
+        f"{panel.bar_mm:g} mm",
+        ink,
+        11.5,
+        halo=halo,
+        ha="left",
+        va="bottom",
+    )
+
+
+def _draw_outline(axes: Axes, outline: Outline, x: int, y: int) -> None:
     if outline.share.max() <= outline.level or outline.share.min() > outline.level:
         return
     inside = np.argwhere(outline.share > 0.01 * outline.level)
@@ -265,7 +263,7 @@ def _draw_outline(axes: Axes, outline: Outline) -> None:
     part = outline.share[top:bottom, left:right]
     if min(part.shape) < 2:
         return
-    ys, xs = np.arange(part.shape[0]) + top, np.arange(part.shape[1]) + left
+    ys, xs = np.arange(part.shape[0]) + top + y, np.arange(part.shape[1]) + left + x
     style = "dashed" if outline.dashed else "solid"
     if outline.halo:
         axes.contour(
@@ -278,7 +276,7 @@ def _draw_outline(axes: Axes, outline: Outline) -> None:
     )  # fmt: skip
 
 
-def _draw_callouts(axes: Axes, panel: Panel) -> None:
+def _draw_callouts(axes: Axes, panel: Panel, x: int, y: int) -> None:
     """Write the callouts in a column at each edge, spread so that they do not overlap."""
     rows, columns = panel.rgb.shape[:2]
     for at_right in (False, True):
@@ -292,8 +290,8 @@ def _draw_callouts(axes: Axes, panel: Panel) -> None:
         for (_, _, mark), row in zip(wanted, placed, strict=True):
             axes.annotate(
                 mark.text,
-                (mark.column, mark.row),
-                (columns - _INSET if at_right else _INSET, row),
+                (x + mark.column, y + mark.row),
+                (x + (columns - _INSET if at_right else _INSET), y + row),
                 color=mark.colour, fontsize=12.5, family=_FONT, fontweight="bold",
                 ha="right" if at_right else "left", va="center", parse_math=False,
                 path_effects=[withStroke(linewidth=3, foreground="#000000c0")],
@@ -304,7 +302,7 @@ def _draw_callouts(axes: Axes, panel: Panel) -> None:
 def _clear_row(mark: Mark, panel: Panel, at_right: bool) -> float:
     """Row for a callout: beside its place, or off it where the words would cover it."""
     columns = panel.rgb.shape[1]
-    words = _INSET + 9.8 * len(mark.text) + 12.0
+    words = _INSET + 9.8 * len(mark.text) + 4.0
     room = (columns - mark.column if at_right else mark.column) - mark.radius
     if words <= room:
         return mark.row
@@ -333,21 +331,17 @@ def spread(rows: Sequence[float], gap: float, height: float) -> list[float]:
     return placed
 
 
-def _draw_bar(axes: Axes, bar: ColourBar) -> None:
-    ratio = np.linspace(0.0, bar.highest, 256)[:, None]
-    grey = np.full((256, 1), 0.35)
+def _draw_bar(
+    axes: Axes, canvas: RgbArray, bar: ColourBar, left: int, top: int, height: int
+) -> None:
+    """Paint the legend onto the sheet, 20 pixels wide, and write its scale."""
+    ratio = np.linspace(bar.highest, 0.0, height)[:, None].repeat(20, axis=1)
     alpha = opacity(ratio)[..., None]
-    rgb = grey[..., None] * (1 - alpha) + heat(ratio, bar.highest) * alpha
-    axes.imshow(
-        rgb, origin="lower", aspect="auto", extent=(0.0, 1.0, 0.0, bar.highest),
-        interpolation="bilinear",
-    )  # fmt: skip
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    ticks = np.arange(0, int(bar.highest) + 1)
-    axes.set_yticks(ticks, [f"{t} ×" for t in ticks], fontsize=11, family=_FONT, color=_DARK)
-    axes.tick_params(axis="y", length=3, color=_DARK)
-    axes.text(
-        -0.25, bar.highest / 2, bar.label, rotation=90, ha="right", va="center", fontsize=10.5,
-        family=_FONT, color=_DARK, transform=axes.get_yaxis_transform(),
-    )  # fmt: skip
+    canvas[top : top + height, left : left + 20] = to_rgb(
+        _BAR_GREY * (1.0 - alpha) + heat(ratio, bar.highest) * alpha
+    )
+    for tick in range(int(bar.highest) + 1):
+        y = top + height * (1.0 - tick / bar.highest)
+        axes.plot([left + 20, left + 24], [y, y], color=_DARK, linewidth=1)
+        _write(axes, left + 28, y, f"{tick} ×", _DARK, 11, halo="", ha="left")
+    _write(axes, left - 10, top + height / 2, bar.label, _DARK, 10.5, halo="", rotation=90)

@@ -153,11 +153,11 @@ def _read_joints(path: Path) -> pd.DataFrame | None:
 def _cranial_to_caudal(table: pd.DataFrame) -> pd.DataFrame:
     """Sort by level, then disc, left facet, right facet; unknown levels stay last."""
     order = {row.name: i for i, row in enumerate(anatomy.vertebrae())}
-    upper = table["level"].str.partition("-")[0].map(order).fillna(len(order))
-    keys = pd.DataFrame({"level": upper, "kind": table["kind"], "side": table["side"]})
-    return table.loc[keys.sort_values(["level", "kind", "side"], kind="stable").index].reset_index(
-        drop=True
-    )
+    upper = [order.get(level.partition("-")[0], len(order)) for level in table["level"]]
+    keys = table[["level", "kind", "side"]].assign(upper=upper)
+    order_of_rows = keys.sort_values(["upper", "level", "kind", "side"], kind="stable").index
+    ordered: pd.DataFrame = table.loc[order_of_rows].reset_index(drop=True)
+    return ordered
 
 
 def _read_pictures(folder: Path) -> tuple[ShownPicture, ...]:

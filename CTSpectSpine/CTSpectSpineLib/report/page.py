@@ -67,7 +67,9 @@ def render(results: ResultsFolder) -> str:
     return environment.get_template("page.html").render(
         # Both are the project's own files or escaped by their maker; all else is autoescaped.
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        plot=None if joints is None or joints.empty else Markup(uptake_plot(joints, bounds)),
+        plot=None
+        if joints is None or joints.empty
+        else Markup(uptake_plot(joints, bounds, _data("wording.json")["metrics"])),
         title=_title(manifest),
         created=str(manifest.get("created", "")),
         version=str(_mapping(manifest.get("software")).get("ctspectspine", "")),
@@ -204,6 +206,7 @@ def _bound(kind: str, bounds: Mapping[str, Any]) -> Mapping[str, str]:
     return {
         "kind": {"disc": "Discs", "facet": "Facet joints"}.get(kind, kind),
         "metric": str(bounds.get("metric", "")),
+        "metric_words": _data("wording.json")["metrics"].get(bounds.get("metric"), ""),
         "positive": _number(bounds.get("positive")),
         "indeterminate": _number(bounds.get("indeterminate")),
         "provenance": str(bounds.get("provenance", "")),
@@ -218,13 +221,13 @@ def _ratio(row: Mapping[str, Any], bounds: Mapping[str, Any]) -> tuple[str, str]
     """Deciding ratio of a joint and its interval, in words."""
     ratio = _number(row.get(_metric(row["kind"], bounds)))
     low, high = _number(row.get("ratio_low")), _number(row.get("ratio_high"))
-    return ratio, "" if "–" in (low, high) else f"{low} to {high}"
+    return ratio, "" if "–" in (low, high) else f"{low}–{high}"
 
 
 def _joint_rows(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     counts = joints["level"].value_counts()
     previous = None
-    for row in joints.to_dict("records"):
+    for row in _records(joints):
         ratio, interval = _ratio(row, bounds)
         first = row["level"] != previous
         previous = row["level"]
@@ -245,6 +248,12 @@ def _joint_rows(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> Iterator[Map
             "asymmetry": _number(row.get("asymmetry")),
             "verdict": str(row.get("verdict", "")),
         }
+
+
+def _records(joints: pd.DataFrame | None) -> list[dict[str, Any]]:
+    if joints is None:
+        return []
+    return [{str(key): value for key, value in row.items()} for row in joints.to_dict("records")]
 
 
 def _reference(uptake: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -282,7 +291,10 @@ def _registration(registration: Mapping[str, Any] | None) -> Mapping[str, Any] |
         "quality": _wording("quality", quality) or {"text": quality or "–", "tone": "plain"},
         "reasons": _sentences(registration.get("reasons")),
         "numbers": [
-            ("Expected error at the joints", f"{_number(registration.get('expected_error_mm'), 1)} mm"),
+            (
+                "Expected error at the joints",
+                f"{_number(registration.get('expected_error_mm'), 1)} mm",
+            ),
             ("Translation (x, y, z)", _vector(registration.get("translation_mm"), "mm")),
             ("Rotation (x, y, z)", _vector(registration.get("rotation_deg"), "°")),
             ("Similarity, start", _number(registration.get("metric_start"), 3)),
@@ -295,9 +307,7 @@ def _registration(registration: Mapping[str, Any] | None) -> Mapping[str, Any] |
 def _pictures(
     results: ResultsFolder, bounds: Mapping[str, Any]
 ) -> Mapping[str, list[Mapping[str, str]]]:
-    rows = {} if results.joints is None else {
-        row["joint"]: row for row in results.joints.to_dict("records")
-    }  # fmt: skip
+    rows = {row["joint"]: row for row in _records(results.joints)}
     sections: dict[str, list[Mapping[str, str]]] = {"overview": [], "joint": [], "registration": []}
     for picture in results.pictures:
         sections.setdefault(picture.section or "other", []).append(

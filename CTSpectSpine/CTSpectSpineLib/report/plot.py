@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 import pandas as pd
@@ -30,7 +29,9 @@ _BANDS = {"positive": "#f8dedb", "indeterminate": "#fbeed6"}
 _ROW_INCHES = 0.36
 
 
-def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
+def uptake_plot(
+    joints: pd.DataFrame, bounds: Mapping[str, Any], metric_words: Mapping[str, str]
+) -> str:
     """Uptake by level with its intervals, discs and facets beside each other.
 
     Parameters
@@ -40,6 +41,8 @@ def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
     bounds
         Per kind a mapping with ``metric``, ``positive`` and ``indeterminate``; missing bounds
         are not drawn.
+    metric_words
+        What the metrics are called on the axis; others by their column.
 
     Returns
     -------
@@ -65,7 +68,9 @@ def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
         for ax, kind, title in zip(
             axes, ("disc", "facet"), ("Discs and endplates", "Facet joints"), strict=True
         ):
-            _draw_kind(ax, joints[joints["kind"] == kind], levels, bounds.get(kind) or {})
+            _draw_kind(
+                ax, joints[joints["kind"] == kind], levels, bounds.get(kind) or {}, metric_words
+            )
             ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes[0].set_ylim(len(levels) - 0.5, -0.5)
         axes[0].set_yticks(range(len(levels)), levels, parse_math=False)
@@ -84,35 +89,52 @@ def uptake_plot(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _draw_kind(ax: Axes, joints: pd.DataFrame, levels: list[str], bounds: Mapping[str, Any]) -> None:
+def _draw_kind(
+    ax: Axes,
+    joints: pd.DataFrame,
+    levels: list[str],
+    bounds: Mapping[str, Any],
+    metric_words: Mapping[str, str],
+) -> None:
     metric = str(bounds.get("metric", "ratio_corrected"))
+    words = metric_words.get(metric, metric)
     positive, indeterminate = bounds.get("positive"), bounds.get("indeterminate")
     values = joints[metric] if metric in joints else pd.Series(np.nan, joints.index)
-    low = joints["ratio_low"] if "ratio_low" in joints else values
-    high = joints["ratio_high"] if "ratio_high" in joints else values
+    low = joints.get("ratio_low", values)
+    high = joints.get("ratio_high", values)
     shown = [v for v in (*values, *high, positive) if v is not None and np.isfinite(v)]
     right = max(2.0, 1.08 * max(shown, default=2.0))
     ax.set_xlim(0, right)
     if positive is not None:
         ax.axvspan(positive, right, color=_BANDS["positive"], linewidth=0, zorder=0)
         if indeterminate is not None and indeterminate < positive:
-            ax.axvspan(indeterminate, positive, color=_BANDS["indeterminate"], linewidth=0, zorder=0)
+            ax.axvspan(
+                indeterminate, positive, color=_BANDS["indeterminate"], linewidth=0, zorder=0
+            )
     ax.axvline(1.0, color="#9aa7b5", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     for y in range(len(levels)):
         ax.axhline(y + 0.5, color="#e6eaee", linewidth=0.8, zorder=0.5)
     for i in joints.index:
         row = joints.loc[i]
-        y = levels.index(row["level"]) + _SIDE_OFFSETS[row["side"]]
+        height = levels.index(row["level"]) + _SIDE_OFFSETS[row["side"]]
         colour = CLASS_COLOURS[row["uptake"]]
         if row["uptake"] == "not_measurable" or not np.isfinite(values[i]):
-            ax.plot(0.03 * right, y, marker="x", color=CLASS_COLOURS["not_measurable"], markersize=5)
+            ax.plot(
+                0.03 * right,
+                height,
+                marker="x",
+                color=CLASS_COLOURS["not_measurable"],
+                markersize=5,
+            )
             continue
-        ax.plot([low[i], high[i]], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
         ax.plot(
-            values[i], y, marker=_SIDE_MARKERS[row["side"]], markersize=7, color=colour,
+            [low[i], high[i]], [height, height], color=colour, linewidth=1.6, solid_capstyle="butt"
+        )
+        ax.plot(
+            values[i], height, marker=_SIDE_MARKERS[row["side"]], markersize=7, color=colour,
             markerfacecolor="white" if row["uptake"] == "negative" else colour, zorder=3,
         )  # fmt: skip
-    ax.set_xlabel(f"Uptake ÷ reference bone ({metric})", fontsize=9.5, parse_math=False)
+    ax.set_xlabel(f"Uptake ÷ reference bone ({words})", fontsize=9.5, parse_math=False)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     ax.tick_params(axis="y", length=0)

@@ -38,6 +38,8 @@ class Course:
         Middles of the facet joints of each level, shape (n, 3), in the axes above.
     extent
         Lowest and highest coordinates that the CT reaches, shape (2, 3).
+    heights
+        Lowest and highest vertebra, cut ones too, mm along the superior axis.
     """
 
     origin: FloatArray
@@ -45,23 +47,19 @@ class Course:
     bodies: Mapping[str, FloatArray]
     facets: FloatArray
     extent: FloatArray
+    heights: tuple[float, float]
 
     def to_course(self, points: FloatArray) -> FloatArray:
         """LPS mm points (n, 3) in the axes of the course."""
         coordinates: FloatArray = (np.atleast_2d(points) - self.origin) @ self.axes.T
         return coordinates
 
-    def heights(self) -> tuple[float, float]:
-        """Lowest and highest body, mm along the superior axis."""
-        s = [position[2] for position in self.bodies.values()]
-        return min(s), max(s)
-
     def pixel_mm(self, rows: int, superior: float, inferior: float) -> float:
         """Pixel size at which a sagittal or coronal picture with these margins has `rows`."""
-        low, high = self.heights()
+        low, high = self.heights
         low = max(low - inferior, self.extent[0, 2])
         high = min(high + superior, self.extent[1, 2])
-        return max((high - low) / rows, FINEST_PIXEL_MM)
+        return max(float(high - low) / rows, FINEST_PIXEL_MM)
 
     def sagittal(self, pixel_mm: float, margins: Sequence[float]) -> Surface:
         """Surface through the middle of all bodies, anterior on the left of the picture.
@@ -78,7 +76,7 @@ class Course:
         across = self._range(
             1, knots[:, 1].min() - anterior, knots[:, 1].max() + posterior, pixel_mm
         )
-        up = self._range(2, knots[:, 2].min() - inferior, knots[:, 2].max() + superior, pixel_mm)
+        up = self._range(2, self.heights[0] - inferior, self.heights[1] + superior, pixel_mm)
         return self._ruled(across, up[::-1], 1, _curve(knots[:, 2], knots[:, 0]), pixel_mm)
 
     def coronal(self, pixel_mm: float, margins: Sequence[float], facets: bool = False) -> Surface:
@@ -96,14 +94,15 @@ class Course:
         knots = np.array(list(self.bodies.values()))
         side, superior, inferior = margins
         across = self._range(0, knots[:, 0].min() - side, knots[:, 0].max() + side, pixel_mm)
-        up = self._range(2, knots[:, 2].min() - inferior, knots[:, 2].max() + superior, pixel_mm)
+        up = self._range(2, self.heights[0] - inferior, self.heights[1] + superior, pixel_mm)
         followed = self.facets if facets else knots
         curve = _curve(followed[:, 2], followed[:, 1])
         return self._ruled(across, up[::-1], 0, curve, pixel_mm)
 
     def _range(self, axis: int, low: float, high: float, pixel_mm: float) -> FloatArray:
         low, high = max(low, self.extent[0, axis]), min(high, self.extent[1, axis])
-        return np.arange(max(2, round((high - low) / pixel_mm))) * pixel_mm + low
+        count = max(2, round((high - low) / pixel_mm))
+        return np.asarray(np.arange(count) * pixel_mm + low, dtype=np.float64)
 
     def _ruled(
         self,
@@ -128,7 +127,10 @@ class Course:
 
 def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course:
     """Course of the spine from vertebra frames, else from the labels, else the CT's middle."""
-    bodies = {level: frame.centre_mm for level, frame in joints.frames.items()}
+    frames = joints.frames.items()
+    bodies = {level: frame.centre_mm for level, frame in frames if frame.reliable}
+    # A cut vertebra's centre is off the line; it only serves where there is nothing better.
+    bodies = bodies or {level: frame.centre_mm for level, frame in frames}
     bodies = bodies or _label_centres(labels) or {"": image_centre_mm(ct)}
     centres = np.array(list(bodies.values()))
     origin = centres.mean(axis=0)
@@ -143,9 +145,10 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     ordered = dict(sorted(positions.items(), key=lambda item: float(item[1][2])))
     corner_index = np.array(np.meshgrid(*[(0, n - 1) for n in ct.GetSize()])).reshape(3, -1).T
     corners = (apply_matrix(ijk_to_lps(ct), corner_index.astype(float)) - origin) @ axes.T
-    return Course(
-        origin, axes, ordered, facets, np.array([corners.min(axis=0), corners.max(axis=0)])
-    )
+    extent = np.array([corners.min(axis=0), corners.max(axis=0)])
+    every = [*centres, *(frame.centre_mm for frame in joints.frames.values())]
+    heights = (np.array(every) - origin) @ axes[2]
+    return Course(origin, axes, ordered, facets, extent, (heights.min(), heights.max()))
 
 
 def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:
@@ -207,7 +210,5 @@ def _follow(curve: tuple[FloatArray, FloatArray], heights: FloatArray) -> FloatA
     knots, values = curve
     if len(knots) == 1:
         return np.full(len(heights), values[0])
-    followed: FloatArray = PchipInterpolator(knots, values)(
-        np.clip(heights, knots[0], knots[-1])
-    )
+    followed: FloatArray = PchipInterpolator(knots, values)(np.clip(heights, knots[0], knots[-1]))
     return followed

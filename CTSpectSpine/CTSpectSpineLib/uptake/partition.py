@@ -25,7 +25,7 @@ from scipy.spatial import cKDTree
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
+from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
 PartKind = Literal[
     "disc_bone", "disc_space", "facet_bone", "body", "posterior", "sacrum", "hip", "background"
@@ -111,7 +111,7 @@ class _Lattice:
     def box(self, region: Region) -> Box | None:
         """Lattice box that holds a region; None when they do not meet."""
         size = np.array(region.mask.shape[::-1]) - 1
-        corners: FloatArray = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
+        corners = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
         matrix = self.from_ct @ region.ijk_to_lps
         at = corners @ matrix[:3, :3].T + matrix[:3, 3]
         shape = np.array(self.codes.shape[::-1])
@@ -152,7 +152,8 @@ def _jitter() -> FloatArray:
 
 def lookup(array: np.ndarray, ijk_to_lps_mm: FloatArray, points_mm: FloatArray) -> np.ndarray:
     """Value of the voxel that each point, LPS mm, lies in; 0 outside."""
-    index = np.rint(apply_matrix(np.linalg.inv(ijk_to_lps_mm), points_mm)).astype(np.int64)
+    to_index = np.linalg.inv(ijk_to_lps_mm)
+    index = np.rint(points_mm @ to_index[:3, :3].T + to_index[:3, 3]).astype(np.int64)
     i, j, k = index.T
     known = np.all((index >= 0) & (index < array.shape[::-1]), axis=1)
     values = np.zeros(len(index), dtype=array.dtype)
@@ -199,11 +200,9 @@ def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.uint
 
 
 def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.uint8]) -> None:
-    boxes = ndimage.find_objects(label_nodes)
+    boxes = dict(enumerate(ndimage.find_objects(label_nodes), start=1))
     hips = {number: name for name, number in anatomy.hip_ids().items()}
-    for number, found in enumerate(boxes, start=1):
-        if found is None:
-            continue
+    for number, found in ((n, box) for n, box in boxes.items() if box):
         here = label_nodes[found] == number
         level = anatomy.name_of_id(number)
         target = lattice.codes[found]
@@ -222,7 +221,7 @@ def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.ui
 
 def _add_joints(lattice: _Lattice, joints: tuple[Joint, ...]) -> None:
     claimed = np.zeros(lattice.codes.shape, dtype=bool)
-    distance: dict[int, tuple[Joint, int]] = {}
+    centres: dict[int, FloatArray] = {}
     for joint in joints:
         space = joint.parts.get("disc_space")
         if joint.bone is None or joint.centre_mm is None:
@@ -231,14 +230,14 @@ def _add_joints(lattice: _Lattice, joints: tuple[Joint, ...]) -> None:
             _paint(lattice, space, lattice.code("disc_space", joint.id), claimed)
         kind: PartKind = "disc_bone" if joint.kind == "disc" else "facet_bone"
         code = lattice.code(kind, joint.id)
-        distance[code] = (joint, code)
+        centres[code] = joint.centre_mm
         box = lattice.box(joint.bone)
         if box is None:
             continue
         mine = lattice.inside(joint.bone, box)
         contested = mine & claimed[box]
         if contested.any():
-            mine[contested] = _nearer_to(lattice, box, contested, joint, distance)
+            mine[contested] = _nearer_to(lattice, box, contested, code, centres)
         lattice.codes[box][mine] = code
         claimed[box][mine] = True
 
@@ -253,19 +252,14 @@ def _nearer_to(
     lattice: _Lattice,
     box: Box,
     contested: BoolArray,
-    joint: Joint,
-    owners: dict[int, tuple[Joint, int]],
+    code: int,
+    centres: dict[int, FloatArray],
 ) -> BoolArray:
+    """Which of the contested nodes are nearer to this joint's centre than to their owner's."""
     points = lattice.points(np.argwhere(contested) + [s.start for s in box])
-    codes = lattice.codes[box][contested]
-    mine = np.linalg.norm(points - joint.centre_mm, axis=1)
-    theirs = np.array(
-        [
-            np.linalg.norm(point - owners[int(code)][0].centre_mm)
-            for point, code in zip(points, codes, strict=True)
-        ]
-    )
-    nearer: BoolArray = mine < theirs
+    owner = np.array([centres[int(held)] for held in lattice.codes[box][contested]])
+    mine = np.linalg.norm(points - centres[code], axis=1)
+    nearer: BoolArray = mine < np.linalg.norm(points - owner, axis=1)
     return nearer
 
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, ndimage, sparse
+from numpy.typing import NDArray
+from scipy import linalg, ndimage
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import OBSERVATION_SD, blurred_profiles
+
+IntArray = NDArray[np.intp]
 
 DEFAULT_FWHM_MM = 10.0
 """Middle of what bone SPECT reaches (8 to 12 mm)."""
@@ -94,7 +97,7 @@ def estimate_psf(
     return PsfEstimate(_parabola_minimum(widths, residuals**2), True, "", widths, residuals)
 
 
-def near_bone(field: SpectField, partition: Partition) -> FloatArray:
+def near_bone(field: SpectField, partition: Partition) -> IntArray:
     """Flat numbers (C order) of the voxels within about one voxel of modelled bone."""
     bones = [n + 1 for n, part in enumerate(partition.parts) if part.kind != "background"]
     nodes = np.isin(partition.codes, bones)[
@@ -108,10 +111,10 @@ def _fit_residual(
     field: SpectField,
     partition: Partition,
     priors: tuple[FloatArray, FloatArray],
-    near: FloatArray,
+    near: IntArray,
     width: float,
 ) -> float:
-    profiles = sparse.csr_matrix(blurred_profiles(partition, field, width))[near]
+    profiles = blurred_profiles(partition, field, width).tocsr()[near]
     seen = field.array.ravel()[near]
     rows, sd = priors
     scaled = rows / sd[:, None]

@@ -98,8 +98,12 @@ def choose_reference(
     while used and used not in seen:
         seen.add(used)
         value = float(np.median([bodies.uptake[level] for level in used]))
-        reasons = _beside_hot(bodies, joints, numerators, bounds, value)
-        reasons |= _outliers(bodies, [lv for lv in bodies.uptake if lv not in reasons])
+        beside = _beside_hot(bodies, joints, numerators, bounds, value)
+        if len(bodies.uptake) - len(beside) < _FEWEST_BODIES:
+            # A facet joint lies far from the core: bodies beside hot facets are the next best.
+            discs = tuple(joint for joint in joints if joint.kind == "disc")
+            beside = _beside_hot(bodies, discs, numerators, bounds, value)
+        reasons = beside | _outliers(bodies, [lv for lv in bodies.uptake if lv not in beside])
         used = tuple(level for level in bodies.uptake if level not in reasons)
     warnings: tuple[str, ...] = ()
     if len(used) < min(_FEWEST_BODIES, len(bodies.uptake)):
@@ -112,7 +116,7 @@ def choose_reference(
             if level not in used
         }
         warnings = (
-            "Fewer than two vertebral bodies are away from hot joints; the reference is the"
+            "Fewer than two vertebral bodies are away from hot discs; the reference is the"
             f" median of the bodies with the lower uptake ({', '.join(used)}).",
         )
     values = np.array([bodies.uptake[level] for level in used])

@@ -110,13 +110,18 @@ def interpolate(array: FloatArray, index: FloatArray) -> FloatArray:
 
 
 def sphere_offsets(diameter_mm: float = PEAK_DIAMETER_MM, step_mm: float = 1.0) -> FloatArray:
-    """Evenly spaced points of a sphere around the origin in mm, shape (n, 3)."""
-    reach = int(np.ceil(diameter_mm / 2.0 / step_mm)) + 1
-    # Half-step offsets: the lattice is symmetric and its mean distance is that of the sphere.
+    """Evenly spaced points of a ball around the origin in mm, shape (n, 3).
+
+    They are scaled by a few per cent so that their mean squared radius is the ball's.
+    """
+    radius = diameter_mm / 2.0
+    reach = int(np.ceil(radius / step_mm)) + 1
     axis = (np.arange(-reach, reach) + 0.5) * step_mm
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    inside: FloatArray = grid[np.linalg.norm(grid, axis=1) <= diameter_mm / 2.0]
-    return inside
+    inside = grid[np.linalg.norm(grid, axis=1) <= radius]
+    spread = float(np.mean(np.sum(inside**2, axis=1)))
+    scaled: FloatArray = inside * np.sqrt(0.6 * radius**2 / spread)
+    return scaled
 
 
 def region_mean(field: SpectField, points_mm: FloatArray) -> float:

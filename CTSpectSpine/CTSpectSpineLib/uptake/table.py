@@ -123,7 +123,7 @@ def add_uncertainty(
     ``probability_positive`` is the share of repetitions at or above the positive bound, counted
     as (k + 1/2) / (n + 1) so that it never claims certainty.
     """
-    table = table.copy()
+    table = pd.DataFrame(table, copy=True)
     for number, kind in enumerate(table["kind"]):
         column = draws[:, number]
         if len(column) == 0 or np.isnan(column).any():

@@ -108,7 +108,7 @@ def mean_weights(partition: Partition, field: SpectField) -> sparse.csc_matrix:
         return _Axis(low, np.maximum(0.0, 1.0 - np.abs(away)))
 
     weights = _project(partition, field, axis_matrix)
-    return weights @ sparse.diags(1.0 / np.asarray(weights.sum(axis=0)).ravel())
+    return sparse.csc_matrix(weights @ sparse.diags(1.0 / np.asarray(weights.sum(axis=0)).ravel()))
 
 
 def point_weights(field: SpectField, index: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -48,10 +49,11 @@ class Noise:
         """One noise field."""
         white = rng.standard_normal(self.sd.shape, dtype=np.float32)
         noise = ndimage.gaussian_filter(white, self.smoothing, mode="wrap", truncate=3.0)
-        return noise * (self.sd / max(float(noise.std()), np.finfo(np.float32).tiny))
+        scaled: FloatArray = noise * (self.sd / max(float(noise.std()), 1e-30))
+        return scaled
 
 
-def estimate_noise(field: SpectField, fitted: FloatArray, near: FloatArray) -> Noise:
+def estimate_noise(field: SpectField, fitted: FloatArray, near: NDArray[np.intp]) -> Noise:
     """Noise from what the region model leaves unexplained near bone.
 
     The variance is taken as proportional to the uptake, as after iterative reconstruction of
@@ -231,9 +233,7 @@ def _measure_once(
 ) -> FloatArray:
     observed = _statistic(field, array, plan.parts, motion, own, "mean")
     solved = [system.solve(observed) for system in systems]
-    corrected = sum(
-        share * values for share, values in zip(_lagrange(relative_fwhm), solved, strict=True)
-    )
+    corrected = np.array(_lagrange(relative_fwhm)) @ np.array(solved)
     plain = (
         _statistic(field, array, plan.joints, motion, own, plan.statistic)
         if plan.joints is not None

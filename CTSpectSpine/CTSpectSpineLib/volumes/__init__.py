@@ -1,7 +1,7 @@
 """Reading, checking and writing of volumes."""
 
 from CTSpectSpineLib.volumes.checks import check_ct, check_inputs, check_pair, check_spect
-from CTSpectSpineLib.volumes.reading import read_volume
+from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
 from CTSpectSpineLib.volumes.segmentation_nrrd import (
     Segment,
     read_segmentation,
@@ -23,6 +23,7 @@ __all__ = [
     "read_segmentation",
     "read_volume",
     "suv_factor",
+    "volume_from_image",
     "write_image",
     "write_segmentation",
 ]

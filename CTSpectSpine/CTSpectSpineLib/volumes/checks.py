@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, grid_of, transform_matrix
+from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.volumes.volume import MIN_SLICES, Volume
 
 _SPACING_MM = (0.05, 20.0)
@@ -53,17 +53,15 @@ class _Content:
         )
 
 
-def check_inputs(
-    ct: Volume, spect: Volume, initial: sitk.Transform | None = None
-) -> tuple[str, ...]:
+def check_inputs(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ...]:
     """All checks of a pair in the order that gives the most helpful sentence.
 
     Parameters
     ----------
     ct, spect
         The pair.
-    initial
-        Transform from points of the CT to points of the SPECT, where the user gave one.
+    placed
+        Whether a transform is given that brings the two together.
 
     Returns
     -------
@@ -76,7 +74,7 @@ def check_inputs(
         For the first problem found.
     """
     _check_not_swapped(ct, spect)
-    return (*check_ct(ct), *check_spect(spect), *check_pair(ct, spect, initial))
+    return (*check_ct(ct), *check_spect(spect), *check_pair(ct, spect, placed))
 
 
 def check_ct(volume: Volume) -> tuple[str, ...]:
@@ -92,11 +90,12 @@ def check_ct(volume: Volume) -> tuple[str, ...]:
     _check_values(volume, content, "CT")
     if content.labels:
         raise _bad(volume, "looks like a label map, not like a CT; give the CT itself")
-    if content.low >= 0 and content.high > 700:
+    if content.negative <= 0.01:
         raise _bad(
             volume,
-            f"is not in HU (values from {content.low:g} to {content.high:g}, none below zero): it "
-            "may be a SPECT, an MR, or a CT stored without its rescale intercept; give a CT in HU",
+            f"is not in HU (values from {content.low:g} to {content.high:g}, hardly any below "
+            "zero): it may be a SPECT (are the inputs swapped?), an MR, or a CT without its "
+            "rescale intercept; give a CT in HU",
         )
     if not content.is_ct:
         raise _bad(
@@ -144,15 +143,15 @@ def check_spect(volume: Volume) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def check_pair(ct: Volume, spect: Volume, initial: sitk.Transform | None = None) -> tuple[str, ...]:
+def check_pair(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ...]:
     """Check that a CT and a SPECT can be of the same region of the same patient.
 
     Parameters
     ----------
     ct, spect
         The pair.
-    initial
-        Transform from points of the CT to points of the SPECT, where the user gave one.
+    placed
+        Whether a transform is given that brings the two together.
 
     Returns
     -------
@@ -162,20 +161,18 @@ def check_pair(ct: Volume, spect: Volume, initial: sitk.Transform | None = None)
     Raises
     ------
     InputError
-        If both are the same file, or the two do not overlap in space.
+        If both are the same file, or the two do not overlap in space and no transform is given.
     """
     if ct.sha256 and ct.sha256 == spect.sha256:
-        raise InputError(f"{ct.path} and {spect.path} are the same image; give a CT and a SPECT.")
-    overlap = _overlap_mm(grid_of(ct.image), grid_of(spect.image), initial)
-    if overlap.min() <= 0:
-        raise InputError(
-            f"{spect.path} and {ct.path} do not overlap in space "
-            + ("even with the given transform; " if initial is not None else "")
-            + "check that they are of the same patient and region, or give a transform "
-            "that brings them together."
-        )
+        raise InputError(f"{ct.name} and {spect.name} are the same image; give a CT and a SPECT.")
+    overlap = _overlap_mm(grid_of(ct.image), grid_of(spect.image))
     warnings = []
-    if overlap.min() < _LEAST_OVERLAP_MM:
+    if overlap.min() <= 0 and not placed:
+        raise InputError(
+            f"{spect.name} and {ct.name} do not overlap in space; check that they are of the "
+            "same patient and region, or give an initial transform that brings them together."
+        )
+    if overlap.min() < _LEAST_OVERLAP_MM and not placed:
         size = " x ".join(f"{v:.0f}" for v in overlap)
         warnings.append(f"CT and SPECT overlap in {size} mm only.")
     digests = ct.acquisition.patient_digest, spect.acquisition.patient_digest
@@ -186,10 +183,10 @@ def check_pair(ct: Volume, spect: Volume, initial: sitk.Transform | None = None)
 
 def _check_not_swapped(ct: Volume, spect: Volume) -> None:
     if ct.sha256 and ct.sha256 == spect.sha256:
-        raise InputError(f"{ct.path} and {spect.path} are the same image; give a CT and a SPECT.")
+        raise InputError(f"{ct.name} and {spect.name} are the same image; give a CT and a SPECT.")
     if _content(spect.image).is_ct and not _content(ct.image).is_ct:
         raise InputError(
-            f"{ct.path} is given as CT but {spect.path} looks like the CT: the inputs are "
+            f"{ct.name} is given as CT but {spect.name} looks like the CT: the inputs are "
             "swapped; exchange them."
         )
 
@@ -275,13 +272,13 @@ def _is_label_map(rows: NDArray[np.float32]) -> bool:
     return bool(np.count_nonzero(same & foreground) > 0.7 * np.count_nonzero(foreground))
 
 
-def _overlap_mm(ct: Grid, spect: Grid, initial: sitk.Transform | None) -> FloatArray:
+def _overlap_mm(ct: Grid, spect: Grid) -> FloatArray:
     """Extent of the overlap of both boxes along the CT's axes, mm; zero or less for none."""
-    ct_to_spect = np.eye(4) if initial is None else transform_matrix(initial)
-    in_ct = apply_matrix(
-        np.linalg.inv(ct.ijk_to_lps) @ np.linalg.inv(ct_to_spect), spect.corners_mm()
+    to_ct, to_spect = inverse(ct.ijk_to_lps), inverse(spect.ijk_to_lps)
+    in_ct, in_spect = (
+        apply_matrix(to_ct, spect.corners_mm()),
+        apply_matrix(to_spect, ct.corners_mm()),
     )
-    in_spect = apply_matrix(np.linalg.inv(spect.ijk_to_lps) @ ct_to_spect, ct.corners_mm())
     extent: FloatArray = _common(in_ct, ct) * ct.spacing_mm
     # Oblique boxes can be apart along the SPECT's axes only.
     if (_common(in_spect, spect) * spect.spacing_mm).min() <= 0:
@@ -297,4 +294,4 @@ def _common(corners: FloatArray, grid: Grid) -> FloatArray:
 
 
 def _bad(volume: Volume, problem: str) -> InputError:
-    return InputError(f"{volume.path}: {problem}.")
+    return InputError(f"{volume.name}: {problem}.")

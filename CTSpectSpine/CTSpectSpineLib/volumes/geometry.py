@@ -74,6 +74,11 @@ def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
     return mapped
 
 
+def inverse(matrix: FloatArray) -> FloatArray:
+    """Inverse of a 4×4 matrix."""
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
 def image_from_array(array: np.ndarray, matrix: FloatArray) -> sitk.Image:
     """Image from an array ``[k, j, i]`` and its index-to-LPS matrix.
 

@@ -61,7 +61,7 @@ def orthogonal_image(
         offset=inverse[:3, 3][::-1],
         output_shape=tuple((high - low + 1).astype(int)[::-1]),
         order=0 if nearest else 1,
-        mode="constant",
+        mode="grid-constant",
         cval=fill,
     )
     return image_from_array(resampled, target), True

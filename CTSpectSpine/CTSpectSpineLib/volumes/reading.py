@@ -71,6 +71,34 @@ def read_volume(path: Path | str, role: Role) -> Volume:
     raise InputError(f"{source}: '{suffix}' is not an image format that is read; use {_FORMATS}.")
 
 
+def volume_from_image(image: sitk.Image, role: Role, unit: str | None = None) -> Volume:
+    """Volume from an image in memory, without provenance.
+
+    Parameters
+    ----------
+    image
+        A 3D scalar image.
+    role
+        What it is to be used as.
+    unit
+        Unit of its voxels where it is known.
+
+    Raises
+    ------
+    InputError
+        If the image is not 3D or not scalar.
+    """
+    name = Volume(image, role, "").name
+    if image.GetNumberOfComponentsPerPixel() > 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(
+            f"{name}: {image.GetPixelIDTypeAsString()} voxels; one number per voxel is needed."
+        )
+    volume = _volume(_three_dimensional(image, name), role, None, (), ())
+    if unit is None:
+        return volume
+    return replace(volume, unit=unit, acquisition=Acquisition(units=unit))
+
+
 def _read_nifti(source: Path, role: Role) -> Volume:
     stem = source.name[: len(source.name) - len(image_suffix(source))]
     pair = source.with_name(f"{stem}.hdr") if ".img" in image_suffix(source) else source
@@ -82,8 +110,11 @@ def _read_nifti(source: Path, role: Role) -> Volume:
         raise _not_3d(source, header.dim)
     if header.dtype is None:
         raise InputError(f"{source}: complex or colour voxels; one number per voxel is needed.")
-    files = tuple(dict.fromkeys((source, pair, *_companions(pair))))
-    array = read_nifti_voxels(files[-1] if pair.suffix == ".hdr" else source, header)
+    images = _companions(pair)
+    if image_suffix(pair) == ".hdr" and not images:
+        raise InputError(f"{source}: its voxels (.img) do not exist; copy both files.")
+    array = read_nifti_voxels(images[0] if images else pair, header)
+    files = (pair, *images)
     image, note = _on_orthogonal_grid(array, header.matrix, role, source.name)
     return _volume(image, role, source, files, notes=(*header.notes, *note))
 
@@ -146,7 +177,11 @@ def _read_dicom(source: Path, role: Role) -> Volume:
 
 
 def _volume(
-    image: sitk.Image, role: Role, source: Path, files: tuple[Path, ...], notes: tuple[str, ...]
+    image: sitk.Image,
+    role: Role,
+    source: Path | None,
+    files: tuple[Path, ...],
+    notes: tuple[str, ...],
 ) -> Volume:
     unit = {"ct": "HU", "labels": "label", "spect": "unknown"}[role]
     return Volume(
@@ -155,7 +190,7 @@ def _volume(
         unit=unit,
         path=source,
         files=files,
-        sha256=sha256_of_files(files),
+        sha256=sha256_of_files(files) if files else "",
         acquisition=Acquisition(units=unit if role == "ct" else ""),
         notes=notes,
     )
@@ -186,7 +221,7 @@ def _itk_image(source: Path) -> sitk.Image:
     return image
 
 
-def _three_dimensional(image: sitk.Image, source: Path) -> sitk.Image:
+def _three_dimensional(image: sitk.Image, source: Path | str) -> sitk.Image:
     size = image.GetSize()
     if len(size) == 3:
         return image
@@ -201,7 +236,7 @@ def _three_dimensional(image: sitk.Image, source: Path) -> sitk.Image:
     return frame
 
 
-def _not_3d(source: Path, size: tuple[int, ...]) -> InputError:
+def _not_3d(source: Path | str, size: tuple[int, ...]) -> InputError:
     if len(size) < 3:
         return InputError(f"{source}: a single 2D picture; a 3D volume is needed.")
     return InputError(

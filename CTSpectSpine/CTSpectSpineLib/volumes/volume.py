@@ -75,7 +75,7 @@ class Volume:
     unit
         ``"HU"``, ``"label"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"`` or ``"unknown"``.
     path
-        What the user named: a file or a folder.
+        What the user named: a file or a folder; None for an image that was in memory.
     files
         The files that were read.
     sha256
@@ -89,8 +89,15 @@ class Volume:
     image: sitk.Image
     role: Role
     unit: str
-    path: Path
+    path: Path | None = None
     files: tuple[Path, ...] = ()
     sha256: str = ""
     acquisition: Acquisition = Acquisition()
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How messages call the volume: its path, or what it is used as."""
+        if self.path is not None:
+            return str(self.path)
+        return {"ct": "the CT", "spect": "the SPECT", "labels": "the label map"}[self.role]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
@@ -27,7 +28,7 @@ def write_image(image: sitk.Image, path: Path | str) -> None:
     Raises
     ------
     InputError
-        If the extension is none of these or the file cannot be written.
+        If the extension is none of these, the axes are sheared, or the file cannot be written.
     """
     file = Path(path)
     suffix = image_suffix(file)
@@ -35,6 +36,10 @@ def write_image(image: sitk.Image, path: Path | str) -> None:
         raise InputError(
             f"{file}: images cannot be written as '{suffix}'; use {', '.join(_WRITABLE)}."
         )
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(), -1))
+    if not np.allclose(direction.T @ direction, np.eye(image.GetDimension()), atol=1e-4):
+        # ITK would straighten the axes in silence, which moves the voxels.
+        raise InputError(f"{file}: an image with sheared axes cannot be written; resample it.")
     try:
         with replacing(file) as temporary:
             sitk.WriteImage(image, str(temporary), useCompression=suffix != ".nii")

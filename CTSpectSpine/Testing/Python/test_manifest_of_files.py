@@ -1,4 +1,7 @@
-"""What Slicer ships is what the CMake files list, and the extension's descriptions agree."""
+"""What Slicer ships is what the CMake files list, and the extension's descriptions agree.
+
+Run as a program, it writes the lists of the module's CMake file anew.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,37 @@ import pytest
 
 MODULE = Path(__file__).resolve().parents[2]
 ROOT = MODULE.parent
-PYTHON_FOLDERS = ("CTSpectSpineLib",)
-RESOURCE_FOLDERS = ("CTSpectSpineLib", "Resources")
+SHIPPED_FOLDERS = ("CTSpectSpineLib", "Resources")
 NOT_SHIPPED = ("__pycache__", ".mypy_cache", ".ruff_cache")
+
+
+VARIABLES = ("MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES")
+
+
+def pattern(variable: str) -> str:
+    return rf"(?<=set\({variable}\n)(.*?)(?=\n  \))"
 
 
 def listed(variable: str) -> list[str]:
     text = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8")
-    match = re.search(rf"set\({variable}\n(.*?)\n  \)", text, re.DOTALL)
+    match = re.search(pattern(variable), text, re.DOTALL)
     assert match is not None, f"CMakeLists.txt sets no {variable}"
     return [line.strip() for line in match[1].splitlines()]
+
+
+def write_lists() -> None:
+    path = MODULE / "CMakeLists.txt"
+    text = path.read_text(encoding="utf-8")
+    for variable, names in zip(VARIABLES, present(), strict=True):
+        lines = "\n".join(f"  {name}" for name in names)
+        text = re.sub(pattern(variable), lines, text, flags=re.DOTALL)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def present() -> tuple[list[str], list[str]]:
     """Paths of the scripts and of the other files that belong to the module."""
     files = {MODULE / "CTSpectSpine.py"}
-    for folder in RESOURCE_FOLDERS:
+    for folder in SHIPPED_FOLDERS:
         files |= {f for f in (MODULE / folder).rglob("*") if f.is_file()}
     names = sorted(
         file.relative_to(MODULE).as_posix()
@@ -36,9 +54,7 @@ def present() -> tuple[list[str], list[str]]:
     return scripts, [name for name in names if name not in scripts]
 
 
-@pytest.mark.parametrize(
-    ("variable", "index"), [("MODULE_PYTHON_SCRIPTS", 0), ("MODULE_PYTHON_RESOURCES", 1)]
-)
+@pytest.mark.parametrize(("variable", "index"), zip(VARIABLES, (0, 1), strict=True))
 def test_every_file_is_listed_and_every_listed_file_exists(variable: str, index: int) -> None:
     there, names = present()[index], listed(variable)
     missing = [f"  {name}" for name in there if name not in names]
@@ -131,3 +147,7 @@ def test_requirements_name_lowest_versions_only() -> None:
         assert f'"{line}"' in project, f"{line} is not what pyproject.toml asks for"
     for bundled in ("numpy", "scipy", "SimpleITK", "torch", "pydicom"):
         assert not any(line.lower().startswith(bundled.lower()) for line in wanted)
+
+
+if __name__ == "__main__":
+    write_lists()

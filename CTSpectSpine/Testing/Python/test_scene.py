@@ -113,7 +113,7 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
         assert display.GetWindowLevelMin() == 0
         assert display.GetWindowLevelMax() == pytest.approx(5 * REFERENCE)
         assert "Heat" in display.GetColorNode().GetName()
-        assert spect.GetParentTransformNode() is by_role(scene, "spect_to_ct")
+        assert spect.GetParentTransformNode() is by_role(scene, "transform")
 
         kind = "vtkMRMLSliceCompositeNode"
         number = scene.GetNumberOfNodesByClass(kind)

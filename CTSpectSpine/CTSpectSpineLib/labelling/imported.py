@@ -1,0 +1,59 @@
+"""Vertebra labels that the user brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.labelling.placement import check_on_bone, place_on_ct
+from CTSpectSpineLib.labelling.sequence import check_column
+from CTSpectSpineLib.labelling.sources import load_labels
+from CTSpectSpineLib.model import VertebraLabels
+
+
+def import_labels(
+    source: Path | str | sitk.Image, ct: sitk.Image | None, scheme: str = "auto"
+) -> VertebraLabels:
+    """Import vertebra labels and check them.
+
+    Parameters
+    ----------
+    source
+        A label map with the numbers of TotalSegmentator (version 1, 2 or 3) or VerSe, with or
+        without names in its header; a folder with one mask per class; a ``.seg.nrrd`` whose
+        segments are named after vertebrae; or a label map in memory.
+    ct
+        The CT that the labels belong to; None where only the labels matter, which then stay on
+        their own grid.
+    scheme
+        ``"auto"``, or one of `schemes.SCHEMES` to read the numbers by, whatever names there are.
+
+    Returns
+    -------
+    VertebraLabels
+        On the grid of the CT, with engine ``"imported"`` and the way the levels were read as
+        its version. ``levels_confirmed`` is False when the scheme is ambiguous, the labels fit
+        the bones poorly or the column is implausible; the warnings say why.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, has no vertebra, or does not lie on the bones of the CT.
+    """
+    loaded = load_labels(source, scheme)
+    image, notes = loaded.image, loaded.notes
+    poor_fit: tuple[str, ...] = ()
+    if ct is not None:
+        image, placed = place_on_ct(image, ct, loaded.name)
+        poor_fit = check_on_bone(image, ct, loaded.name)
+        notes = (*notes, *placed)
+    column = check_column(image)
+    return VertebraLabels(
+        image=column.image,
+        levels=column.levels,
+        engine="imported",
+        engine_version=loaded.scheme,
+        levels_confirmed=loaded.certain and column.plausible and not poor_fit,
+        warnings=(*notes, *poor_fit, *column.warnings),
+    )

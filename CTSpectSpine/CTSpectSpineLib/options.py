@@ -1,0 +1,74 @@
+"""Settings of an analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.errors import InputError
+
+REFERENCES = ("vertebral_bodies", "sacrum", "iliac")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of an analysis; the defaults are those of the command line.
+
+    Attributes
+    ----------
+    transform
+        A rigid transform from CT to SPECT points (or its file) that is used as it stands.
+    initial_transform
+        A rigid transform (or its file) from which the registration starts.
+    label_scheme
+        Numbering of a label map: ``auto``, ``totalsegmentator``, ``totalsegmentator_v1``,
+        ``verse``.
+    fwhm_mm
+        Resolution of the SPECT (FWHM in mm); None to estimate it.
+    reference
+        Reference bone: ``vertebral_bodies``, ``sacrum``, ``iliac``.
+    accept_registration
+        Give a verdict although the registration failed; recorded with the verdict.
+    confirm_levels
+        The user has checked the vertebra levels; recorded with the verdict.
+    save_volumes, save_scene
+        Write ``spect_on_ct.nrrd``; write ``scene.mrb`` (needs slicer-core).
+    threads
+        Most threads to use; None for all.
+    seed
+        Seed of the perturbed repetitions.
+    """
+
+    transform: sitk.Transform | Path | str | None = None
+    initial_transform: sitk.Transform | Path | str | None = None
+    label_scheme: str = "auto"
+    fwhm_mm: float | None = None
+    reference: str = "vertebral_bodies"
+    accept_registration: bool = False
+    confirm_levels: bool = False
+    save_volumes: bool = False
+    save_scene: bool = False
+    threads: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        InputError
+            If a setting is impossible.
+        """
+        if self.fwhm_mm is not None and not 2 <= self.fwhm_mm <= 30:
+            raise InputError(f"fwhm_mm is {self.fwhm_mm:g}; give the SPECT resolution, 2 to 30 mm.")
+        if self.reference not in REFERENCES:
+            raise InputError(
+                f"The reference bone '{self.reference}' is not known; use one of "
+                f"{', '.join(REFERENCES)}."
+            )
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads is {self.threads}; give 1 or more.")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give 0 or more.")

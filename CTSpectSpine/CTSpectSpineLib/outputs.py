@@ -1,0 +1,95 @@
+"""Files of the results folder that hold transforms, labels and joint regions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib import segments as as_segments
+from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
+from CTSpectSpineLib.registration.files import registration_record, write_transform
+from CTSpectSpineLib.results import write_json
+from CTSpectSpineLib.triage_protocol import Protocol
+from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
+from CTSpectSpineLib.volumes.volume import Volume
+from CTSpectSpineLib.volumes.writing import write_image
+
+
+def write_registration(registration: Registration, ct: sitk.Image, folder: Path) -> None:
+    """Write ``spect_to_ct.tfm`` and ``registration.json``."""
+    write_transform(registration.transform, folder / "spect_to_ct.tfm")
+    write_json(folder / "registration.json", registration_record(registration))
+
+
+def write_labels(labels: VertebraLabels, folder: Path) -> None:
+    """Write ``vertebrae.nii.gz`` and ``vertebrae.seg.nrrd``."""
+    segments = as_segments.vertebra_segments(labels)
+    hips = set(anatomy.hip_ids().values())
+    bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
+    write_image(bones, folder / "vertebrae.nii.gz")
+    write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
+
+
+def write_joint_segments(
+    joints: SpineJoints, grid: sitk.Image, folder: Path, table: pd.DataFrame | None = None
+) -> None:
+    """Write ``joints.seg.nrrd`` and ``joint_parts.seg.nrrd`` on the grid of the labels."""
+    write_segmentation(
+        folder / "joints.seg.nrrd", as_segments.joint_segments(joints.joints, table), grid
+    )
+    write_segmentation(
+        folder / "joint_parts.seg.nrrd", as_segments.part_segments(joints.joints), grid
+    )
+
+
+def labels_record(labels: VertebraLabels) -> dict[str, Any]:
+    """What the manifest says of the labels."""
+    return {
+        "engine": labels.engine,
+        "engine_version": labels.engine_version,
+        "levels": list(labels.levels),
+        "levels_confirmed": labels.levels_confirmed,
+        "confidence": dict(labels.confidence),
+        "warnings": list(labels.warnings),
+    }
+
+
+def joint_box(ct: sitk.Image, joints: SpineJoints, margin_mm: float = 30.0) -> sitk.Image:
+    """The part of the CT's grid around all joints, as an image."""
+    centres = [j.centre_mm for j in joints.joints if j.centre_mm is not None]
+    if not centres:
+        return ct
+    indices = np.array([ct.TransformPhysicalPointToContinuousIndex(c.tolist()) for c in centres])
+    margin = margin_mm / np.array(ct.GetSpacing())
+    size = np.array(ct.GetSize())
+    low = np.clip(np.floor(indices.min(axis=0) - margin), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(indices.max(axis=0) + margin), low + 1, size).astype(int)
+    return sitk.RegionOfInterest(ct, (high - low).tolist(), low.tolist())
+
+
+def volume_record(volume: Volume) -> dict[str, Any]:
+    """What the manifest says of an input image."""
+    image = volume.image
+    return {
+        "path": str(volume.path) if volume.path else None,
+        "sha256": volume.sha256,
+        "size": image.GetSize(),
+        "spacing_mm": image.GetSpacing(),
+        "origin_mm": image.GetOrigin(),
+        "direction": image.GetDirection(),
+        "unit": volume.unit,
+        "notes": list(volume.notes),
+    }
+
+
+def bounds_record(protocol: Protocol) -> dict[str, Any]:
+    """What the manifest says of the protocol's bounds."""
+    return {
+        kind: {**vars(bounds), "provenance": protocol.bounds_provenance[kind]}
+        for kind, bounds in protocol.bounds.items()
+    }

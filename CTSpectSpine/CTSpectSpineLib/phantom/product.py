@@ -1,0 +1,151 @@
+"""The finished phantom: CT, SPECT, and the truth behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+import SimpleITK as sitk
+
+from CTSpectSpineLib.model import FloatArray, Joint
+from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot, measure_truth
+from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig
+from CTSpectSpineLib.phantom.model import Anatomy
+from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
+from CTSpectSpineLib.phantom.spine import make_anatomy
+from CTSpectSpineLib.volumes.geometry import image_centre_mm
+
+POSITIVE_RATIO = 2.0
+"""A joint whose true ratio is at least this is positive in truth."""
+
+_ACTIVITY_STREAM, _NOISE_STREAM = 1, 2
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A CT and SPECT pair with its truth.
+
+    Attributes
+    ----------
+    anatomy
+        CT, labels, tissues and true joints.
+    activity
+        Activity (float32) on the CT's grid; vertebral bodies are about 1.
+    spect
+        SPECT (float32) in counts, on its own grid.
+    ct_to_spect
+        4×4 matrix from CT points to SPECT points, LPS mm.
+    truth
+        Reference activity and true ratio of every joint that has bone in the CT.
+    config
+        All settings that the phantom was made with.
+    seed
+        Seed of everything random.
+    """
+
+    anatomy: Anatomy
+    activity: sitk.Image
+    spect: sitk.Image
+    ct_to_spect: FloatArray
+    truth: Truth
+    config: Mapping[str, Any]
+    seed: int
+
+    @property
+    def ct(self) -> sitk.Image:
+        """CT in HU."""
+        return self.anatomy.ct
+
+    @property
+    def true_ratios(self) -> Mapping[str, float]:
+        """Joint id to true ratio."""
+        return self.truth.ratios
+
+    @property
+    def joints(self) -> tuple[Joint, ...]:
+        """The true joints that have bone in the CT."""
+        return tuple(joint for joint in self.anatomy.joints if joint.id in self.truth.ratios)
+
+    def true_uptake(self, joint_id: str) -> str:
+        """``"positive"`` from a true ratio of 2 on, otherwise ``"negative"``."""
+        return "positive" if self.truth.ratios[joint_id] >= POSITIVE_RATIO else "negative"
+
+    def joint_table(self) -> pd.DataFrame:
+        """Joint table of the truth, with the columns that triage needs and ``true_ratio``."""
+        rows: list[dict[str, object]] = [
+            {
+                "joint": joint.id,
+                "level": joint.level,
+                "kind": joint.kind,
+                "side": joint.side,
+                "spine_region": joint.spine_region,
+                "true_ratio": self.truth.ratios[joint.id],
+                "uptake": self.true_uptake(joint.id),
+            }
+            for joint in self.joints
+        ]
+        table: pd.DataFrame = pd.DataFrame(rows)
+        return table
+
+
+def make_phantom(config: PhantomConfig) -> Phantom:
+    """Make a procedural phantom.
+
+    Raises
+    ------
+    InputError
+        If a hot joint is unknown, or a setting is out of range.
+    """
+    _check_early(config)
+    anatomy = make_anatomy(replace(config.spine, seed=config.spect.seed))
+    return phantom_of(anatomy, config.hot, config.spect, asdict(config))
+
+
+def phantom_of(
+    anatomy: Anatomy,
+    hot: Mapping[str, float],
+    spect: SpectConfig,
+    record: Mapping[str, Any] | None = None,
+) -> Phantom:
+    """Give an anatomy its activity and image it.
+
+    Parameters
+    ----------
+    anatomy
+        The patient.
+    hot
+        Joint id to true ratio.
+    spect
+        Scanner, misalignment and seed.
+    record
+        Settings to be kept with the phantom; by default ``hot`` and ``spect``.
+
+    Raises
+    ------
+    InputError
+        If a hot joint is unknown, or a setting is out of range.
+    """
+    spect.check()
+    activity = assign_activity(anatomy, hot, [spect.seed, _ACTIVITY_STREAM])
+    matrix = rigid_matrix(
+        spect.translation_mm, spect.rotation_deg, image_centre_mm(anatomy.ct).tolist()
+    )
+    image = simulate_spect(
+        activity,
+        matrix,
+        spect.fwhm_mm,
+        spect.counts,
+        spect.spacing_mm,
+        seed=[spect.seed, _NOISE_STREAM],
+    )
+    truth = measure_truth(activity, anatomy)
+    kept = {"hot": dict(hot), "spect": asdict(spect)} if record is None else record
+    return Phantom(anatomy, activity, image, matrix, truth, kept, spect.seed)
+
+
+def _check_early(config: PhantomConfig) -> None:
+    """Find what is wrong with the settings before the anatomy is built."""
+    config.spect.check()
+    check_hot(config.spine.joint_ids, config.hot)

@@ -1,0 +1,128 @@
+"""A phantom's files: CT, SPECT, labels, joints, activity, and ``truth.json``.
+
+The same phantom gives the same bytes: neither ITK's NIfTI writer nor the segmentation writer
+puts a time or a file name into the gzip header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from CTSpectSpineLib.phantom.product import POSITIVE_RATIO, Phantom
+from CTSpectSpineLib.segments import joint_segments
+from CTSpectSpineLib.version import __version__
+from CTSpectSpineLib.volumes.files import replacing
+from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
+from CTSpectSpineLib.volumes.writing import write_image
+
+SCHEMA = "ctspectspine-truth-1"
+
+DispositionOf = Callable[[pd.DataFrame, str], str]
+"""Disposition of a joint table (``level``, ``kind``, ``side``, ``uptake``) under a protocol id."""
+
+
+def write_phantom(
+    phantom: Phantom,
+    folder: Path | str,
+    disposition_of: DispositionOf | None = None,
+    protocols: Sequence[str] = (),
+    *,
+    with_ct: bool = True,
+) -> Mapping[str, Any]:
+    """Write a phantom.
+
+    Parameters
+    ----------
+    phantom
+        The phantom.
+    folder
+        Folder to write to; it is made if need be.
+    disposition_of, protocols
+        The function that gives the true disposition, called for each protocol id.
+    with_ct
+        Write also what a phantom on a real CT has been given: CT and labels.
+
+    Returns
+    -------
+    mapping
+        What stands in ``truth.json``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
+    folder = Path(folder)
+    table = phantom.joint_table()
+    truth = truth_record(phantom)
+    truth["dispositions"] = (
+        {} if disposition_of is None else {name: disposition_of(table, name) for name in protocols}
+    )
+    if with_ct:
+        write_image(phantom.ct, folder / "ct.nii.gz")
+        write_image(phantom.anatomy.labels, folder / "vertebrae.nii.gz")
+    write_image(phantom.spect, folder / "spect.nii.gz")
+    write_image(phantom.activity, folder / "activity.nii.gz")
+    write_segmentation(
+        folder / "joints.seg.nrrd", joint_segments(phantom.joints, table), phantom.ct
+    )
+    text = json.dumps(truth, indent=2, allow_nan=False) + "\n"
+    with replacing(folder / "truth.json") as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+    return truth
+
+
+def truth_record(phantom: Phantom) -> dict[str, Any]:
+    """``truth.json`` without the dispositions, as plain JSON values."""
+    joints = {}
+    for joint in phantom.joints:
+        joints[joint.id] = {
+            "level": joint.level,
+            "kind": joint.kind,
+            "side": joint.side,
+            "spine_region": joint.spine_region,
+            "centre_mm": joint.centre_mm,
+            "true_ratio": round(phantom.truth.ratios[joint.id], 6),
+            "uptake": phantom.true_uptake(joint.id),
+        }
+    record: dict[str, Any] = _plain(
+        {
+            "schema": SCHEMA,
+            "software_version": __version__,
+            "coordinates": "LPS mm",
+            "ct_to_spect": phantom.ct_to_spect,
+            "reference": {
+                "name": "vertebral_bodies",
+                "definition": "Mean over vertebrae of the mean activity of the body's core: 4 mm "
+                "inside its surface, outside the bone of every joint.",
+                "activity": round(phantom.truth.reference, 6),
+                "levels": phantom.truth.reference_levels,
+            },
+            "true_ratio": "Mean activity over the bone of the joint / activity of the reference.",
+            "positive_from": POSITIVE_RATIO,
+            "joints": joints,
+            "seed": phantom.seed,
+            "config": phantom.config,
+        }
+    )
+    return record
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON can hold."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return value

@@ -1,0 +1,97 @@
+"""The local linear model of uptake: what mixture of CT maps makes the SPECT, patch by patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.sampling import Points
+
+PRIOR_VOXELS = 40.0
+"""How many voxels' worth of pull the whole-body mixture has on a patch's own."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Linear mixture fitted patch by patch.
+
+    Attributes
+    ----------
+    columns
+        Regressors, a constant first, shape (n, columns).
+    coefficients
+        Per patch, shape (patches, columns).
+    normal
+        Normal matrices with the prior, shape (patches, columns, columns).
+    predicted
+        The model's SPECT, shape (n,).
+    """
+
+    columns: FloatArray
+    coefficients: FloatArray
+    normal: FloatArray
+    predicted: FloatArray
+
+
+def fit_mixture(points: Points, columns: FloatArray, weight: FloatArray) -> Mixture:
+    """Weighted least squares per patch, drawn towards the fit over all patches.
+
+    Parameters
+    ----------
+    points
+        SPECT voxels to explain.
+    columns
+        Regressors, shape (n, columns).
+    weight
+        Weight of each voxel, shape (n,).
+    """
+    weighted = columns * weight[:, None]
+    scatter = points.patch_sum(weighted[:, :, None] * columns[:, None, :])
+    right = points.patch_sum(weighted * points.values[:, None])
+    total = scatter.sum(axis=0)
+    total += 1e-6 * np.trace(total) * np.eye(len(total))
+    common = np.linalg.solve(total, right.sum(axis=0))
+    prior = PRIOR_VOXELS * np.diag(total) / max(len(weight), 1)
+    normal: FloatArray = scatter + np.diag(prior)
+    solved = np.linalg.solve(normal, (right + prior * common)[..., None])
+    coefficients = solved[..., 0].astype(np.float64)
+    predicted = np.einsum("nb,nb->n", columns, coefficients[points.patch])
+    return Mixture(columns, coefficients, normal, predicted)
+
+
+def project_out(
+    points: Points, mixture: Mixture, weight: FloatArray, jacobian: FloatArray
+) -> FloatArray:
+    """What of a Jacobian, shape (n, parameters), the mixture of each patch cannot imitate."""
+    weighted = mixture.columns * weight[:, None]
+    right = points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
+    imitation = np.linalg.solve(mixture.normal, right)
+    result: FloatArray = jacobian - np.einsum(
+        "nb,nbp->np", mixture.columns, imitation[points.patch]
+    )
+    return result
+
+
+def noise_model(predicted: FloatArray) -> FloatArray:
+    """Relative SD of a voxel: counting noise grows with the root of uptake."""
+    result: FloatArray = np.sqrt(0.15 + np.clip(predicted, 0.0, 4.0))
+    return result
+
+
+def robust_scale(residual: FloatArray) -> float:
+    """SD of the bulk of the residuals, from their median magnitude."""
+    return max(1.4826 * float(np.median(np.abs(residual))), 1e-4)
+
+
+def outlier_weights(residual: FloatArray, scale: float) -> FloatArray:
+    """Geman–McClure weights, 1 for small residuals, towards 0 for outliers."""
+    result: FloatArray = 1.0 / (1.0 + (residual / (2.0 * scale)) ** 2) ** 2
+    return result
+
+
+def robust_cost(residual: FloatArray, scale: float) -> float:
+    """Mean Geman–McClure cost, 0 to 1."""
+    squared = (residual / (2.0 * scale)) ** 2
+    return float(np.mean(squared / (1.0 + squared)))

@@ -1,0 +1,184 @@
+"""CT maps at SPECT resolution, sampled anywhere, and the SPECT voxels they are to explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array, SpectMap, blur, inverse
+from CTSpectSpineLib.volumes.geometry import apply_matrix
+
+PATCH_MM = 60.0
+NEAR_BONE_MM = 18.0
+"""Only SPECT voxels this near to bone are explained: the rest says little about its place."""
+
+LEAST_MEASURED = 0.9
+"""Least share of a blurred map value that must come from measured CT, about one sigma inside
+the edge of the CT."""
+
+IntArray = NDArray[np.signedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class SampledMaps:
+    """CT maps of one resolution, ready for sampling.
+
+    Attributes
+    ----------
+    table
+        Flattened voxels; per channel value, then d/di, d/dj, d/dk, shape (voxels, channels, 4).
+    usable
+        Flattened voxels whose blurred value rests on measured CT, shape (voxels,).
+    ct
+        The maps that it was made from.
+    """
+
+    table: Float32Array
+    usable: BoolArray
+    ct: CtMaps
+
+
+@dataclass(frozen=True)
+class Points:
+    """SPECT voxels to explain, sorted by patch.
+
+    Attributes
+    ----------
+    positions_mm
+        LPS mm in the SPECT, shape (n, 3).
+    values
+        SPECT there, relative to bone uptake, shape (n,).
+    patch
+        Number of the patch of each point, shape (n,).
+    starts
+        First point of each patch, shape (patches,).
+    """
+
+    positions_mm: FloatArray
+    values: FloatArray
+    patch: IntArray
+    starts: IntArray
+
+    @staticmethod
+    def sorted_by(positions_mm: FloatArray, values: FloatArray, patch: IntArray) -> Points:
+        """Points from patch ids in any numbering, sorted so that equal ids lie together."""
+        _, number = np.unique(patch, return_inverse=True)
+        order = np.argsort(number, kind="stable")
+        number = number[order]
+        starts = np.flatnonzero(np.diff(number, prepend=-1) > 0)
+        return Points(positions_mm[order], values[order], number, starts)
+
+    def subset(self, keep: BoolArray) -> Points:
+        """The points where `keep` is true, shape (n,)."""
+        if bool(np.all(keep)):
+            return self
+        return Points.sorted_by(self.positions_mm[keep], self.values[keep], self.patch[keep])
+
+    def patch_sum(self, values: FloatArray) -> FloatArray:
+        """Sum of values, shape (n, ...), over each patch, shape (patches, ...).
+
+        No BLAS: the order of summation, and so the last digit, must not depend on threads.
+        """
+        result: FloatArray = np.add.reduceat(values, self.starts, axis=0)
+        return result
+
+
+def sampled_maps(ct: CtMaps, fwhm_mm: float) -> SampledMaps:
+    """Blur the CT maps, unbiased at the edge of what was measured, with their gradients."""
+    valid = ct.valid.astype(np.float32)
+    measured = blur(valid, fwhm_mm, ct.spacing_mm, outside="constant")
+    weight = np.maximum(blur(valid, fwhm_mm, ct.spacing_mm), 1e-3)
+    table = np.empty((*ct.channels.shape, 4), dtype=np.float32)
+    for c in range(ct.channels.shape[-1]):
+        smooth = blur(ct.channels[..., c] * valid, fwhm_mm, ct.spacing_mm) / weight
+        table[..., c, 0] = smooth
+        for axis, along in enumerate((2, 1, 0)):
+            table[..., c, 1 + axis] = np.gradient(smooth, axis=along)
+    usable = measured.reshape(-1) > LEAST_MEASURED
+    return SampledMaps(table.reshape(-1, ct.channels.shape[-1], 4), usable, ct)
+
+
+def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Trilinear samples of the maps at CT points.
+
+    Parameters
+    ----------
+    maps
+        Maps of one resolution.
+    points_mm
+        CT points, LPS mm, shape (n, 3).
+
+    Returns
+    -------
+    Values (n, channels), gradients per mm in LPS (n, channels, 3), and whether each point lies
+    in the measured part of the CT (n,).
+    """
+    shape = np.array(maps.ct.valid.shape[::-1])
+    to_index = inverse(maps.ct.ijk_to_lps)
+    index: FloatArray = apply_matrix(to_index, points_mm)
+    inside = np.all((index >= 0) & (index <= shape - 1), axis=1)
+    index = np.clip(index, 0, shape - 1)
+    base = np.minimum(index.astype(np.int64), shape - 2)
+    part = (index - base).astype(np.float32)
+    stride = np.array([1, shape[0], shape[0] * shape[1]])
+    flat = base @ stride
+    inside &= maps.usable[np.rint(index).astype(np.int64) @ stride]
+    total = np.zeros((len(index), *maps.table.shape[1:]), dtype=np.float32)
+    for corner in range(8):
+        bits = np.array([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
+        weight = np.prod(np.where(bits, part, 1 - part), axis=1)
+        total += weight[:, None, None] * maps.table[flat + bits @ stride]
+    gradients = np.einsum("ncg,gx->ncx", total[..., 1:].astype(np.float64), to_index[:3, :3])
+    return total[..., 0].astype(np.float64), gradients, inside
+
+
+def _near_bone(ct: CtMaps) -> BoolArray:
+    """CT voxels within a cube of `NEAR_BONE_MM` about bone."""
+    radius = np.maximum(1, np.rint(NEAR_BONE_MM / ct.spacing_mm)).astype(int)
+    near: BoolArray = (
+        ndimage.maximum_filter(ct.bone, size=(2 * radius + 1)[::-1].tolist(), mode="nearest") > 0.3
+    )
+    return near
+
+
+def choose_points(
+    maps: SampledMaps,
+    spect: SpectMap,
+    values: Float32Array,
+    spect_to_ct: FloatArray,
+    most: int,
+) -> Points:
+    """SPECT voxels that a pose puts near bone, thinned at random (seeded), sorted by patch.
+
+    Parameters
+    ----------
+    maps, spect
+        Prepared maps.
+    values
+        The SPECT as it is to be explained, on the grid of `spect`.
+    spect_to_ct
+        The pose, 4×4.
+    most
+        Most points to return.
+    """
+    ct = maps.ct
+    near = _near_bone(ct) & maps.usable.reshape(ct.valid.shape)
+    kji = np.indices(values.shape).reshape(3, -1).T
+    positions = apply_matrix(spect.ijk_to_lps, kji[:, ::-1].astype(float))
+    mapped = apply_matrix(spect_to_ct, positions)
+    index = np.rint(apply_matrix(inverse(ct.ijk_to_lps), mapped)).astype(np.int64)
+    shape = np.array(near.shape[::-1])
+    keep = np.flatnonzero(np.all((index >= 0) & (index < shape), axis=1))
+    i, j, k = index[keep].T
+    keep = keep[near[k, j, i]]
+    if len(keep) > most:
+        keep = np.sort(np.random.default_rng(0).permutation(keep)[:most])
+    cell = np.floor(mapped[keep] / PATCH_MM).astype(np.int64)
+    patch = (cell - cell.min(axis=0)) @ np.array([1, 10_000, 100_000_000]) if len(cell) else cell
+    chosen = values.reshape(-1)[keep].astype(np.float64)
+    return Points.sorted_by(positions[keep], chosen, patch.reshape(-1))

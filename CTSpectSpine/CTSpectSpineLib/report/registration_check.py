@@ -1,0 +1,125 @@
+"""Pictures from which a person judges the registration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.report.drawing import (
+    Outline,
+    Panel,
+    RgbArray,
+    bone_grey,
+    draw_sheet,
+    heat,
+    to_rgb,
+)
+from CTSpectSpineLib.report.sampling import Surface, plane, sample_labels
+from CTSpectSpineLib.report.views import Case, Picture, smooth
+
+_REGISTRATION_ROWS = 430
+_BONE_CONTOUR_HU = 220.0
+_CHECK_MM = 24.0
+
+
+def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
+    """Draw SPECT and CT together before and after registration, in three planes.
+
+    Parameters
+    ----------
+    case
+        What is drawn.
+    target
+        Folder of the pictures.
+    """
+    course = case.course
+    pixel = course.pixel_mm(_REGISTRATION_ROWS, 60, 60)
+    levels = list(course.bodies.values())
+    middle = course.origin + levels[len(levels) // 2] @ course.axes
+    sagittal = course.sagittal(pixel, (90, 90, 60, 60))
+    height, width = 210.0, 280.0
+    surfaces = {
+        "Sagittal": sagittal,
+        "Coronal": course.coronal(pixel, (150, 60, 60)),
+        "Axial": plane(
+            middle, course.axes[0], course.axes[1], (width, height), height / sagittal.shape[0]
+        ),
+    }
+    hu = {title: case.hu(surface) for title, surface in surfaces.items()}
+    before = {t: case.ratio(s, registered=False) for t, s in surfaces.items()}
+    after = {t: case.ratio(s) for t, s in surfaces.items()}
+    # The skeleton itself, not only the hottest joint, must be seen to judge a registration.
+    highest = 2.5
+    rows = [
+        [Panel(_skeleton(hu[t], ratio[t], highest), s, f"{t}, {when}") for t, s in surfaces.items()]
+        for when, ratio in (("before", before), ("after", after))
+    ]
+    name = "registration_fused.png"
+    draw_sheet(target / name, rows)
+    yield Picture(
+        name,
+        "registration",
+        "Before and after registration",
+        "CT with SPECT on top (all of it, not only what exceeds the reference bone). Above: as "
+        "the two files place them. Below: after registration.",
+    )
+    contours = [
+        Panel(
+            to_rgb(1.0 - 0.9 * np.clip(np.nan_to_num(after[t]) / highest, 0, 1)[..., None]),
+            s,
+            f"{t}, bone edges on SPECT",
+            outlines=_bone_edges(case, hu[t], s),
+            light=True,
+        )
+        for t, s in surfaces.items()
+    ]
+    boards = [
+        Panel(_checkerboard(hu[t], after[t], s, highest), s, f"{t}, checkerboard")
+        for t, s in surfaces.items()
+    ]
+    name = "registration_check.png"
+    draw_sheet(target / name, [contours, boards])
+    yield Picture(
+        name,
+        "registration",
+        "Does the SPECT lie on the bones?",
+        "Above: the labelled vertebrae (red) and other dense bone (violet) of the CT drawn over "
+        "the registered SPECT (dark is active). "
+        f"Below: squares of {_CHECK_MM:g} mm, in turn CT (grey) and SPECT (colour); bones should "
+        "run on from square to square.",
+    )
+
+
+def _skeleton(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
+    """CT under all of the SPECT, also what lies below the reference bone."""
+    alpha = 0.8 * np.clip((np.nan_to_num(ratio) - 0.25) / 0.75, 0.0, 1.0)[..., None]
+    return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
+
+
+def _bone_edges(case: Case, hu: FloatArray, surface: Surface) -> list[Outline]:
+    """Outlines of the labelled vertebrae, and of all other dense bone."""
+    labels = sample_labels(case.labels, surface.points)
+    blur = max(1.0, 0.5 * max(case.labels.GetSpacing()))
+    vertebrae = [
+        smooth((labels == label).astype(float), blur, surface)
+        for label in np.unique(labels)
+        if anatomy.name_of_id(int(label)) is not None
+    ]
+    dense = smooth(np.nan_to_num(hu, nan=-1000.0), 1.2, surface) / _BONE_CONTOUR_HU
+    labelled = ndimage.binary_dilation(labels > 0, iterations=max(1, round(3 / surface.pixel_mm)))
+    other = np.where(labelled, 0.0, np.clip(dense, 0.0, None))
+    return [
+        Outline(other, "#8e6bb5", width=0.8, halo=False, level=1.0),
+        *(Outline(share, "#c2185b", width=1.1, halo=False) for share in vertebrae),
+    ]
+
+
+def _checkerboard(hu: FloatArray, ratio: FloatArray, surface: Surface, highest: float) -> RgbArray:
+    rows, columns = np.indices(surface.shape) * surface.pixel_mm // _CHECK_MM
+    odd = ((rows + columns) % 2 == 1)[..., None]
+    return to_rgb(np.where(odd, heat(ratio, highest, start=0.0), bone_grey(hu)[..., None]))

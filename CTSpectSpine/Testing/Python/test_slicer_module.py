@@ -1,0 +1,174 @@
+"""The Slicer module on the test host: real MRML, the real ``.ui``, real clicks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import slicer
+import slicer_host
+import slicer_qt
+
+from CTSpectSpineLib.anatomy import vertebrae
+from CTSpectSpineLib.terminology import (
+    motion_segments,
+    recommended_rgb,
+    slicer_files,
+    terminology_entry,
+)
+
+MODULE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def module() -> tuple[ModuleType, Any]:
+    return slicer_host.load_module(MODULE / "CTSpectSpine.py")
+
+
+@pytest.fixture(autouse=True)
+def no_hidden_errors(module: object) -> Iterator[None]:
+    """VTK prints its errors, and Qt swallows the exceptions of slots: neither may happen."""
+    slicer.mrmlScene.Clear()
+    slicer_qt.slot_errors.clear()
+    with slicer_host.VtkErrors() as errors:
+        yield
+    assert errors.texts == []
+    assert slicer_qt.slot_errors == []
+
+
+def test_module_describes_itself(module: tuple[ModuleType, Any]) -> None:
+    parent = module[1].parent
+    assert parent.title
+    assert parent.categories == ["Nuclear Medicine"]
+    assert parent.dependencies == []
+    assert "research use only" in parent.helpText
+    assert parent.contributors
+    assert parent.acknowledgementText
+
+
+def test_import_needs_no_optional_package() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('pandas', 'matplotlib', 'nibabel', 'nrrd', 'jinja2')))\n"
+        "import slicer_host\n"
+        "from pathlib import Path\n"
+        "code, module = slicer_host.load_module(Path('../../CTSpectSpine.py').resolve())\n"
+        "slicer_host.build_panel(code)\n"
+        "assert not [n for n in sys.modules if n.startswith('CTSpectSpineLib.pipeline')]\n"
+    )
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(MODULE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
+    suite = unittest.TestLoader().loadTestsFromTestCase(module[0].CTSpectSpineTest)
+    assert suite.countTestCases() >= 2
+    passes(suite)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_buttonSaysWhatIsMissing",
+        "test_settingsAreKeptInTheScene",
+        "test_closedSceneLeavesAnEmptyPanel",
+        "test_resultsOfAFolderAreShown",
+        "test_analysis",
+    ],
+)
+def test_panel(module: tuple[ModuleType, Any], name: str) -> None:
+    import CTSpectSpineWidgetTest as tests
+
+    case = tests.CTSpectSpineWidgetTest
+    assert name in unittest.TestLoader().getTestCaseNames(case)
+    passes(unittest.TestSuite([case(name)]))
+
+
+def passes(suite: unittest.TestSuite) -> None:
+    result = unittest.TestResult()
+    suite.run(result)
+    assert result.testsRun == suite.countTestCases() or result.testsRun > 0
+    problems = [text for _, text in [*result.failures, *result.errors]]
+    assert not problems, "\n".join(problems)
+    assert not result.skipped
+
+
+def test_terminologies_are_those_of_the_library(module: tuple[ModuleType, Any]) -> None:
+    folder = MODULE / "Resources" / "Terminologies"
+    for name, text in slicer_files().items():
+        message = f"write again: python -m CTSpectSpineLib.terminology {folder}"
+        assert (folder / name).read_text(encoding="utf-8") == text, message
+    assert {file.name for file in folder.iterdir()} == set(slicer_files())
+
+
+def test_slicer_knows_every_code(module: tuple[ModuleType, Any]) -> None:
+    assert module[1].loadTerminologies in slicer.app.startup
+    module[1].loadTerminologies()
+    logic = slicer.modules.terminologies.logic()
+    entries = {terminology_entry("vertebra", row.name): "vertebra" for row in vertebrae()}
+    for level in motion_segments():
+        entries[terminology_entry("disc", level)] = "disc"
+        for side in ("left", "right"):
+            entries[terminology_entry("facet", level, side)] = "facet"
+    for text, kind in entries.items():
+        entry = slicer.vtkSlicerTerminologyEntry()
+        assert logic.DeserializeTerminologyEntry(text, entry), text
+        assert logic.SerializeTerminologyEntry(entry) == text
+        logic.UpdateEntryFromLoadedTerminologies(entry, [], [])
+        coloured = entry.GetTypeModifierObject() if kind == "facet" else entry.GetTypeObject()
+        assert tuple(coloured.GetRecommendedDisplayRGBValue()) == recommended_rgb(kind), text
+    unknown = slicer.vtkSlicerTerminologyEntry()
+    logic.DeserializeTerminologyEntry(text.replace("FACET", "NONE"), unknown)
+    logic.UpdateEntryFromLoadedTerminologies(unknown, [], [])
+    modifier = unknown.GetTypeModifierObject()
+    assert tuple(modifier.GetRecommendedDisplayRGBValue()) != recommended_rgb("facet")
+
+
+def test_missing_requirements_are_found(module: tuple[ModuleType, Any]) -> None:
+    text = "# comment\n\npandas>=2.0\npandas>=999.0\nno-such-package>=1\n"
+    assert module[0].missingRequirements(text) == ["pandas>=999.0", "no-such-package>=1"]
+    shipped = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
+    assert module[0].missingRequirements(shipped) == []
+
+
+def test_packages_are_installed_only_after_asking(
+    module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("no-such-package>=1\n", encoding="utf-8")
+    asked, installed, answers = [], [], [False, True]
+
+    def ask(text: str) -> bool:
+        asked.append(text)
+        return answers.pop(0)
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    module[0].ensurePackagesWithPip(wanted)
+    assert (asked, installed) == ([], []), "in testing mode nothing is asked or installed"
+    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
+    with pytest.raises(RuntimeError, match="not installed"):
+        module[0].ensurePackagesWithPip(wanted)
+    assert installed == []
+    module[0].ensurePackagesWithPip(wanted)
+    assert installed == ["no-such-package>=1"]
+    assert all("no-such-package>=1" in text for text in asked)

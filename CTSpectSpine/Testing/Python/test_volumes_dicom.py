@@ -1,0 +1,550 @@
+"""DICOM: every trap as a small file that springs it, and a real series."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from scipy.spatial.transform import Rotation
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.volumes import Acquisition, Volume, read_volume, suv_factor
+from CTSpectSpineLib.volumes.geometry import ijk_to_lps
+
+CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
+NM_CLASS = "1.2.840.10008.5.1.4.1.1.20"
+PET_CLASS = "1.2.840.10008.5.1.4.1.1.128"
+AXIAL = [1, 0, 0, 0, 1, 0]
+
+
+def save(path: Path, sop_class: str, voxels: np.ndarray, **tags: Any) -> Path:
+    """Write a DICOM file; a tag of value None is left out."""
+    header = Dataset()
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.file_meta.MediaStorageSOPClassUID = sop_class
+    header.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    header.SOPClassUID = sop_class
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID
+    header.Rows, header.Columns = voxels.shape[-2:]
+    if voxels.ndim == 3:
+        header.NumberOfFrames = voxels.shape[0]
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.BitsAllocated = header.BitsStored = 16
+    header.HighBit, header.PixelRepresentation = 15, 0
+    header.PixelData = voxels.astype("<u2").tobytes()
+    for keyword, content in tags.items():
+        if content is not None:
+            setattr(header, keyword, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+CT_VOXELS = np.random.default_rng(0).integers(0, 3000, (8, 10, 12))
+
+
+def ct_series(
+    folder: Path,
+    uid: str = "1.2.3",
+    step: tuple[float, float, float] = (0, 0, 2.5),
+    **tags: Any,
+) -> Path:
+    """Slices of a CT, their file names in no useful order."""
+    order = np.random.default_rng(1).permutation(len(CT_VOXELS))
+    for n, voxels in enumerate(CT_VOXELS):
+        values = {
+            "Modality": "CT",
+            "SeriesInstanceUID": uid,
+            "SeriesNumber": 3,
+            "SeriesDescription": "spine",
+            "InstanceNumber": len(CT_VOXELS) - n,
+            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+            "PixelSpacing": [0.8, 0.9],
+            "SliceThickness": 5.0,
+            "ImageOrientationPatient": AXIAL,
+            "ImagePositionPatient": [-10 + n * step[0], 20 + n * step[1], 100 + n * step[2]],
+            "RescaleSlope": 1,
+            "RescaleIntercept": -1024,
+            "PatientID": "A",
+            **{key: value(n) if callable(value) else value for key, value in tags.items()},
+        }
+        save(folder / f"{uid}-{order[n]}", CT_CLASS, voxels, **values)
+    return folder
+
+
+NM_VOXELS = np.random.default_rng(2).integers(0, 900, (8, 10, 12))
+
+
+def nm_tags(**changes: Any) -> dict[str, Any]:
+    detector = Dataset()
+    detector.ImageOrientationPatient = AXIAL
+    detector.ImagePositionPatient = [-100, -50, 300]
+    return {
+        "Modality": "NM",
+        "ImageType": ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"],
+        "SeriesDescription": "recon",
+        "SeriesNumber": 1,
+        "PixelSpacing": [4.5, 4.6],
+        "SliceThickness": 4.8,
+        "SpacingBetweenSlices": 4.8,
+        "DetectorInformationSequence": Sequence([detector]),
+        "FrameIncrementPointer": 0x00540080,
+        "SliceVector": list(range(1, 9)),
+        **changes,
+    }
+
+
+def spect(folder: Path, voxels: np.ndarray = NM_VOXELS, **changes: Any) -> Volume:
+    path = save(folder / "nm.dcm", changes.pop("sop", NM_CLASS), voxels, **nm_tags(**changes))
+    return read_volume(path, "spect")
+
+
+def array(volume: Volume) -> np.ndarray:
+    return sitk.GetArrayFromImage(volume.image)
+
+
+def coded(value: str) -> Sequence:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "UCUM", value
+    return Sequence([code])
+
+
+def mapping(unit: str, slope: float, intercept: float = 0.0) -> Dataset:
+    item = Dataset()
+    item.RealWorldValueSlope, item.RealWorldValueIntercept = slope, intercept
+    item.MeasurementUnitsCodeSequence = coded(unit)
+    return item
+
+
+# --- CT ---
+
+
+def test_ct_slices_are_sorted_by_position_and_spaced_by_it(tmp_path: Path) -> None:
+    volume = read_volume(ct_series(tmp_path), "ct")
+    assert np.array_equal(array(volume), CT_VOXELS - 1024)
+    assert volume.image.GetSpacing() == pytest.approx((0.9, 0.8, 2.5))
+    assert volume.image.GetOrigin() == (-10, 20, 100)
+    assert volume.image.GetPixelID() == sitk.sitkInt16
+    assert volume.unit == volume.acquisition.units == "HU"
+    assert len(volume.files) == 8
+    assert volume.notes == ()
+
+
+def test_hash_of_a_folder_ignores_names(tmp_path: Path) -> None:
+    folder = ct_series(tmp_path / "a")
+    before = read_volume(folder, "ct").sha256
+    for n, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"renamed{n}")
+    assert read_volume(folder, "ct").sha256 == before
+
+
+def test_oblique_ct(tmp_path: Path) -> None:
+    axes = Rotation.from_euler("xyz", [20, -15, 30], degrees=True).as_matrix()
+    orientation = [*axes[:, 0], *axes[:, 1]]
+    step = tuple(axes[:, 2] * 2.5)
+    volume = read_volume(ct_series(tmp_path, step=step, ImageOrientationPatient=orientation), "ct")
+    assert np.allclose(ijk_to_lps(volume.image)[:3, :3], axes * [0.9, 0.8, 2.5], atol=1e-6)
+    assert np.array_equal(array(volume), CT_VOXELS - 1024)
+
+
+def test_feet_to_head_or_head_to_feet_is_the_same_patient(tmp_path: Path) -> None:
+    volume = read_volume(ct_series(tmp_path, step=(0, 0, -2.5)), "ct")
+    assert volume.image.GetOrigin() == (-10, 20, 100 - 7 * 2.5)
+    assert np.array_equal(array(volume), (CT_VOXELS - 1024)[::-1])
+
+
+def test_gantry_tilt_is_straightened_and_noted(tmp_path: Path) -> None:
+    tilt = np.radians(15)
+    step = (0.0, -2.5 * np.sin(tilt), 2.5 * np.cos(tilt))
+    volume = read_volume(ct_series(tmp_path, step=step), "ct")
+    assert "sheared by 15.0 degrees" in volume.notes[0]
+    direction = np.reshape(volume.image.GetDirection(), (3, 3))
+    assert np.allclose(direction.T @ direction, np.eye(3), atol=1e-9)
+
+
+def test_empty_uids_of_anonymised_files(tmp_path: Path) -> None:
+    volume = read_volume(ct_series(tmp_path, SeriesInstanceUID="", StudyInstanceUID=""), "ct")
+    assert volume.image.GetSize() == (12, 10, 8)
+
+
+def test_scout_in_the_same_folder_and_series_is_skipped(tmp_path: Path) -> None:
+    ct_series(tmp_path)
+    save(
+        tmp_path / "scout",
+        CT_CLASS,
+        CT_VOXELS[0],
+        **{"Modality": "CT", "SeriesInstanceUID": "1.2.3", "SeriesNumber": 3},
+        ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        SeriesDescription="spine",
+        PixelSpacing=[1, 1],
+        ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
+        ImagePositionPatient=[0, 0, 0],
+    )
+    volume = read_volume(tmp_path, "ct")
+    assert volume.image.GetSize() == (12, 10, 8)
+    assert "of 2 series" in volume.notes[0]
+
+
+def test_one_file_means_its_series(tmp_path: Path) -> None:
+    ct_series(tmp_path, uid="1.1", SeriesDescription="soft")
+    ct_series(tmp_path, uid="1.2", SeriesDescription="bone", RescaleIntercept=-1000)
+    with pytest.raises(InputError, match=r"2 series that could be the CT.*soft.*bone"):
+        read_volume(tmp_path, "ct")
+    volume = read_volume(tmp_path / "1.2-0", "ct")
+    assert np.array_equal(array(volume), CT_VOXELS - 1000)
+    assert volume.acquisition.series_description == "bone"
+
+
+def test_each_slice_has_its_own_slope(tmp_path: Path) -> None:
+    slopes = [1.0 + 0.25 * n for n in range(8)]
+    folder = ct_series(tmp_path, RescaleSlope=lambda n: slopes[n], Modality="PT", Units="BQML")
+    volume = read_volume(folder, "spect")
+    expected = CT_VOXELS * np.reshape(slopes, (8, 1, 1)) - 1024
+    assert np.allclose(array(volume), expected, atol=1e-3)
+    assert volume.unit == "Bq/ml"
+
+
+BAD_CT: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "gap": (
+        lambda p: ct_series(
+            p, ImagePositionPatient=lambda n: [-10, 20, 100 + 2.5 * (n + 2 * (n > 4))]
+        ),
+        "lacks 2 slices",
+    ),
+    "uneven": (
+        lambda p: ct_series(
+            p, ImagePositionPatient=lambda n: [-10, 20, 100 + 2.5 * n + 0.9 * (n % 2)]
+        ),
+        "unevenly spaced",
+    ),
+    "phases": (
+        lambda p: ct_series(p, ImagePositionPatient=lambda n: [-10, 20, 100 + 2.5 * (n // 2)]),
+        "several images at the same position",
+    ),
+    "no position": (lambda p: ct_series(p, ImagePositionPatient=None), "ImagePositionPatient"),
+    "no orientation": (
+        lambda p: ct_series(p, ImageOrientationPatient=None),
+        "ImageOrientationPatient",
+    ),
+    "no pixel spacing": (lambda p: ct_series(p, PixelSpacing=None), "PixelSpacing"),
+    "mixed planes": (
+        lambda p: ct_series(
+            p, ImageOrientationPatient=lambda n: AXIAL if n % 2 else [0, 1, 0, 0, 0, -1]
+        ),
+        "mixes slices of different orientation",
+    ),
+    "scout alone": (
+        lambda p: ct_series(p, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+        "localizer",
+    ),
+    "one slice": (lambda p: _only_first(ct_series(p)), "fewer than 5 slices"),
+    "magnetic resonance": (lambda p: ct_series(p, Modality="MR"), "holds no CT (modality MR)"),
+    "spect instead": (
+        lambda p: save(p / "nm.dcm", NM_CLASS, NM_VOXELS, **nm_tags()).parent,
+        "are the inputs swapped?",
+    ),
+    "enhanced": (
+        lambda p: save(p / "e.dcm", "1.2.840.10008.5.1.4.1.1.2.1", NM_VOXELS, Modality="CT").parent,
+        "enhanced CT",
+    ),
+}
+
+
+def _only_first(folder: Path) -> Path:
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("case", BAD_CT)
+def test_bad_ct_series(case: str, tmp_path: Path) -> None:
+    make, words = BAD_CT[case]
+    folder = make(tmp_path / "study")
+    with pytest.raises(InputError) as caught:
+        read_volume(folder, "ct")
+    message = str(caught.value)
+    assert words in message
+    assert "study" in message
+    assert "\n" not in message
+
+
+# --- NM ---
+
+
+@pytest.mark.parametrize("spacing", [4.8, -4.8])
+def test_nm_geometry_is_nested_and_spacing_signed(tmp_path: Path, spacing: float) -> None:
+    volume = spect(tmp_path, SpacingBetweenSlices=spacing)
+    assert np.array_equal(array(volume), NM_VOXELS)
+    expected = np.diag([4.6, 4.5, spacing])
+    assert np.allclose(ijk_to_lps(volume.image)[:3, :3], expected)
+    assert volume.image.GetOrigin() == (-100, -50, 300)
+    assert (volume.unit, volume.notes) == ("counts", ())
+
+
+def test_nm_agrees_with_itk_where_itk_is_right(tmp_path: Path) -> None:
+    for spacing in (4.8, -4.8):
+        volume = spect(tmp_path, SpacingBetweenSlices=spacing)
+        itk = sitk.ReadImage(str(tmp_path / "nm.dcm"))
+        assert np.allclose(ijk_to_lps(volume.image), ijk_to_lps(itk))
+
+
+def test_nm_without_spacing_between_slices(tmp_path: Path) -> None:
+    volume = spect(tmp_path, SpacingBetweenSlices=None)
+    assert volume.image.GetSpacing()[2] == pytest.approx(4.8)
+    assert "SliceThickness (4.8 mm)" in volume.notes[0]
+
+
+def test_nm_without_any_slice_distance_or_position(tmp_path: Path) -> None:
+    volume = spect(
+        tmp_path, SpacingBetweenSlices=None, SliceThickness=None, DetectorInformationSequence=None
+    )
+    assert volume.image.GetSpacing()[2] == pytest.approx(4.5)
+    text = " ".join(volume.notes)
+    assert "no orientation" in text
+    assert "no position" in text
+    assert "cubic voxels" in text
+
+
+def test_frames_are_put_in_slice_order(tmp_path: Path) -> None:
+    order = [3, 1, 2, 8, 7, 6, 5, 4]
+    volume = spect(tmp_path, SliceVector=order)
+    assert np.array_equal(array(volume), NM_VOXELS[np.argsort(order)])
+
+
+def test_photopeak_window_is_taken(tmp_path: Path) -> None:
+    windows = []
+    for low, high in ((100, 120), (126, 154)):
+        bounds, item = Dataset(), Dataset()
+        bounds.EnergyWindowLowerLimit, bounds.EnergyWindowUpperLimit = low, high
+        item.EnergyWindowRangeSequence = Sequence([bounds])
+        windows.append(item)
+    stacked = np.concatenate([NM_VOXELS // 3, NM_VOXELS])
+    vectors = {
+        "EnergyWindowVector": [1] * 8 + [2] * 8,
+        "SliceVector": [*range(1, 9)] * 2,
+        "FrameIncrementPointer": [0x00540010, 0x00540080],
+    }
+    volume = spect(tmp_path, stacked, EnergyWindowInformationSequence=Sequence(windows), **vectors)
+    assert np.array_equal(array(volume), NM_VOXELS)
+    assert "window 2" in volume.notes[0]
+    with pytest.raises(InputError, match="2 energy windows"):
+        spect(tmp_path, stacked, **vectors)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]}, "raw projections"),
+        ({"ImageType": None, "FrameIncrementPointer": 0x00540090}, "raw projections"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "WHOLE BODY", "EMISSION"]}, "planar image"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"]}, "planar image"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "DYNAMIC", "EMISSION"]}, "time series"),
+        ({"TimeSlotVector": [1, 1, 1, 1, 2, 2, 2, 2]}, "several gates"),
+        ({"SliceVector": [1, 2, 3, 4, 1, 2, 3, 4]}, "several frames for the same slice"),
+        ({"PixelSpacing": None}, "PixelSpacing"),
+    ],
+)
+def test_what_is_no_reconstructed_volume(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        spect(tmp_path, **changes)
+    assert "nm.dcm" in str(caught.value)
+
+
+def test_two_frames_are_too_few(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="fewer than 5 slices"):
+        spect(tmp_path, NM_VOXELS[:2], SliceVector=[1, 2])
+
+
+def test_modality_ot_under_the_nm_class(tmp_path: Path) -> None:
+    volume = spect(tmp_path, Modality="OT", ImageType=["DERIVED", "PRIMARY", "RECON TOMO"])
+    assert np.array_equal(array(volume), NM_VOXELS)
+
+
+def test_missing_tags_do_not_stop_the_load(tmp_path: Path) -> None:
+    volume = spect(
+        tmp_path,
+        ImageType=None,
+        SeriesDescription=None,
+        SeriesNumber=None,
+        SliceVector=None,
+        FrameIncrementPointer=None,
+        RadiopharmaceuticalInformationSequence=Sequence([]),
+    )
+    assert np.array_equal(array(volume), NM_VOXELS)
+    assert volume.acquisition.injected_dose_MBq is None
+
+
+def test_real_world_values(tmp_path: Path) -> None:
+    items = Sequence([mapping("{counts}", 1.0), mapping("Bq/ml", 2.5, 1.0)])
+    volume = spect(tmp_path, RealWorldValueMappingSequence=items)
+    assert np.allclose(array(volume), NM_VOXELS * 2.5 + 1.0)
+    assert volume.unit == volume.acquisition.units == "Bq/ml"
+    kilo = spect(tmp_path, RealWorldValueMappingSequence=Sequence([mapping("kBq/mL", 0.002)]))
+    assert np.allclose(array(kilo), NM_VOXELS * 2.0)
+    counts = spect(tmp_path, RealWorldValueMappingSequence=Sequence([mapping("mmol/l", 7.0)]))
+    assert np.array_equal(array(counts), NM_VOXELS)
+    assert counts.unit == "counts"
+
+
+def test_several_reconstructions_are_not_guessed_between(tmp_path: Path) -> None:
+    for name in ("ac", "nc"):
+        save(
+            tmp_path / f"{name}.dcm",
+            NM_CLASS,
+            NM_VOXELS,
+            **nm_tags(SeriesDescription=f"bone {name}"),
+        )
+    tomo = nm_tags(ImageType=["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"])
+    save(tmp_path / "raw.dcm", NM_CLASS, NM_VOXELS, **tomo)
+    with pytest.raises(InputError, match=r"2 series.*bone ac.*ac\.dcm.*bone nc.*nc\.dcm"):
+        read_volume(tmp_path, "spect")
+    (tmp_path / "nc.dcm").unlink()
+    volume = read_volume(tmp_path, "spect")
+    assert volume.acquisition.series_description == "bone ac"
+
+
+def test_ct_and_spect_from_one_folder(tmp_path: Path) -> None:
+    ct_series(tmp_path / "ct")
+    save(tmp_path / "nm" / "nm.dcm", NM_CLASS, NM_VOXELS, **nm_tags())
+    assert read_volume(tmp_path, "ct").image.GetSize() == (12, 10, 8)
+    assert read_volume(tmp_path, "spect").image.GetSpacing()[0] == pytest.approx(4.6)
+
+
+def test_spect_exported_as_single_slices(tmp_path: Path) -> None:
+    detector = lambda n: Sequence([_plane(n)])  # noqa: E731
+    folder = ct_series(
+        tmp_path,
+        Modality="NM",
+        SOPClassUID=NM_CLASS,
+        RescaleSlope=None,
+        RescaleIntercept=None,
+        ImageOrientationPatient=None,
+        ImagePositionPatient=None,
+        DetectorInformationSequence=detector,
+    )
+    volume = read_volume(folder, "spect")
+    assert np.array_equal(array(volume), CT_VOXELS[::-1])
+    assert volume.image.GetOrigin()[2] == pytest.approx(300 - 7 * 4.0)
+
+
+def _plane(n: int) -> Dataset:
+    detector = Dataset()
+    detector.ImageOrientationPatient = AXIAL
+    detector.ImagePositionPatient = [-100, -50, 300 - 4.0 * n]
+    return detector
+
+
+def test_labels_are_not_dicom(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not read from DICOM"):
+        read_volume(ct_series(tmp_path), "labels")
+
+
+# --- acquisition and SUV ---
+
+
+def tracer(dose: float, **tags: Any) -> Sequence:
+    item = Dataset()
+    item.RadionuclideTotalDose = dose
+    item.Radiopharmaceutical = "Tc-99m HDP"
+    for keyword, content in tags.items():
+        setattr(item, keyword, content)
+    return Sequence([item])
+
+
+@pytest.mark.parametrize("dose", [650.0, 650e6])
+def test_acquisition_of_a_calibrated_spect(tmp_path: Path, dose: float) -> None:
+    volume = spect(
+        tmp_path,
+        RealWorldValueMappingSequence=Sequence([mapping("Bq/ml", 2.0)]),
+        RadiopharmaceuticalInformationSequence=tracer(dose, RadiopharmaceuticalStartTime="233000"),
+        AcquisitionDate="20240502",
+        AcquisitionTime="023000.5",
+        PatientWeight=80,
+        ConvolutionKernel="Gauss 8.0mm",
+        CorrectedImage=["ATTN", "SCAT", "DECY"],
+        PatientID="secret",
+    )
+    acquisition = volume.acquisition
+    assert acquisition.injected_dose_MBq == pytest.approx(650)
+    # The injection was before midnight, the scan after it.
+    assert acquisition.injection_time == datetime.datetime(2024, 5, 1, 23, 30)
+    assert acquisition.fwhm_mm == 8.0
+    assert acquisition.corrections == ("ATTN", "SCAT", "DECY")
+    assert acquisition.patient_digest
+    assert "secret" not in repr(acquisition)
+    factor, reason = suv_factor(acquisition)
+    remaining = 650e6 * 0.5 ** (3.0 / 6.007)
+    assert factor == pytest.approx(80000 / remaining, rel=1e-4)
+    assert "650 MBq" in reason
+
+
+def test_suv_says_what_is_missing_and_the_user_wins() -> None:
+    calibrated = Acquisition(units="Bq/ml", patient_weight_kg=60.0)
+    factor, reason = suv_factor(calibrated)
+    assert factor is None
+    assert "injected dose, injection time, scan time" in reason
+    at = datetime.datetime(2024, 1, 1, 9)
+    factor, _ = suv_factor(calibrated, 90.0, 500.0, at, at + datetime.timedelta(hours=6.007))
+    assert factor == pytest.approx(90000 / 250e6)
+    late, reason = suv_factor(calibrated, 90.0, 500.0, at, at - datetime.timedelta(hours=1))
+    assert late is None
+    assert "check both times" in reason
+    assert suv_factor(Acquisition(units="counts"))[0] is None
+    assert suv_factor(Acquisition(units="SUV"))[0] == 1.0
+    decayed = Acquisition(
+        units="Bq/ml", decay_correction="ADMIN", patient_weight_kg=70, injected_dose_MBq=700
+    )
+    assert suv_factor(decayed)[0] == pytest.approx(70000 / 700e6)
+
+
+# --- a real series ---
+
+
+def test_real_series_slice_by_slice(shared_data: Path) -> None:
+    """Every slice (JPEG 2000, empty UIDs, 3 mm thick every 2 mm) where its own header puts it."""
+    folder = shared_data / "totalsegmentator_example" / "ct_dicom"
+    volume = read_volume(folder, "ct")
+    assert volume.image.GetSize() == (512, 512, 20)
+    assert volume.image.GetSpacing() == pytest.approx((0.9765625, 0.9765625, 2.0))
+    voxels = array(volume)
+    seen = set()
+    for path in sorted(folder.iterdir()):
+        single = sitk.ReadImage(str(path))
+        i, j, k = volume.image.TransformPhysicalPointToIndex(single.GetOrigin())
+        assert (i, j) == (0, 0)
+        assert np.array_equal(voxels[k], sitk.GetArrayFromImage(single)[0])
+        seen.add(k)
+    assert seen == set(range(20))
+
+
+def test_real_series_is_the_right_way_round(shared_data: Path) -> None:
+    """Liver on the patient's right, couch behind, lung above the liver: told by HU and LPS."""
+    image = read_volume(shared_data / "totalsegmentator_example" / "ct_dicom", "ct").image
+
+    def mean_hu(x: float, y: float, z: float) -> float:
+        i, j, k = image.TransformPhysicalPointToIndex((x, y, z))
+        return float(sitk.GetArrayFromImage(image)[k, j - 15 : j + 16, i - 15 : i + 16].mean())
+
+    liver = mean_hu(-100.0, -150.0, -800.0)
+    assert 60 < liver < 160
+    assert mean_hu(100.0, -150.0, -800.0) < liver - 40
+    voxels = sitk.GetArrayFromImage(image)
+    behind = image.TransformPhysicalPointToIndex((0.0, 0.0, -800.0))[1]
+    before = image.TransformPhysicalPointToIndex((0.0, -400.0, -800.0))[1]
+    assert (voxels[:, behind - 30 : behind + 30] > 250).sum() > 1000
+    assert (voxels[:, before - 30 : before + 30] > 250).sum() == 0
+    low = image.TransformPhysicalPointToIndex((-150.0, -110.0, -803.0))
+    high = image.TransformPhysicalPointToIndex((-40.0, -70.0, -768.0))
+    lung = voxels[:, low[1] : high[1], low[0] : high[0]] < -500
+    assert lung[high[2]].mean() > 0.02 > lung[low[2]].mean() * 5
