@@ -494,7 +494,10 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
 
     def test_analysisOfPhantom(self):
         """A phantom with one hot joint: found in the table, coloured in the scene."""
+        from CTSpectSpineLib.mrml import image_from_node
+
         ct, spect, vertebrae = addPhantom()
+        before = image_from_node(spect)
         logic = CTSpectSpineLogic()
         results = logic.process(ct, spect, vertebrae, threads=2)
         table = results.table.set_index("joint")
@@ -514,9 +517,9 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
         for composite in composites:
             self.assertEqual(composite.GetForegroundVolumeID(), spect.GetID())
 
-        # A second analysis of the same nodes starts from the scanner's position again.
-        again = logic.process(ct, spect, nodes.vertebrae, threads=2)
-        self.assertTrue(again.table.equals(results.table))
+        # A second analysis of the same nodes would start from the scanner's position again.
+        self.assertEqual(image_from_node(spect).GetOrigin(), before.GetOrigin())
+        self.assertEqual(image_from_node(spect).GetDirection(), before.GetDirection())
 
     def test_badInputs(self):
         """Errors are sentences that name the input."""
@@ -541,7 +544,9 @@ def addPhantom():
     from CTSpectSpineLib.phantom import load_case, make_phantom
 
     case = load_case("lumbar-disc")
-    spine = replace(case.spine, spacing_mm=2.0, lateral_mm=240.0, ap_mm=200.0)
+    spine = replace(
+        case.spine, first="L3", spacing_mm=2.0, lateral_mm=200.0, ap_mm=170.0, margin_mm=10.0
+    )
     phantom = make_phantom(replace(case, spine=spine))
     scene = slicer.mrmlScene
     ct = add_volume(scene, phantom.anatomy.ct, "Phantom CT")

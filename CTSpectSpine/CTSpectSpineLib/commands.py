@@ -142,8 +142,8 @@ def phantom(options: Namespace) -> int:
         raise InputError("--ct and --vertebrae belong together; give both or neither.")
     if options.ct is not None and options.case is not None:
         raise InputError("--case names a procedural phantom; leave it out together with --ct.")
-    if options.ct is not None and options.spacing is not None:
-        raise InputError("--spacing is for a procedural phantom; a real CT keeps its voxels.")
+    if options.ct is not None and options.ct_spacing is not None:
+        raise InputError("--ct-spacing is for a procedural phantom; a real CT keeps its voxels.")
     _check_phantom_folder(options.out)
     real = options.ct is not None
     made = _real_phantom(options) if real else _procedural_phantom(options)
@@ -178,8 +178,8 @@ def _procedural_phantom(options: Namespace) -> Phantom:
 
     case = load_case(options.case or DEFAULT_CASE)
     spine = case.spine
-    if options.spacing is not None:
-        spine = replace(spine, spacing_mm=options.spacing)
+    if options.ct_spacing is not None:
+        spine = replace(spine, spacing_mm=options.ct_spacing)
     hot = case.hot if options.hot is None else _hot_joints(options.hot)
     return make_phantom(replace(case, spine=spine, hot=hot, spect=_scanner(case.spect, options)))
 
@@ -220,6 +220,7 @@ def _scanner(default: SpectConfig, options: Namespace) -> SpectConfig:
         "rotation_deg": None if options.rotation is None else tuple(options.rotation),
         "fwhm_mm": options.fwhm,
         "counts": options.counts,
+        "spacing_mm": options.spacing,
         "seed": options.seed,
     }
     return replace(default, **{key: value for key, value in given.items() if value is not None})

@@ -40,9 +40,9 @@ from CTSpectSpineLib.volumes.writing import write_image
 
 STAGES = {
     "check": (0.00, 0.03),
-    "register": (0.03, 0.45),
-    "label": (0.45, 0.55),
-    "joints": (0.55, 0.68),
+    "label": (0.03, 0.10),
+    "register": (0.10, 0.50),
+    "joints": (0.50, 0.68),
     "uptake": (0.68, 0.80),
     "triage": (0.80, 0.82),
     "results": (0.82, 0.88),
@@ -146,8 +146,8 @@ def analyze(
     ct_volume, spect_volume = job.read(ct, spect)
     folder = None if out is None else folder_io.prepare_folder(Path(out))
     job.begin(folder, ct_volume, spect_volume, vertebrae, labeller)
-    registration = job.register(ct_volume.image, spect_volume.image)
     labels = job.label(ct_volume, vertebrae, labeller)
+    registration = job.register(ct_volume.image, spect_volume.image)
     joints = job.joints(labels, ct_volume.image)
     uptake = job.uptake(spect_volume, joints, labels, registration)
     verdict, table = job.triage(uptake, registration, labels)
@@ -249,7 +249,6 @@ class _Job:
                 ct,
                 spect,
                 self.start if self.fixed is None else self.fixed,
-                refine=self.fixed is None,
                 progress=progress,
                 threads=self.options.threads,
             )

@@ -47,7 +47,7 @@ _KNOWN_FILES = (
     "report.html",
     "scene.mrb",
 )
-_PACKAGES = ("numpy", "scipy", "SimpleITK", "pandas", "matplotlib", "pydicom", "nibabel", "pynrrd")
+_PACKAGES = ("numpy", "scipy", "SimpleITK", "pandas", "matplotlib", "pydicom", "pynrrd")
 
 
 def prepare_folder(folder: Path) -> Path:

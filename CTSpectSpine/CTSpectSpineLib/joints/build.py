@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints.bodies import vertebra_frame
+from CTSpectSpineLib.joints.checks import CtCheck, check_facets, level_doubts, spine_warnings
 from CTSpectSpineLib.joints.discs import Disc, find_disc
-from CTSpectSpineLib.joints.facets import Facet, find_facets
+from CTSpectSpineLib.joints.facets import SIDES, Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
 from CTSpectSpineLib.joints.pair import Pair, make_pair
 from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
-from CTSpectSpineLib.model import Joint, Side, SpineJoints, VertebraFrame
+from CTSpectSpineLib.model import FloatArray, Joint, JointKind, Region, Side, SpineJoints
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
+
+_MAX_CUT_SHARE = 0.15
 
 
 def build_joints(
@@ -25,17 +32,22 @@ def build_joints(
     labels
         Vertebra labels with the ids of `anatomy`, any orientation and spacing.
     ct
-        The CT in HU that the labels belong to (its grid may differ); with it the labels are
-        checked against it.
+        The CT in HU that the labels belong to (its grid may differ); with it every disc is
+        checked to be darker than its endplates.
     progress
         Called with each step; it cancels by raising `errors.Cancelled`.
 
     Returns
     -------
     SpineJoints
-        Joints cranial to caudal (disc, left facet, right facet per level), on local grids of
-        1 mm, and the frames of the vertebrae. A joint that cannot be located has no region,
-        and its flags say why.
+        Joints cranial to caudal (disc, left facet, right facet per level; C1-C2 has no disc),
+        on local grids of 1 mm, and the frames of the vertebrae. A joint that cannot be located
+        has no region, and its flags say why. C1 has an empty core.
+
+    Raises
+    ------
+    InputError
+        If the label map holds no vertebra.
     """
     progress(Progress("joints", 0.0, "Reading vertebra labels"))
     return joints_of(label_volume(labels), ct, progress)
@@ -46,85 +58,116 @@ def joints_of(
 ) -> SpineJoints:
     """As `build_joints`, from an array with its matrix (which may be sheared)."""
     spine = fit_spine(volume)
+    if not spine.shapes:
+        raise InputError(
+            "The label map holds no vertebra; give a map with TotalSegmentator's ids"
+            " (sacrum 25, S1 26, L5 27 … C1 50)."
+        )
     frames = {
         level: vertebra_frame(volume, fit, label_ids(level, volume))
         for level, fit in spine.fits.items()
     }
     pairs = anatomy.neighbouring_pairs(spine.shapes)
+    doubts = level_doubts(spine, pairs)
+    warnings = list(spine_warnings(spine, pairs))
+    check = CtCheck(ct) if ct is not None else None
     joints: list[Joint] = []
     for done, (upper, lower) in enumerate(pairs):
         name = anatomy.level_name(upper, lower)
-        progress(Progress("joints", 0.3 + 0.7 * done / len(pairs), f"Joints of {name}"))
-        joints += _segment(volume, spine, upper, lower)
-    progress(Progress("joints", 1.0, "Joints found"))
-    return SpineJoints(tuple(joints), frames, ())
+        progress(Progress("joints", 0.4 + 0.6 * done / len(pairs), f"Joints of {name}"))
+        segment = _Segment(volume, spine, upper, lower, doubts.get((upper, lower), ()))
+        found = check_facets(segment.joints())
+        for joint in found:
+            if check is not None and joint.kind == "disc" and joint.located:
+                joint, warning = check.check(joint)
+                warnings += [warning] if warning else []
+            joints.append(joint)
+    if not pairs:
+        warnings.append("No two neighbouring vertebrae are labelled: there are no joints")
+    progress(Progress("joints", 1.0, f"{sum(j.located for j in joints)} joints found"))
+    return SpineJoints(tuple(joints), frames, tuple(warnings))
 
 
-def _segment(volume: LabelVolume, spine: Spine, upper: str, lower: str) -> list[Joint]:
-    """All joints of one motion segment."""
-    atlas = upper == "C1"
-    lost = [name for name in (upper, lower) if name not in spine.fits]
-    if lost:
-        reason = f"the position of {' and '.join(lost)} could not be found"
-        disc: Disc | str = reason
-        facets: dict[str, Facet | str] = {"left": reason, "right": reason}
-        pair = None
-    else:
-        pair = make_pair(
-            volume,
-            spine.fits[upper],
-            spine.fits[lower],
-            label_ids(upper, volume),
-            label_ids(lower, volume),
+class _Segment:
+    """Makes the joints of one motion segment."""
+
+    def __init__(
+        self, volume: LabelVolume, spine: Spine, upper: str, lower: str, doubts: tuple[str, ...]
+    ) -> None:
+        self.volume, self.upper, self.lower = volume, upper, lower
+        cut = [spine.truncated[n] for n in (upper, lower) if n in spine.truncated]
+        self.flags = (*cut, *doubts)
+        lost = [name for name in (upper, lower) if name not in spine.fits]
+        self.reason = f"the position of {' and '.join(lost)} could not be found"
+        self.pair: Pair | None = None
+        if not lost:
+            ids = (label_ids(upper, volume), label_ids(lower, volume))
+            self.pair = make_pair(volume, spine.fits[upper], spine.fits[lower], *ids)
+
+    def joints(self) -> list[Joint]:
+        """Disc, left and right facet joint; no disc for C1-C2."""
+        disc = [] if self.upper == "C1" else [self._disc()]
+        facets = find_facets(self.pair) if self.pair is not None else {}
+        sides: Sequence[Side] = ("left", "right")
+        assert tuple(SIDES) == sides
+        return [*disc, *(self._facet(side, facets.get(side, self.reason)) for side in sides)]
+
+    def _disc(self) -> Joint:
+        found = find_disc(self.pair) if self.pair is not None else self.reason
+        if not isinstance(found, Disc) or self.pair is None:
+            return self._lost("disc", "", str(found))
+        bone = found.band_upper | found.band_lower
+        parts = {
+            "disc_space": self.pair.region(found.space),
+            "endplate_upper": self.pair.region(found.band_upper),
+            "endplate_lower": self.pair.region(found.band_lower),
+        }
+        region = self.pair.region(bone | found.space)
+        joint = self._located("disc", "", region, self.pair.region(bone), found.centre, found.flags)
+        return replace(joint, parts=parts) if joint.located else joint
+
+    def _facet(self, side: Side, found: Facet | str) -> Joint:
+        if not isinstance(found, Facet) or self.pair is None:
+            return self._lost("facet", side, str(found))
+        region, bone = self.pair.region(found.region), self.pair.region(found.bone)
+        return self._located("facet", side, region, bone, found.centre, found.flags)
+
+    def _located(
+        self,
+        kind: JointKind,
+        side: Side,
+        region: Region,
+        bone: Region,
+        centre: FloatArray,
+        flags: tuple[str, ...],
+    ) -> Joint:
+        """A joint with its region, unless too much of it lies at the border of the labels."""
+        share = float(self.volume.at_border(region.points_mm()).mean())
+        if share > _MAX_CUT_SHARE:
+            return self._lost(kind, side, "cut by the field of view")
+        if share > 0:
+            flags = (*flags, "touches the border of the field of view")
+        return replace(
+            self._lost(kind, side, ""),
+            region=region,
+            bone=bone,
+            centre_mm=centre,
+            flags=(*self.flags, *flags),
         )
-        disc = find_disc(pair) if not atlas else ""
-        facets = find_facets(pair)
-    common = tuple(spine.truncated[name] for name in (upper, lower) if name in spine.truncated)
-    joints = [] if atlas else [_disc_joint(upper, lower, pair, disc, common)]
-    joints.append(_facet_joint(upper, lower, "left", pair, facets["left"], common))
-    joints.append(_facet_joint(upper, lower, "right", pair, facets["right"], common))
-    return joints
 
-
-def _disc_joint(
-    upper: str, lower: str, pair: Pair | None, disc: Disc | str, common: tuple[str, ...]
-) -> Joint:
-    level = anatomy.level_name(upper, lower)
-    names = (f"{level} disc", level, "disc", "", anatomy.spine_region(upper), upper, lower)
-    if pair is None or isinstance(disc, str):
-        return Joint(*names, None, None, None, flags=(*common, str(disc)))
-    bone = disc.band_upper | disc.band_lower
-    return Joint(
-        *names,
-        region=pair.region(bone | disc.space),
-        bone=pair.region(bone),
-        centre_mm=disc.centre,
-        parts={
-            "disc_space": pair.region(disc.space),
-            "endplate_upper": pair.region(disc.band_upper),
-            "endplate_lower": pair.region(disc.band_lower),
-        },
-        flags=(*common, *disc.flags),
-    )
-
-
-def _facet_joint(
-    upper: str,
-    lower: str,
-    side: Side,
-    pair: Pair | None,
-    facet: Facet | str,
-    common: tuple[str, ...],
-) -> Joint:
-    level = anatomy.level_name(upper, lower)
-    region = anatomy.spine_region(upper)
-    names = (f"{level} facet {side}", level, "facet", side, region, upper, lower)
-    if pair is None or isinstance(facet, str):
-        return Joint(*names, None, None, None, flags=(*common, str(facet)))
-    return Joint(
-        *names,
-        region=pair.region(facet.region),
-        bone=pair.region(facet.bone),
-        centre_mm=facet.centre,
-        flags=(*common, *facet.flags),
-    )
+    def _lost(self, kind: JointKind, side: Side, reason: str) -> Joint:
+        """A joint without a region."""
+        level = anatomy.level_name(self.upper, self.lower)
+        return Joint(
+            id=f"{level} {kind} {side}".rstrip(),
+            level=level,
+            kind=kind,
+            side=side,
+            spine_region=anatomy.spine_region(self.upper),
+            upper=self.upper,
+            lower=self.lower,
+            region=None,
+            bone=None,
+            centre_mm=None,
+            flags=(*self.flags, reason),
+        )

@@ -15,13 +15,15 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 BAND_MM = 4.0
 MIN_LAYER_MM = 1.5
 
-_CORNER_SHARE = 0.6
-INSET=0.
-RIM=4.
-ROUND=4.
 _SEARCH = 1.35
 _SMOOTH = 5
-_MAX_OFF_PLANE_MM = 5.0
+_LOOK_ABOVE_MM = 5.0
+_MAX_ABOVE_PLANE_MM = 3.0
+_MAX_BELOW_PLANE_MM = 8.0
+_CONCAVE_PART = 0.7
+_CORNER_SHARE = 0.65
+_RIM_MM = 4.0
+_ROUNDING_MM = 1.5
 _MIN_COVER = 0.4
 _FUSED_MM = 0.5
 _MAX_HEIGHT_MM = 25.0
@@ -100,9 +102,7 @@ def find_disc(pair: Pair) -> Disc | str:
 
 def _band(bone: Occupancy, depth: FloatArray, footprint: BoolArray) -> BoolArray:
     """Bone less than `BAND_MM` deep below a surface, on the vertebra's own footprint."""
-    result: BoolArray = (
-        (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
-    )
+    result: BoolArray = (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
     return result
 
 
@@ -134,7 +134,10 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
     points = np.column_stack([columns_l[inner], columns_p[inner]])
     (a, b, c), _ = trimmed_plane(points, height[inner])
     plane = a * columns_l + b * columns_p + c
-    valid &= np.abs(height - plane) <= _MAX_OFF_PLANE_MM
+    # Uncinate processes and osteophytes rise above the plane, concave endplates lie below it.
+    above = height - plane
+    below = np.where(radius <= _CONCAVE_PART, _MAX_BELOW_PLANE_MM, _MAX_ABOVE_PLANE_MM)
+    valid &= (above <= _MAX_ABOVE_PLANE_MM) & (above >= -below)
     height = _smooth(np.where(valid, height, plane), valid)
     # A column belongs to the footprint when most of the band below its surface is bone.
     depth = height - pair.s_mm[:, None, None]
@@ -150,9 +153,9 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
 def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Height of the topmost bone per column, to a fraction of a voxel, and where there is any.
 
-    Bone that begins above `_MAX_OFF_PLANE_MM` over mid-disc is not looked at.
+    Bone more than 5 mm above mid-disc is not looked at.
     """
-    usable = bone[s_mm <= _MAX_OFF_PLANE_MM]
+    usable = bone[s_mm <= _LOOK_ABOVE_MM]
     solid = usable >= 0.5
     valid = solid.any(axis=0)
     index = len(usable) - 1 - np.argmax(solid[::-1], axis=0)
@@ -173,17 +176,15 @@ def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
     return smooth
 
 
-def _mean_outline(
-    first: BoolArray, second: BoolArray, pair: Pair
-) -> tuple[BoolArray, FloatArray]:
+def _mean_outline(first: BoolArray, second: BoolArray, pair: Pair) -> tuple[BoolArray, FloatArray]:
     """Outline half-way between two footprints, its corners rounded, and the depth inside it.
 
-    The outline is the zero of the mean signed distance; opening it with a disk of half the
-    body's depth takes the posterolateral corners off, where pedicles join the footprints.
+    The outline is the zero of the mean signed distance; opening it with a disk of 0.65 of
+    the body's half depth takes the posterolateral corners off, where pedicles join the footprints.
     """
     mean = (_signed_distance(first) + _signed_distance(second)) * (0.5 * STEP_MM)
     radius = round(_CORNER_SHARE * pair.semi_axes_mm[1] / STEP_MM)
-    outline = mean <= -INSET
+    outline = mean <= 0
     rounded = ndimage.binary_opening(outline, _ball_2d(radius))
     if np.count_nonzero(rounded) < 0.8 * np.count_nonzero(outline):
         rounded = outline
@@ -199,14 +200,14 @@ def _lens(
     In the outermost columns the labels' rims curve away from the disc, so heights there are
     those of the nearest column further inside.
     """
-    inner = from_edge > RIM
+    inner = from_edge > _RIM_MM
     if inner.any():
         _, nearest = ndimage.distance_transform_edt(~inner, return_indices=True)
         upper = np.minimum(upper, upper[tuple(nearest)])
         lower = np.maximum(lower, lower[tuple(nearest)])
     half = np.maximum(upper - lower, MIN_LAYER_MM) / 2
-    radius = np.minimum(half, ROUND) 
-    short = np.clip(radius - from_edge+0.5*STEP_MM, 0.0, radius)
+    radius = np.minimum(half, _ROUNDING_MM)
+    short = np.clip(radius - from_edge + STEP_MM / 2, 0.0, radius)
     half = half - radius + np.sqrt(radius**2 - short**2)
     return (upper + lower) / 2, half
 

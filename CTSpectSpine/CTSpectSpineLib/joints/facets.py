@@ -23,7 +23,7 @@ REGION_MM = 4.0
 
 _TABLE = Path(__file__).parent / "facet_rules.json"
 _GAPS_MM = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
-_EXTRA_GAP_MM = 1.5
+_EXTRA_GAP_MM = 1.25
 _SMOOTH_MM = 1.0
 _MIN_FACING = 0.4
 _MAX_FROM_PRIOR_MM = 14.0
@@ -79,8 +79,10 @@ class FacetRule:
 def facet_rules() -> Mapping[str, FacetRule]:
     """Rule per upper vertebra."""
     rows = json.loads(_TABLE.read_text(encoding="utf-8"))["rules"]
-    rules = [FacetRule(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-             for row in rows]
+    rules = [
+        FacetRule(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+        for row in rows
+    ]
     return {name: rule for rule in rules for name in rule.uppers}
 
 
@@ -202,9 +204,7 @@ def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
     return smooth
 
 
-def _interface(
-    search: _Search, rule: FacetRule, sign: float
-) -> tuple[BoolArray, float] | None:
+def _interface(search: _Search, rule: FacetRule, sign: float) -> tuple[BoolArray, float] | None:
     """Sheet between the facing articular surfaces of one side, with the gap it spans.
 
     The gap allowed grows until a sheet lies near the place where the joint should be; then

@@ -20,6 +20,7 @@ ELLIPSE_SHARE = 0.78
 """Part of the body ellipse, by its axes, in which endplates are taken as planes."""
 
 _MAX_TILT_DEG = 25.0
+_MAX_GROWTH = 1.33
 _BIN_MM = 1.5
 _MIN_CANAL_MM2 = 60.0
 _BORDER_SHARE = 0.3
@@ -79,8 +80,9 @@ class Fit:
         The canal behind the body.
     top, bottom
         Superior and inferior endplate; None where the vertebra has none or it is cut off.
-    reliable
-        False for truncated vertebrae.
+    trust
+        2 for a whole vertebra, 1 for one that is cut, 0 for a sliver, whose own shape says
+        nothing about its axes.
     notes
         Sentences on what was doubtful.
     """
@@ -92,8 +94,22 @@ class Fit:
     canal: Canal
     top: Plane | None
     bottom: Plane | None
-    reliable: bool = True
+    trust: int = 2
     notes: tuple[str, ...] = ()
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the vertebra is whole."""
+        return self.trust == 2
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What is known of a vertebra from its neighbours: posterior, size, centre."""
+
+    posterior: FloatArray | None = None
+    semi_axes_mm: tuple[float, float] | None = None
+    centre: FloatArray | None = None
 
 
 def unit(vector: FloatArray) -> FloatArray:
@@ -115,7 +131,7 @@ def angle_deg(first: FloatArray, second: FloatArray) -> float:
 
 
 def fit_vertebra(
-    shape: Shape, superior: FloatArray, posterior: FloatArray | None, is_cut: bool
+    shape: Shape, superior: FloatArray, trust: int = 2, guess: Guess | None = None
 ) -> Fit:
     """Fit frame, body ellipse, canal and endplates of one vertebra with a body (C2–L6).
 
@@ -125,44 +141,40 @@ def fit_vertebra(
         The vertebra.
     superior
         Direction to superior from the neighbouring vertebrae.
-    posterior
-        Direction to posterior, when it is known from elsewhere; otherwise it is found.
-    is_cut
-        Whether the vertebra is truncated: then the given axes are kept.
+    trust
+        As in `Fit`; below 2 the given directions are kept, at 0 no endplates are taken.
+    guess
+        What the neighbours say; without it everything is found from the vertebra itself.
     """
-    centre = shape.centre
-    body = shape.points[shape.thick]
+    guess = guess or Guess()
+    centre = shape.centre if guess.centre is None else guess.centre
+    posterior = guess.posterior
     if posterior is None:
         posterior = _towards_arch(shape, centre, superior)
-        fixed_posterior = False
-    else:
-        fixed_posterior = True
     axes = axes_from(superior, posterior)
     notes: list[str] = []
     canal: Canal | None = None
     top = bottom = None
     semi = (20.0, 15.0)
     for _ in range(3):
-        local = (body - centre) @ axes.T
-        semi = _semi_axes(local)
-        middle = local.mean(axis=0)
-        middle[2] = 0.0
-        centre = centre + middle @ axes
+        centre, semi = _body_ellipse(shape, centre, axes, guess.semi_axes_mm)
         hole = _canal_hole((shape.points - centre) @ axes.T, semi)
         if hole is not None:
             canal = _canal_from(hole)
-            if not (fixed_posterior or is_cut):
+            if guess.posterior is None and trust == 2:
                 direction = np.append(hole.mean(axis=0), 0.0) @ axes
                 axes = axes_from(axes[2], direction)
+        if trust == 0:
+            continue
         top, bottom = _endplates(shape, centre, axes, semi)
-        normals = [plane.normal for plane in (top, bottom) if plane is not None]
         if shape.level == "C2":
-            normals = [bottom.normal] if bottom is not None else []
-        if normals and not is_cut:
+            top = None
+        normals = [plane.normal for plane in (top, bottom) if plane is not None]
+        if normals and trust == 2:
             tilted = unit(np.sum(normals, axis=0))
             if angle_deg(tilted, superior) <= _MAX_TILT_DEG:
                 axes = axes_from(tilted, axes[1])
-    if top is not None and bottom is not None and shape.level != "C2":
+    if top is not None and bottom is not None:
         centre = (top.point + bottom.point) / 2
     if canal is None:
         canal = typical_canal(semi)
@@ -173,9 +185,9 @@ def fit_vertebra(
         axes=axes,
         semi_axes_mm=semi,
         canal=canal,
-        top=None if shape.level == "C2" else top,
+        top=top,
         bottom=bottom,
-        reliable=not is_cut,
+        trust=trust,
         notes=tuple(notes),
     )
 
@@ -187,34 +199,56 @@ def typical_canal(semi_axes_mm: tuple[float, float]) -> Canal:
 
 
 def harmonise(fits: Mapping[str, Fit], shapes: Mapping[str, Shape]) -> dict[str, Fit]:
-    """Correct posterior directions that disagree with both neighbours by more than 25°."""
+    """Fit again, with what the neighbours say, vertebrae that are cut, odd or without an arch.
+
+    A whole vertebra is odd when its posterior direction is more than 25° off its neighbours'
+    or its body appears over a third larger (a collapsed body that cannot be told from its
+    arch by thickness).
+    """
     names = list(fits)
     result = dict(fits)
     for place, name in enumerate(names):
-        near = [fits[n] for n in names[max(place - 1, 0) : place + 2] if n != name]
-        near = [f for f in near if f.reliable and f.canal.measured]
         fit = fits[name]
+        near = [fits[n] for n in names[max(place - 2, 0) : place + 3] if n != name]
+        near = [f for f in near if f.trust >= max(fit.trust, 1)]
         if not near:
             continue
-        posterior = unit(np.sum([f.axes[1] for f in near], axis=0))
-        expected = axes_from(fit.axes[2], posterior)
-        disagrees = angle_deg(expected[1], fit.axes[1]) > _MAX_TILT_DEG
-        if not (disagrees or not fit.reliable or not fit.canal.measured):
+        arched = [f for f in near if f.canal.measured] or near
+        posterior = unit(np.sum([f.axes[1] for f in arched], axis=0))
+        turned = angle_deg(axes_from(fit.axes[2], posterior)[1], fit.axes[1]) > _MAX_TILT_DEG
+        semi = np.median([f.semi_axes_mm for f in near], axis=0)
+        swollen = bool((np.asarray(fit.semi_axes_mm) > _MAX_GROWTH * semi).any())
+        if not (turned or swollen or fit.trust < 2 or not fit.canal.measured):
             continue
-        again = fit_vertebra(shapes[name], fit.axes[2], posterior, is_cut=not fit.reliable)
-        notes = again.notes
-        if disagrees and fit.reliable:
-            notes = (*notes, f"the rotation of {name} was taken from its neighbours")
-        canal = again.canal
-        if not canal.measured:
-            canal = Canal(
-                0.95 * again.semi_axes_mm[1],
-                float(np.mean([f.canal.depth_mm for f in near])),
-                float(np.mean([f.canal.width_mm for f in near])),
-                measured=False,
-            )
-        result[name] = replace(again, canal=canal, notes=notes)
+        superior = fit.axes[2]
+        if fit.trust == 0:
+            superior = unit(np.sum([f.axes[2] for f in near], axis=0))
+        guess = Guess(
+            posterior=posterior if turned or fit.trust < 2 or not fit.canal.measured else None,
+            semi_axes_mm=(float(semi[0]), float(semi[1])),
+            centre=_between(names, place, fits) if swollen else None,
+        )
+        again = fit_vertebra(shapes[name], superior, fit.trust, guess)
+        if not again.canal.measured:
+            depth = float(np.median([f.canal.depth_mm for f in arched]))
+            width = float(np.median([f.canal.width_mm for f in arched]))
+            canal = Canal(0.95 * again.semi_axes_mm[1], depth, width, measured=False)
+            again = replace(again, canal=canal)
+        if turned and fit.trust == 2:
+            note = f"the rotation of {name} was taken from its neighbours"
+            again = replace(again, notes=(*again.notes, note))
+        result[name] = again
     return result
+
+
+def _between(names: list[str], place: int, fits: Mapping[str, Fit]) -> FloatArray | None:
+    """Point half-way between the bodies above and below, None at the ends."""
+    if place == 0 or place == len(names) - 1:
+        return None
+    above, below = fits[names[place - 1]], fits[names[place + 1]]
+    if min(above.trust, below.trust) < 2:
+        return None
+    return (above.centre + below.centre) / 2
 
 
 def trimmed_plane(columns: FloatArray, heights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -255,10 +289,29 @@ def _towards_arch(shape: Shape, centre: FloatArray, superior: FloatArray) -> Flo
     return unit(away[far].mean(axis=0))
 
 
-def _semi_axes(local: FloatArray) -> tuple[float, float]:
-    """Semi-axes of the ellipse with the variances of the body's projection, mm."""
-    deviation = local[:, :2].std(axis=0)
-    return float(2.0 * deviation[0]), float(2.0 * deviation[1])
+def _body_ellipse(
+    shape: Shape, centre: FloatArray, axes: FloatArray, limit: tuple[float, float] | None
+) -> tuple[FloatArray, tuple[float, float]]:
+    """Centre and semi-axes of the ellipse with the mean and variances of the body's projection.
+
+    With a limit, only thick bone within 1.1 of an ellipse of that size counts, and the ellipse
+    moves to where that bone is.
+    """
+    local = (shape.points[shape.thick] - centre) @ axes.T
+    local[:, 2] = 0.0
+    shift = np.zeros(3)
+    used = local
+    if limit is not None:
+        for _ in range(6):
+            offset = (local - shift)[:, :2] / (1.1 * np.asarray(limit))
+            inside = np.hypot(offset[:, 0], offset[:, 1]) <= 1.0
+            if inside.sum() < 30:
+                return centre, limit
+            used = local[inside]
+            shift = used.mean(axis=0)
+    deviation = used[:, :2].std(axis=0)
+    semi = (float(2.0 * deviation[0]), float(2.0 * deviation[1]))
+    return centre + used.mean(axis=0) @ axes, semi
 
 
 def _canal_hole(local: FloatArray, semi: tuple[float, float]) -> FloatArray | None:

@@ -108,10 +108,11 @@ def make_pair(
 
 
 def sum_reliable(upper: Fit, lower: Fit, axis: int) -> FloatArray:
-    """Sum of one axis of both vertebrae, or of the reliable one alone."""
-    if upper.reliable == lower.reliable:
-        return upper.axes[axis] + lower.axes[axis]
-    return upper.axes[axis] if upper.reliable else lower.axes[axis]
+    """Sum of one axis of both vertebrae, or of the more trusted one alone."""
+    if upper.trust == lower.trust:
+        total: FloatArray = upper.axes[axis] + lower.axes[axis]
+        return total
+    return upper.axes[axis] if upper.trust > lower.trust else lower.axes[axis]
 
 
 def _middle(upper: Fit, lower: Fit) -> tuple[FloatArray, FloatArray]:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.joints.frames import Fit, axes_from, fit_vertebra, harmonise, typical_canal, unit
+from CTSpectSpineLib.joints.frames import (
+    Fit,
+    axes_from,
+    fit_vertebra,
+    harmonise,
+    typical_canal,
+    unit,
+)
 from CTSpectSpineLib.joints.label_volume import LabelVolume
 from CTSpectSpineLib.joints.sacrum import fit_sacrum
 from CTSpectSpineLib.joints.shapes import Shape, shape_of, slivers
@@ -84,7 +91,8 @@ def _fit_bodies(shapes: Mapping[str, Shape], truncated: Mapping[str, str]) -> di
     fits = {}
     for name in names:
         superior = _tangent(name, names, shapes, thin)
-        fits[name] = fit_vertebra(shapes[name], superior, None, is_cut=name in truncated)
+        trust = 0 if name in thin else 1 if name in truncated else 2
+        fits[name] = fit_vertebra(shapes[name], superior, trust)
     return harmonise(fits, shapes)
 
 

@@ -6,8 +6,9 @@ middle of the vertebral body (of the S1 body for the sacrum; of the ring for the
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -263,7 +264,7 @@ def disc_severity(upper: str, config: SpineConfig) -> float:
 def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) -> dict[str, Pose]:
     """Chain the vertebrae upwards from the sacrum."""
     names = config.levels
-    coronal, axial = _scoliosis(config)
+    coronal, axial = _scoliosis(config, [sizes[n] for n in names])
     sacrum = sizes[SACRUM]
     rotation = _rotation(slope, 0.0, 0.0)
     poses = {SACRUM: Pose(rotation, rotation @ np.array([0, 0, -0.5 * sacrum.height]))}
@@ -286,17 +287,19 @@ def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) ->
     return poses
 
 
-def _scoliosis(config: SpineConfig) -> tuple[FloatArray, FloatArray]:
+def _scoliosis(
+    config: SpineConfig, sizes: Sequence[LevelSize]
+) -> tuple[FloatArray, FloatArray]:
     """Coronal tilt and axial rotation of each level in degrees.
 
     The tilt runs as a sine from one end vertebra through the apex to the other and fades
     beyond them, which brings the column back to the midline; vertebrae turn towards the
     convexity by about a third of the Cobb angle at the apex.
     """
-    position = np.arange(len(config.levels), dtype=float)
-    apex = config.levels.index(config.scoliosis_apex)
-    below = len(config.levels) - 1 - apex
-    half = float(np.clip(below / 2.2, 2.0, 4.0))
+    steps = [0.5 * (a.height + b.height) + a.disc for a, b in itertools.pairwise(sizes)]
+    position = np.concatenate([[0.0], np.cumsum(steps)])
+    apex = position[config.levels.index(config.scoliosis_apex)]
+    half = float(np.clip((position[-1] - apex) / 2.2, 40 * config.size, 110 * config.size))
     t = (position - apex) / half
     inner = np.sin(0.5 * np.pi * np.clip(t, -1, 1))
     fade = np.clip(1 - (np.abs(t) - 1) / 1.2, 0, 1)

@@ -123,7 +123,12 @@ class SpineConfig:
             raise InputError(
                 f"phantom option first is {self.first}, below last ({self.last}); swap them."
             )
-        for joint in self.degenerate:
+        for joint, severity in self.degenerate.items():
+            if not 0 <= severity <= 1:
+                raise InputError(
+                    f"phantom option degenerate gives {joint!r} the severity {severity}; "
+                    "give 0 to 1."
+                )
             if joint not in self.joint_ids:
                 raise InputError(
                     f"phantom option degenerate names {joint!r}, which this spine does not have; "

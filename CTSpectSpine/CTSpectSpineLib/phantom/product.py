@@ -99,7 +99,8 @@ def make_phantom(config: PhantomConfig) -> Phantom:
         If a hot joint is unknown, or a setting is out of range.
     """
     _check_early(config)
-    anatomy = make_anatomy(replace(config.spine, seed=config.spect.seed))
+    config = replace(config, spine=replace(config.spine, seed=config.spect.seed))
+    anatomy = make_anatomy(config.spine)
     return phantom_of(anatomy, config.hot, config.spect, asdict(config))
 
 

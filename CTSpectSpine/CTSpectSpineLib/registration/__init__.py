@@ -27,11 +27,13 @@ from CTSpectSpineLib.registration.files import (
     write_transform,
 )
 from CTSpectSpineLib.registration.prepare import (
+    SPECT_FWHM_MM,
     CtMaps,
     SpectMap,
     ct_maps,
     inverse,
     mirrored,
+    smoothed,
     spect_map,
 )
 from CTSpectSpineLib.registration.quality import Evidence, judge
@@ -43,8 +45,8 @@ from CTSpectSpineLib.volumes.geometry import image_centre_mm, transform_matrix
 __all__ = ["read_transform", "register", "registration_record", "write_transform"]
 
 METHOD = "masked correlation search, local linear uptake model (rigid)"
-COARSE = Level(fwhm_mm=18.0, smoothing_mm=14.0, points=6000, iterations=15)
-FINE = Level(fwhm_mm=10.0, smoothing_mm=0.0, points=30000, iterations=12)
+COARSE = Level(fwhm_mm=18.0, smooth=True, points=6000, iterations=12)
+FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=20000, iterations=12)
 STARTS = 6
 MOST_THREADS = 8
 
@@ -60,10 +62,11 @@ _DISTURBED = (
 
 @dataclass(frozen=True)
 class _Pair:
-    """Prepared images; `mirrored` holds the CT with left and right swapped."""
+    """Prepared images: maps of the CT at both levels, SPECT as it is and smoothed."""
 
     ct: CtMaps
     spect: SpectMap
+    smooth: SpectMap
     coarse: SampledMaps
     fine: SampledMaps
 
@@ -114,7 +117,13 @@ def register(
     maps, uptake = ct_maps(ct), spect_map(spect)
     if uptake is None:
         return _nothing(start, centre, "The SPECT holds no uptake: it is constant.", began)
-    pair = _Pair(maps, uptake, sampled_maps(maps, COARSE.fwhm_mm), sampled_maps(maps, FINE.fwhm_mm))
+    pair = _Pair(
+        maps,
+        uptake,
+        smoothed(uptake, COARSE.fwhm_mm),
+        sampled_maps(maps, COARSE.fwhm_mm),
+        sampled_maps(maps, FINE.fwhm_mm),
+    )
     report(0.2, "Searching for the position")
     if start is None:
         found = global_search(maps, uptake, STARTS, workers)
@@ -162,7 +171,7 @@ def _refine_all(
     """Coarse fits of all starts; the one to go on with comes first."""
 
     def one(pose: FloatArray) -> Fit | None:
-        return refine(pair.spect, pair.coarse, pose, COARSE)
+        return refine(pair.smooth, pair.coarse, pose, COARSE)
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         fits = list(pool.map(one, starts))
@@ -177,7 +186,7 @@ def _refine_all(
 def _refine_mirrored(pair: _Pair, pose: FloatArray) -> Fit | None:
     """Best fit near a pose against the CT with left and right swapped."""
     swapped = mirrored(pair.ct)
-    coarse = refine(pair.spect, sampled_maps(swapped, COARSE.fwhm_mm), pose, COARSE)
+    coarse = refine(pair.smooth, sampled_maps(swapped, COARSE.fwhm_mm), pose, COARSE)
     if coarse is None:
         return None
     return refine(pair.spect, sampled_maps(swapped, FINE.fwhm_mm), coarse.spect_to_ct, FINE)

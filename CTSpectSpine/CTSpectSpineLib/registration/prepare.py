@@ -22,6 +22,8 @@ AVERAGING_MM = 2.0
 """HU are averaged to about this before banding: finer detail is lost at SPECT resolution."""
 MAP_MM = 4.0
 """Voxel size of the maps: less than half the resolution of bone SPECT (8 to 12 mm)."""
+SPECT_FWHM_MM = 10.0
+"""Typical resolution of reconstructed bone SPECT."""
 PADDING_HU = -1500
 """Below this the scanner has written padding, not a measurement."""
 METAL_HU = 2200
@@ -111,8 +113,7 @@ def mirrored(ct: CtMaps) -> CtMaps:
 
 def inverse(matrix: FloatArray) -> FloatArray:
     """Inverse of a 4×4 matrix."""
-    result: FloatArray = np.linalg.inv(matrix)
-    return result
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def column_lengths(matrix: FloatArray) -> FloatArray:
@@ -203,6 +204,20 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
     body = positive[positive > 0.05 * np.percentile(positive, 99.0)]
     scale = float(np.percentile(body, 92.0))
     return SpectMap((values / scale).astype(np.float32), scale, ijk_to_lps(image))
+
+
+def smoothed(spect: SpectMap, fwhm_mm: float) -> SpectMap:
+    """SPECT blurred further, to about a total resolution, and thinned to what that needs.
+
+    The SPECT's own resolution is taken as `SPECT_FWHM_MM`; the total matters little, because
+    the model's coefficients are free.
+    """
+    extra = float(np.sqrt(max(fwhm_mm**2 - SPECT_FWHM_MM**2, 0.0)))
+    values = blur(spect.values, extra, spect.spacing_mm, voxel_blur=False)
+    step = np.maximum(1, (0.5 * fwhm_mm / spect.spacing_mm + 0.1).astype(int))
+    matrix = spect.ijk_to_lps @ np.diag([*step.tolist(), 1.0])
+    thinned = np.ascontiguousarray(values[:: step[2], :: step[1], :: step[0]])
+    return SpectMap(thinned, spect.scale, matrix)
 
 
 def blur(

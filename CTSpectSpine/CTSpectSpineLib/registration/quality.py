@@ -21,10 +21,10 @@ AGREE_MM = 5.0
 RIVAL_MM = 10.0
 """Starts that end farther off are another solution."""
 
-EXPLAINED_FAILED, EXPLAINED_CHECK = 0.25, 0.33
+EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
 """Share of the SPECT's local variation, at coarse resolution, that the CT must explain."""
 RIVAL_FAILED, RIVAL_CHECK = 0.90, 0.97
-MIRROR_CHECK, MIRROR_FAILED = 0.97, 1.03
+MIRROR_NOTE, MIRROR_CHECK, MIRROR_FAILED = 0.98, 1.0, 1.03
 """Fit of the mirrored CT relative to the CT's own."""
 OVERLAP_CHECK = 0.5
 ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
@@ -146,8 +146,12 @@ def judge(evidence: Evidence) -> Judgement:
         )
     elif mirror > MIRROR_CHECK:
         check.append(
-            "The SPECT fits the CT about as well with left and right swapped, so a swap could "
-            "not be ruled out."
+            "The SPECT fits the CT at least as well with left and right swapped: check the "
+            "orientation of both images."
+        )
+    elif mirror > MIRROR_NOTE:
+        notes.append(
+            "This patient is so symmetric that a swap of left and right would hardly show."
         )
 
     if fine.overlap < OVERLAP_CHECK:

@@ -24,13 +24,15 @@ from CTSpectSpineLib.registration.mixture import (
     robust_cost,
     robust_scale,
 )
-from CTSpectSpineLib.registration.prepare import BONE_CHANNELS, SpectMap, blur
+from CTSpectSpineLib.registration.prepare import BONE_CHANNELS, SpectMap
 from CTSpectSpineLib.registration.sampling import Points, SampledMaps, choose_points, sample
 from CTSpectSpineLib.volumes.geometry import apply_matrix
 
 ROTATION_RADIUS_MM = 100.0
 """Rotations are scaled by it, so that all six parameters are displacements in mm."""
 FEWEST_POINTS = 300
+CONVERGED = 0.004
+"""Steps below this share of the resolution end the refinement."""
 LEAST_OVERLAP = 0.4
 """Least share of the chosen SPECT voxels that must stay inside the CT."""
 
@@ -42,9 +44,9 @@ class Level:
     Attributes
     ----------
     fwhm_mm
-        Resolution of the model: the CT maps are blurred to it.
-    smoothing_mm
-        Further blur (FWHM) of the SPECT.
+        Resolution: what the CT maps are blurred to, and the SPECT where `smooth`.
+    smooth
+        Whether the SPECT is blurred from its own resolution, and thinned.
     points
         Most SPECT voxels used.
     iterations
@@ -52,7 +54,7 @@ class Level:
     """
 
     fwhm_mm: float
-    smoothing_mm: float
+    smooth: bool
     points: int
     iterations: int
 
@@ -192,7 +194,7 @@ def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -
     Parameters
     ----------
     spect
-        Prepared SPECT.
+        SPECT at the level's resolution.
     maps
         The CT maps blurred to the level's resolution.
     pose
@@ -204,8 +206,7 @@ def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -
     -------
     The fit, or None where the start has too little overlap with bone.
     """
-    values = blur(spect.values, level.smoothing_mm, spect.spacing_mm, voxel_blur=False)
-    points = choose_points(maps, spect, values, pose, level.points)
+    points = choose_points(maps, spect, pose, level.points)
     if len(points.values) < FEWEST_POINTS:
         return None
     state = _evaluate(maps, points, pose)
@@ -232,7 +233,7 @@ def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -
         if moved is None:
             break
         state = moved
-        if float(np.abs(step).max()) < 0.02:
+        if float(np.abs(step).max()) < CONVERGED * level.fwhm_mm:
             break
     return _summarise(state, centre)
 

@@ -34,12 +34,15 @@ class SampledMaps:
         Flattened voxels; per channel value, then d/di, d/dj, d/dk, shape (voxels, channels, 4).
     usable
         Flattened voxels whose blurred value rests on measured CT, shape (voxels,).
+    near_bone
+        Usable voxels in whose neighbourhood there is bone, shape (k, j, i).
     ct
         The maps that it was made from.
     """
 
     table: Float32Array
     usable: BoolArray
+    near_bone: BoolArray
     ct: CtMaps
 
 
@@ -99,8 +102,9 @@ def sampled_maps(ct: CtMaps, fwhm_mm: float) -> SampledMaps:
         table[..., c, 0] = smooth
         for axis, along in enumerate((2, 1, 0)):
             table[..., c, 1 + axis] = np.gradient(smooth, axis=along)
-    usable = measured.reshape(-1) > LEAST_MEASURED
-    return SampledMaps(table.reshape(-1, ct.channels.shape[-1], 4), usable, ct)
+    usable = measured > LEAST_MEASURED
+    near = _near_bone(ct) & usable
+    return SampledMaps(table.reshape(-1, ct.channels.shape[-1], 4), usable.reshape(-1), near, ct)
 
 
 def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -146,39 +150,35 @@ def _near_bone(ct: CtMaps) -> BoolArray:
     return near
 
 
-def choose_points(
-    maps: SampledMaps,
-    spect: SpectMap,
-    values: Float32Array,
-    spect_to_ct: FloatArray,
-    most: int,
-) -> Points:
+def choose_points(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray, most: int) -> Points:
     """SPECT voxels that a pose puts near bone, thinned at random (seeded), sorted by patch.
 
     Parameters
     ----------
     maps, spect
         Prepared maps.
-    values
-        The SPECT as it is to be explained, on the grid of `spect`.
     spect_to_ct
         The pose, 4×4.
     most
         Most points to return.
     """
-    ct = maps.ct
-    near = _near_bone(ct) & maps.usable.reshape(ct.valid.shape)
-    kji = np.indices(values.shape).reshape(3, -1).T
-    positions = apply_matrix(spect.ijk_to_lps, kji[:, ::-1].astype(float))
-    mapped = apply_matrix(spect_to_ct, positions)
-    index = np.rint(apply_matrix(inverse(ct.ijk_to_lps), mapped)).astype(np.int64)
-    shape = np.array(near.shape[::-1])
-    keep = np.flatnonzero(np.all((index >= 0) & (index < shape), axis=1))
-    i, j, k = index[keep].T
+    near = maps.near_bone
+    kji = np.indices(spect.values.shape).reshape(3, -1)
+    index = inverse(maps.ct.ijk_to_lps) @ spect_to_ct @ spect.ijk_to_lps
+    nearest = np.rint(
+        index[:3, 0, None] * kji[2]
+        + index[:3, 1, None] * kji[1]
+        + index[:3, 2, None] * kji[0]
+        + index[:3, 3, None]
+    ).astype(np.int64)
+    shape = np.array(near.shape[::-1])[:, None]
+    keep = np.flatnonzero(np.all((nearest >= 0) & (nearest < shape), axis=0))
+    i, j, k = nearest[:, keep]
     keep = keep[near[k, j, i]]
     if len(keep) > most:
         keep = np.sort(np.random.default_rng(0).permutation(keep)[:most])
-    cell = np.floor(mapped[keep] / PATCH_MM).astype(np.int64)
+    positions: FloatArray = apply_matrix(spect.ijk_to_lps, kji[::-1, keep].T.astype(np.float64))
+    cell = np.floor(apply_matrix(spect_to_ct, positions) / PATCH_MM).astype(np.int64)
     patch = (cell - cell.min(axis=0)) @ np.array([1, 10_000, 100_000_000]) if len(cell) else cell
-    chosen = values.reshape(-1)[keep].astype(np.float64)
-    return Points.sorted_by(positions[keep], chosen, patch.reshape(-1))
+    chosen = spect.values.reshape(-1)[keep].astype(np.float64)
+    return Points.sorted_by(positions, chosen, patch.reshape(-1))

@@ -183,8 +183,7 @@ class _Search:
         mask_hat = np.conj(fft.rfftn(mask, grid.size))
 
         def back(product_hat: ComplexArray) -> FloatArray:
-            result: FloatArray = fft.irfftn(product_hat, grid.size)
-            return result
+            return np.asarray(fft.irfftn(product_hat, grid.size), dtype=np.float64)
 
         number = np.maximum(back(grid.mask_hat * mask_hat), 1.0)
         sum_f, sum_g = back(grid.image_hat * mask_hat), back(grid.mask_hat * template_hat)

@@ -110,7 +110,8 @@ def _number(value: Any, digits: int = 2) -> str:
     """A number for reading; an en dash where there is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
-    return f"{value:.{digits}f}".replace("-", "−")
+    # Adding zero turns a negative zero into a plain one.
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def _vector(values: Any, unit: str, digits: int = 1) -> str:
@@ -360,7 +361,7 @@ def _provenance(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         ],
         "stages": [
             (str(stage.get("name", "")), str(stage.get("start", "")),
-             f"{_number(stage.get('seconds'))} s")
+             f"{_number(stage.get('seconds'))} s".replace("– s", "–"))
             for stage in map(_mapping, manifest.get("stages") or [])
         ],
         "matrix": [

@@ -26,7 +26,8 @@ from CTSpectSpineLib.report.sampling import Sampler, plane
 from CTSpectSpineLib.report.spine import course_of, joint_axes
 from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, Picture, panel
 
-_OVERVIEW_ROWS = 760
+_OVERVIEW_ROWS = (760, 1250)
+_OVERVIEW_PIXEL_MM = 0.6
 _JOINT_ROWS = 340
 _AXIAL_ROWS = 245
 _AXIAL_COLUMNS = 6
@@ -121,17 +122,19 @@ def _highest(table: pd.DataFrame) -> float:
 
 def _overview(case: Case, target: Path) -> Iterable[Picture]:
     course = case.course
-    pixel = course.pixel_mm(_OVERVIEW_ROWS, 30, 45)
+    # A whole spine is drawn taller than a lumbar one, so that its levels can still be told apart.
+    rows = (course.heights[1] - course.heights[0] + 75) / _OVERVIEW_PIXEL_MM
+    pixel = course.pixel_mm(int(np.clip(rows, *_OVERVIEW_ROWS)), 30, 45)
     discs = [j for j in case.joints.joints if j.kind == "disc"]
     facets = [j for j in case.joints.joints if j.kind == "facet"]
     sagittal = course.sagittal(pixel, (42, 78, 30, 45))
-    row = [panel(case, sagittal, "Sagittal, through the bodies", discs, callouts_right=True)]
+    row = [panel(case, sagittal, "Sagittal, bodies", discs, callouts_right=True)]
     coronal = course.coronal(pixel, (72, 30, 45))
-    title = "Coronal, through the bodies"
+    title = "Coronal, bodies"
     row.append(panel(case, coronal, title, discs, callouts_right=True))
     if len(course.facets):
         behind = course.coronal(pixel, (72, 30, 45), facets=True)
-        title = "Coronal, through the facet joints"
+        title = "Coronal, facet joints"
         row.append(panel(case, behind, title, facets, names_centred=True))
     name = "overview.png"
     draw_sheet(target / name, [row], case.bar())

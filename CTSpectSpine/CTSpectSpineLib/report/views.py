@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,6 +18,7 @@ from CTSpectSpineLib.report.drawing import (
     Outline,
     Panel,
     fused,
+    spread,
 )
 from CTSpectSpineLib.report.sampling import Sampler, Surface, sample_labels, sample_region
 from CTSpectSpineLib.report.spine import Course
@@ -111,8 +112,9 @@ def panel(
         inside = np.argwhere(share > 0.5)
         row, column = inside.mean(axis=0)
         radius = float(np.ptp(inside[:, 1])) / 2.0
-        # A panel of one level has its name as title: there the callout need not repeat it.
+        # A panel of one level, or of facet joints only, says so in its title.
         words = joint.id.removeprefix(f"{title} ")
+        words = words.replace(" facet", "") if names_centred else words
         marks.append(Mark(words, float(column), float(row), colour, radius))
     ratio = case.ratio(surface)
     return Panel(
@@ -155,7 +157,9 @@ def _level_names(case: Case, surface: Surface, centred: bool) -> list[Mark]:
             edge = float(own.min()) if len(own) else column - 20.0 / surface.pixel_mm
             column = max(edge - 6.0, 34.0)
         marks.append(Mark(shown, column, row))
-    return marks
+    marks.sort(key=lambda mark: mark.row)
+    apart = spread([mark.row for mark in marks], 19.0, rows)
+    return [replace(mark, row=row) for mark, row in zip(marks, apart, strict=True)]
 
 
 def _level_places(case: Case, surface: Surface) -> dict[str, tuple[float, float]]:

@@ -290,7 +290,7 @@ def _point_spread(scene: _Scene, given: float | None) -> tuple[float, str, tuple
     """Point spread, where it comes from, and warnings."""
     if given is not None:
         return float(given), "given", ()
-    found = estimate_psf(scene.field, scene.partition, scene.priors)
+    found = estimate_psf(scene.field, scene.partition, scene.weights, scene.priors)
     if found.estimated:
         return found.fwhm_mm, "estimated from the SPECT", ()
     return (

@@ -37,6 +37,8 @@ LATTICE_MM = 1.25
 """Largest step of the lattice."""
 SHELL_MM = 22.0
 """How far around bone the surroundings are modelled: two widths of a usual point spread."""
+BEYOND_MM = 12.0
+"""How far the outer blocks reach beyond the shell."""
 BLOCK_MM = 22.0
 """Edge of a background block; smaller ones are no longer resolved from each other."""
 
@@ -277,8 +279,13 @@ def _add_background(lattice: _Lattice, field: SpectField) -> None:
     coarse[nearest[0][k], nearest[1][j], nearest[2][i]] = True
     if not coarse.any():
         return
-    shell = ndimage.distance_transform_edt(~coarse, sampling=spacing) <= SHELL_MM
-    block = _block_numbers(shell, coarse, spacing)
+    distance = ndimage.distance_transform_edt(~coarse, sampling=spacing)
+    block = _block_numbers(distance <= SHELL_MM, coarse, spacing)
+    # What lies just beyond spills in as well: the outer blocks reach out to it.
+    nearest_block = ndimage.distance_transform_edt(
+        block == 0, sampling=spacing, return_distances=False, return_indices=True
+    )
+    block = np.where(distance <= SHELL_MM + BEYOND_MM, block[tuple(nearest_block)], 0)
     first = len(lattice.parts)
     lattice.parts.extend(Part("background", str(n)) for n in range(int(block.max())))
     filled = block[np.ix_(*nearest)]

@@ -1,9 +1,11 @@
 """Width of the SPECT's point spread, estimated from the SPECT itself.
 
-The region model of `transfer` is fitted to the voxels at and around the spine for a series of
-widths; the width whose fit leaves least is taken. It includes everything that blurs the spine:
-collimator, reconstruction, filter, breathing and misregistration, which is what the correction
-needs.
+The regions' true means are solved by `transfer` for a series of widths, the SPECT is predicted
+from them, and the width whose prediction differs least from the SPECT at the spine is taken. The
+means come from regional observations, not from a fit to the voxels that are compared, because
+such a fit takes up noise and uneven uptake better the wider the point spread is. The estimate
+includes everything that blurs the spine: collimator, reconstruction, filter, voxel size,
+breathing and misregistration, which is what the correction needs.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, ndimage
+from scipy import ndimage, sparse
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.uptake.transfer import OBSERVATION_SD, blurred_profiles
+from CTSpectSpineLib.uptake.transfer import blurred_profiles, regularised_inverse
 
 IntArray = NDArray[np.intp]
 
@@ -26,8 +28,10 @@ DEFAULT_FWHM_MM = 10.0
 SEARCH_MM = (5.0, 18.0)
 _COARSE_MM = (5.0, 7.0, 9.0, 11.5, 14.5, 18.0)
 _FINE_STEP_MM = 0.75
-_LEAST_CONTRAST = 1.02
-"""By how much the residual at the ends of the search must exceed the least one."""
+_LEAST_CONTRAST = 1.05
+"""By how much the misfit at the ends of the search must exceed the least one."""
+_LEAST_SIGNAL = 0.05
+"""Least variation of a SPECT at the spine, relative to its mean, that holds an edge to see."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class PsfEstimate:
     reason
         Why not, as a sentence; empty otherwise.
     widths_mm, residuals
-        The widths tried and the residual (root mean square, SPECT units) that each left.
+        The widths tried and the misfit (root mean square, SPECT units) that each left.
     """
 
     fwhm_mm: float
@@ -54,7 +58,10 @@ class PsfEstimate:
 
 
 def estimate_psf(
-    field: SpectField, partition: Partition, priors: tuple[FloatArray, FloatArray]
+    field: SpectField,
+    partition: Partition,
+    weights: sparse.csc_matrix,
+    priors: tuple[FloatArray, FloatArray],
 ) -> PsfEstimate:
     """Estimate the full width at half maximum of the SPECT's Gaussian point spread.
 
@@ -64,15 +71,21 @@ def estimate_psf(
         The SPECT around the spine.
     partition
         Its regions.
+    weights
+        Their observation, from `transfer.mean_weights`.
     priors
         From `transfer.prior_rows`.
     """
     near = near_bone(field, partition)
+    seen = field.array.ravel()[near]
+    if seen.std() <= _LEAST_SIGNAL * abs(float(seen.mean())):
+        reason = "the SPECT is nearly even at the spine, so it does not tell its resolution"
+        return PsfEstimate(DEFAULT_FWHM_MM, False, reason, np.empty(0), np.empty(0))
     tried: dict[float, float] = {}
 
     def residual(width: float) -> float:
         if width not in tried:
-            tried[width] = _fit_residual(field, partition, priors, near, width)
+            tried[width] = _misfit(field, partition, weights, priors, near, width)
         return tried[width]
 
     best = min(_COARSE_MM, key=residual)
@@ -107,21 +120,19 @@ def near_bone(field: SpectField, partition: Partition) -> IntArray:
     return np.flatnonzero(grown)
 
 
-def _fit_residual(
+def _misfit(
     field: SpectField,
     partition: Partition,
+    weights: sparse.csc_matrix,
     priors: tuple[FloatArray, FloatArray],
     near: IntArray,
     width: float,
 ) -> float:
-    profiles = blurred_profiles(partition, field, width).tocsr()[near]
-    seen = field.array.ravel()[near]
-    rows, sd = priors
-    scaled = rows / sd[:, None]
-    normal = np.asarray((profiles.T @ profiles).todense()) / OBSERVATION_SD**2
-    right = profiles.T @ seen / OBSERVATION_SD**2
-    true = linalg.solve(normal + scaled.T @ scaled, right, assume_a="pos")
-    return float(np.sqrt(np.mean((seen - profiles @ true) ** 2)))
+    profiles = blurred_profiles(partition, field, width)
+    omega = np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
+    seen = field.array.ravel()
+    true = regularised_inverse(omega, priors) @ (weights.T @ seen)
+    return float(np.sqrt(np.mean((seen - profiles @ true)[near] ** 2)))
 
 
 def _parabola_minimum(widths: FloatArray, cost: FloatArray) -> float:

@@ -89,7 +89,7 @@ def joint_table(
     suv_factor: float | None,
 ) -> pd.DataFrame:
     """Table without the columns that need the repeated measurement (they are NaN)."""
-    table = pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         [_row(joint, measured[joint.id], suv_factor) for joint in joints], columns=list(COLUMNS)
     )
     table["reference"] = reference

@@ -220,13 +220,23 @@ def transfer_system(
         From `prior_rows`.
     """
     omega = np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
-    rows, sd = priors
-    scaled = rows / sd[:, None]
-    normal = omega.T @ omega / OBSERVATION_SD**2 + scaled.T @ scaled
-    solve_matrix = linalg.solve(normal, omega.T / OBSERVATION_SD**2, assume_a="pos")
+    solve_matrix = regularised_inverse(omega, priors)
     singular = linalg.svdvals(omega)
     smallest = max(float(singular[-1]), np.finfo(float).tiny)
     return TransferSystem(fwhm_mm, omega, solve_matrix, float(singular[0]) / smallest)
+
+
+def regularised_inverse(omega: FloatArray, priors: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Matrix that gives the most probable true means from observed ones.
+
+    Observed means err by `OBSERVATION_SD`; differences of true means are as `prior_rows` has
+    them. Both are relative to the reference uptake, which therefore cancels.
+    """
+    rows, sd = priors
+    scaled = rows / sd[:, None]
+    normal = omega.T @ omega / OBSERVATION_SD**2 + scaled.T @ scaled
+    inverse: FloatArray = linalg.solve(normal, omega.T / OBSERVATION_SD**2, assume_a="pos")
+    return inverse
 
 
 def region_nodes(partition: Partition, boxes: list[Box], number: int, most: int) -> FloatArray:

@@ -31,7 +31,7 @@ def lumbar_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("lumbar")
     code = main(
-        ["phantom", "--out", str(folder), "--case", "lumbar-disc", "--spacing", "3"]
+        ["phantom", "--out", str(folder), "--case", "lumbar-disc", "--ct-spacing", "3"]
         + ["--seed", "7", "--progress", "none"]
     )
     assert code == 0

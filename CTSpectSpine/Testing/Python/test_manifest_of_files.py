@@ -59,9 +59,10 @@ def test_every_file_is_listed_and_every_listed_file_exists(variable: str, index:
     there, names = present()[index], listed(variable)
     missing = [f"  {name}" for name in there if name not in names]
     gone = [f"  {name}" for name in names if name not in there]
-    assert not missing, f"add to {variable} in CTSpectSpine/CMakeLists.txt:\n" + "\n".join(missing)
-    assert not gone, f"remove from {variable} in CTSpectSpine/CMakeLists.txt:\n" + "\n".join(gone)
-    assert names == sorted(names), f"sort {variable}:\n" + "\n".join(f"  {n}" for n in there)
+    where = f"{variable} in CTSpectSpine/CMakeLists.txt (python {Path(__file__).name} does it):"
+    assert not missing, "\n".join([f"add to {where}", *missing])
+    assert not gone, "\n".join([f"remove from {where}", *gone])
+    assert names == sorted(names), f"sort {where}"
 
 
 def test_package_for_pip_ships_the_same_data_files() -> None:

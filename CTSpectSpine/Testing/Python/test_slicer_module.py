@@ -92,7 +92,7 @@ def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
         "test_settingsAreKeptInTheScene",
         "test_closedSceneLeavesAnEmptyPanel",
         "test_resultsOfAFolderAreShown",
-        "test_analysis",
+        pytest.param("test_analysis", marks=pytest.mark.slow),
     ],
 )
 def test_panel(module: tuple[ModuleType, Any], name: str) -> None:

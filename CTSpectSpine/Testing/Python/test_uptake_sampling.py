@@ -78,8 +78,7 @@ def test_peak_lies_between_mean_and_max():
     field = sampling.spect_field(scene.spect(), np.eye(4))
     points = scene.joints()["L2-L3 facet left"].region.points_mm()
     mean, peak, largest = (
-        f(field, points)
-        for f in (sampling.region_mean, sampling.region_peak, sampling.region_max)
+        f(field, points) for f in (sampling.region_mean, sampling.region_peak, sampling.region_max)
     )
     assert mean < peak < largest
 
@@ -107,7 +106,7 @@ def test_thin_slab_is_never_empty(thickness, offset, angles):
 def test_coverage_counts_points_inside_voxel_edges():
     field = field_of(lambda x, y, z: x, spacing=4.0, half=20.0)
     assert field.coverage(box_points((10.0, 10.0, 10.0))) == 1.0
-    beyond = box_points((10.0, 10.0, 10.0)) + [22.0, 0.0, 0.0]
+    beyond = box_points((10.0, 10.0, 10.0)) + np.array([22.0, 0.0, 0.0])
     assert field.coverage(beyond) == pytest.approx(0.5)
     assert field.coverage(beyond + 60.0) == 0.0
 

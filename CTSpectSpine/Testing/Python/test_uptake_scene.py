@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
-import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import (
     Joint,
@@ -21,8 +24,6 @@ from CTSpectSpineLib.model import (
     VertebraFrame,
 )
 from CTSpectSpineLib.volumes.geometry import apply_matrix, euler_transform, image_from_array
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 LEVELS = ("L1", "L2", "L3", "L4", "L5")
 BODY_HALF = np.array([22.0, 16.0])
@@ -176,22 +177,33 @@ class Scene:
         """SPECT whose voxel grid is axis-aligned in SPECT space."""
         ct_to_spect = np.eye(4) if ct_to_spect is None else ct_to_spect
         z = [body_z(level) for level in self.levels]
-        low, high = np.array([-75.0, -65, min(z) - 75]), np.array([75.0, 95, max(z) + 75])
-        points, matrix = grid(low - 14.5, high + 14.5, 1.0)
-        blurred = ndimage.gaussian_filter(self.activity(points), fwhm / 2.3548, mode="nearest")
-        corners = apply_matrix(ct_to_spect, np.array([low, high]))
-        middle = corners.mean(axis=0)
+        low, high = np.array([-62.0, -55, min(z) - 62]), np.array([62.0, 85, max(z) + 62])
+        blurred, matrix = _blurred(repr(self), fwhm)
+        middle = apply_matrix(ct_to_spect, np.array([low, high])).mean(axis=0)
         half = (high - low) / 2
         at, to_lps = grid(middle - half + offset, middle + half + offset, spacing)
         back = np.linalg.inv(matrix) @ np.linalg.inv(ct_to_spect)
         index = apply_matrix(back, at.reshape(-1, 3))
-        array = ndimage.map_coordinates(blurred, index[:, ::-1].T, order=1, mode="nearest")
-        array = array.reshape(at.shape[:3])
+        array = ndimage.map_coordinates(blurred, index[:, ::-1].T, output=np.float64, order=1)
+        array = array.reshape(at.shape[:3]) + BACKGROUND * 100.0
         if noise:
             rng = np.random.default_rng(seed)
             white = ndimage.gaussian_filter(rng.standard_normal(array.shape), 1.0)
             array = array + white / white.std() * noise * np.sqrt(100.0 * np.maximum(array, 1.0))
         return image_from_array(array.astype(np.float32), to_lps)
+
+
+@cache
+def _blurred(described, fwhm):
+    """Blurred activity above background on a 1 mm grid, for a scene given by its repr."""
+    scene = eval(described)
+    z = [body_z(level) for level in scene.levels]
+    low, high = np.array([-28.5, -17.5, min(z) - 22.5]), np.array([28.5, 44.5, max(z) + 22.5])
+    points, matrix = grid(low, high, 1.0)
+    above = (scene.activity(points) - BACKGROUND * 100.0).astype(np.float32)
+    pad = int(np.ceil(2 * fwhm))
+    matrix[:3, 3] -= pad
+    return ndimage.gaussian_filter(np.pad(above, pad), fwhm / 2.3548, mode="constant"), matrix
 
 
 def rigid(angles_deg=(0.0, 0.0, 0.0), shift=(0.0, 0.0, 0.0)):

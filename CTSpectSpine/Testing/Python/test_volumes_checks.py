@@ -108,7 +108,10 @@ def with_value(array: np.ndarray, value: float) -> np.ndarray:
 BAD: dict[str, tuple[Callable[[], Volume], str]] = {
     "ct is a label map": (lambda: volume(blocks(), "ct"), "looks like a label map"),
     "ct is a spect": (lambda: volume(spect_array(), "ct"), "swapped"),
-    "ct without intercept": (lambda: volume(ct_array() + 1024, "ct"), "rescale intercept"),
+    "ct without intercept": (
+        lambda: volume(np.maximum(ct_array() + 1024, 0), "ct"),
+        "rescale intercept",
+    ),
     "ct without bone": (
         lambda: volume(np.minimum(ct_array(), 150), "ct"),
         "is no CT in HU",
@@ -179,8 +182,7 @@ def test_oblique_boxes_that_pass_each_other() -> None:
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     matrix[:3, :3] *= 4.0
     ct = volume(ct_array(), "ct")
-    corner = np.array([160.0, 160.0])
-    matrix[:2, 3] = corner + [150.0, -100.0]
+    matrix[:2, 3] = [310.0, 60.0]
     spect = Volume(image_from_array(spect_array().astype(np.float32), matrix), "spect", "")
     with pytest.raises(InputError, match="do not overlap"):
         check_pair(ct, spect)
