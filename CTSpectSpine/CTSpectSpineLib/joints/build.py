@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import SimpleITK as sitk
@@ -10,9 +9,9 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints.bodies import vertebra_frame
-from CTSpectSpineLib.joints.checks import CtCheck, check_facets, level_doubts, spine_warnings
+from CTSpectSpineLib.joints.checks import check_contrast, check_facets, level_doubts, spine_warnings
 from CTSpectSpineLib.joints.discs import Disc, find_disc
-from CTSpectSpineLib.joints.facets import SIDES, Facet, find_facets
+from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
 from CTSpectSpineLib.joints.pair import Pair, make_pair
 from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
@@ -70,18 +69,15 @@ def joints_of(
     pairs = anatomy.neighbouring_pairs(spine.shapes)
     doubts = level_doubts(spine, pairs)
     warnings = list(spine_warnings(spine, pairs))
-    check = CtCheck(ct) if ct is not None else None
     joints: list[Joint] = []
     for done, (upper, lower) in enumerate(pairs):
         name = anatomy.level_name(upper, lower)
         progress(Progress("joints", 0.4 + 0.6 * done / len(pairs), f"Joints of {name}"))
         segment = _Segment(volume, spine, upper, lower, doubts.get((upper, lower), ()))
-        found = check_facets(segment.joints())
-        for joint in found:
-            if check is not None and joint.kind == "disc" and joint.located:
-                joint, warning = check.check(joint)
-                warnings += [warning] if warning else []
-            joints.append(joint)
+        joints += check_facets(segment.joints())
+    if ct is not None:
+        joints, doubtful = check_contrast(joints, ct)
+        warnings += doubtful
     if not pairs:
         warnings.append("No two neighbouring vertebrae are labelled: there are no joints")
     progress(Progress("joints", 1.0, f"{sum(j.located for j in joints)} joints found"))
@@ -108,8 +104,7 @@ class _Segment:
         """Disc, left and right facet joint; no disc for C1-C2."""
         disc = [] if self.upper == "C1" else [self._disc()]
         facets = find_facets(self.pair) if self.pair is not None else {}
-        sides: Sequence[Side] = ("left", "right")
-        assert tuple(SIDES) == sides
+        sides: tuple[Side, Side] = ("left", "right")
         return [*disc, *(self._facet(side, facets.get(side, self.reason)) for side in sides)]
 
     def _disc(self) -> Joint:

@@ -26,6 +26,7 @@ _RIM_MM = 4.0
 _ROUNDING_MM = 1.5
 _MIN_COVER = 0.4
 _FUSED_MM = 0.5
+_MIN_FACING_SHARE = 0.7
 _MAX_HEIGHT_MM = 25.0
 
 
@@ -77,6 +78,12 @@ def find_disc(pair: Pair) -> Disc | str:
         )
     s = pair.s_mm[:, None, None]
     footprint, from_edge = _mean_outline(upper_footprint, lower_footprint, pair)
+    covered = np.count_nonzero(footprint) * STEP_MM**2 / (np.pi * np.prod(pair.semi_axes_mm))
+    if covered < _MIN_FACING_SHARE:
+        flags.append(
+            f"{upper_name} and {lower_name} face each other over only {covered:.0%} of a body:"
+            " labels may be mixed"
+        )
     middle, half = _lens(upper_height, lower_height, from_edge)
     # Bone inside the gap (rims, osteophytes) is not disc, except in the least layer.
     layer = np.abs(s - middle) <= MIN_LAYER_MM / 2
@@ -147,7 +154,8 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
     area = np.count_nonzero(footprint) * STEP_MM**2
     if area < _MIN_COVER * np.pi * half_width * half_depth:
         return None
-    return height, ndimage.binary_fill_holes(footprint)
+    filled: BoolArray = np.array(ndimage.binary_fill_holes(footprint), dtype=bool, ndmin=2)
+    return height, filled
 
 
 def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,10 +80,10 @@ class FacetRule:
 def facet_rules() -> Mapping[str, FacetRule]:
     """Rule per upper vertebra."""
     rows = json.loads(_TABLE.read_text(encoding="utf-8"))["rules"]
-    rules = [
-        FacetRule(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-        for row in rows
-    ]
+    rules = []
+    for row in rows:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        rules.append(FacetRule(**values))
     return {name: rule for rule in rules for name in rule.uppers}
 
 

@@ -21,6 +21,7 @@ ELLIPSE_SHARE = 0.78
 
 _MAX_TILT_DEG = 25.0
 _MAX_GROWTH = 1.33
+_MAX_ENDPLATE_DEG = 35.0
 _BIN_MM = 1.5
 _MIN_CANAL_MM2 = 60.0
 _BORDER_SHARE = 0.3
@@ -320,7 +321,7 @@ def _canal_hole(local: FloatArray, semi: tuple[float, float]) -> FloatArray | No
     index = np.floor((local[:, :2] - low) / _BIN_MM).astype(int)
     filled = np.zeros(index.max(axis=0) + 4, dtype=bool)
     filled[index[:, 0], index[:, 1]] = True
-    filled = ndimage.binary_closing(filled, structure=np.ones((3, 3)))
+    filled = ndimage.binary_closing(filled, structure=np.ones((3, 3), dtype=bool))
     holes, count = ndimage.label(ndimage.binary_fill_holes(filled) & ~filled)
     best, best_score = None, 0.0
     for number in range(1, count + 1):
@@ -355,6 +356,9 @@ def _endplates(
     bottom = _surface(local[inside], shape.border[inside], upper=False)
     planes = [
         None if fitted is None else plane_in_lps(fitted, centre, axes) for fitted in (top, bottom)
+    ]
+    planes = [
+        p if p and angle_deg(p.normal, axes[2]) <= _MAX_ENDPLATE_DEG else None for p in planes
     ]
     return planes[0], planes[1]
 

@@ -58,9 +58,9 @@ class LabelVolume:
 
     def at_border(self, points_mm: FloatArray) -> BoolArray:
         """Whether points, LPS mm shape (n, 3), lie in the outermost voxels or outside."""
-        index = apply_matrix(np.linalg.inv(self.matrix), points_mm)
+        index = apply_matrix(inverse(self.matrix), points_mm)
         last = np.asarray(self.array.shape[::-1]) - 1.0
-        outermost: BoolArray = ((index < 0.75) | (index > last - 0.75)).any(axis=1)
+        outermost: BoolArray = np.any((index < 0.75) | (index > last - 0.75), axis=1)
         return outermost
 
 
@@ -99,8 +99,8 @@ def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
     Occupancy
         Values 0 to 1 on the grid, indexed ``[k, j, i]``; 0 outside the volume.
     """
-    to_index = np.linalg.inv(volume.matrix) @ grid.ijk_to_lps
-    corners = apply_matrix(np.linalg.inv(volume.matrix), grid.corners_mm())
+    to_index = inverse(volume.matrix) @ grid.ijk_to_lps
+    corners = apply_matrix(inverse(volume.matrix), grid.corners_mm())
     low = np.floor(corners.min(axis=0))[::-1] - 1
     high = np.ceil(corners.max(axis=0))[::-1] + 2
     box = volume.box(ids)
@@ -120,6 +120,12 @@ def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
         inside, reverse, offset, output_shape=grid.shape, order=1, prefilter=False
     )
     return sampled
+
+
+def inverse(matrix: FloatArray) -> FloatArray:
+    """Inverse of a 4×4 matrix."""
+    result: FloatArray = np.linalg.inv(matrix).astype(np.float64)
+    return result
 
 
 def local_grid(

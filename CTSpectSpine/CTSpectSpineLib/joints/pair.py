@@ -112,7 +112,8 @@ def sum_reliable(upper: Fit, lower: Fit, axis: int) -> FloatArray:
     if upper.trust == lower.trust:
         total: FloatArray = upper.axes[axis] + lower.axes[axis]
         return total
-    return upper.axes[axis] if upper.trust > lower.trust else lower.axes[axis]
+    chosen: FloatArray = (upper if upper.trust > lower.trust else lower).axes[axis]
+    return chosen
 
 
 def _middle(upper: Fit, lower: Fit) -> tuple[FloatArray, FloatArray]:

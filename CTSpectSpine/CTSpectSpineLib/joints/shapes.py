@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from CTSpectSpineLib.joints.label_volume import LabelVolume, occupancy
-from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix
 
 STEP_MM = 1.5
@@ -78,15 +78,14 @@ def shape_of(volume: LabelVolume, level: str, ids: Sequence[int]) -> Shape | Non
     eroded, _ = ndimage.label(depth >= ball)
     seed = eroded[np.unravel_index(np.argmax(np.where(core, depth, 0)), depth.shape)]
     thick = bone & (ndimage.distance_transform_edt(eroded != seed) * STEP_MM < ball)
-    points = apply_matrix(mask_grid.ijk_to_lps, np.argwhere(bone)[:, ::-1])
-    core_points = apply_matrix(mask_grid.ijk_to_lps, np.argwhere(core)[:, ::-1])
+    points = Region(bone, mask_grid.ijk_to_lps).points_mm()
     return Shape(
         level=level,
         points=points,
         depth=depth[bone],
         thick=thick[bone],
         border=volume.at_border(points),
-        centre=core_points.mean(axis=0),
+        centre=Region(core, mask_grid.ijk_to_lps).centre_mm(),
         radius=radius,
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.joints.frames import (
     Fit,
+    Guess,
     axes_from,
     fit_vertebra,
     harmonise,
@@ -93,7 +94,17 @@ def _fit_bodies(shapes: Mapping[str, Shape], truncated: Mapping[str, str]) -> di
         superior = _tangent(name, names, shapes, thin)
         trust = 0 if name in thin else 1 if name in truncated else 2
         fits[name] = fit_vertebra(shapes[name], superior, trust)
-    return harmonise(fits, shapes)
+    fits = harmonise(fits, shapes)
+    if "C2" in fits and "C3" in fits and fits["C3"].reliable:
+        fits["C2"] = _fit_axis(shapes["C2"], fits["C3"], fits["C2"].trust)
+    return fits
+
+
+def _fit_axis(shape: Shape, below: Fit, trust: int) -> Fit:
+    """Frame of C2, whose body is the part of its thick bone under the dens, as wide as C3's."""
+    height = (shape.points - shape.centre) @ below.axes[2]
+    under_dens = replace(shape, thick=shape.thick & (height <= 2.0))
+    return fit_vertebra(under_dens, below.axes[2], trust, Guess(semi_axes_mm=below.semi_axes_mm))
 
 
 def _tangent(

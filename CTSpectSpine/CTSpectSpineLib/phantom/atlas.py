@@ -19,25 +19,24 @@ _BACK = np.array([0.0, 1.0, 0.0])
 def build_axis(column: Column) -> Bone:
     """Build C2: body with dens, lateral masses, strong laminae and spinous process."""
     vertebra = column["C2"]
-    s = column.config.size
     size = vertebra.size
     shape = replace(body_shape(vertebra), waist=0.10, hollow=(0.0, 1.6))
     superior = [Process.of(f, vertebra.pose, upper=False) for f in column.facets_of(lower="C2")]
     inferior = [Process.of(f, vertebra.pose, upper=True) for f in column.facets_of(upper="C2")]
     dens = (
         bar(
-            _at(0, -1, 4, s),
-            _at(0, -1.5, 16, s),
-            (11.0 * s, 9.4 * s),
-            (12.0 * s, 9.4 * s),
+            _at(0, -1, 4),
+            _at(0, -1.5, 16),
+            (11.0, 9.4),
+            (12.0, 9.4),
             3.0,
             _ACROSS,
         ),
         bar(
-            _at(0, -1.5, 16, s),
-            _at(0, -0.2, 22.5, s),
-            (10.4 * s, 7.5 * s),
-            (10.4 * s, 7.5 * s),
+            _at(0, -1.5, 16),
+            _at(0, -0.2, 22.5),
+            (10.4, 7.5),
+            (10.4, 7.5),
             1.5,
             _ACROSS,
         ),
@@ -45,36 +44,28 @@ def build_axis(column: Column) -> Bone:
     parts: list[Part] = []
     back = 0.5 * size.depth + size.canal_depth
     for process in superior:
-        foot = _at(process.side * 8.0, 0.0, 1.0, s)
-        parts.append(
-            bar(foot, process.middle, (13.0 * s, 13.0 * s), (11.0 * s, 9.0 * s), 3.0, _BACK)
-        )
+        foot = _at(process.side * 8.0, 0.0, 1.0)
+        parts.append(bar(foot, process.middle, (13.0, 13.0), (11.0, 9.0), 3.0, _BACK))
         parts.append(process.plate())
     for process in inferior:
         side = process.side
-        waist = _at(side * 17.5, 8.0, 0.0, s)
+        waist = _at(side * 17.5, 8.0, 0.0)
         top = next(p.middle for p in superior if p.side == side)
-        parts.append(bar(top, waist, (10.0 * s, 9.0 * s), (9.0 * s, 8.0 * s), 3.0, _BACK))
-        parts.append(bar(waist, process.middle, (9.0 * s, 9.5 * s), (8.5 * s, 8.0 * s), 3.0))
+        parts.append(bar(top, waist, (10.0, 9.0), (9.0, 8.0), 3.0, _BACK))
+        parts.append(bar(waist, process.middle, (9.0, 9.5), (8.5, 8.0), 3.0))
         parts.append(process.plate())
-        inner = np.array([side * 1.5 * s, back + 2.0 * s, -3.5 * s])
-        parts.append(
-            bar(waist + _at(0, 2, -1.5, s), inner, (12.0 * s, 13.0 * s), (5.6 * s, 5.4 * s), 3.0)
-        )
-        tip = _at(side * 27.5, 4.5, -3.5, s)
-        parts.append(bar(waist, tip + _at(0, 2, 0, s), (7.0 * s, 5.5 * s), (6.0 * s, 4.5 * s), 2.0))
-        parts.append(
-            bar(_at(side * 10, 1.0, -3.0, s), tip, (6.0 * s, 5.0 * s), (4.5 * s, 4.0 * s), 2.0)
-        )
-        parts.append(
-            Part(Tube(_at(side * 21.3, 3.0, -5.0, s), (2.8 * s, 2.8 * s), 13.0 * s), 0.8, cut=True)
-        )
-    start = np.array([0.0, back + 1.0 * s, -4.0 * s])
-    tip = start + _at(0, size.spinous_length / s - 2.0, -6.0, s)
-    parts.append(bar(start, tip, (13.0 * s, 10.0 * s), (8.0 * s, 9.0 * s), 3.0))
+        inner = np.array([side * 1.5, back + 2.0, -3.5])
+        parts.append(bar(waist + _at(0, 2, -1.5), inner, (12.0, 13.0), (5.6, 5.4), 3.0))
+        tip = _at(side * 27.5, 4.5, -3.5)
+        parts.append(bar(waist, tip + _at(0, 2, 0), (7.0, 5.5), (6.0, 4.5), 2.0))
+        parts.append(bar(_at(side * 10, 1.0, -3.0), tip, (6.0, 5.0), (4.5, 4.0), 2.0))
+        parts.append(Part(Tube(_at(side * 21.3, 3.0, -5.0), (2.8, 2.8), 13.0), 0.8, cut=True))
+    start = np.array([0.0, back + 1.0, -4.0])
+    tip = start + _at(0, size.spinous_length - 2.0, -6.0)
+    parts.append(bar(start, tip, (13.0, 10.0), (8.0, 9.0), 3.0))
     for side in SIDES:
-        fork = tip + _at(side * 5.5, 4.5, -3.0, s)
-        parts.append(bar(tip - _at(0, 3, 0, s), fork, (9.0 * s, 6.5 * s), (6.5 * s, 5.5 * s), 2.5))
+        fork = tip + _at(side * 5.5, 4.5, -3.0)
+        parts.append(bar(tip - _at(0, 3, 0), fork, (9.0, 6.5), (6.5, 5.5), 2.5))
     canal = canal_cut(size.depth, size.canal_width, size.canal_depth, size.height)
     spaces = [p.space() for p in (*superior, *inferior)]
     body = (Part(shape, 0.0), *dens)
@@ -85,14 +76,13 @@ def build_axis(column: Column) -> Bone:
 def build_atlas(column: Column) -> Bone:
     """Build C1: lateral masses, both arches, transverse processes with their foramina."""
     vertebra = column["C1"]
-    s = column.config.size
     inferior = [Process.of(f, vertebra.pose, upper=True) for f in column.facets_of(upper="C1")]
     front = tuple(
         bar(
-            _at(a[0] * side, a[1], 0, s),
-            _at(b[0] * side, b[1], b[2], s),
-            (h * s,) * 2,
-            (t * s,) * 2,
+            _at(a[0] * side, a[1], 0),
+            _at(b[0] * side, b[1], b[2]),
+            (h,) * 2,
+            (t,) * 2,
             2.0,
         )
         for side in SIDES
@@ -104,14 +94,12 @@ def build_atlas(column: Column) -> Bone:
     parts: list[Part] = []
     for process in inferior:
         side = process.side
-        mass = _at(side * 18.0, -0.5, -0.5, s)
-        parts.append(Part(Ellipsoid(mass, (8.0 * s, 10.5 * s, 8.5 * s)), 3.0))
-        parts.append(
-            bar(mass, process.middle, (15.0 * s, 15.0 * s), (13.0 * s, 12.0 * s), 3.0, _BACK)
-        )
+        mass = _at(side * 18.0, -0.5, -0.5)
+        parts.append(Part(Ellipsoid(mass, (8.0, 10.5, 8.5)), 3.0))
+        parts.append(bar(mass, process.middle, (15.0, 15.0), (13.0, 12.0), 3.0, _BACK))
         parts.append(process.plate())
-        cup = _at(side * 16.5, -0.5, 13.5, s)
-        parts.append(Part(Ellipsoid(cup, (8.0 * s, 12.0 * s, 9.0 * s)), 1.0, cut=True))
+        cup = _at(side * 16.5, -0.5, 13.5)
+        parts.append(Part(Ellipsoid(cup, (8.0, 12.0, 9.0)), 1.0, cut=True))
         chain = (
             (20.0, 7.0, 0.0),
             (20.5, 14.0, 1.0),
@@ -121,20 +109,14 @@ def build_atlas(column: Column) -> Bone:
         )
         sizes = ((9.0, 7.5), (6.0, 6.5), (7.0, 5.5), (9.0, 5.5), (9.5, 6.0))
         for a, b, p, q in zip(chain, chain[1:], sizes, sizes[1:], strict=False):
-            start, end = _at(side * a[0], a[1], a[2], s), _at(side * b[0], b[1], b[2], s)
-            parts.append(bar(start, end, (p[0] * s, q[0] * s), (p[1] * s, q[1] * s), 2.0))
+            start, end = _at(side * a[0], a[1], a[2]), _at(side * b[0], b[1], b[2])
+            parts.append(bar(start, end, (p[0], q[0]), (p[1], q[1]), 2.0))
         half = 0.5 * vertebra.size.transverse_span
-        tip = np.array([side * half, 2.0 * s, -2.5 * s])
-        parts.append(
-            bar(_at(side * 21, -4, -2, s), tip, (9.0 * s, 8.0 * s), (5.0 * s, 6.0 * s), 2.0)
-        )
-        parts.append(
-            bar(_at(side * 21, 8, -1, s), tip, (7.5 * s, 8.0 * s), (5.5 * s, 6.0 * s), 2.0)
-        )
-        parts.append(
-            Part(Tube(_at(side * 28.5, 2.2, -2.0, s), (3.2 * s, 3.4 * s), 24.0 * s), 0.8, cut=True)
-        )
-    ring = Part(Tube(_at(0, 8.5, 0, s), (13.2 * s, 18.2 * s), 60.0 * s), 0.8, cut=True)
+        tip = np.array([side * half, 2.0, -2.5])
+        parts.append(bar(_at(side * 21, -4, -2), tip, (9.0, 8.0), (5.0, 6.0), 2.0))
+        parts.append(bar(_at(side * 21, 8, -1), tip, (7.5, 8.0), (5.5, 6.0), 2.0))
+        parts.append(Part(Tube(_at(side * 28.5, 2.2, -2.0), (3.2, 3.4), 24.0), 0.8, cut=True))
+    ring = Part(Tube(_at(0, 8.5, 0), (13.2, 18.2), 60.0), 0.8, cut=True)
     spaces = [p.space() for p in inferior]
     whole = Solid(vertebra.pose, (*front, *parts, ring, *spaces))
     return Bone(vertebra, whole, Solid(vertebra.pose, (*front, ring)), None)
@@ -142,34 +124,27 @@ def build_atlas(column: Column) -> Bone:
 
 def build_skull(column: Column) -> tuple[Solid, Solid, Solid]:
     """Skull base, brain and mandible around the atlas: bone, soft tissue, bone."""
-    s = column.config.size
     pose = column["C1"].pose
-    centre = _at(0, -8, 84, s)
-    skull = [Part(Ellipsoid(centre, (73 * s, 92 * s, 72 * s)), 0.0)]
-    skull.append(Part(Ellipsoid(centre, (66 * s, 85 * s, 64 * s)), 2.0, cut=True))
+    centre = _at(0, -8, 84)
+    skull = [Part(Ellipsoid(centre, (73, 92, 72)), 0.0)]
+    skull.append(Part(Ellipsoid(centre, (66, 85, 64)), 2.0, cut=True))
     for side in SIDES:
-        skull.append(
-            Part(Ellipsoid(_at(side * 16.5, -0.5, 15.0, s), (6.2 * s, 10.0 * s, 7.2 * s)), 4.0)
-        )
-        skull.append(Part(Ellipsoid(_at(side * 52, 0, 18, s), (10 * s, 12 * s, 20 * s)), 5.0))
-    skull.append(
-        bar(
-            _at(0, -16, 20, s), _at(0, -38, 40, s), (22 * s, 30 * s), (10 * s, 16 * s), 5.0, _ACROSS
-        )
-    )
-    skull.append(Part(Tube(_at(0, 9, 14, s), (15.5 * s, 18 * s), 34 * s), 1.5, cut=True))
-    brain = Part(Ellipsoid(centre, (66 * s, 85 * s, 64 * s)), 0.0)
+        skull.append(Part(Ellipsoid(_at(side * 16.5, -0.5, 15.0), (6.2, 10.0, 7.2)), 4.0))
+        skull.append(Part(Ellipsoid(_at(side * 52, 0, 18), (10, 12, 20)), 5.0))
+    skull.append(bar(_at(0, -16, 20), _at(0, -38, 40), (22, 30), (10, 16), 5.0, _ACROSS))
+    skull.append(Part(Tube(_at(0, 9, 14), (15.5, 18), 34), 1.5, cut=True))
+    brain = Part(Ellipsoid(centre, (66, 85, 64)), 0.0)
     jaw: list[Part] = []
     for side in SIDES:
         chain = ((48, -28, 22), (45, -36, -22), (32, -66, -30), (0, -92, -32))
         sizes = ((30.0, 8.0), (28.0, 9.0), (26.0, 10.0), (26.0, 12.0))
         for a, b, p, q in zip(chain, chain[1:], sizes, sizes[1:], strict=False):
-            start, end = _at(side * a[0], a[1], a[2], s), _at(side * b[0], b[1], b[2], s)
+            start, end = _at(side * a[0], a[1], a[2]), _at(side * b[0], b[1], b[2])
             up = _BACK if a[2] > 0 else np.array([0.0, 0.0, 1.0])
-            jaw.append(bar(start, end, (p[0] * s, q[0] * s), (p[1] * s, q[1] * s), 4.0, up))
+            jaw.append(bar(start, end, (p[0], q[0]), (p[1], q[1]), 4.0, up))
     return Solid(pose, tuple(skull)), Solid(pose, (brain,)), Solid(pose, tuple(jaw))
 
 
-def _at(x: float, y: float, z: float, scale: float) -> FloatArray:
-    """A point given in mm of a patient of normal size."""
-    return np.array([x, y, z]) * scale
+def _at(x: float, y: float, z: float) -> FloatArray:
+    """A point."""
+    return np.array([x, y, z])

@@ -40,6 +40,11 @@ MARROW_HU = {"C": 290.0, "T": 215.0, "L": 180.0, "s": 150.0}
 """Trabecular bone by region at normal density (young to middle-aged adults)."""
 FATTY_MARROW_HU = -40.0
 """What marrow tends to as trabeculae are lost."""
+BODY_SHELL_MM = 0.5
+"""Shell of the bodies. With 900 HU it leaves the step between disc and endplate bands that
+clinical CT shows (about -120 to -180 HU)."""
+ARCH_SHELL_MM = 1.4
+"""Cortex of arch and processes."""
 VACUUM_SEVERITY = 0.7
 
 
@@ -169,7 +174,7 @@ def _paint_vertebra(canvas: Canvas, labels: Labels, column: Column, item: Evalua
     texture += marrow
     _harden(texture, canvas.grid.part(item.box), column, item.bone)
     in_body = item.body < 0.5
-    cortex = np.where(in_body, np.float32(0.9), np.float32(1.5))
+    cortex = np.where(in_body, np.float32(BODY_SHELL_MM), np.float32(ARCH_SHELL_MM))
     cortex *= np.float32(config.bone_density**0.5)
     # Ribs and condyles end short of the vertebra: a thin joint space.
     other = np.isin(canvas.tissue[item.box], (Tissue.RIB, Tissue.OTHER_BONE))

@@ -66,7 +66,7 @@ class FacetSize:
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One vertebra of the column: its sizes (scaled, with jitter) and where it stands."""
+    """One vertebra of the column: its sizes (with jitter) and where it stands."""
 
     name: str
     size: LevelSize
@@ -87,7 +87,7 @@ class Facet:
         Rows: along the facet's height (up), along its width, and the normal from the lower
         vertebra's articular process to the upper's.
     size
-        Sizes, scaled.
+        Sizes, with jitter.
     severity
         Degeneration, 0 to 1.
     """
@@ -179,7 +179,8 @@ def row_of(name: str, config: SpineConfig) -> str:
 def build_column(config: SpineConfig) -> Column:
     """Place all vertebrae of a spine and its facet joints.
 
-    The S1 endplate lies at the origin; the column is chained upwards from it.
+    The S1 endplate lies at the origin; the column is chained upwards from it. Everything has
+    the size of an average adult; ``config.size`` is applied to the grid that it is drawn on.
     """
     rng = np.random.default_rng([config.seed, 1])
     curves = _curves(config, rng)
@@ -226,7 +227,7 @@ def _curves(config: SpineConfig, rng: np.random.Generator) -> dict[str, float]:
 def _level_size(
     name: str, config: SpineConfig, curves: Mapping[str, float], rng: np.random.Generator
 ) -> LevelSize:
-    """Sizes of one level: table row, curve scale, jitter and patient size."""
+    """Sizes of one level: table row, curve scale and jitter."""
     jitter = 1 + 0.018 * config.shape_jitter * rng.standard_normal(10).clip(-2, 2)
     if name == SACRUM:
         base = replace(level_table()["L5"], level=SACRUM, width=52, depth=34, height=28)
@@ -243,9 +244,7 @@ def _level_size(
             disc_wedge_deg=base.disc_wedge_deg * scale,
         )
     lengths = [f.name for f in fields(LevelSize) if f.type == "float" and "deg" not in f.name]
-    values = {
-        n: getattr(base, n) * config.size * float(j) for n, j in zip(lengths, jitter, strict=True)
-    }
+    values = {n: getattr(base, n) * float(j) for n, j in zip(lengths, jitter, strict=True)}
     severity = disc_severity(name, config)
     values["disc"] *= 1 - 0.6 * severity
     if config.sacralised_l5 and name == config.levels[-2]:
@@ -275,7 +274,7 @@ def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) ->
         base = poses[below]
         if name == "C1":
             rotation = base.rotation @ _rotation(-8.0, 0.0, 0.0)
-            offset = np.array([0.0, -1.5, ATLAS_ABOVE_AXIS]) * config.size
+            offset = np.array([0.0, -1.5, ATLAS_ABOVE_AXIS])
             poses[name] = Pose(rotation, base.to_world(offset))
             continue
         tilt -= 0.5 * lower.body_wedge_deg + size.disc_wedge_deg + 0.5 * size.body_wedge_deg
@@ -287,9 +286,7 @@ def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) ->
     return poses
 
 
-def _scoliosis(
-    config: SpineConfig, sizes: Sequence[LevelSize]
-) -> tuple[FloatArray, FloatArray]:
+def _scoliosis(config: SpineConfig, sizes: Sequence[LevelSize]) -> tuple[FloatArray, FloatArray]:
     """Coronal tilt and axial rotation of each level in degrees.
 
     The tilt runs as a sine from one end vertebra through the apex to the other and fades
@@ -299,7 +296,7 @@ def _scoliosis(
     steps = [0.5 * (a.height + b.height) + a.disc for a, b in itertools.pairwise(sizes)]
     position = np.concatenate([[0.0], np.cumsum(steps)])
     apex = position[config.levels.index(config.scoliosis_apex)]
-    half = float(np.clip((position[-1] - apex) / 2.2, 40 * config.size, 110 * config.size))
+    half = float(np.clip((position[-1] - apex) / 2.2, 40, 110))
     t = (position - apex) / half
     inner = np.sin(0.5 * np.pi * np.clip(t, -1, 1))
     fade = np.clip(1 - (np.abs(t) - 1) / 1.2, 0, 1)
@@ -349,17 +346,17 @@ def _facets(
         )
         size = replace(
             row,
-            width=row.width * grow * config.size * (1 + 0.25 * severity),
-            height=row.height * grow * config.size * (1 + 0.2 * severity),
-            thickness=row.thickness * config.size * (1 + 0.35 * severity),
-            radius=row.radius * config.size,
+            width=row.width * grow * (1 + 0.25 * severity),
+            height=row.height * grow * (1 + 0.2 * severity),
+            thickness=row.thickness * (1 + 0.35 * severity),
+            radius=row.radius,
             gap=row.gap * (1 - 0.45 * severity),
         )
         local = np.array(
             [
-                sign * (row.half_distance * config.size + 0.3 * noise[0]),
-                wall + row.behind_wall * config.size + 0.3 * noise[1],
-                row.above_disc * config.size + 0.3 * noise[2],
+                sign * (row.half_distance + 0.3 * noise[0]),
+                wall + row.behind_wall + 0.3 * noise[1],
+                row.above_disc + 0.3 * noise[2],
             ]
         )
         angle = np.deg2rad(row.sagittal_angle_deg + 2.0 * noise[3])

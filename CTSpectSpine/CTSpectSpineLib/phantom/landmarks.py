@@ -27,11 +27,6 @@ class Landmarks:
 
     column: Column
 
-    @property
-    def size(self) -> float:
-        """Scale of the patient."""
-        return self.column.config.size
-
     def level(self, name: str) -> str:
         """The level itself, or the nearest one of this spine."""
         return name if name in self.column else "T11"
@@ -46,10 +41,10 @@ class Landmarks:
         return np.interp(z, points[:, 2], points[:, 0]), np.interp(z, points[:, 2], points[:, 1])
 
     def profile(self, name: str, key: str, z: FloatArray) -> FloatArray:
-        """One column of ``torso.json`` along z, in mm of this patient."""
+        """One column of ``torso.json`` along z, in mm."""
         rows = _rows(name)
-        heights = [self.origin(str(r["level"]))[2] + float(r["above_mm"]) * self.size for r in rows]
-        values = [float(r[key]) * self.size for r in rows]
+        heights = [self.origin(str(r["level"]))[2] + float(r["above_mm"]) for r in rows]
+        values = [float(r[key]) for r in rows]
         order = np.argsort(heights)
         result: FloatArray = np.interp(z, np.array(heights)[order], np.array(values)[order])
         return result

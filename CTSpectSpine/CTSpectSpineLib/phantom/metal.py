@@ -19,12 +19,11 @@ METAL_HU = 8000.0
 def build_metal(column: Column) -> list[Solid]:
     """Screws through both pedicles of the configured levels, and the rods that join them."""
     levels = [v for v in column.vertebrae if v.name in column.config.screws]
-    s = column.config.size
     solids = []
     for side in (1.0, -1.0):
         heads = []
         for vertebra in levels:
-            tip, entry, head = _screw_axis(vertebra, side, s)
+            tip, entry, head = _screw_axis(vertebra, side)
             parts = (
                 Part(Bar(tip, entry, (4.5, 6.0), (4.5, 6.0)), 0.5),
                 Part(Bar(entry, head, (10.0, 12.0), (10.0, 12.0)), 0.5),
@@ -40,19 +39,19 @@ def build_metal(column: Column) -> list[Solid]:
     return solids
 
 
-def _screw_axis(v: Vertebra, side: float, s: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _screw_axis(v: Vertebra, side: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Tip, entry point and head of a pedicle screw, LPS mm."""
     size = v.size
     wall = 0.5 * size.depth
     root = 0.5 * size.canal_width + 0.5 * size.pedicle_width
     if v.name == SACRUM:
-        height, root = 4.0 * s, 21.0 * s
+        height, root = 4.0, 21.0
     else:
         height = 0.5 * size.height - 0.5 * size.pedicle_height - 1.0
     points = (
         (0.42 * root, -0.25 * size.depth, height - 1.0),
-        (root + 2.0, wall + 15.0 * s, height),
-        (root + 3.5, wall + 24.0 * s, height + 0.5),
+        (root + 2.0, wall + 15.0, height),
+        (root + 3.5, wall + 24.0, height + 0.5),
     )
     tip, entry, head = (v.pose.to_world(np.array([side * x, y, z])) for x, y, z in points)
     return tip, entry, head

@@ -42,30 +42,25 @@ _INNER = (Tissue.MUSCLE, Tissue.FAT)
 
 def organs_of(marks: Landmarks) -> list[Organ]:
     """All organs, in the order they are painted."""
-    s = marks.size
-    liver = marks.origin("T11") + np.array([-66, -58, -4]) * s
-    left_lobe = marks.origin("T11") + np.array([-8, -92, 2]) * s
-    spleen = marks.origin("T11") + np.array([92, 2, -8]) * s
-    heart = marks.origin("T8") + np.array([24, -82, -2]) * s
-    stomach = marks.origin("T12") + np.array([52, -70, 4]) * s
+    liver = marks.origin("T11") + np.array([-66, -58, -4])
+    left_lobe = marks.origin("T11") + np.array([-8, -92, 2])
+    spleen = marks.origin("T11") + np.array([92, 2, -8])
+    heart = marks.origin("T8") + np.array([24, -82, -2])
+    stomach = marks.origin("T12") + np.array([52, -70, 4])
     organs = [
-        Organ(_ellipsoid(stomach, (38 * s, 34 * s, 42 * s)), Tissue.MUSCLE, 30.0, _SOFT),
-        Organ(_ellipsoid(liver, (78 * s, 88 * s, 82 * s)), Tissue.LIVER, None, _SOFT),
-        Organ(_ellipsoid(left_lobe, (58 * s, 34 * s, 36 * s)), Tissue.LIVER, None, _SOFT),
-        Organ(
-            _ellipsoid(spleen, (24 * s, 40 * s, 46 * s), _tilted(1.0)), Tissue.MUSCLE, 50.0, _SOFT
-        ),
-        Organ(
-            _ellipsoid(heart, (54 * s, 44 * s, 52 * s)), Tissue.BLOOD, None, (*_SOFT, Tissue.LUNG)
-        ),
+        Organ(_ellipsoid(stomach, (38, 34, 42)), Tissue.MUSCLE, 30.0, _SOFT),
+        Organ(_ellipsoid(liver, (78, 88, 82)), Tissue.LIVER, None, _SOFT),
+        Organ(_ellipsoid(left_lobe, (58, 34, 36)), Tissue.LIVER, None, _SOFT),
+        Organ(_ellipsoid(spleen, (24, 40, 46), _tilted(1.0)), Tissue.MUSCLE, 50.0, _SOFT),
+        Organ(_ellipsoid(heart, (54, 44, 52)), Tissue.BLOOD, None, (*_SOFT, Tissue.LUNG)),
     ]
     for side, drop in ((1.0, 0.0), (-1.0, -14.0)):
-        centre = marks.origin("L1") + np.array([side * 58, -6, drop - 12]) * s
+        centre = marks.origin("L1") + np.array([side * 58, -6, drop - 12])
         axes = _tilted(side)
-        capsule = _ellipsoid(centre, (37 * s, 33 * s, 66 * s), axes)
-        kidney = _ellipsoid(centre, (29 * s, 25 * s, 54 * s), axes)
-        pelvis = centre + np.array([-side * 16, -7, 0]) * s
-        hilum = _ellipsoid(pelvis, (15 * s, 8 * s, 22 * s), axes)
+        capsule = _ellipsoid(centre, (37, 33, 66), axes)
+        kidney = _ellipsoid(centre, (29, 25, 54), axes)
+        pelvis = centre + np.array([-side * 16, -7, 0])
+        hilum = _ellipsoid(pelvis, (15, 8, 22), axes)
         over = (*_INNER, Tissue.LIVER, Tissue.AIR)
         organs.append(Organ(capsule, Tissue.FAT, None, over))
         organs.append(Organ(kidney, Tissue.KIDNEY, None, (Tissue.FAT,)))
@@ -73,14 +68,12 @@ def organs_of(marks: Landmarks) -> list[Organ]:
     organs += _vessels(marks)
     organs += _airways(marks)
     pelvis_pose = pelvic_pose(marks.column)
-    bladder = pelvis_pose.to_world(np.array([0.0, -50.0, -98.0]) * s)
+    bladder = pelvis_pose.to_world(np.array([0.0, -50.0, -98.0]))
     rectum = [
-        pelvis_pose.to_world(np.array(p) * s) for p in ((4.0, 28, -62), (0, 36, -92), (0, 22, -128))
+        pelvis_pose.to_world(np.array(p)) for p in ((4.0, 28, -62), (0, 36, -92), (0, 22, -128))
     ]
-    organs.append(Organ(_pipe(rectum, (30 * s, 26 * s)), Tissue.MUSCLE, 38.0, _SOFT, False))
-    organs.append(
-        Organ(_ellipsoid(bladder, (38 * s, 30 * s, 29 * s)), Tissue.BLADDER, None, _SOFT, False)
-    )
+    organs.append(Organ(_pipe(rectum, (30, 26)), Tissue.MUSCLE, 38.0, _SOFT, False))
+    organs.append(Organ(_ellipsoid(bladder, (38, 30, 29)), Tissue.BLADDER, None, _SOFT, False))
     return organs
 
 
@@ -103,7 +96,6 @@ def _tilted(side: float) -> FloatArray:
 
 def _vessels(marks: Landmarks) -> list[Organ]:
     """Aorta with the iliac arteries, vena cava with the iliac veins."""
-    s = marks.size
     over = (Tissue.MUSCLE, Tissue.FAT, Tissue.LUNG, Tissue.LIVER, Tissue.AIR)
     levels = marks.column.config.levels
     chest = [n for n in levels if n[0] == "T"][3:]
@@ -111,40 +103,38 @@ def _vessels(marks: Landmarks) -> list[Organ]:
     aorta = []
     for i, name in enumerate([*chest, *loin]):
         share = i / (len(chest) + len(loin) - 1)
-        gap = 0.5 * marks.column[name].size.depth + 12 * s
-        ahead = gap * (0.55 + 0.45 * share) + 2 * s
-        aorta.append(marks.origin(name) + np.array([(24 - 19 * share) * s, -ahead, 0]))
+        gap = 0.5 * marks.column[name].size.depth + 12
+        ahead = gap * (0.55 + 0.45 * share) + 2
+        aorta.append(marks.origin(name) + np.array([(24 - 19 * share), -ahead, 0]))
     cava = [
-        marks.origin(n) + np.array([-16 * s, -0.5 * marks.column[n].size.depth - 12 * s, 0])
+        marks.origin(n) + np.array([-16, -0.5 * marks.column[n].size.depth - 12, 0])
         for n in ["T11", *loin]
     ]
-    fork = marks.origin(loin[-1]) + np.array([4, -34, -16]) * s
-    vein = cava[-1] + np.array([0, 3, -14]) * s
-    pipes = [_pipe([*aorta, fork], (24 * s, 18 * s)), _pipe(cava, (23 * s, 22 * s))]
+    fork = marks.origin(loin[-1]) + np.array([4, -34, -16])
+    vein = cava[-1] + np.array([0, 3, -14])
+    pipes = [_pipe([*aorta, fork], (24, 18)), _pipe(cava, (23, 22))]
     pelvis = pelvic_pose(marks.column)
     for side in (1.0, -1.0):
-        groin = pelvis.to_world(np.array([side * 62, -48.0, -70.0]) * s)
-        deeper = groin + np.array([-side * 4, 13, 0]) * s
-        pipes += [_pipe([fork, groin], (12 * s, 10 * s)), _pipe([vein, deeper], (14 * s, 12 * s))]
+        groin = pelvis.to_world(np.array([side * 62, -48.0, -70.0]))
+        deeper = groin + np.array([-side * 4, 13, 0])
+        pipes += [_pipe([fork, groin], (12, 10)), _pipe([vein, deeper], (14, 12))]
     return [Organ(pipe, Tissue.BLOOD, None, over, False) for pipe in pipes]
 
 
 def _airways(marks: Landmarks) -> list[Organ]:
     """Trachea with the main bronchi."""
-    s = marks.size
     levels = (("C4", 0, 34), ("C6", 0, 38), ("T2", 0, 40), ("T5", 0, 46))
-    trachea = [marks.origin(n) + np.array([x, -y, 0]) * s for n, x, y in levels]
+    trachea = [marks.origin(n) + np.array([x, -y, 0]) for n, x, y in levels]
     pipes = [(trachea, 21.0, 16.0)]
     for side in (1.0, -1.0):
-        end = trachea[-1] + np.array([side * 38, 4, -26]) * s
+        end = trachea[-1] + np.array([side * 38, 4, -26])
         pipes.append(([trachea[-1], end], 15.0, 11.0))
     walls = [
-        Organ(_pipe(p, (w * s, w * s)), Tissue.MUSCLE, None, (*_INNER, Tissue.LUNG), False)
+        Organ(_pipe(p, (w, w)), Tissue.MUSCLE, None, (*_INNER, Tissue.LUNG), False)
         for p, w, _ in pipes
     ]
     lumens = [
-        Organ(_pipe(p, (w * s, w * s)), Tissue.AIR, None, (Tissue.MUSCLE,), False)
-        for p, _, w in pipes
+        Organ(_pipe(p, (w, w)), Tissue.AIR, None, (Tissue.MUSCLE,), False) for p, _, w in pipes
     ]
     return walls + lumens
 

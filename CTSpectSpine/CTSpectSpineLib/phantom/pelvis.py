@@ -77,42 +77,40 @@ class HalfSpace:
         return result
 
 
-def sacroiliac_plane(side: float, size: float) -> tuple[FloatArray, FloatArray]:
+def sacroiliac_plane(side: float) -> tuple[FloatArray, FloatArray]:
     """Point and outward normal of the sacroiliac joint in the S1 frame."""
     normal = np.array([side, 0.36, -0.30])
-    return np.array([side * 50.0, 10.0, -10.0]) * size, normal / np.linalg.norm(normal)
+    return np.array([side * 50.0, 10.0, -10.0]), normal / np.linalg.norm(normal)
 
 
 def build_sacrum(column: Column) -> Bone:
     """Build the sacrum with the coccyx' first piece."""
     vertebra = column[SACRUM]
-    s = column.config.size
     size = vertebra.size
-    endplate = BodyShape(size.width, size.depth, size.height, 0.0, 0.06, (1.2 * s, 0.5), square=0.4)
+    endplate = BodyShape(size.width, size.depth, size.height, 0.0, 0.06, (1.2, 0.5), square=0.4)
     parts = [Part(endplate, 0.0)]
     for upper, lower in itertools.pairwise(_SEGMENTS):
         parts.append(
-            _scaled_bar(
+            bar(
                 (0, upper.y, upper.z),
                 (0, lower.y, lower.z),
                 (upper.depth - 4, lower.depth),
                 (upper.width - 4, lower.width),
-                s,
                 3.0,
                 np.array([0.0, 1.0, 0.0]),
             )
         )
     for side in SIDES:
-        parts += _lateral_mass(side, s)
-    parts += _dorsal_wall(size.depth / s, s)
-    cuts = _foramina(s) + _canal(size.depth / s, s)
+        parts += _lateral_mass(side)
+    parts += _dorsal_wall(size.depth)
+    cuts = _foramina() + _canal(size.depth)
     for side in SIDES:
-        point, normal = sacroiliac_plane(side, s)
-        cuts.append(Part(HalfSpace(point - 0.5 * SI_GAP * normal, normal, 62.0 * s), 2.0, cut=True))
+        point, normal = sacroiliac_plane(side)
+        cuts.append(Part(HalfSpace(point - 0.5 * SI_GAP * normal, normal, 62.0), 2.0, cut=True))
     superior = [Process.of(f, vertebra.pose, upper=False) for f in column.facets_of(lower=SACRUM)]
     processes: list[Part] = []
     for process in superior:
-        start = np.array([process.side * 24.0, 20.0, 2.0]) * s
+        start = np.array([process.side * 24.0, 20.0, 2.0])
         processes.append(
             bar(start, process.middle, (12.0, 11.0), (12.0, 9.0), 4.0, process.axes[1])
         )
@@ -122,27 +120,7 @@ def build_sacrum(column: Column) -> Bone:
     return Bone(vertebra, whole, Solid(vertebra.pose, (parts[0],)), endplate)
 
 
-def _scaled_bar(
-    start: tuple[float, float, float],
-    end: tuple[float, float, float],
-    height: tuple[float, float],
-    thickness: tuple[float, float],
-    s: float,
-    blend: float,
-    up: FloatArray,
-) -> Part:
-    """A bar given in mm of a patient of normal size."""
-    return bar(
-        np.asarray(start, float) * s,
-        np.asarray(end, float) * s,
-        (height[0] * s, height[1] * s),
-        (thickness[0] * s, thickness[1] * s),
-        blend,
-        up,
-    )
-
-
-def _lateral_mass(side: float, s: float) -> list[Part]:
+def _lateral_mass(side: float) -> list[Part]:
     """Ala and the fused costal elements."""
     back = np.array([0.0, 1.0, 0.0])
     parts = []
@@ -151,19 +129,17 @@ def _lateral_mass(side: float, s: float) -> list[Part]:
         first = segment.z == 0
         end = (side * segment.ala, segment.y + segment.ala_back, segment.z - (11 if first else 1))
         tall = (25.0, 31.0) if first else (21.0, 24.0)
-        parts.append(_scaled_bar(start, end, (segment.ala_thickness,) * 2, tall, s, 5.0, back))
+        parts.append(bar(start, end, (segment.ala_thickness,) * 2, tall, 5.0, back))
     for upper, lower in itertools.pairwise(_SEGMENTS[:-1]):
         x = np.array([0.76 * upper.ala, 0.76 * lower.ala])
         start = (side * x[0], upper.y + upper.ala_back, upper.z)
         end = (side * x[1], lower.y + lower.ala_back, lower.z)
         thick = (0.46 * upper.ala, 0.46 * lower.ala)
-        parts.append(
-            _scaled_bar(start, end, (upper.ala_thickness, lower.ala_thickness), thick, s, 4.0, back)
-        )
+        parts.append(bar(start, end, (upper.ala_thickness, lower.ala_thickness), thick, 4.0, back))
     return parts
 
 
-def _dorsal_wall(depth: float, s: float) -> list[Part]:
+def _dorsal_wall(depth: float) -> list[Part]:
     """Fused laminae, median and intermediate crests."""
     parts = []
     rows = [
@@ -176,25 +152,18 @@ def _dorsal_wall(depth: float, s: float) -> list[Part]:
         for side in SIDES:
             ridge = (side * wide, y - 3.0, z + 2)
             parts.append(
-                _scaled_bar(
-                    ridge, (0, y + 1.5, z), (tall, tall), (6.0, 6.0), s, 3.0, np.array([0.0, 0, 1])
-                )
+                bar(ridge, (0, y + 1.5, z), (tall, tall), (6.0, 6.0), 3.0, np.array([0.0, 0, 1]))
             )
             base = (side * (wide + 3), segment.y + 0.4 * segment.depth, segment.z)
-            parts.append(
-                _scaled_bar(
-                    base, ridge, (tall - 2, tall), (9.0, 7.0), s, 3.0, np.array([0.0, 0, 1])
-                )
-            )
+            parts.append(bar(base, ridge, (tall - 2, tall), (9.0, 7.0), 3.0, np.array([0.0, 0, 1])))
         if index < 3:
             length = (17.0, 14.0, 9.0)[index]
             parts.append(
-                _scaled_bar(
+                bar(
                     (0, y, z),
                     (0, y + length, z - 6),
                     (15.0, 12.0),
                     (6.0, 6.0),
-                    s,
                     3.0,
                     np.array([0.0, 0, 1]),
                 )
@@ -202,7 +171,7 @@ def _dorsal_wall(depth: float, s: float) -> list[Part]:
     return parts
 
 
-def _canal(depth: float, s: float) -> list[Part]:
+def _canal(depth: float) -> list[Part]:
     """The sacral canal, behind the bodies and narrowing."""
     cuts = []
     widths, depths = (29.0, 25.0, 20.0, 14.0, 9.0), (14.0, 11.0, 8.5, 6.5, 5.0)
@@ -215,14 +184,12 @@ def _canal(depth: float, s: float) -> list[Part]:
     chain = [first, *points]
     sizes = list(zip((14.5, *depths), (30.0, *widths), strict=True))
     for (a, b), (p, q) in zip(itertools.pairwise(chain), itertools.pairwise(sizes), strict=True):
-        shape = Bar(
-            a * s, b * s, (p[0] * s, q[0] * s), (p[1] * s, q[1] * s), np.array([0.0, 1.0, 0.0])
-        )
+        shape = Bar(a, b, (p[0], q[0]), (p[1], q[1]), np.array([0.0, 1.0, 0.0]))
         cuts.append(Part(shape, 1.0, cut=True))
     return cuts
 
 
-def _foramina(s: float) -> list[Part]:
+def _foramina() -> list[Part]:
     """Four pairs of sacral foramina, from front to back."""
     cuts = []
     back = np.array([0.0, 0.0, 1.0])
@@ -235,7 +202,7 @@ def _foramina(s: float) -> list[Part]:
             middle = np.array([side * x, y + 6.0, z])
             rear = np.array([side * x, y + 34.0, z - 4.0])
             for a, b, p, q in ((front, middle, 1.25 * r, r), (middle, rear, r, 0.7 * r)):
-                shape = Bar(a * s, b * s, (2 * p * s, 2 * q * s), (2 * p * s, 2 * q * s), back)
+                shape = Bar(a, b, (2 * p, 2 * q), (2 * p, 2 * q), back)
                 cuts.append(Part(shape, 1.5, cut=True))
     return cuts
 
@@ -276,7 +243,7 @@ _AURICLE = np.array([[61, 17, -17], [57, 28, -20], [53, 44, -34], [50, 52, -44]]
 _RAYS = 25
 
 
-def _iliac_wing(mirror: FloatArray, s: float) -> list[Part]:
+def _iliac_wing(mirror: FloatArray) -> list[Part]:
     """The wing as a fan of thin plates from the arcuate line to the crest."""
     share = np.linspace(0, 1, _RAYS)
     crest = curve_through(_CREST, share)
@@ -288,78 +255,72 @@ def _iliac_wing(mirror: FloatArray, s: float) -> list[Part]:
     crest, brim, middle, along = (v * mirror for v in (crest, brim, middle, along))
     parts = []
     for a, b in itertools.pairwise(brim):
-        parts.append(bar(a, b, (22 * s, 22 * s), (15 * s, 15 * s), 5.0))
+        parts.append(bar(a, b, (22, 22), (15, 15), 5.0))
     for hub, mid, rim, up in zip(brim, middle, crest, along, strict=True):
-        parts.append(bar(hub, mid, (16 * s, 22 * s), (13 * s, 6.0 * s), 7.0, up))
-        parts.append(bar(mid, rim, (22 * s, 28 * s), (6.0 * s, 7.0 * s), 7.0, up))
+        parts.append(bar(hub, mid, (16, 26), (13, 6.5), 2.5, up))
+        parts.append(bar(mid, mid + 0.92 * (rim - mid), (26, 34), (6.5, 8.0), 4.0, up))
     for a, b in itertools.pairwise(crest):
         inward = brim.mean(axis=0) - a
-        parts.append(bar(a, b, (12 * s, 12 * s), (11 * s, 11 * s), 4.0, inward))
+        parts.append(bar(a, b, (12, 12), (11, 11), 0.8, inward))
     auricle = _AURICLE * mirror
     for a, b in itertools.pairwise(auricle):
-        parts.append(bar(a, b, (24 * s, 24 * s), (26 * s, 26 * s), 5.0))
+        parts.append(bar(a, b, (24, 24), (26, 26), 5.0))
     return parts
 
 
 def build_hip(column: Column, side: float) -> Solid:
     """Build one hip bone (side +1 left, -1 right) in the pelvic frame."""
-    s = column.config.size
     pose = pelvic_pose(column)
-    mirror = np.array([side * s, s, s])
-    parts = _iliac_wing(mirror, s)
+    mirror = np.array([side, 1.0, 1.0])
+    parts = _iliac_wing(mirror)
     centre = HIP_CENTRE * mirror
-    parts.append(Part(Ellipsoid(centre, (33 * s,) * 3), 6.0))
+    parts.append(Part(Ellipsoid(centre, (33,) * 3), 6.0))
     pubis = np.array([7.0, -80.0, -122.0]) * mirror
     low_pubis = np.array([8.0, -74.0, -146.0]) * mirror
     tuber = np.array([60.0, 12.0, -182.0]) * mirror
-    parts.append(
-        bar(np.array([78, -46, -98.0]) * mirror, pubis, (24 * s, 20 * s), (20 * s, 16 * s), 6.0)
-    )
-    parts.append(
-        bar(pubis, low_pubis, (17 * s, 15 * s), (15 * s, 13 * s), 4.0, np.array([1.0, 0, 0]))
-    )
-    parts.append(bar(low_pubis, tuber, (18 * s, 26 * s), (10 * s, 15 * s), 5.0))
+    parts.append(bar(np.array([78, -46, -98.0]) * mirror, pubis, (24, 20), (20, 16), 6.0))
+    parts.append(bar(pubis, low_pubis, (17, 15), (15, 13), 4.0, np.array([1.0, 0, 0])))
+    parts.append(bar(low_pubis, tuber, (18, 26), (10, 15), 5.0))
     seat = np.array([82.0, 8.0, -118.0]) * mirror
-    parts.append(bar(seat, tuber, (40 * s, 36 * s), (26 * s, 28 * s), 8.0, np.array([0.0, 1, 0])))
+    parts.append(bar(seat, tuber, (40, 36), (26, 28), 8.0, np.array([0.0, 1, 0])))
     outward = np.array([0.72, -0.42, -0.55]) * np.array([side, 1, 1])
-    socket = Bar(centre, centre + 40 * s * outward, (53 * s, 64 * s), (53 * s, 64 * s))
+    socket = Bar(centre, centre + 40 * outward, (53, 64), (53, 64))
     parts.append(Part(socket, 1.5, cut=True))
-    middle = np.array([side * 2.2 * s, -78 * s, -134 * s])
-    parts.append(Part(HalfSpace(middle, np.array([-side, 0.0, 0.0]), 32 * s), 1.0, cut=True))
-    point, normal = sacroiliac_plane(side, s)
+    middle = np.array([side * 2.2, -78, -134])
+    parts.append(Part(HalfSpace(middle, np.array([-side, 0.0, 0.0]), 32), 1.0, cut=True))
+    point, normal = sacroiliac_plane(side)
     sacrum = column[SACRUM].pose
     point = pose.to_local(sacrum.to_world(point + 0.5 * SI_GAP * normal))
     normal = pose.direction_to_local(sacrum.rotation @ normal)
-    parts.append(Part(HalfSpace(point, -normal, 62 * s), 2.0, cut=True))
+    parts.append(Part(HalfSpace(point, -normal, 62), 2.0, cut=True))
     return Solid(pose, tuple(parts))
 
 
 def build_femur(column: Column, side: float) -> Solid:
     """Build the proximal femur of one side in the pelvic frame."""
-    s = column.config.size
-    mirror = np.array([side * s, s, s])
+    mirror = np.array([side, 1.0, 1.0])
     centre = HIP_CENTRE * mirror
     trochanter = np.array([144.0, -12.0, -128.0]) * mirror
     shaft = np.array([136.0, -18.0, -260.0]) * mirror
     lesser = np.array([122.0, 0.0, -168.0]) * mirror
-    r = FEMORAL_HEAD_RADIUS * s
+    r = FEMORAL_HEAD_RADIUS
     parts = (
         Part(Ellipsoid(centre, (r, r, r)), 0.0),
         bar(
             centre,
-            trochanter + np.array([-side * 10 * s, 0, -8 * s]),
-            (33 * s, 40 * s),
-            (27 * s, 30 * s),
+            trochanter + np.array([-side * 10, 0, -8]),
+            (33, 40),
+            (27, 30),
             5.0,
         ),
         bar(
-            trochanter + np.array([0, 6 * s, 8 * s]),
+            trochanter + np.array([0, 6, 8]),
             shaft,
-            (34 * s, 29 * s),
-            (32 * s, 29 * s),
+            (34, 29),
+            (32, 29),
             6.0,
             np.array([0.0, 1, 0]),
         ),
-        Part(Ellipsoid(lesser, (9 * s, 9 * s, 12 * s)), 6.0),
+        Part(Ellipsoid(lesser, (9, 9, 12)), 6.0),
     )
     return Solid(pelvic_pose(column), parts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from CTSpectSpineLib.anatomy import SACRUM
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import FloatArray, Joint
+from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.atlas import build_atlas, build_axis
 from CTSpectSpineLib.phantom.bones import (
     paint_column,
@@ -61,7 +63,8 @@ def make_anatomy(config: SpineConfig) -> Anatomy:
     column = build_column(config)
     coarse = field_of_view(column)
     factor = _layers(coarse.spacing)
-    grid = _refined(coarse, factor)
+    # The patient is built at normal size; a grid of the inverse scale makes him small or tall.
+    grid = _refined(_resized(coarse, 1 / config.size), factor)
     bones = build_bones(column)
     canvas = Canvas.of_air(grid)
     labels = np.zeros(grid.shape, dtype=np.uint8)
@@ -70,7 +73,8 @@ def make_anatomy(config: SpineConfig) -> Anatomy:
     paint_other_bones(canvas, labels, column)
     paint_column(canvas, labels, column, bones)
     metal = paint_metal(canvas, column)
-    joints = tuple(j for j in true_joints(column, bones) if _in_view(j, coarse))
+    truth = [_resized_joint(j, config.size) for j in true_joints(column, bones)]
+    joints = tuple(j for j in truth if _in_view(j, coarse))
     middle = (slice(None), slice(None), slice(None))
     if max(factor) > 1:
         middle = tuple(slice(f // 2, None, f) for f in factor[::-1])  # type: ignore[assignment]
@@ -110,30 +114,32 @@ def field_of_view(column: Column) -> Grid:
         If the crop leaves less than `SHORTEST_MM`.
     """
     config = column.config
-    top = column[config.first]
-    up = top.pose.origin[2] + 0.5 * top.size.height + config.margin_mm - config.crop_mm[0]
-    bottom = column[config.last]
-    reach = SACRUM_REACH_MM * config.size
-    reach = reach if config.last == SACRUM else 0.5 * bottom.size.height
-    down = bottom.pose.origin[2] - reach - config.margin_mm + config.crop_mm[1]
+    centres = np.array([v.pose.origin for v in column.vertebrae]) * config.size
+    by_name = dict(zip(config.levels, centres, strict=True))
+    top, bottom = column[config.first], column[config.last]
+    reach = SACRUM_REACH_MM if config.last == SACRUM else 0.5 * bottom.size.height
+    up = by_name[config.first][2] + 0.5 * top.size.height * config.size
+    up += config.margin_mm - config.crop_mm[0]
+    down = by_name[config.last][2] - reach * config.size
+    down += config.crop_mm[1] - config.margin_mm
     if up - down < SHORTEST_MM:
         raise InputError(
             f"phantom option crop_mm {config.crop_mm} leaves {max(up - down, 0):.0f} mm of the "
             f"field of view; leave at least {SHORTEST_MM:g} mm."
         )
-    heights = np.array([v.pose.origin[2] for v in column.vertebrae])
-    depths = np.array([v.pose.origin[1] for v in column.vertebrae])
-    sides = np.array([v.pose.origin[0] for v in column.vertebrae])
+    heights = centres[:, 2]
     seen = (heights < up) & (heights > down)
     if not seen.any():
-        seen = np.abs(heights - 0.5 * (up + down)) == np.abs(heights - 0.5 * (up + down)).min()
+        off = np.abs(heights - 0.5 * (up + down))
+        seen = off == off.min()
+    sides, depths = centres[seen, 0], centres[seen, 1]
     spacing = np.array(config.spacing)
     extent = np.array([config.lateral_mm, config.ap_mm, up - down])
     count = np.maximum(np.rint(extent / spacing).astype(int), 1)
     # More of the body lies in front of the spine than behind it.
     ahead = 0.07 * config.ap_mm
-    side = 0.5 * (sides[seen].min() + sides[seen].max())
-    centre = np.array([side, depths[seen].mean() - ahead, 0.5 * (up + down)])
+    side = 0.5 * (sides.min() + sides.max())
+    centre = np.array([side, depths.mean() - ahead, 0.5 * (up + down)])
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag(spacing)
     matrix[:3, 3] = np.round(centre - 0.5 * (count - 1) * spacing, 3)
@@ -154,6 +160,29 @@ def _refined(grid: Grid, factor: tuple[int, int, int]) -> Grid:
     matrix[:3, 3] = grid.matrix[:3, 3] - matrix[:3, :3] @ (0.5 * (f - 1))
     nk, nj, ni = grid.shape
     return Grid(matrix, (nk * factor[2], nj * factor[1], ni * factor[0]))
+
+
+def _resized(grid: Grid, scale: float) -> Grid:
+    """The grid in a space of another scale."""
+    return Grid(np.diag([scale, scale, scale, 1.0]) @ grid.matrix, grid.shape)
+
+
+def _resized_joint(joint: Joint, scale: float) -> Joint:
+    """The joint in a space of another scale."""
+
+    def resized(region: Region | None) -> Region | None:
+        if region is None:
+            return None
+        return Region(region.mask, np.diag([scale, scale, scale, 1.0]) @ region.ijk_to_lps)
+
+    parts = {name: resized(part) for name, part in joint.parts.items()}
+    return replace(
+        joint,
+        region=resized(joint.region),
+        bone=resized(joint.bone),
+        centre_mm=None if joint.centre_mm is None else joint.centre_mm * scale,
+        parts={name: part for name, part in parts.items() if part is not None},
+    )
 
 
 def _averaged(values: Field, factor: tuple[int, int, int]) -> Field:

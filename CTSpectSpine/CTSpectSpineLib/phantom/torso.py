@@ -90,13 +90,12 @@ class _Slices:
             for key in ("half_width", "front", "back"):
                 setattr(self, f"{name}_{key}", marks.profile(name, key, z))
         self.fat = marks.profile("outline", "fat", z)
-        self.size = marks.size
-        self.top_lung = marks.origin("T1")[2] + 8 * marks.size
-        self.dome = marks.origin("T10")[2] + 12 * marks.size
-        self.recess = marks.origin("T12")[2] - 5 * marks.size
+        self.top_lung = marks.origin("T1")[2] + 8
+        self.dome = marks.origin("T10")[2] + 12
+        self.recess = marks.origin("T12")[2] - 5
         self.sacrum = marks.origin(SACRUM)[2]
-        self.brim = marks.origin(SACRUM)[2] + 45 * marks.size
-        self.psoas_top = marks.origin("T12")[2] - 8 * marks.size
+        self.brim = marks.origin(SACRUM)[2] + 45
+        self.psoas_top = marks.origin("T12")[2] - 8
 
     def of(self, name: str, k: int) -> tuple[float, float, float]:
         """Half width, front and back of a profile in one slice."""
@@ -168,13 +167,13 @@ def _profile_oval(
 
 def _paint_slice(canvas: Canvas, k: int, x: Field, y: Field, s: _Slices, blob: Field) -> Field:
     """Paint one slice from the skin inwards."""
-    z, size = float(s.z[k]), s.size
+    z = float(s.z[k])
     cx, cy = float(s.x[k]), float(s.y[k])
     box = (slice(k, k + 1), slice(0, canvas.grid.shape[1]), slice(0, canvas.grid.shape[2]))
     skin = _profile_oval(x, y, s, k, "outline", 0.35)
     _, _, back_skin = s.of("outline", k)
-    groove = np.maximum(1 - ((x - cx) / (22 * size)) ** 2, 0) * np.clip((y - cy) / back_skin, 0, 1)
-    skin = skin + np.float32(7 * size) * groove.astype(np.float32)
+    groove = np.maximum(1 - ((x - cx) / (22)) ** 2, 0) * np.clip((y - cy) / back_skin, 0, 1)
+    skin = skin + np.float32(7) * groove.astype(np.float32)
     canvas.paint(box, skin[None], Tissue.FAT, HU[Tissue.FAT] + 6 * blob[None])
     canvas.paint(box, np.maximum(skin, -skin - 1.8)[None], Tissue.MUSCLE, 10.0)
     wall = skin + np.float32(s.fat[k])
@@ -183,14 +182,14 @@ def _paint_slice(canvas: Canvas, k: int, x: Field, y: Field, s: _Slices, blob: F
     cavity = _profile_oval(x, y, s, k, "cage", 0.25)
     in_chest = z > s.recess
     # Fat between the wall's muscles and the cavity, and between the back muscles.
-    seam = np.maximum(np.abs(cavity - np.float32(13 * size)) - np.float32(1.2), wall + 3)
+    seam = np.maximum(np.abs(cavity - np.float32(13)) - np.float32(1.2), wall + 3)
     canvas.paint(box, seam[None], Tissue.FAT)
     behind = np.float32(cy) - y
     if z < s.top_lung:
         canvas.paint(box, cavity[None], Tissue.FAT, HU[Tissue.FAT] + 8 * blob[None])
-        if z < s.dome + 20 * size:
+        if z < s.dome + 20:
             # Bowel thins out towards the retroperitoneal fat.
-            sparse = np.clip((np.float32(52 * size) - behind) / np.float32(16 * size), 0, 4)
+            sparse = np.clip((np.float32(52) - behind) / np.float32(16), 0, 4)
             bowel = np.maximum(cavity + 6, 7.0 * (0.08 + sparse - blob))
             canvas.paint(box, bowel[None], Tissue.MUSCLE, BOWEL_HU)
             gas = np.maximum(cavity + 16, 7.0 * (1.75 + sparse - blob))
@@ -205,15 +204,15 @@ def _paint_muscles(
     canvas: Canvas, box: Box, k: int, x: Field, y: Field, s: _Slices, blob: Field
 ) -> None:
     """Back muscles, psoas, quadratus lumborum and the tissue around the bodies."""
-    z, size = float(s.z[k]), s.size
+    z = float(s.z[k])
     cx, cy = float(s.x[k]), float(s.y[k])
     if z > s.sacrum:
-        around = _oval(x, y, (cx, cy), (21 * size, 20 * size))
+        around = _oval(x, y, (cx, cy), (21, 20))
         canvas.paint(box, around[None], Tissue.MUSCLE, 45.0)
     half, _, back = s.of("back_muscle", k)
     for side in (1.0, -1.0):
-        centre = (cx + side * (half + 1.5 * size), cy + back)
-        muscle = _oval(x, y, centre, (half + 2 * size, 24 * size), 0.35)
+        centre = (cx + side * (half + 1.5), cy + back)
+        muscle = _oval(x, y, centre, (half + 2, 24), 0.35)
         rind = np.maximum(np.abs(muscle - np.float32(1.2)) - np.float32(1.3), 0 * y + 0 * x - 1)
         canvas.paint(box, rind[None], Tissue.FAT, where=canvas.tissue[box] == Tissue.MUSCLE)
         canvas.paint(box, (muscle + 1.0)[None], Tissue.MUSCLE, (52.0 + 7 * blob)[None])
@@ -221,11 +220,11 @@ def _paint_muscles(
         canvas.paint(box, np.maximum(split, np.float32(cy + back) - y)[None], Tissue.FAT, -60.0)
         if z < s.psoas_top:
             r, ahead, _ = s.of("psoas", k)
-            lateral = 20 * size + 0.95 * r
-            shape = _oval(x, y, (cx + side * lateral, cy - ahead + 4 * size), (r, 1.15 * r))
+            lateral = 20 + 0.95 * r
+            shape = _oval(x, y, (cx + side * lateral, cy - ahead + 4), (r, 1.15 * r))
             canvas.paint(box, shape[None], Tissue.MUSCLE, (55.0 + 4 * blob)[None])
             if z > s.brim:
-                square = _oval(x, y, (cx + side * 62 * size, cy + 30 * size), (22 * size, 9 * size))
+                square = _oval(x, y, (cx + side * 62, cy + 30), (22, 9))
                 canvas.paint(box, square[None], Tissue.MUSCLE)
 
 
@@ -233,27 +232,28 @@ def _paint_lungs(
     canvas: Canvas, box: Box, k: int, x: Field, y: Field, s: _Slices, cavity: Field, blob: Field
 ) -> None:
     """Lungs above the diaphragm, beside the mediastinum."""
-    z, size = float(s.z[k]), s.size
+    z = float(s.z[k])
     cx, cy = float(s.x[k]), float(s.y[k])
     half, front, back = s.of("cage", k)
     dy = (y - np.float32(cy + 0.5 * (back - front))) / np.float32(0.5 * (front + back))
     # The dome is high in the middle; the recess behind and at the sides reaches lower.
-    rim = np.clip(np.maximum(np.abs(x) / np.float32(half), np.maximum(dy, -0.4 * dy)), 0, 1)
+    reach = np.where(dy > 0, dy, np.float32(0.45) * dy)
+    rim = np.minimum(np.sqrt((x / np.float32(half)) ** 2 + reach * reach), 1)
     floor = np.float32(s.dome) - np.float32(s.dome - s.recess) * rim**4
     below = floor - np.float32(z)
     for side in (1.0, -1.0):
-        middle = np.float32(24 * size) + (np.float32(12 * size) if side > 0 else 0)
-        taper = np.clip((np.float32(cy - 12 * size) - y) / np.float32(40 * size), 0, 1)
-        edge = np.float32(12 * size) + (middle - np.float32(8 * size)) * taper
+        middle = np.float32(24) + (np.float32(12) if side > 0 else 0)
+        taper = np.clip((np.float32(cy - 12) - y) / np.float32(40), 0, 1)
+        edge = np.float32(12) + (middle - np.float32(8)) * taper
         lung = np.maximum(
             cavity + np.float32(3.0), edge - np.float32(side) * (x - np.float32(0.6 * cx))
         )
-        spine = -_oval(x, y, (cx, cy), (23 * size, 22 * size))
+        spine = -_oval(x, y, (cx, cy), (23, 22))
         # Behind the bodies the pleura stays in front of ribs and transverse processes.
         gutter = (
             y
-            - np.float32(cy + 10 * size)
-            - np.float32(0.7) * (np.abs(x - np.float32(cx)) - np.float32(20 * size))
+            - np.float32(cy + 10)
+            - np.float32(0.7) * (np.abs(x - np.float32(cx)) - np.float32(20))
         )
         lung = np.maximum(np.maximum(lung, spine), np.maximum(below, gutter))
         texture = HU[Tissue.LUNG] + 22 * blob + 140 * np.clip(blob - 1.9, 0, 1)

@@ -24,8 +24,10 @@ RIVAL_MM = 10.0
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
 """Share of the SPECT's local variation, at coarse resolution, that the CT must explain."""
 RIVAL_FAILED, RIVAL_CHECK = 0.90, 0.97
-MIRROR_NOTE, MIRROR_CHECK, MIRROR_FAILED = 0.98, 1.0, 1.03
+MIRROR_NOTE, MIRROR_CHECK, MIRROR_FAILED = 0.98, 1.02, 1.05
 """Fit of the mirrored CT relative to the CT's own."""
+UNREST_CHECK_MM, UNREST_FAILED_MM = 2.2, 3.5
+"""Shifts that parts of the skeleton would still make on their own, at coarse resolution."""
 OVERLAP_CHECK = 0.5
 ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
 """Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm."""
@@ -123,6 +125,15 @@ def judge(evidence: Evidence) -> Judgement:
             f"The CT explains {coarse.explained:.0%} of the uptake pattern around bone, which is "
             f"little (below {EXPLAINED_CHECK:.0%})."
         )
+
+    unrest = (
+        f"Parts of the skeleton would each move by about {coarse.unrest_mm:.1f} mm to fit better: "
+        "the spine is bent differently in the two images, or they are of different patients."
+    )
+    if coarse.unrest_mm > UNREST_FAILED_MM:
+        failed.append(unrest)
+    elif coarse.unrest_mm > UNREST_CHECK_MM:
+        check.append(unrest)
 
     ends = _ends(evidence)
     agree = sum(d < AGREE_MM for _, d in ends)

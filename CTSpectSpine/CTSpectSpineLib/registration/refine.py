@@ -10,11 +10,12 @@ the pose remain.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.mixture import (
     Mixture,
     fit_mixture,
@@ -25,12 +26,20 @@ from CTSpectSpineLib.registration.mixture import (
     robust_scale,
 )
 from CTSpectSpineLib.registration.prepare import BONE_CHANNELS, SpectMap
-from CTSpectSpineLib.registration.sampling import Points, SampledMaps, choose_points, sample
+from CTSpectSpineLib.registration.sampling import (
+    IntArray,
+    Points,
+    SampledMaps,
+    choose_points,
+    sample,
+)
 from CTSpectSpineLib.volumes.geometry import apply_matrix
 
 ROTATION_RADIUS_MM = 100.0
 """Rotations are scaled by it, so that all six parameters are displacements in mm."""
 FEWEST_POINTS = 300
+BETTER_ELSEWHERE = 0.93
+"""A patch prefers another place when its robust cost there is below this share."""
 CONVERGED = 0.004
 """Steps below this share of the resolution end the refinement."""
 LEAST_OVERLAP = 0.4
@@ -84,6 +93,8 @@ class Fit:
         Root mean square distance of the points from it.
     sigma
         Robust residual, relative to bone uptake.
+    unrest_mm
+        Root mean square of the shifts that the patches would still make on their own.
     """
 
     spect_to_ct: FloatArray
@@ -95,6 +106,7 @@ class Fit:
     centre_mm: FloatArray
     radius_mm: float
     sigma: float
+    unrest_mm: float
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,12 @@ class _State:
     gradients: FloatArray
     mapped_mm: FloatArray
     noise: FloatArray
-    overlap: float
+    inside: BoolArray
+
+    @property
+    def overlap(self) -> float:
+        """Share of the chosen points that lie inside the CT."""
+        return float(np.mean(self.inside))
 
     @property
     def residual(self) -> FloatArray:
@@ -132,17 +149,16 @@ def _evaluate(maps: SampledMaps, points: Points, pose: FloatArray) -> _State | N
     values, gradients, inside = sample(maps, mapped)
     if np.count_nonzero(inside) < max(FEWEST_POINTS, LEAST_OVERLAP * len(inside)):
         return None
-    overlap = float(np.mean(inside))
     kept = points.subset(inside)
     columns = np.concatenate([np.ones((len(kept.values), 1)), values[inside]], axis=1)
     # Start from what is not hot: bone uptake is about 1.
     mixture = fit_mixture(kept, columns, 1.0 / (1.0 + np.maximum(kept.values - 1.5, 0.0)) ** 2)
     noise = noise_model(mixture.predicted)
     for _ in range(2):
-        state = _State(pose, kept, mixture, gradients[inside], mapped[inside], noise, overlap)
+        state = _State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
         mixture = fit_mixture(kept, columns, state.weight(robust_scale(state.scaled)))
         noise = noise_model(mixture.predicted)
-    return _State(pose, kept, mixture, gradients[inside], mapped[inside], noise, overlap)
+    return _State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
 
 
 def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatArray:
@@ -174,18 +190,23 @@ def _jacobian(state: _State, weight: FloatArray, centre_mm: FloatArray) -> Float
 
 @dataclass(frozen=True)
 class _Normal:
-    """Gauss–Newton system; `pulls` are the patches' parts of the right side, (patches, 6)."""
+    """Gauss–Newton system in parts: of each patch, (patches, 6, 6) and (patches, 6)."""
 
-    hessian: FloatArray
+    hessians: FloatArray
     pulls: FloatArray
+
+    @property
+    def hessian(self) -> FloatArray:
+        result: FloatArray = self.hessians.sum(axis=0)
+        return result
 
 
 def _normal(state: _State, scale: float, centre_mm: FloatArray) -> _Normal:
     weight = state.weight(scale)
     jacobian = _jacobian(state, weight, centre_mm)
     weighted = jacobian * weight[:, None]
-    hessian = state.points.patch_sum(weighted[:, :, None] * jacobian[:, None, :]).sum(axis=0)
-    return _Normal(hessian, state.points.patch_sum(weighted * state.residual[:, None]))
+    hessians = state.points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
+    return _Normal(hessians, state.points.patch_sum(weighted * state.residual[:, None]))
 
 
 def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
@@ -217,11 +238,11 @@ def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -
     for _ in range(level.iterations):
         scale = robust_scale(state.scaled)
         normal = _normal(state, scale, centre)
-        slope = normal.pulls.sum(axis=0)
+        hessian, slope = normal.hessian, normal.pulls.sum(axis=0)
         cost = robust_cost(state.scaled, scale)
         moved = None
         for _ in range(5):
-            damped = normal.hessian + damping * np.diag(np.diag(normal.hessian))
+            damped = hessian + damping * np.diag(np.diag(hessian))
             step = np.linalg.solve(damped, slope)
             longest = float(np.abs(step).max())
             step *= min(1.0, 0.6 * level.fwhm_mm / max(longest, 1e-9))
@@ -259,17 +280,91 @@ def _summarise(state: _State, centre_mm: FloatArray) -> Fit:
     together = float(np.sum(weight * seen * made))
     size = np.sqrt(float(np.sum(weight * seen**2)) * float(np.sum(weight * made**2)))
     arm = state.mapped_mm - centre_mm
+    normal = _normal(state, scale, centre_mm)
     return Fit(
         spect_to_ct=state.pose,
         explained=1.0 - whole / max(cost(flat.predicted), 1e-9),
         bone_gain=1.0 - whole / max(cost(soft.predicted), 1e-9),
         correlation=together / max(float(size), 1e-9),
         overlap=state.overlap,
-        covariance=_covariance(_normal(state, scale, centre_mm)),
+        covariance=_covariance(normal),
         centre_mm=centre_mm,
         radius_mm=float(np.sqrt(np.mean(np.sum(arm**2, axis=1)))),
         sigma=scale,
+        unrest_mm=_unrest(normal),
     )
+
+
+def restless_share(
+    spect: SpectMap, maps: SampledMaps, fit: Fit, level: Level, shifts_mm: Sequence[float]
+) -> float:
+    """Share of the skeleton that would fit clearly better elsewhere, 0 to 1.
+
+    Every patch compares its fit at the pose with that at poses shifted along x, y and z; it
+    counts with the information it holds on position. Vertebrae of another patient, or off by
+    one level, prefer other places even where the whole is aligned as well as it can be.
+
+    Parameters
+    ----------
+    spect, maps
+        Prepared maps of the level.
+    fit
+        The result to be tested.
+    level
+        Resolution; `points` bounds the effort.
+    shifts_mm
+        Shifts tried along each axis, in both directions.
+    """
+    points = choose_points(maps, spect, fit.spect_to_ct, level.points)
+    base = _evaluate(maps, points, fit.spect_to_ct) if len(points.values) else None
+    if base is None:
+        return 1.0
+    scale = robust_scale(base.scaled)
+    here = _patch_costs(points, base, scale)
+    best = here.copy()
+    for axis in range(3):
+        for shift in (s * sign for s in shifts_mm for sign in (-1.0, 1.0)):
+            moved = fit.spect_to_ct.copy()
+            moved[axis, 3] += shift
+            there = _evaluate(maps, points, moved)
+            if there is not None:
+                best = np.fmin(best, _patch_costs(points, there, scale))
+    known = np.trace(_normal(base, scale, fit.centre_mm).hessians[:, :3, :3], axis1=1, axis2=2)
+    information = np.zeros(len(points.starts))
+    information[np.unique(_patches_inside(points, base))] = known
+    restless = best < BETTER_ELSEWHERE * here
+    return float(information[restless].sum() / max(float(information.sum()), 1e-9))
+
+
+def _patches_inside(points: Points, state: _State) -> IntArray:
+    """Original patch of each point of a state, which holds only those inside the CT."""
+    result: IntArray = points.patch[state.inside]
+    return result
+
+
+def _patch_costs(points: Points, state: _State, scale: float) -> FloatArray:
+    """Mean robust cost of each patch, NaN where too little of it is inside the CT."""
+    squared = (state.scaled / (2.0 * scale)) ** 2
+    patch = _patches_inside(points, state)
+    count = np.bincount(patch, minlength=len(points.starts))
+    total = np.bincount(patch, squared / (1.0 + squared), minlength=len(points.starts))
+    whole = np.bincount(points.patch, minlength=len(points.starts))
+    costs: FloatArray = np.where(count > 0.7 * whole, total / np.maximum(count, 1), np.nan)
+    return costs
+
+
+def _unrest(normal: _Normal) -> float:
+    """Root mean square shift that patches would still make, weighted by what they know, mm.
+
+    Patches of a rigid body rest once the whole is aligned; those of a bent spine, or of
+    another patient, each want to go elsewhere.
+    """
+    hessians, pulls = normal.hessians[:, :3, :3], normal.pulls[:, :3]
+    known = np.trace(hessians, axis1=1, axis2=2)
+    damped = hessians + 0.03 * float(known.mean()) * np.eye(3)
+    shifts = np.linalg.solve(damped, pulls[..., None])[..., 0]
+    energy = np.einsum("px,pxy,py->p", shifts, hessians, shifts)
+    return float(np.sqrt(3.0 * energy.sum() / max(float(known.sum()), 1e-9)))
 
 
 def _covariance(normal: _Normal) -> FloatArray:

@@ -64,9 +64,9 @@ from CTSpectSpineLib.uptake.uncertainty import (
 
 _MARGIN_MM = 40.0
 _FWHM_RANGE_MM = (2.0, 30.0)
-_POINTS_PER_JOINT = 500
-_POINTS_PER_BONE = 250
-_POINTS_PER_BLOCK = 30
+_POINTS_PER_JOINT = 400
+_POINTS_PER_BONE = 150
+_POINTS_PER_BLOCK = 20
 _STAGE = "uptake"
 
 
@@ -173,7 +173,7 @@ def measure(
         draws=draws,
         fwhm_mm=width,
         fwhm_source=source,
-        condition_number=systems[1].condition_number,
+        condition_number=systems[1].condition_number(),
         warnings=warnings,
     )
 

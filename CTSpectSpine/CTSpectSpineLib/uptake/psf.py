@@ -19,15 +19,15 @@ from scipy import ndimage, sparse
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.uptake.transfer import blurred_profiles, regularised_inverse
+from CTSpectSpineLib.uptake.transfer import blurred_profiles, solve_once, transfer_matrix
 
 IntArray = NDArray[np.intp]
 
 DEFAULT_FWHM_MM = 10.0
 """Middle of what bone SPECT reaches (8 to 12 mm)."""
 SEARCH_MM = (5.0, 18.0)
-_COARSE_MM = (5.0, 7.0, 9.0, 11.5, 14.5, 18.0)
-_FINE_STEP_MM = 0.75
+_COARSE_MM = (5.0, 7.5, 10.0, 13.5, 18.0)
+_FINE_STEPS_MM = (1.5, 0.75)
 _LEAST_CONTRAST = 1.05
 """By how much the misfit at the ends of the search must exceed the least one."""
 _LEAST_SIGNAL = 0.05
@@ -91,7 +91,7 @@ def estimate_psf(
     best = min(_COARSE_MM, key=residual)
     inside = _COARSE_MM[0] < best < _COARSE_MM[-1]
     if inside:
-        for step in (2 * _FINE_STEP_MM, _FINE_STEP_MM):
+        for step in _FINE_STEPS_MM:
             centre = min(tried, key=tried.__getitem__)
             for width in (centre - step, centre + step):
                 residual(float(np.clip(width, *SEARCH_MM)))
@@ -129,9 +129,8 @@ def _misfit(
     width: float,
 ) -> float:
     profiles = blurred_profiles(partition, field, width)
-    omega = np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
     seen = field.array.ravel()
-    true = regularised_inverse(omega, priors) @ (weights.T @ seen)
+    true = solve_once(transfer_matrix(weights, profiles), weights.T @ seen, priors)
     return float(np.sqrt(np.mean((seen - profiles @ true)[near] ** 2)))
 
 

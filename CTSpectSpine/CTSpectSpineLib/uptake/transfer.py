@@ -57,19 +57,20 @@ class TransferSystem:
         true uptake the mean seen in region *i* holds.
     solve_matrix
         Regularised inverse: ``true = solve_matrix @ observed``.
-    condition_number
-        Of `omega`, before regularisation.
     """
 
     fwhm_mm: float
     omega: FloatArray
     solve_matrix: FloatArray
-    condition_number: float
 
     def solve(self, observed: FloatArray) -> FloatArray:
         """True means from observed means; both of shape (..., regions)."""
         true: FloatArray = observed @ self.solve_matrix.T
         return true
+
+    def condition_number(self) -> float:
+        """Condition number of `omega`, before regularisation."""
+        return float(np.linalg.cond(self.omega))
 
 
 def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) -> sparse.csc_matrix:
@@ -219,24 +220,35 @@ def transfer_system(
     priors
         From `prior_rows`.
     """
-    omega = np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
-    solve_matrix = regularised_inverse(omega, priors)
-    singular = linalg.svdvals(omega)
-    smallest = max(float(singular[-1]), np.finfo(float).tiny)
-    return TransferSystem(fwhm_mm, omega, solve_matrix, float(singular[0]) / smallest)
+    omega = transfer_matrix(weights, profiles)
+    normal = _normal_matrix(omega, priors)
+    solve_matrix = linalg.solve(normal, omega.T / OBSERVATION_SD**2, assume_a="pos")
+    return TransferSystem(fwhm_mm, omega, solve_matrix)
 
 
-def regularised_inverse(omega: FloatArray, priors: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """Matrix that gives the most probable true means from observed ones.
+def transfer_matrix(weights: sparse.csc_matrix, profiles: sparse.csc_matrix) -> FloatArray:
+    """What share of each region's true uptake every observed mean holds."""
+    return np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
 
-    Observed means err by `OBSERVATION_SD`; differences of true means are as `prior_rows` has
-    them. Both are relative to the reference uptake, which therefore cancels.
+
+def solve_once(
+    omega: FloatArray, observed: FloatArray, priors: tuple[FloatArray, FloatArray]
+) -> FloatArray:
+    """Most probable true means from one set of observed means, shape (regions,)."""
+    right = omega.T @ observed / OBSERVATION_SD**2
+    true: FloatArray = linalg.solve(_normal_matrix(omega, priors), right, assume_a="pos")
+    return true
+
+
+def _normal_matrix(omega: FloatArray, priors: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Normal equations of observations with `OBSERVATION_SD` and of the prior differences.
+
+    Both standard deviations are relative to the reference uptake, which therefore cancels.
     """
     rows, sd = priors
     scaled = rows / sd[:, None]
-    normal = omega.T @ omega / OBSERVATION_SD**2 + scaled.T @ scaled
-    inverse: FloatArray = linalg.solve(normal, omega.T / OBSERVATION_SD**2, assume_a="pos")
-    return inverse
+    normal: FloatArray = omega.T @ omega / OBSERVATION_SD**2 + scaled.T @ scaled
+    return normal
 
 
 def region_nodes(partition: Partition, boxes: list[Box], number: int, most: int) -> FloatArray:

@@ -185,22 +185,36 @@ def repeat_measurement(
     Unperturbed ratios, shape (joints,), from the same thinned points; and the perturbed ones,
     shape (repetitions, joints).
     """
-    identity = np.eye(4)
     still = np.zeros((int(plan.parts.owner.max()) + 2, 3))
-    nominal = _measure_once(field, field.array, plan, systems, identity, still, 1.0)
-    draws = np.empty((repetitions, len(nominal)))
+    observed = [_observe(field, field.array, plan, np.eye(4), still)]
+    relative = [1.0]
     to_index = field.ct_to_index
     from_index = np.linalg.inv(to_index)
     for n in range(repetitions):
         motion = to_index @ rigid_error(centres_mm, error_mm, rng) @ from_index
         own = rng.normal(0.0, REGION_SD_MM / np.sqrt(3.0), still.shape)
         own[-1] = 0.0
-        relative = float(np.clip(rng.normal(1.0, FWHM_SD), 0.85, 1.15))
+        relative.append(float(np.clip(rng.normal(1.0, FWHM_SD), 0.85, 1.15)))
         array = field.array + noise.draw(rng)
-        draws[n] = _measure_once(field, array, plan, systems, motion, own / field.spacing, relative)
+        observed.append(_observe(field, array, plan, motion, own / field.spacing))
         if n % 20 == 0:
             tick(n / repetitions)
-    return nominal, draws
+    shares = _lagrange(np.array(relative))
+    parts = np.array([seen for seen, _ in observed])
+    corrected = sum(
+        (
+            share[:, None] * system.solve(parts)
+            for share, system in zip(shares, systems, strict=True)
+        ),
+        start=np.zeros_like(parts),
+    )
+    ratios = np.array(
+        [
+            plan.numerator(true, plain) / plan.reference(true)
+            for true, (_, plain) in zip(corrected, observed, strict=True)
+        ]
+    )
+    return ratios[0], ratios[1:]
 
 
 def rigid_error(centres_mm: FloatArray, error_mm: float, rng: np.random.Generator) -> FloatArray:
@@ -222,28 +236,18 @@ def rigid_error(centres_mm: FloatArray, error_mm: float, rng: np.random.Generato
     return motion
 
 
-def _measure_once(
-    field: SpectField,
-    array: FloatArray,
-    plan: Plan,
-    systems: tuple[TransferSystem, TransferSystem, TransferSystem],
-    motion: FloatArray,
-    own: FloatArray,
-    relative_fwhm: float,
-) -> FloatArray:
-    observed = _statistic(field, array, plan.parts, motion, own, "mean")
-    solved = [system.solve(observed) for system in systems]
-    corrected = np.array(_lagrange(relative_fwhm)) @ np.array(solved)
-    plain = (
-        _statistic(field, array, plan.joints, motion, own, plan.statistic)
-        if plan.joints is not None
-        else None
-    )
-    ratios: FloatArray = plan.numerator(corrected, plain) / plan.reference(corrected)
-    return ratios
+def _observe(
+    field: SpectField, array: FloatArray, plan: Plan, motion: FloatArray, own: FloatArray
+) -> tuple[FloatArray, FloatArray | None]:
+    """Means of the system's regions, and the joints' statistic where the plan wants it."""
+    parts = _statistic(field, array, plan.parts, motion, own, "mean")
+    if plan.joints is None:
+        return parts, None
+    return parts, _statistic(field, array, plan.joints, motion, own, plan.statistic)
 
 
-def _lagrange(at: float) -> tuple[float, float, float]:
+def _lagrange(at: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weights of the values at `FWHM_NODES` that interpolate quadratically."""
     a, b, c = FWHM_NODES
     return (
         (at - b) * (at - c) / ((a - b) * (a - c)),

@@ -1,7 +1,7 @@
 """The module's panel, clicked. Runs inside Slicer (CTest), and under pytest on the test host."""
 
 # It is written for unittest, which is what Slicer runs.
-# ruff: noqa: PT009
+# ruff: noqa: PT009, PT027
 
 import json
 import tempfile
@@ -103,6 +103,18 @@ class CTSpectSpineWidgetTest(unittest.TestCase):
         }
         for name, values in (("registration", registration), ("verdict", verdict)):
             (self.folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
+
+    def test_badInputIsSaid(self):
+        from CTSpectSpineLib.errors import InputError
+
+        self.ui.ctSelector.setCurrentNode(self.addVolume("empty CT"))
+        self.ui.spectSelector.setCurrentNode(self.addVolume("SPECT"))
+        with self.assertRaises(InputError):
+            self.widget.onApplyButton()
+        self.assertIn("'empty CT' holds no voxels", self.ui.statusLabel.text)
+        self.assertTrue(self.ui.applyButton.enabled)
+        self.assertFalse(self.ui.progressBar.visible)
+        self.assertEqual(self.ui.jointTable.rowCount, 0)
 
     def test_analysis(self):
         import CTSpectSpine

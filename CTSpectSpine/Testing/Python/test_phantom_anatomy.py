@@ -30,7 +30,7 @@ from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
 WHOLE = SpineConfig(spacing_mm=3.0)
 LUMBAR = SpineConfig(first="L3", last="L5", lateral_mm=130, ap_mm=140, margin_mm=35)
-SMALL = SpineConfig(spacing_mm=4.0, first="L3", last="L4", lateral_mm=160, ap_mm=160)
+SMALL = SpineConfig(spacing_mm=3.0, first="L3", last="L4", lateral_mm=160, ap_mm=160)
 BONE = (Tissue.BODY, Tissue.POSTERIOR, Tissue.SACRUM)
 
 
@@ -341,7 +341,7 @@ def test_tissues_have_their_hounsfield_units(lumbar: Anatomy) -> None:
     step = np.median(sampled(lumbar.ct, disc.parts["disc_space"])) - np.mean(
         sampled(lumbar.ct, disc.bone)
     )
-    assert -260 < step < -100
+    assert -190 < step < -110
 
 
 def test_the_noise_has_the_spread_asked_for() -> None:
@@ -385,16 +385,17 @@ def test_a_sacralised_l5_reaches_the_sacrum() -> None:
 @pytest.mark.parametrize(("cobb", "apex"), [(40.0, "T8"), (-30.0, "L2")])
 def test_scoliosis_has_the_angle_and_direction_asked_for(cobb: float, apex: str) -> None:
     config = SpineConfig(
-        spacing_mm=4.0, scoliosis_cobb_deg=cobb, scoliosis_apex=apex, first="T2", last="L5"
+        spacing_mm=3.0, scoliosis_cobb_deg=cobb, scoliosis_apex=apex, first="T2", last="L5"
     )
     anatomy = make_anatomy(config)
-    centres = np.array([j.centre_mm for j in anatomy.joints if j.kind == "disc"])
-    names = [j.upper for j in anatomy.joints if j.kind == "disc"]
-    steps = np.diff(centres, axis=0)
-    tilt = np.rad2deg(np.arctan2(steps[:, 0], -steps[:, 2]))
-    assert np.ptp(tilt) == pytest.approx(abs(cobb), abs=4)
-    middle = centres[names.index(apex), 0]
-    ends = 0.5 * (centres[0, 0] + centres[-1, 0])
+    discs = [j for j in anatomy.joints if j.kind == "disc"]
+    tops = {d.lower: d.parts["endplate_lower"].centre_mm() for d in discs}
+    bottoms = {d.upper: d.parts["endplate_upper"].centre_mm() for d in discs}
+    axes = {n: tops[n] - bottoms[n] for n in config.levels if n in tops and n in bottoms}
+    tilt = [np.rad2deg(np.arctan2(axis[0], axis[2])) for axis in axes.values()]
+    assert np.ptp(tilt) == pytest.approx(abs(cobb), abs=3)
+    middle = tops[apex][0]
+    ends = 0.5 * (tops["T3"][0] + bottoms["L4"][0])
     assert np.sign(middle - ends) == np.sign(cobb)
 
 
@@ -405,7 +406,7 @@ def test_the_field_of_view_limits_levels_and_joints() -> None:
     assert {"L3-L4 disc", "L3-L4 facet left", "L3-L4 facet right"} <= {j.id for j in anatomy.joints}
     assert not any(j.upper in ("T12", "L5") for j in anatomy.joints)
     cropped = make_anatomy(replace(config, crop_mm=(10.0, 0.0)))
-    assert anatomy.ct.GetSize()[2] - cropped.ct.GetSize()[2] in (2, 3)
+    assert anatomy.ct.GetSize()[2] - cropped.ct.GetSize()[2] in (3, 4)
     assert cropped.ct.GetOrigin()[2] == pytest.approx(anatomy.ct.GetOrigin()[2], abs=4)
 
 
@@ -451,7 +452,7 @@ def test_degenerate_joints_look_the_part() -> None:
     assert heights[0] < heights[1] - 3
     (bad, bad_scan), (good, good_scan) = pairs
     assert sampled(bad_scan.ct, bad.parts["disc_space"]).min() < -300
-    assert sampled(good_scan.ct, good.parts["disc_space"]).min() > -100
+    assert np.percentile(sampled(good_scan.ct, good.parts["disc_space"]), 2) > 0
     bad_facet, good_facet = (by_id(a, "L3-L4 facet left").bone for a in (worn, sound))
     assert bad_facet is not None
     assert good_facet is not None
@@ -473,7 +474,7 @@ def test_a_smaller_patient_has_smaller_vertebrae() -> None:
     for size in (1.0, 0.8):
         anatomy = make_anatomy(replace(SMALL, spacing_mm=2.0, size=size, shape_jitter=0.0))
         volumes.append(int((array(anatomy.labels) == vertebra("L3").id).sum()))
-    assert volumes[1] / volumes[0] == pytest.approx(0.8**3, rel=0.08)
+    assert volumes[1] / volumes[0] == pytest.approx(0.8**3, rel=0.05)
 
 
 @pytest.mark.parametrize(

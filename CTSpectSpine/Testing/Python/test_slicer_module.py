@@ -92,6 +92,7 @@ def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
         "test_settingsAreKeptInTheScene",
         "test_closedSceneLeavesAnEmptyPanel",
         "test_resultsOfAFolderAreShown",
+        "test_badInputIsSaid",
         pytest.param("test_analysis", marks=pytest.mark.slow),
     ],
 )
