@@ -27,6 +27,7 @@ _ROUNDING_MM = 1.5
 _MIN_COVER = 0.4
 _FUSED_MM = 0.5
 _MIN_FACING_SHARE = 0.7
+_MAX_FILLED = 0.12
 _MAX_HEIGHT_MM = 25.0
 
 
@@ -88,7 +89,14 @@ def find_disc(pair: Pair) -> Disc | str:
     # Bone inside the gap (rims, osteophytes) is not disc, except in the least layer.
     layer = np.abs(s - middle) <= MIN_LAYER_MM / 2
     free = (pair.upper_bone < 0.5) & (pair.lower_bone < 0.5)
-    space = footprint & (np.abs(s - middle) <= half) & (free | layer)
+    between = footprint & (np.abs(s - middle) <= half)
+    space = between & (free | layer)
+    filled = 1.0 - np.count_nonzero(space) / max(np.count_nonzero(between), 1)
+    if filled > _MAX_FILLED:
+        flags.append(
+            f"bone labels fill {filled:.0%} of the space between {upper_name} and {lower_name}:"
+            " bridged, or labels mixed"
+        )
     band_upper = _band(pair.upper_bone, s - np.maximum(upper_height, middle), upper_footprint)
     band_lower = _band(pair.lower_bone, np.minimum(lower_height, middle) - s, lower_footprint)
     band_upper &= ~space
@@ -154,8 +162,15 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
     area = np.count_nonzero(footprint) * STEP_MM**2
     if area < _MIN_COVER * np.pi * half_width * half_depth:
         return None
-    filled: BoolArray = np.array(ndimage.binary_fill_holes(footprint), dtype=bool, ndmin=2)
-    return height, filled
+    # A hole in the footprint is a pit of the endplate: the pit belongs to the disc.
+    return height, _without_holes(footprint)
+
+
+def _without_holes(mask: BoolArray) -> BoolArray:
+    """Mask with everything that it encloses."""
+    outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    filled: BoolArray = outside[1:-1, 1:-1] != outside[0, 0]
+    return filled
 
 
 def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:

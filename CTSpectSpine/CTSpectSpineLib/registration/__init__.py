@@ -37,7 +37,7 @@ from CTSpectSpineLib.registration.prepare import (
     spect_map,
 )
 from CTSpectSpineLib.registration.quality import Evidence, judge
-from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine
+from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine_pose, restless_share
 from CTSpectSpineLib.registration.sampling import SampledMaps, sampled_maps
 from CTSpectSpineLib.registration.search import global_search, rotation_matrix
 from CTSpectSpineLib.volumes.geometry import image_centre_mm, transform_matrix
@@ -47,6 +47,9 @@ __all__ = ["read_transform", "register", "registration_record", "write_transform
 METHOD = "masked correlation search, local linear uptake model (rigid)"
 COARSE = Level(fwhm_mm=18.0, smooth=True, points=6000, iterations=12)
 FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=20000, iterations=12)
+LOCAL = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=10000, iterations=0)
+LOCAL_SHIFTS_MM = (7.0,)
+"""About two thirds of the resolution: enough to leave a fit, not enough to reach another bone."""
 STARTS = 6
 MOST_THREADS = 8
 
@@ -132,14 +135,15 @@ def register(
         starts = _around(inverse(start), centre)
     report(0.5, "Refining")
     coarse = _refine_all(pair, starts, workers, keep_first=start is not None)
-    final = refine(uptake, pair.fine, coarse[0].spect_to_ct, FINE) if coarse else None
+    final = refine_pose(uptake, pair.fine, coarse[0].spect_to_ct, FINE) if coarse else None
     if final is None:
         reason = "No position was found in which SPECT and CT show the same bones."
         return _nothing(start, centre, reason, began)
     report(0.8, "Checking the result")
     ct_to_spect = inverse(final.spect_to_ct)
     swapped = _refine_mirrored(pair, final.spect_to_ct)
-    judgement = judge(Evidence(coarse, final, swapped, ct_to_spect, centre))
+    restless = restless_share(uptake, pair.fine, final, LOCAL, LOCAL_SHIFTS_MM)
+    judgement = judge(Evidence(coarse, final, swapped, restless, ct_to_spect, centre))
     before = measure(uptake, pair.fine, np.eye(4) if start is None else inverse(start), FINE)
     report(1.0, "Registered")
     return Registration(
@@ -171,7 +175,7 @@ def _refine_all(
     """Coarse fits of all starts; the one to go on with comes first."""
 
     def one(pose: FloatArray) -> Fit | None:
-        return refine(pair.smooth, pair.coarse, pose, COARSE)
+        return refine_pose(pair.smooth, pair.coarse, pose, COARSE)
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         fits = list(pool.map(one, starts))
@@ -186,10 +190,10 @@ def _refine_all(
 def _refine_mirrored(pair: _Pair, pose: FloatArray) -> Fit | None:
     """Best fit near a pose against the CT with left and right swapped."""
     swapped = mirrored(pair.ct)
-    coarse = refine(pair.smooth, sampled_maps(swapped, COARSE.fwhm_mm), pose, COARSE)
+    coarse = refine_pose(pair.smooth, sampled_maps(swapped, COARSE.fwhm_mm), pose, COARSE)
     if coarse is None:
         return None
-    return refine(pair.spect, sampled_maps(swapped, FINE.fwhm_mm), coarse.spect_to_ct, FINE)
+    return refine_pose(pair.spect, sampled_maps(swapped, FINE.fwhm_mm), coarse.spect_to_ct, FINE)
 
 
 def _nothing(

@@ -28,6 +28,7 @@ MIRROR_NOTE, MIRROR_CHECK, MIRROR_FAILED = 0.98, 1.02, 1.05
 """Fit of the mirrored CT relative to the CT's own."""
 UNREST_CHECK_MM, UNREST_FAILED_MM = 2.2, 3.5
 """Shifts that parts of the skeleton would still make on their own, at coarse resolution."""
+RESTLESS_CHECK, RESTLESS_FAILED = 0.15, 0.40
 OVERLAP_CHECK = 0.5
 ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
 """Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm."""
@@ -53,6 +54,8 @@ class Evidence:
     mirrored
         The same refinement against the CT with left and right swapped; None where that found
         no overlap.
+    restless
+        Share of the skeleton that would fit clearly better a few millimetres elsewhere.
     ct_to_spect
         The result, 4×4.
     ct_centre_mm
@@ -62,6 +65,7 @@ class Evidence:
     coarse: Sequence[Fit]
     fine: Fit
     mirrored: Fit | None
+    restless: float
     ct_to_spect: FloatArray
     ct_centre_mm: FloatArray
 
@@ -134,6 +138,13 @@ def judge(evidence: Evidence) -> Judgement:
         failed.append(unrest)
     elif coarse.unrest_mm > UNREST_CHECK_MM:
         check.append(unrest)
+
+    if evidence.restless > RESTLESS_CHECK:
+        (failed if evidence.restless > RESTLESS_FAILED else check).append(
+            f"{evidence.restless:.0%} of the skeleton would fit better some millimetres elsewhere "
+            f"(at most {RESTLESS_CHECK:.0%} is usual): another patient, another vertebral level, "
+            "or a spine that is bent differently."
+        )
 
     ends = _ends(evidence)
     agree = sum(d < AGREE_MM for _, d in ends)

@@ -209,7 +209,7 @@ def _normal(state: _State, scale: float, centre_mm: FloatArray) -> _Normal:
     return _Normal(hessians, state.points.patch_sum(weighted * state.residual[:, None]))
 
 
-def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
+def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
     """Refine a pose at one resolution (Levenberg–Marquardt).
 
     Parameters
@@ -261,7 +261,7 @@ def refine(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -
 
 def measure(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
     """How well a pose fits, without moving it; None where it has too little overlap."""
-    return refine(spect, maps, pose, replace(level, iterations=0))
+    return refine_pose(spect, maps, pose, replace(level, iterations=0))
 
 
 def _summarise(state: _State, centre_mm: FloatArray) -> Fit:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import sparse
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import (
@@ -21,7 +20,8 @@ from CTSpectSpineLib.model import (
     UptakeBounds,
 )
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
-from CTSpectSpineLib.uptake.partition import Partition, PartKind, build_partition
+from CTSpectSpineLib.uptake.observation import Scene, make_scene
+from CTSpectSpineLib.uptake.partition import Partition, PartKind
 from CTSpectSpineLib.uptake.psf import DEFAULT_FWHM_MM, estimate_psf, near_bone
 from CTSpectSpineLib.uptake.reference import (
     MIN_COVERAGE,
@@ -48,11 +48,7 @@ from CTSpectSpineLib.uptake.table import (
 from CTSpectSpineLib.uptake.transfer import (
     TransferSystem,
     blurred_profiles,
-    mean_weights,
-    point_weights,
-    prior_rows,
     region_nodes,
-    transfer_system,
 )
 from CTSpectSpineLib.uptake.uncertainty import (
     FWHM_NODES,
@@ -62,7 +58,6 @@ from CTSpectSpineLib.uptake.uncertainty import (
     repeat_measurement,
 )
 
-_MARGIN_MM = 40.0
 _FWHM_RANGE_MM = (2.0, 30.0)
 _POINTS_PER_JOINT = 400
 _POINTS_PER_BONE = 150
@@ -127,7 +122,7 @@ def measure(
     progress(Progress(_STAGE, 0.0, "Dividing the spine into regions"))
     whole = spect_field(spect, registration.matrix)
     problems = {joint.id: _problem(whole, joint) for joint in joints.joints}
-    scene = _scene(whole, joints, labels)
+    scene = make_scene(whole, joints, labels)
     if scene is None:
         return _nothing_measured(joints, problems, bounds, fwhm_mm, reference, repetitions)
 
@@ -217,76 +212,7 @@ def _problem(field: SpectField, joint: Joint) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """The SPECT around the spine, its regions, and how their means are observed."""
-
-    field: SpectField
-    partition: Partition
-    weights: sparse.csc_matrix
-    priors: tuple[FloatArray, FloatArray]
-    cores: Mapping[int, FloatArray]
-    """Region number of a body to the SPECT indices of its core's points."""
-
-    def observed(self) -> FloatArray:
-        """Mean of the SPECT over each region (bodies: over the core)."""
-        means: FloatArray = self.weights.T @ self.field.array.ravel()
-        return means
-
-    def system(self, fwhm_mm: float) -> TransferSystem:
-        """Transfer system for a point spread."""
-        profiles = blurred_profiles(self.partition, self.field, fwhm_mm)
-        return transfer_system(self.weights, profiles, self.priors, fwhm_mm)
-
-
-def _scene(whole: SpectField, joints: SpineJoints, labels: sitk.Image) -> _Scene | None:
-    """Set the scene; None when nothing of the spine lies inside the SPECT."""
-    regions = [joint.region for joint in joints.joints if joint.region is not None]
-    regions += [frame.body for frame in joints.frames.values()]
-    points = [region.points_mm() for region in regions if region.mask.any()]
-    seen = [p for p in points if whole.coverage(p) > 0.0]
-    if not seen:
-        return None
-    field = whole.cropped(np.concatenate(seen), _MARGIN_MM)
-    partition = build_partition(field, joints, labels)
-    if not partition.parts:
-        return None
-    weights = mean_weights(partition, field).tolil()
-    cores: dict[int, FloatArray] = {}
-    for number, part in enumerate(partition.parts):
-        if part.kind != "body":
-            continue
-        core = joints.frames[part.owner].core
-        index = field.index(core.points_mm())
-        if len(index) and field.coverage(core.points_mm()) >= MIN_COVERAGE:
-            cores[number] = index
-    replaced = _replace_columns(weights.tocsc(), field, cores)
-    neighbours = {joint.id: (joint.upper, joint.lower) for joint in joints.joints}
-    return _Scene(field, partition, replaced, prior_rows(partition, neighbours), cores)
-
-
-def _replace_columns(
-    weights: sparse.csc_matrix, field: SpectField, cores: Mapping[int, FloatArray]
-) -> sparse.csc_matrix:
-    """Weights in which bodies are observed in their cores."""
-    if not cores:
-        return weights
-    count = weights.shape[1]
-    keep = sparse.diags([0.0 if n in cores else 1.0 for n in range(count)])
-    rows, columns, values = [], [], []
-    for number, index in cores.items():
-        flat, share = point_weights(field, index)
-        rows.append(flat)
-        values.append(share)
-        columns.append(np.full(len(flat), number))
-    observed = sparse.csc_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
-        shape=weights.shape,
-    )
-    return sparse.csc_matrix(weights @ keep + observed)
-
-
-def _point_spread(scene: _Scene, given: float | None) -> tuple[float, str, tuple[str, ...]]:
+def _point_spread(scene: Scene, given: float | None) -> tuple[float, str, tuple[str, ...]]:
     """Point spread, where it comes from, and warnings."""
     if given is not None:
         return float(given), "given", ()
@@ -323,7 +249,7 @@ def _bone_kind(joint: Joint) -> PartKind:
 
 def _reference(
     name: str,
-    scene: _Scene,
+    scene: Scene,
     joints: SpineJoints,
     measured: Mapping[str, Measured],
     bounds: Mapping[JointKind, UptakeBounds],
@@ -341,7 +267,7 @@ def _reference(
 
 
 def _draws(
-    scene: _Scene,
+    scene: Scene,
     systems: tuple[TransferSystem, TransferSystem, TransferSystem],
     corrected: FloatArray,
     joints: tuple[Joint, ...],
@@ -399,7 +325,7 @@ def _draws(
 
 
 def _plan(
-    scene: _Scene,
+    scene: Scene,
     chosen: list[Joint],
     joints: tuple[Joint, ...],
     statistic: str,
@@ -428,7 +354,7 @@ def _plan(
     )
 
 
-def _part_groups(scene: _Scene, number_of: Mapping[str, int]) -> Groups:
+def _part_groups(scene: Scene, number_of: Mapping[str, int]) -> Groups:
     boxes = scene.partition.boxes()
     groups, owner = [], []
     for number, part in enumerate(scene.partition.parts):
@@ -445,7 +371,7 @@ def _part_groups(scene: _Scene, number_of: Mapping[str, int]) -> Groups:
     return Groups.of(groups, owner)
 
 
-def _joint_groups(scene: _Scene, chosen: list[Joint], number_of: Mapping[str, int]) -> Groups:
+def _joint_groups(scene: Scene, chosen: list[Joint], number_of: Mapping[str, int]) -> Groups:
     groups = []
     for joint in chosen:
         assert joint.region is not None, "only measured joints are repeated"

@@ -76,8 +76,8 @@ def test_two_spheres_are_recovered(offset, angles, apart):
     field = analytic_field(seen, offset=offset, pose=rigid(angles))
     partition, _, system, true = solved(field, joints)
     a, b = (partition.position("facet_bone", name) for name in "ab")
-    assert true[a] == pytest.approx(3.0, rel=0.06)
-    assert true[b] == pytest.approx(1.0, rel=0.06, abs=0.06)
+    assert true[a] == pytest.approx(3.0, rel=0.1)
+    assert true[b] == pytest.approx(1.0, rel=0.1)
     background = [t for t, p in zip(true, partition.parts, strict=True) if p.kind == "background"]
     # The outermost blocks also take up what spills in from beyond the modelled surroundings.
     assert np.median(background) == pytest.approx(0.2, abs=0.05)
