@@ -20,6 +20,7 @@ from time import perf_counter, process_time
 from typing import TypeVar
 
 import SimpleITK as sitk
+
 from CTSpectSpineLib import __version__
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
@@ -53,6 +54,7 @@ class Meter:
         self.rows: list[Row] = []
 
     def __call__(self, name: str, call: Callable[[], Result]) -> Result:
+        """Call and record."""
         before = _reset_peak()
         wall, cpu = perf_counter(), process_time()
         result = call()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from CTSpectSpineLib import commands
 from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
@@ -16,6 +16,10 @@ DONE, REFUSED, BAD_INPUT, CANCELLED = 0, 1, 2, 130
 _DESCRIPTION = (
     "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: no medical device."
 )
+
+
+if TYPE_CHECKING:
+    Subparsers: TypeAlias = argparse._SubParsersAction["_Parser"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,9 +68,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-Subparsers = "argparse._SubParsersAction[_Parser]"
-
-
 def _demo(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "demo", help="make a phantom with known truth, analyse it, compare with the truth"
@@ -101,7 +102,11 @@ def _phantom(subparsers: Subparsers) -> None:
         "--translation", type=float, nargs=3, metavar=("X", "Y", "Z"), help="misalignment in mm"
     )
     parser.add_argument(
-        "--rotation", type=float, nargs=3, metavar=("RX", "RY", "RZ"), help="misalignment in degrees"
+        "--rotation",
+        type=float,
+        nargs=3,
+        metavar=("RX", "RY", "RZ"),
+        help="misalignment in degrees",
     )
     parser.add_argument("--fwhm", type=float, metavar="MM", help="SPECT resolution")
     parser.add_argument("--counts", type=float, metavar="N", help="total counts of the SPECT")
@@ -205,7 +210,9 @@ def _report(subparsers: Subparsers) -> None:
 
 def _images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
-    parser.add_argument("--spect", type=Path, required=True, help="bone SPECT: file or DICOM folder")
+    parser.add_argument(
+        "--spect", type=Path, required=True, help="bone SPECT: file or DICOM folder"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
 
 

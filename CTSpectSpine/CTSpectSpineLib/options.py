@@ -8,8 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
-
-REFERENCES = ("vertebral_bodies", "sacrum", "iliac")
+from CTSpectSpineLib.uptake.reference import REFERENCES
 
 
 @dataclass(frozen=True)

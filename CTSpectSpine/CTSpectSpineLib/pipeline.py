@@ -7,18 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib import outputs
 from CTSpectSpineLib import results as folder_io
-from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
 from CTSpectSpineLib.model import (
+    JointKind,
     Registration,
     SpineJoints,
     Uptake,
@@ -50,7 +49,7 @@ STAGES = {
 }
 """Each stage's share of the whole job, from and to."""
 
-VolumeSource = sitk.Image | Path | str | Volume
+VolumeSource: TypeAlias = sitk.Image | Path | str | Volume
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def measure_uptake(
     joints: SpineJoints,
     labels: sitk.Image,
     registration: Registration,
-    bounds: Mapping[str, UptakeBounds] | None = None,
+    bounds: Mapping[JointKind, UptakeBounds] | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
     """Uptake of all joints as a table with the columns of ``joints.csv``.
@@ -259,9 +258,7 @@ class _Job:
                 outputs.write_registration(registration, ct, self.manifest.folder)
         return registration
 
-    def label(
-        self, ct: Volume, vertebrae: VolumeSource | None, labeller: str
-    ) -> VertebraLabels:
+    def label(self, ct: Volume, vertebrae: VolumeSource | None, labeller: str) -> VertebraLabels:
         """Label the vertebrae, or import the labels given."""
         with self.stage("label", "Labelling the vertebrae") as (_, warnings):
             source = vertebrae.image if isinstance(vertebrae, Volume) else vertebrae
@@ -352,19 +349,17 @@ class _Job:
         elif registration.quality == "check":
             caveats.append(f"The registration must be checked: {' '.join(registration.reasons)}")
         if self.protocol.requires_confirmed_levels and not labels.levels_confirmed:
-            obstacles.append(
-                "The vertebra levels are not confirmed: " + " ".join(labels.warnings)
-            )
+            obstacles.append("The vertebra levels are not confirmed: " + " ".join(labels.warnings))
         return obstacles, caveats
 
     def write(self, folder: Path, results: Results, ct: sitk.Image, spect: sitk.Image) -> None:
         """Write tables, segments, pictures and report."""
         with self.stage("results", "Writing the results"):
             folder_io.write_joint_table(results.table, folder / "joints.csv")
-            folder_io.write_json(
-                folder / "verdict.json", folder_io.verdict_record(results.verdict)
+            folder_io.write_json(folder / "verdict.json", folder_io.verdict_record(results.verdict))
+            outputs.write_joint_segments(
+                results.joints, results.labels.image, folder, results.table
             )
-            outputs.write_joint_segments(results.joints, results.labels.image, folder, results.table)
             if self.options.save_volumes:
                 region = outputs.joint_box(ct, results.joints)
                 resampled = sitk.Resample(

@@ -27,12 +27,38 @@ from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS
 
 SCHEMA = "ctspectspine-results-1"
 MANIFEST = "manifest.json"
-JOINT_COLUMNS = (
-    "joint level kind side spine_region x_mm y_mm z_mm volume_mm3 status status_reason "
-    "mean max peak corrected_mean reference ratio_mean ratio_max ratio_peak ratio_corrected "
-    "z_score asymmetry ratio_low ratio_high probability_positive uptake "
-    "suv_mean suv_max suv_peak verdict"
-).split()
+JOINT_COLUMNS = [
+    "joint",
+    "level",
+    "kind",
+    "side",
+    "spine_region",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "volume_mm3",
+    "status",
+    "status_reason",
+    "mean",
+    "max",
+    "peak",
+    "corrected_mean",
+    "reference",
+    "ratio_mean",
+    "ratio_max",
+    "ratio_peak",
+    "ratio_corrected",
+    "z_score",
+    "asymmetry",
+    "ratio_low",
+    "ratio_high",
+    "probability_positive",
+    "uptake",
+    "suv_mean",
+    "suv_max",
+    "suv_peak",
+    "verdict",
+]
 _KNOWN_FILES = (
     MANIFEST,
     "spect_to_ct.tfm",

@@ -73,7 +73,7 @@ def _label_boxes(image: sitk.Image) -> dict[int, tuple[slice, slice, slice]]:
 def _shifted(matrix: FloatArray, box: tuple[slice, slice, slice]) -> FloatArray:
     """Index-to-LPS matrix of a box cut out of a grid."""
     start = np.array([box[2].start, box[1].start, box[0].start, 1.0])
-    shifted = matrix.copy()
+    shifted: FloatArray = matrix.copy()
     shifted[:, 3] = matrix @ start
     return shifted
 

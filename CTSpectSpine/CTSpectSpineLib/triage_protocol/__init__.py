@@ -63,7 +63,7 @@ def triage(
     """
     protocol = load_protocol(protocol) if not isinstance(protocol, Protocol) else protocol
     context = check_context(context or {})
-    metrics = {kind: bounds.metric for kind, bounds in protocol.bounds.items()}
+    metrics = {str(kind): bounds.metric for kind, bounds in protocol.bounds.items()}
     rows = joint_rows(joints, metrics)
     considered = _considered(rows, context)
     engine = Engine(protocol, considered, context)

@@ -106,7 +106,7 @@ class Engine:
                 key = (row.id,) if per_joint else (row.level, row.kind)
                 groups.setdefault(key, []).append(row)
         return tuple(
-            Area(rows[0].level, rows[0].kind, tuple(row.id for row in rows))  # type: ignore[arg-type]
+            Area(rows[0].level, rows[0].kind, tuple(row.id for row in rows))
             for rows in groups.values()
         )
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import UptakeBounds
+from CTSpectSpineLib.model import JointKind, UptakeBounds
 
 PROTOCOL_FOLDER = Path(__file__).parent / "protocols"
 CONDITIONS = ("areas", "regions", "kinds", "adjacent", "stable")
 AREA_COUNTINGS = ("segment_and_kind", "joint")
-KINDS = ("disc", "facet")
+KINDS: tuple[JointKind, ...] = ("disc", "facet")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Protocol:
     version: str
     title: str
     source: str
-    bounds: Mapping[str, UptakeBounds]
-    bounds_provenance: Mapping[str, str]
+    bounds: Mapping[JointKind, UptakeBounds]
+    bounds_provenance: Mapping[JointKind, str]
     area_counting: str
     area_provenance: str
     rules: tuple[Rule, ...]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import JointKind
 from CTSpectSpineLib.triage_protocol.context import is_level
 
 UPTAKE_CLASSES = ("positive", "indeterminate", "negative", "not_measurable")
@@ -26,7 +27,7 @@ class JointRow:
 
     id: str
     level: str
-    kind: str
+    kind: JointKind
     side: str
     uptake: str
     evidence: str
@@ -112,7 +113,7 @@ def _row(number: int, values: dict[str, Any], metrics: dict[str, str]) -> JointR
     return JointRow(
         id=_joint_id(texts["level"], texts["kind"], texts["side"]),
         level=texts["level"],
-        kind=texts["kind"],
+        kind=cast(JointKind, texts["kind"]),
         side=texts["side"],
         uptake=texts["uptake"],
         evidence=_evidence(values, metrics.get(texts["kind"], "ratio_corrected")),

@@ -137,19 +137,10 @@ def add_uncertainty(
 
 
 def _row(joint: Joint, measured: Measured, suv_factor: float | None) -> dict[str, object]:
-    centre = joint.centre_mm if joint.centre_mm is not None else np.full(3, np.nan)
     factor = np.nan if suv_factor is None else suv_factor
     reasons = [*joint.flags, *([measured.problem] if measured.problem else [])]
     return {
-        "joint": joint.id,
-        "level": joint.level,
-        "kind": joint.kind,
-        "side": joint.side,
-        "spine_region": joint.spine_region,
-        "x_mm": float(centre[0]),
-        "y_mm": float(centre[1]),
-        "z_mm": float(centre[2]),
-        "volume_mm3": joint.region.volume_mm3 if joint.region is not None else np.nan,
+        **joint.geometry(),
         "status": "not_measurable" if measured.problem else "measured",
         "status_reason": "; ".join(reasons),
         "mean": measured.mean,

@@ -30,9 +30,7 @@ def lumbar_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from CTSpectSpineLib.cli import main
 
     folder = tmp_path_factory.mktemp("lumbar")
-    code = main(
-        ["phantom", "--out", str(folder), "--case", "lumbar-disc", "--ct-spacing", "3"]
-        + ["--seed", "7", "--progress", "none"]
-    )
+    case = ["--case", "lumbar-disc", "--ct-spacing", "3", "--seed", "7"]
+    code = main(["phantom", "--out", str(folder), *case, "--progress", "none"])
     assert code == 0
     return folder

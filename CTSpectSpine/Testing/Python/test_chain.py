@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+
 from CTSpectSpineLib import analyze, build_joints, label_vertebrae, measure_uptake, triage
 from CTSpectSpineLib.cli import main
 from CTSpectSpineLib.commands import registration_errors_mm
@@ -20,9 +21,10 @@ from CTSpectSpineLib.results import JOINT_COLUMNS
 from CTSpectSpineLib.volumes.segmentation_nrrd import read_segmentation
 
 FILES = (
-    "manifest.json spect_to_ct.tfm registration.json vertebrae.nii.gz vertebrae.seg.nrrd "
-    "joints.seg.nrrd joints.csv verdict.json report.html spect_on_ct.nrrd"
-).split()
+    *("manifest.json", "spect_to_ct.tfm", "registration.json", "spect_on_ct.nrrd"),
+    *("vertebrae.nii.gz", "vertebrae.seg.nrrd", "joints.seg.nrrd", "joint_parts.seg.nrrd"),
+    *("joints.csv", "verdict.json", "report.html"),
+)
 
 
 def load(path: Path) -> Any:
@@ -83,9 +85,7 @@ def test_joint_table_has_the_columns_of_the_contract(results: Path) -> None:
             assert row["uptake"] == "not_measurable"
 
 
-def test_transform_file_maps_ct_points_to_spect_points(
-    results: Path, lumbar_phantom: Path
-) -> None:
+def test_transform_file_maps_ct_points_to_spect_points(results: Path, lumbar_phantom: Path) -> None:
     truth, manifest = load(lumbar_phantom / "truth.json"), load(results / "manifest.json")
     transform = sitk.ReadTransform(str(results / "spect_to_ct.tfm"))
     matrix = np.array(truth["ct_to_spect"])
@@ -113,9 +113,7 @@ def test_manifest_records_inputs_versions_and_stages(results: Path) -> None:
     assert manifest["protocol"]["bounds"]["disc"]["provenance"]
 
 
-def test_segmentations_name_every_vertebra_and_joint(
-    results: Path, lumbar_phantom: Path
-) -> None:
+def test_segmentations_name_every_vertebra_and_joint(results: Path, lumbar_phantom: Path) -> None:
     vertebrae, _ = read_segmentation(results / "vertebrae.seg.nrrd")
     assert {"vertebrae_L5", "vertebrae_L1", "sacrum"} <= {segment.name for segment in vertebrae}
     joints, _ = read_segmentation(results / "joints.seg.nrrd")
@@ -253,9 +251,7 @@ def test_failed_registration_gives_no_verdict_unless_accepted(
     assert (folder / "report.html").is_file()
 
 
-def test_cancel_leaves_no_folder_that_looks_complete(
-    lumbar_phantom: Path, tmp_path: Path
-) -> None:
+def test_cancel_leaves_no_folder_that_looks_complete(lumbar_phantom: Path, tmp_path: Path) -> None:
     def cancel(progress: Progress) -> None:
         if progress.stage == "joints":
             raise Cancelled

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from CTSpectSpineLib.cli import main
 
 Arguments = list[str]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+
 from CTSpectSpineLib.cli import main
 from CTSpectSpineLib.commands import registration_errors_mm
 
@@ -82,6 +83,7 @@ def test_left_facet_is_the_patients_left_on_pir_data(shared_data: Path, tmp_path
 def test_dicom_series_is_read_without_axis_confusion(shared_data: Path) -> None:
     """Every voxel of the series lies where the header of its slice says."""
     import pydicom
+
     from CTSpectSpineLib.volumes.reading import read_volume
 
     folder = shared_data / "totalsegmentator_example" / "ct_dicom"
