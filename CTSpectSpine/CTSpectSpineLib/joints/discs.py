@@ -91,7 +91,7 @@ def find_disc(pair: Pair) -> Disc | str:
     free = (pair.upper_bone < 0.5) & (pair.lower_bone < 0.5)
     between = footprint & (np.abs(s - middle) <= half)
     space = between & (free | layer)
-    filled = 1.0 - np.count_nonzero(space) / max(np.count_nonzero(between), 1)
+    filled = float(1.0 - space.sum() / max(float(between.sum()), 1.0))
     if filled > _MAX_FILLED:
         flags.append(
             f"bone labels fill {filled:.0%} of the space between {upper_name} and {lower_name}:"
@@ -180,7 +180,7 @@ def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:
     """
     usable = bone[s_mm <= _LOOK_ABOVE_MM]
     solid = usable >= 0.5
-    valid = solid.any(axis=0)
+    valid: BoolArray = np.any(solid, axis=0)
     index = len(usable) - 1 - np.argmax(solid[::-1], axis=0)
     above = np.minimum(index + 1, len(bone) - 1)
     inside = np.take_along_axis(bone, index[None], axis=0)[0]

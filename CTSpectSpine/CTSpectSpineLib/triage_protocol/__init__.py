@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from CTSpectSpineLib.model import FloatArray, Verdict
+from CTSpectSpineLib.model import FloatArray, JointKind, Verdict
 from CTSpectSpineLib.triage_protocol.context import check_context, read_context
 from CTSpectSpineLib.triage_protocol.eligibility import assess
 from CTSpectSpineLib.triage_protocol.engine import Disposition, Engine
@@ -75,7 +75,7 @@ def triage(
     if obstacles:
         result = Disposition("no_verdict", "none", result.areas, tuple(obstacles))
     elif draws is not None:
-        stability = _stability(engine, joints, draws, protocol, result.name)
+        stability = _stability(engine, joints, draws, protocol, result, borderline)
     return Verdict(
         protocol=protocol.reference(),
         disposition=result.name,
@@ -183,21 +183,29 @@ def _joint_verdicts(
 
 
 def _stability(
-    engine: Engine, joints: pd.DataFrame, draws: FloatArray, protocol: Protocol, name: str
+    engine: Engine,
+    joints: pd.DataFrame,
+    draws: FloatArray,
+    protocol: Protocol,
+    result: Disposition,
+    borderline: Sequence[str],
 ) -> float:
-    """Share of the perturbed repetitions that give the same disposition."""
+    """Share of the perturbed repetitions that give the same disposition.
+
+    A repetition already expresses how unsure the measurement is, so each joint in it is positive
+    from its positive bound on and negative below. Only where borderline joints made the verdict
+    indeterminate does the repetition keep the band between the bounds.
+    """
+    keep_band = result.name == "indeterminate" and bool(borderline)
     ids = joint_ids(joints)
-    kinds = joints["kind"].tolist()
-    positive_bound = np.array([protocol.bounds[kind].positive for kind in kinds])
-    low_bound = np.array([protocol.bounds[kind].indeterminate for kind in kinds])
+    kinds: list[JointKind] = joints["kind"].tolist()
     allowed = {row.id for row in engine.rows}
-    usable = np.array([joint in allowed for joint in ids])
+    usable = np.array([joint in allowed for joint in ids]) & np.isfinite(draws)
+    positive = usable & (draws >= [protocol.bounds[kind].positive for kind in kinds])
+    band = usable & ~positive & (draws >= [protocol.bounds[kind].indeterminate for kind in kinds])
     same = 0
-    for draw in draws:
-        finite = np.isfinite(draw) & usable
-        positive = finite & (draw >= positive_bound)
-        borderline = finite & ~positive & (draw >= low_bound)
-        chosen = [ids[i] for i in np.flatnonzero(positive)]
-        doubtful = [ids[i] for i in np.flatnonzero(borderline)]
-        same += engine.with_borderline(chosen, doubtful).name == name
+    for is_positive, is_borderline in zip(positive, band & keep_band, strict=True):
+        chosen = [ids[i] for i in np.flatnonzero(is_positive)]
+        doubtful = [ids[i] for i in np.flatnonzero(is_borderline)]
+        same += engine.with_borderline(chosen, doubtful).name == result.name
     return same / len(draws)
