@@ -29,6 +29,7 @@ from CTSpectSpineLib.options import Options
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.registration.files import read_transform
+from CTSpectSpineLib.registration.given import judge_given
 from CTSpectSpineLib.triage_protocol import Protocol, check_context, load_protocol, triage
 from CTSpectSpineLib.uptake import measure
 from CTSpectSpineLib.volumes.checks import check_inputs
@@ -244,13 +245,11 @@ class _Job:
     def register(self, ct: sitk.Image, spect: sitk.Image) -> Registration:
         """Register, or judge the transform that the user gave."""
         with self.stage("register", "Registering SPECT to CT") as (progress, warnings):
-            registration = register(
-                ct,
-                spect,
-                self.start if self.fixed is None else self.fixed,
-                progress=progress,
-                threads=self.options.threads,
-            )
+            threads = self.options.threads
+            if self.fixed is None:
+                registration = register(ct, spect, self.start, progress, threads)
+            else:
+                registration = judge_given(ct, spect, self.fixed, progress, threads)
             if registration.quality != "good":
                 warnings.extend(registration.reasons)
             self.manifest.values["spect_to_ct"] = folder_io.transform_record(registration)
