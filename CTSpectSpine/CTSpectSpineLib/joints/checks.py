@@ -187,11 +187,9 @@ def _values(region: Region, ct: sitk.Image) -> FloatArray:
 
 def _between(upper: str, lower: str) -> list[str]:
     """Levels that usually lie between two."""
-    order = [v.name for v in anatomy.vertebrae() if v.name not in ("T13", "L6", *SACRAL)]
-    if upper not in order:
-        return []
+    order = [v.name for v in anatomy.vertebrae() if v.name not in SACRAL]
     end = order.index(lower) if lower in order else len(order)
-    return order[order.index(upper) + 1 : end]
+    return [name for name in order[order.index(upper) + 1 : end] if name not in ("T13", "L6")]
 
 
 def _nearest(values: Mapping[_Key, float], key: _Key) -> list[float]:

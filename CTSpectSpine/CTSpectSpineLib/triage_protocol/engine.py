@@ -124,7 +124,7 @@ class Engine:
 
     def _met(self, outcome: RuleOutcome, areas: tuple[Area, ...]) -> Disposition:
         rule = outcome.rule
-        sentences = (f"Rule '{rule.name}' applies: {_join(outcome)}.",)
+        sentences = (f"The rule '{rule.name}' applies: {_join(outcome)}.",)
         if rule.surgical and self.context.get("surgery_declined"):
             declined = f"Surgery was offered and declined; otherwise: {rule.recommendation}."
             recommendation = self.protocol.declined_recommendation
@@ -140,7 +140,7 @@ class Engine:
             "fulfils the rule",
             areas,
             (
-                f"Rule '{rule.name}' cannot be decided: {unknown}. If it is fulfilled the "
+                f"The rule '{rule.name}' cannot be decided: {unknown}. If it is fulfilled the "
                 f"disposition is {rule.disposition}, otherwise the protocol does not cover "
                 "the case (not_covered).",
             ),
@@ -154,7 +154,7 @@ class Engine:
         for outcome in partly:
             broken = "; ".join(o.sentence for o in outcome.outcomes if o.holds is False)
             sentences.append(
-                f"Rule '{outcome.rule.name}' is partly met but does not apply: {broken}."
+                f"The rule '{outcome.rule.name}' is partly met but does not apply: {broken}."
             )
         return Disposition(
             "not_covered", self.protocol.not_covered_recommendation, areas, tuple(sentences)
@@ -171,4 +171,4 @@ def _shares_joints(outcome: RuleOutcome, areas: Sequence[Area]) -> bool:
 
 
 def _join(outcome: RuleOutcome) -> str:
-    return "; ".join(o.sentence for o in outcome.outcomes)
+    return ", ".join(o.sentence for o in outcome.outcomes)

@@ -11,6 +11,8 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import Area
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, Rule
 
+_KIND_WORDS = {"disc": "discs", "facet": "facet joints"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -60,31 +62,29 @@ def _areas(
 ) -> Outcome:
     low, high = wanted
     number = len(areas)
-    allowed = f"at least {low}" if high is None else f"{low} to {high}" if low != high else f"{low}"
-    return Outcome(
-        number >= low and (high is None or number <= high),
-        f"{number} area(s) of increased uptake (the rule asks for {allowed})",
-    )
+    holds = number >= low and (high is None or number <= high)
+    found = "no area" if number == 0 else "1 area" if number == 1 else f"{number} areas"
+    allowed = f"{low} or more" if high is None else f"{low} to {high}" if low != high else f"{low}"
+    return Outcome(holds, found if holds else f"{found}, where the rule asks for {allowed}")
 
 
 def _regions(
     wanted: Any, areas: Sequence[Area], protocol: Protocol, context: Mapping[str, Any]
 ) -> Outcome:
     found = sorted({area_region(area) for area in areas})
-    return Outcome(
-        bool(found) and set(found) <= set(wanted),
-        f"uptake is {' and '.join(found) or 'nowhere'} (the rule is for {' or '.join(wanted)})",
-    )
+    holds = bool(found) and set(found) <= set(wanted)
+    text = f"{' and '.join(found) or 'no'} levels"
+    return Outcome(holds, text if holds else f"{text}, the rule is for {' or '.join(wanted)} only")
 
 
 def _kinds(
     wanted: Any, areas: Sequence[Area], protocol: Protocol, context: Mapping[str, Any]
 ) -> Outcome:
     found = sorted({area.kind for area in areas})
-    return Outcome(
-        bool(found) and set(found) <= set(wanted),
-        f"{' and '.join(found) or 'no joint'} positive (the rule is for {' or '.join(wanted)})",
-    )
+    holds = bool(found) and set(found) <= set(wanted)
+    text = f"uptake in {' and '.join(_KIND_WORDS[kind] for kind in found) or 'no joint'}"
+    only = " or ".join(_KIND_WORDS[kind] for kind in wanted)
+    return Outcome(holds, text if holds else f"{text}, the rule is for {only} only")
 
 
 def _adjacent(
@@ -95,11 +95,10 @@ def _adjacent(
     order = [row.name for row in anatomy.vertebrae()]
     ends.sort(key=lambda pair: order.index(pair[0]))
     adjacent = all(a[1] == b[0] for a, b in pairwise(ends))
-    words = "one level" if len(levels) == 1 else "adjacent" if adjacent else "not adjacent"
-    return Outcome(
-        adjacent == bool(wanted),
-        f"{' and '.join(levels)}: {words} (the rule asks for adjacent levels)",
-    )
+    holds = adjacent == bool(wanted)
+    relation = "one level" if len(levels) == 1 else "adjacent" if adjacent else "not adjacent"
+    text = f"{' and '.join(levels)} ({relation})"
+    return Outcome(holds, text if holds else f"{text}, where the rule asks for adjacent levels")
 
 
 def _stable(

@@ -19,6 +19,12 @@ _ALLOWED = {
     "side": ("left", "right", ""),
     "uptake": UPTAKE_CLASSES,
 }
+_METRIC_WORDS = {
+    "ratio_corrected": "corrected ratio",
+    "ratio_mean": "mean ratio",
+    "ratio_max": "maximum ratio",
+    "ratio_peak": "peak ratio",
+}
 
 
 @dataclass(frozen=True)
@@ -142,4 +148,4 @@ def _evidence(values: dict[str, Any], metric: str) -> str:
     if ratio is None or ratio != ratio:
         return ""
     interval = "" if low is None or low != low else f", 95 % interval {low:.2f} to {high:.2f}"
-    return f"{metric} {ratio:.2f}{interval}"
+    return f"{_METRIC_WORDS.get(metric, metric)} {ratio:.2f}{interval}"
