@@ -21,6 +21,7 @@ _LOOK_ABOVE_MM = 5.0
 _MAX_ABOVE_PLANE_MM = 3.0
 _MAX_BELOW_PLANE_MM = 8.0
 _CONCAVE_PART = 0.7
+_BULGE_MM = 0.4
 _CORNER_SHARE = 0.65
 _RIM_MM = 4.0
 _ROUNDING_MM = 1.5
@@ -202,12 +203,13 @@ def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
 def _mean_outline(first: BoolArray, second: BoolArray, pair: Pair) -> tuple[BoolArray, FloatArray]:
     """Outline half-way between two footprints, its corners rounded, and the depth inside it.
 
-    The outline is the zero of the mean signed distance; opening it with a disk of 0.65 of
-    the body's half depth takes the posterolateral corners off, where pedicles join the footprints.
+    The outline is the mean signed distance's level 0.4 mm outside (the annulus bulges); opening
+    it with a disk of 0.65 of the body's half depth takes the posterolateral corners off, where
+    pedicles join the footprints.
     """
     mean = (_signed_distance(first) + _signed_distance(second)) * (0.5 * STEP_MM)
     radius = round(_CORNER_SHARE * pair.semi_axes_mm[1] / STEP_MM)
-    outline = mean <= 0
+    outline = mean <= _BULGE_MM
     rounded = ndimage.binary_opening(outline, _ball_2d(radius))
     if np.count_nonzero(rounded) < 0.8 * np.count_nonzero(outline):
         rounded = outline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,6 +16,9 @@ from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, ijk_to_lps
 Slices = tuple[slice, slice, slice]
 Occupancy = NDArray[np.float32]
 """Share of each voxel that a bone fills, 0 to 1."""
+
+_COARSE_MM = 1.6
+_MARGIN = 2
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,15 @@ class LabelVolume:
         Bounding slices of each label that is present.
     owner
         The image whose memory the array views, kept so that it stays alive.
+    distances
+        Distance maps of bones that were already sampled from coarse voxels.
     """
 
     array: NDArray[np.integer]
     matrix: FloatArray
     boxes: Mapping[int, Slices]
     owner: sitk.Image | None = None
+    distances: dict[tuple[int, ...], Occupancy] = field(default_factory=dict, compare=False)
 
     @property
     def grid(self) -> Grid:
@@ -85,6 +91,8 @@ def from_array(array: NDArray[np.integer], matrix: FloatArray) -> LabelVolume:
 def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
     """Sample the union of some labels on a grid, trilinearly.
 
+    Labels with voxels longer than 1.6 mm are interpolated by shape instead.
+
     Parameters
     ----------
     volume
@@ -99,27 +107,68 @@ def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
     Occupancy
         Values 0 to 1 on the grid, indexed ``[k, j, i]``; 0 outside the volume.
     """
-    to_index = inverse(volume.matrix) @ grid.ijk_to_lps
-    corners = apply_matrix(inverse(volume.matrix), grid.corners_mm())
-    low = np.floor(corners.min(axis=0))[::-1] - 1
-    high = np.ceil(corners.max(axis=0))[::-1] + 2
     box = volume.box(ids)
     empty = np.zeros(grid.shape, dtype=np.float32)
     if box is None:
         return empty
+    part = _overlap(volume, box, grid)
+    if part is None:
+        return empty
+    to_index = inverse(volume.matrix) @ grid.ijk_to_lps
+    coarse = float(volume.grid.spacing_mm.max()) > _COARSE_MM
+    # Padding keeps interpolation right at the faces of the crop.
+    if coarse:
+        values = np.pad(_distance(volume, tuple(ids), box), 1, mode="edge")
+        start = np.asarray([b.start for b in box]) - 1 - _MARGIN
+        background = float(values.max())
+    else:
+        values = np.pad(np.isin(volume.array[part], list(ids)), 1).astype(np.float32)
+        start = np.asarray([b.start for b in part]) - 1
+        background = 0.0
+    sampled: Occupancy = ndimage.affine_transform(
+        values,
+        to_index[:3, :3][::-1, ::-1],
+        to_index[:3, 3][::-1] - start,
+        output_shape=grid.shape,
+        order=1,
+        prefilter=False,
+        cval=background,
+    )
+    if not coarse:
+        return sampled
+    # The distance changes by 2 mm per mm across the surface (see `_distance`).
+    filled: Occupancy = np.clip(0.5 - sampled / 2.0, 0.0, 1.0)
+    return filled
+
+
+def _overlap(volume: LabelVolume, box: Slices, grid: Grid) -> Slices | None:
+    """Part of a box of labels that a grid reaches, None without any."""
+    corners = apply_matrix(inverse(volume.matrix), grid.corners_mm())
+    low = np.floor(corners.min(axis=0))[::-1] - 1
+    high = np.ceil(corners.max(axis=0))[::-1] + 2
     starts = [max(int(b.start), int(lo)) for b, lo in zip(box, low, strict=True)]
     stops = [min(int(b.stop), int(hi)) for b, hi in zip(box, high, strict=True)]
     if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
-        return empty
-    crop = volume.array[starts[0] : stops[0], starts[1] : stops[1], starts[2] : stops[2]]
-    # Padding with background keeps interpolation right at the faces of the crop.
-    inside = np.pad(np.isin(crop, list(ids)), 1).astype(np.float32)
-    reverse = to_index[:3, :3][::-1, ::-1]
-    offset = to_index[:3, 3][::-1] - (np.asarray(starts) - 1)
-    sampled: Occupancy = ndimage.affine_transform(
-        inside, reverse, offset, output_shape=grid.shape, order=1, prefilter=False
-    )
-    return sampled
+        return None
+    k, j, i = (slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+    return k, j, i
+
+
+def _distance(volume: LabelVolume, ids: tuple[int, ...], box: Slices) -> Occupancy:
+    """Signed distance to a bone on the coarse voxels of its box with a margin, mm.
+
+    Interpolating it between thick slices gives slanted surfaces where interpolating the mask
+    gives steps (Raya & Udupa, IEEE Trans Med Imaging 1990;9:32). It is the distance to the
+    nearest voxel of the other kind, outside less inside, so it crosses zero midway between
+    neighbours and has twice the slope of a true distance there.
+    """
+    if ids not in volume.distances:
+        spacing = volume.grid.spacing_mm[::-1]
+        bone = np.pad(np.isin(volume.array[box], list(ids)), _MARGIN)
+        outside = ndimage.distance_transform_edt(~bone, sampling=spacing)
+        inside = ndimage.distance_transform_edt(bone, sampling=spacing)
+        volume.distances[ids] = (outside - inside).astype(np.float32)
+    return volume.distances[ids]
 
 
 def inverse(matrix: FloatArray) -> FloatArray:
