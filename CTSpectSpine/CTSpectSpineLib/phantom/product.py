@@ -10,7 +10,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.model import FloatArray, Joint
-from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot, measure_truth
+from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot
 from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
@@ -32,7 +32,8 @@ class Phantom:
     anatomy
         CT, labels, tissues and true joints.
     activity
-        Activity (float32) on the CT's grid; vertebral bodies are about 1.
+        Activity (float32) on the CT's grid; vertebral bodies are about 1. Voxels at the edge of
+        a joint's bone hold mixtures; see `activity.Painted`.
     spect
         SPECT (float32) in counts, on its own grid.
     ct_to_spect
@@ -129,21 +130,20 @@ def phantom_of(
         If a hot joint is unknown, or a setting is out of range.
     """
     spect.check()
-    activity = assign_activity(anatomy, hot, [spect.seed, _ACTIVITY_STREAM])
+    painted = assign_activity(anatomy, hot, [spect.seed, _ACTIVITY_STREAM])
     matrix = rigid_matrix(
         spect.translation_mm, spect.rotation_deg, image_centre_mm(anatomy.ct).tolist()
     )
     image = simulate_spect(
-        activity,
+        painted.image,
         matrix,
         spect.fwhm_mm,
         spect.counts,
         spect.spacing_mm,
         seed=[spect.seed, _NOISE_STREAM],
     )
-    truth = measure_truth(activity, anatomy)
     kept = {"hot": dict(hot), "spect": asdict(spect)} if record is None else record
-    return Phantom(anatomy, activity, image, matrix, truth, kept, spect.seed)
+    return Phantom(anatomy, painted.image, image, matrix, painted.truth, kept, spect.seed)
 
 
 def _check_early(config: PhantomConfig) -> None:

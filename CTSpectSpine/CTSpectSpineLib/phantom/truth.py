@@ -15,7 +15,7 @@ from CTSpectSpineLib.phantom.vertebra import APART_MM, Bone
 
 BAND_MM = 4.0
 """Thickness of the endplate bands."""
-FACET_REACH_MM = 5.0
+FACET_REACH_MM = 4.0
 """Facet bone is within this distance of the articular interface."""
 STEP_MM = 1.0
 

@@ -105,7 +105,11 @@ def truth_record(phantom: Phantom) -> dict[str, Any]:
                 "activity": round(phantom.truth.reference, 6),
                 "levels": phantom.truth.reference_levels,
             },
-            "true_ratio": "Mean activity over the bone of the joint / activity of the reference.",
+            "true_ratio": "Mean activity concentration in the bone of the joint (endplate bands or "
+            "facet bone, without metal and air) / activity of the reference. Voxels of "
+            "activity.nii.gz at the bone's edge hold the mixture of what they cover (the CT grid's "
+            "partial volume), so that the total activity is right on every grid; a plain mean of "
+            "the voxels over the bone therefore reads lower, the more so the coarser the CT.",
             "positive_from": POSITIVE_RATIO,
             "joints": joints,
             "seed": phantom.seed,

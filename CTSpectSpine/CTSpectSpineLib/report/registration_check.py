@@ -72,7 +72,7 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
         Panel(
             to_rgb(1.0 - 0.9 * np.clip(np.nan_to_num(after[t]) / highest, 0, 1)[..., None]),
             s,
-            f"{t}, bone edges on SPECT",
+            f"{t}, bone on SPECT",
             outlines=_bone_edges(case, hu[t], s),
             light=True,
         )
