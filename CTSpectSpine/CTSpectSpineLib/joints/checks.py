@@ -23,8 +23,10 @@ from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
 DISC_CONTRAST_HU = -85.0
 """A disc is at least this much darker than its endplate bands where the labels are right.
 
-Median of the disc's inner part less mean of the bands, measured: −114 to −153 HU on 8 levels of
-two patients with right labels, −9 to −93 HU where a fifth of a vertebra carries its neighbour's.
+Median of the disc's inner part less mean of the bands. Measured on the two real CTs from which
+the bound was chosen: −91 to −152 HU on 8 levels with right labels; +6 to −32 HU on most levels
+where a fifth of a vertebra was given its neighbour's label, but −76 to −94 HU on some and −115 HU
+where only a part of the disc was lost (`discs` flags that one by the bone that fills the space).
 """
 
 CONTRAST_SHARE = 0.6

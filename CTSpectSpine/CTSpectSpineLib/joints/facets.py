@@ -249,7 +249,9 @@ def _facet(search: _Search, sheet: BoolArray, gap: float, centre: FloatArray) ->
     """Bone and gap within 4 mm of the interface."""
     close = ndimage.distance_transform_edt(~sheet) * STEP_MM <= REGION_MM
     bone = close & (search.upper | search.lower)
-    space = sheet & ~bone
+    # Closing takes in the voxels between the sheet and the bone on either side of it.
+    whole = ndimage.binary_closing(bone | sheet, structure=_ANYWHERE.astype(bool))
+    space = close & (whole | sheet) & ~bone
     flags: tuple[str, ...] = ()
     if gap - _EXTRA_GAP_MM >= _WIDE_GAP_MM:
         flags = (f"the facing joint surfaces lie about {gap - _EXTRA_GAP_MM:g} mm apart",)

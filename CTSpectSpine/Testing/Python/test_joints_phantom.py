@@ -146,7 +146,7 @@ def test_frames_point_to_the_patients_left_back_and_head(found: SpineJoints) -> 
         assert frame.axes[2] @ [0, 0, 1] > 0.4
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(order=st.permutations(range(3)), flips=st.tuples(*[st.booleans()] * 3))
 def test_image_axes_do_not_matter(
     order: list[int],
@@ -163,7 +163,7 @@ def test_image_axes_do_not_matter(
             assert np.linalg.norm(joint.centre_mm - other.centre_mm) < 0.5
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(angles=st.tuples(*[st.floats(-180, 180)] * 3), shift=st.tuples(*[st.floats(-200, 200)] * 3))
 def test_joints_move_with_the_patient(
     angles: tuple[float, float, float],
@@ -302,12 +302,12 @@ def test_a_lost_facet_is_mirrored_from_the_other_side_and_flagged(
     cut = sitk.GetImageFromArray(array)
     cut.CopyInformation(lumbar.labels)
     joint = build_joints(cut)["L3-L4 facet right"]
-    assert any("mirrored" in flag or "mm apart" in flag for flag in joint.flags)
+    assert any("the left joint was mirrored" in flag for flag in joint.flags)
     assert joint.centre_mm is not None
-    assert np.linalg.norm(joint.centre_mm - right) < 6.0
+    assert np.linalg.norm(joint.centre_mm - right) < 3.0
     # The healthy side does not change.
     left = build_joints(cut)["L3-L4 facet left"]
-    assert left.flags == lumbar_joints["L3-L4 facet left"].flags or "differ" in left.flags[-1]
+    assert left.flags == lumbar_joints["L3-L4 facet left"].flags
 
 
 def test_joints_at_the_end_of_the_scan_say_so() -> None:

@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 import CTSpectSpineLib
 from CTSpectSpineLib.anatomy import SACRUM, hip_ids, name_of_id, neighbouring_pairs, vertebra
@@ -25,6 +26,7 @@ from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.pelvis import build_hip
 from CTSpectSpineLib.phantom.shapes import Grid, Solid, keep_apart
 from CTSpectSpineLib.phantom.spine import build_bones, make_anatomy
+from CTSpectSpineLib.phantom.truth import BAND_MM, FACET_REACH_MM
 from CTSpectSpineLib.phantom.vertebra import APART_MM
 from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
@@ -297,6 +299,25 @@ def test_facets_touch_both_vertebrae_across_a_gap(lumbar: Anatomy, level: str, s
         assert distance.max() < 18
     gap = facet.region.mask & ~facet.bone.mask
     assert np.mean(sampled(lumbar.labels, Region(gap, facet.bone.ijk_to_lps)) == 0) > 0.6
+
+
+def test_true_joints_reach_as_far_into_bone_as_measured_ones() -> None:
+    from CTSpectSpineLib.joints import discs, facets
+
+    assert FACET_REACH_MM == facets.REGION_MM
+    assert BAND_MM == discs.BAND_MM
+
+
+def test_facet_bone_ends_at_its_distance_from_the_joint_space(whole: Anatomy) -> None:
+    for joint in whole.joints:
+        if joint.kind != "facet":
+            continue
+        assert joint.region is not None
+        assert joint.bone is not None
+        space = Region(joint.region.mask & ~joint.bone.mask, joint.region.ijk_to_lps).points_mm()
+        depth = cKDTree(space).query(joint.bone.points_mm())[0].max()
+        # The space is known to a voxel of 1 mm.
+        assert depth == pytest.approx(FACET_REACH_MM + 0.6, abs=0.6), joint.id
 
 
 def test_every_joint_of_the_whole_spine_has_bone_of_both_sides(whole: Anatomy) -> None:
