@@ -43,6 +43,7 @@ from CTSpectSpineLib.uptake.table import (
     add_uncertainty,
     check_bounds,
     deciding_ratio,
+    drop_uninformative,
     joint_table,
 )
 from CTSpectSpineLib.uptake.transfer import (
@@ -162,8 +163,9 @@ def measure(
         progress,
     )
     progress(Progress(_STAGE, 1.0, "Uptake measured"))
+    table, draws = drop_uninformative(add_uncertainty(table, draws, bounds), draws, bounds)
     return Uptake(
-        table=add_uncertainty(table, draws, bounds),
+        table=table,
         reference=chosen,
         draws=draws,
         fwhm_mm=width,

@@ -136,6 +136,31 @@ def add_uncertainty(
     return table
 
 
+def drop_uninformative(
+    table: pd.DataFrame, draws: FloatArray, bounds: Mapping[JointKind, UptakeBounds]
+) -> tuple[pd.DataFrame, FloatArray]:
+    """Call joints not measurable whose interval reaches from nothing to a positive joint.
+
+    Such an interval (a sliver of a joint at the border of the field, mostly) says nothing, so
+    the joint must not count as negative. Its numbers stay in the table; its draws become NaN.
+    """
+    table, draws = table.copy(), draws.copy()
+    for number, row in table.iterrows():
+        kind: JointKind = row["kind"]
+        if row["ratio_low"] > 0.0 or not row["ratio_high"] >= bounds[kind].positive:
+            continue
+        reason = (
+            f"the interval of its ratio, {row['ratio_low']:.2f} to {row['ratio_high']:.2f}, "
+            "reaches from no uptake to increased uptake"
+        )
+        earlier = row["status_reason"]
+        table.loc[number, "status"] = "not_measurable"
+        table.loc[number, "uptake"] = "not_measurable"
+        table.loc[number, "status_reason"] = "; ".join(filter(None, (earlier, reason)))
+        draws[:, table.index.get_loc(number)] = np.nan
+    return table, draws
+
+
 def _row(joint: Joint, measured: Measured, suv_factor: float | None) -> dict[str, object]:
     factor = np.nan if suv_factor is None else suv_factor
     reasons = [*joint.flags, *([measured.problem] if measured.problem else [])]
