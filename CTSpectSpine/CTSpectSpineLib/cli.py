@@ -152,6 +152,9 @@ def _analyze(subparsers: Subparsers) -> None:
         action="store_true",
         help="the vertebra levels were checked by a person (recorded)",
     )
+    parser.add_argument(
+        "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"
+    )
     parser.add_argument("--save-volumes", action="store_true", help="write spect_on_ct.nrrd")
     parser.add_argument("--save-scene", action="store_true", help="write scene.mrb (slicer-core)")
     parser.add_argument("--threads", type=int, metavar="N", help="most threads to use")

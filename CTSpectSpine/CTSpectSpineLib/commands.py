@@ -29,6 +29,7 @@ def analyze(options: Namespace) -> int:
     from CTSpectSpineLib import pipeline
     from CTSpectSpineLib.triage_protocol import read_context
 
+    truth = None if options.truth is None else _read_truth(options.truth)
     results = pipeline.analyze(
         options.ct,
         options.spect,
@@ -50,12 +51,16 @@ def analyze(options: Namespace) -> int:
         threads=options.threads,
         seed=options.seed,
     )
-    if options.json:
-        _print_json(_results_record(results))
-    else:
-        _print_results(results)
-        print(f"\nReport: {results.report}")
+    _print_results(results, options, truth)
     return 1 if results.refused else 0
+
+
+def _read_truth(path: Path) -> dict[str, Any]:
+    truth = folder_io.read_json(path)
+    wanted = {"ct_to_spect", "joints", "dispositions"}
+    if not isinstance(truth, dict) or not wanted <= set(truth):
+        raise InputError(f"{path} is no truth of a phantom; give the truth.json that it wrote.")
+    return truth
 
 
 def _results_record(results: Results) -> dict[str, Any]:
@@ -73,11 +78,41 @@ def _results_record(results: Results) -> dict[str, Any]:
     }
 
 
-def _print_results(results: Results, truth: Mapping[str, float] | None = None) -> None:
-    _print_lines(joint_lines(results.table, truth))
+def _print_results(
+    results: Results, options: Namespace, truth: Mapping[str, Any] | None = None
+) -> None:
+    """Print an analysis, compared with a phantom's truth where it is given."""
+    compared = None if truth is None else compare_with_truth(results, truth)
+    if options.json:
+        record = _results_record(results)
+        _print_json(record if compared is None else {**record, "truth": compared})
+        return
+    ratios = truth and {name: joint["true_ratio"] for name, joint in truth["joints"].items()}
+    _print_lines(joint_lines(results.table, ratios))
     quality, error = results.registration.quality, results.registration.expected_error_mm
     print(f"\nRegistration: {quality}, expected error at the joints {error:.1f} mm")
     _print_lines(verdict_lines(results.verdict))
+    if compared is not None:
+        equal = "equal to" if compared["verdict_equals_truth"] else "DIFFERENT FROM"
+        print(
+            f"\nTruth: {compared['disposition']}; the verdict is {equal} the truth."
+            "\nRegistration error at the joint centres: "
+            f"mean {compared['registration_error_mean_mm']:.2f} mm, "
+            f"worst {compared['registration_error_worst_mm']:.2f} mm."
+        )
+    print(f"\nReport to open: {results.report}")
+
+
+def compare_with_truth(results: Results, truth: Mapping[str, Any]) -> dict[str, Any]:
+    """An analysis of a phantom beside its ``truth.json``."""
+    errors = registration_errors_mm(truth, results.registration.matrix)
+    expected = truth["dispositions"].get(results.verdict.protocol["id"], "unknown")
+    return {
+        "disposition": expected,
+        "verdict_equals_truth": expected == results.verdict.disposition,
+        "registration_error_mean_mm": float(errors.mean()),
+        "registration_error_worst_mm": float(errors.max()),
+    }
 
 
 def _announce(options: Namespace, message: str) -> None:
@@ -88,7 +123,6 @@ def demo(options: Namespace) -> int:
     """``ctspectspine demo``."""
     from CTSpectSpineLib import pipeline
     from CTSpectSpineLib.phantom import load_case, make_phantom
-    from CTSpectSpineLib.triage_protocol import load_protocol
 
     case = load_case(options.case)
     _announce(options, f"Making phantom '{case.name}': {case.description}")
@@ -101,27 +135,8 @@ def demo(options: Namespace) -> int:
         progress=progress_printer(options.progress),
         out=options.out / "results",
     )
-    errors = registration_errors_mm(truth, results.registration.matrix)
-    expected = truth["dispositions"][load_protocol("tender-2019").id]
-    equal = expected == results.verdict.disposition
-    if options.json:
-        record = _results_record(results)
-        record["truth"] = {
-            "disposition": expected,
-            "verdict_equals_truth": equal,
-            "registration_error_mean_mm": errors.mean(),
-            "registration_error_worst_mm": errors.max(),
-        }
-        _print_json(record)
-        return 0 if equal else 1
-    true_ratio = {name: joint["true_ratio"] for name, joint in truth["joints"].items()}
-    _print_results(results, true_ratio)
-    print(
-        f"\nTruth: {expected}; the verdict is {'equal to' if equal else 'DIFFERENT FROM'} the "
-        f"truth.\nRegistration error at the joints: mean {errors.mean():.2f} mm, "
-        f"worst {errors.max():.2f} mm.\n\nOpen the report: {results.report}"
-    )
-    return 0 if equal else 1
+    _print_results(results, options, truth)
+    return 0 if compare_with_truth(results, truth)["verdict_equals_truth"] else 1
 
 
 def registration_errors_mm(truth: Mapping[str, Any], found: FloatArray) -> FloatArray:

@@ -116,7 +116,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a results folder.
+    """Read a JSON file.
 
     Raises
     ------
@@ -126,9 +126,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read; is {path.parent} a results folder?") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); run the analysis again.") from error
+        raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
 
 
 def plain(value: Any) -> Any:

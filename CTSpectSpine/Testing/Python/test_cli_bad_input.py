@@ -232,6 +232,10 @@ CASES: dict[str, tuple[Callable[[Workbench], Arguments], list[str]]] = {
         lambda b: b.analyze(protocol=b.text("own.json", json.dumps({"id": "x"}))),
         ["own.json"],
     ),
+    "truth of something else": (
+        lambda b: b.analyze(truth=b.text("truth.json", "{}")),
+        ["truth.json"],
+    ),
     "transform missing": (lambda b: b.analyze(transform=b.folder / "t.tfm"), ["t.tfm"]),
     "transform not rigid": (lambda b: b.analyze(transform=_affine(b)), ["affine.tfm"]),
     "transform is text": (lambda b: b.analyze(initial=b.text("t.tfm", "hello")), ["t.tfm"]),

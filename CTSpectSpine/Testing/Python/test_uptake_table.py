@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
 from CTSpectSpineLib.model import UptakeBounds
 from CTSpectSpineLib.uptake.table import drop_uninformative
 
