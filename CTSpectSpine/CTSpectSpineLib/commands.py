@@ -141,7 +141,7 @@ def demo(options: Namespace) -> int:
 
 def registration_errors_mm(truth: Mapping[str, Any], found: FloatArray) -> FloatArray:
     """Target registration error at the joint centres of a truth record, mm, shape (joints,)."""
-    from CTSpectSpineLib.volumes.geometry import apply_matrix
+    from CTSpectSpineLib.geometry import apply_matrix
 
     centres = np.array([joint["centre_mm"] for joint in truth["joints"].values()])
     difference = apply_matrix(np.array(truth["ct_to_spect"]), centres) - apply_matrix(

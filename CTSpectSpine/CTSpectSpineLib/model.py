@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from CTSpectSpineLib.arrays import BoolArray as BoolArray
+from CTSpectSpineLib.arrays import FloatArray as FloatArray
+from CTSpectSpineLib.geometry import transform_matrix
 
 JointKind = Literal["disc", "facet"]
 Side = Literal["left", "right", ""]
@@ -231,8 +231,6 @@ class Registration:
     @property
     def matrix(self) -> FloatArray:
         """4×4 matrix from CT points to SPECT points, LPS mm."""
-        from CTSpectSpineLib.volumes.geometry import transform_matrix
-
         return transform_matrix(self.transform)
 
 

@@ -73,7 +73,7 @@ def image_from_node(node: Node) -> sitk.Image:
         If the volume has no voxels or several components, or if its parent transform is not
         linear or shears it.
     """
-    from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS, image_from_array
+    from CTSpectSpineLib.geometry import LPS_TO_RAS, image_from_array
 
     _, vtk = mrml()
     from vtk.util.numpy_support import vtk_to_numpy
@@ -211,7 +211,7 @@ def add_volume(
     scene: Node, image: sitk.Image, name: str, class_name: str = "vtkMRMLScalarVolumeNode"
 ) -> Node:
     """Add an image as a volume node, with its display nodes."""
-    from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS, ijk_to_lps
+    from CTSpectSpineLib.geometry import LPS_TO_RAS, ijk_to_lps
 
     slicer, _ = mrml()
     voxels = sitk.GetArrayFromImage(image)

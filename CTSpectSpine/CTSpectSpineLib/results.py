@@ -20,45 +20,15 @@ import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib.errors import Cancelled, InputError
+from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import Registration, Uptake, Verdict
+from CTSpectSpineLib.uptake.table import COLUMNS
 from CTSpectSpineLib.version import __version__
 from CTSpectSpineLib.volumes.files import replacing
-from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS
 
 SCHEMA = "ctspectspine-results-1"
 MANIFEST = "manifest.json"
-JOINT_COLUMNS = [
-    "joint",
-    "level",
-    "kind",
-    "side",
-    "spine_region",
-    "x_mm",
-    "y_mm",
-    "z_mm",
-    "volume_mm3",
-    "status",
-    "status_reason",
-    "mean",
-    "max",
-    "peak",
-    "corrected_mean",
-    "reference",
-    "ratio_mean",
-    "ratio_max",
-    "ratio_peak",
-    "ratio_corrected",
-    "z_score",
-    "asymmetry",
-    "ratio_low",
-    "ratio_high",
-    "probability_positive",
-    "uptake",
-    "suv_mean",
-    "suv_max",
-    "suv_peak",
-    "verdict",
-]
+JOINT_COLUMNS = (*COLUMNS, "verdict")
 _KNOWN_FILES = (
     MANIFEST,
     "spect_to_ct.tfm",

@@ -213,7 +213,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 def _read_transform(path: Path) -> np.ndarray:
     """4×4 matrix from CT points to SPECT points, LPS mm."""
-    from CTSpectSpineLib.volumes.geometry import transform_matrix
+    from CTSpectSpineLib.geometry import transform_matrix
 
     try:
         return transform_matrix(sitk.ReadTransform(str(path)))
@@ -224,7 +224,7 @@ def _read_transform(path: Path) -> np.ndarray:
 
 
 def _spect_to_ct_ras(ct_to_spect_lps: np.ndarray) -> Node:
-    from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS
+    from CTSpectSpineLib.geometry import LPS_TO_RAS
 
     return vtk_matrix(LPS_TO_RAS @ np.linalg.inv(ct_to_spect_lps) @ LPS_TO_RAS)
 

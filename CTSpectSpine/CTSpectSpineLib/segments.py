@@ -10,9 +10,9 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import FloatArray, Joint, Region, VertebraLabels
 from CTSpectSpineLib.terminology import terminology_entry
-from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment
 
 UPTAKE_COLOURS = {

@@ -15,10 +15,10 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.joints.label_volume import inverse
 from CTSpectSpineLib.joints.spine import SACRAL, Spine
 from CTSpectSpineLib.model import FloatArray, Joint, Region
-from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
 
 DISC_CONTRAST_HU = -85.0
 """A disc is at least this much darker than its endplate bands where the labels are right.

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import Grid, apply_matrix, ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, ijk_to_lps
 
 Slices = tuple[slice, slice, slice]
 Occupancy = NDArray[np.float32]

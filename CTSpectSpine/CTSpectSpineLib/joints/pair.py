@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from CTSpectSpineLib.geometry import Grid
 from CTSpectSpineLib.joints.frames import Canal, Fit, axes_from, unit
 from CTSpectSpineLib.joints.label_volume import (
     LabelVolume,
@@ -16,7 +17,6 @@ from CTSpectSpineLib.joints.label_volume import (
     occupancy,
 )
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.geometry import Grid
 
 STEP_MM = 1.0
 _LATERAL_MM = 45.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import Grid, apply_matrix
 from CTSpectSpineLib.joints.label_volume import LabelVolume, occupancy
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix
 
 STEP_MM = 1.5
 _CORE_SHARE = 0.7

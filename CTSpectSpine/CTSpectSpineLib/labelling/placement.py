@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import apply_matrix, grid_of, inverse
 
 _BONE_HU = 150.0
 _LEAST_BONE = 0.05

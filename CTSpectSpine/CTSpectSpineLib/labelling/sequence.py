@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of
 from CTSpectSpineLib.labelling.schemes import typical_steps_mm
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, grid_of
 
 _SPECK_MM3 = 100.0
 _SPECK_SHARE = 0.01

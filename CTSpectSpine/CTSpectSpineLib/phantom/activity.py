@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, grid_of, inverse
 
 _TABLE = Path(__file__).parent / "activity.json"
 _BONE = (

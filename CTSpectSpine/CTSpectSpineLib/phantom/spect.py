@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import (
+from CTSpectSpineLib.geometry import (
     Grid,
     apply_matrix,
     euler_transform,
     grid_of,
     transform_matrix,
 )
+from CTSpectSpineLib.model import FloatArray
 
 Beyond = Literal["continue", "air"]
 

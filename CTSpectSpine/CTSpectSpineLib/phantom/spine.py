@@ -8,6 +8,7 @@ import numpy as np
 
 from CTSpectSpineLib.anatomy import SACRUM
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.atlas import build_atlas, build_axis
 from CTSpectSpineLib.phantom.bones import (
@@ -26,7 +27,6 @@ from CTSpectSpineLib.phantom.shapes import Field, Grid
 from CTSpectSpineLib.phantom.torso import paint_torso
 from CTSpectSpineLib.phantom.truth import true_joints
 from CTSpectSpineLib.phantom.vertebra import Bone, build_bone
-from CTSpectSpineLib.volumes.geometry import image_from_array
 
 COARSEST_MM = 3.01
 """Voxels longer than this are built in thinner layers and averaged, as thick slices are."""

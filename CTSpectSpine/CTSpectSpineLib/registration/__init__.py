@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.geometry import image_centre_mm, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration.files import (
@@ -40,7 +41,6 @@ from CTSpectSpineLib.registration.quality import Evidence, judge
 from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine_pose, restless_share
 from CTSpectSpineLib.registration.sampling import SampledMaps, sampled_maps
 from CTSpectSpineLib.registration.search import global_search, rotation_matrix
-from CTSpectSpineLib.volumes.geometry import image_centre_mm, transform_matrix
 
 __all__ = ["read_transform", "register", "registration_record", "write_transform"]
 

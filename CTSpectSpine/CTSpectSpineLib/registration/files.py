@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import euler_transform, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Registration
-from CTSpectSpineLib.volumes.geometry import euler_transform, transform_matrix
 
 RIGID_TOLERANCE = 1e-4
 """Largest deviation of RᵀR from the identity: transforms are written with few digits."""

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.geometry import apply_matrix, image_centre_mm, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Quality, Registration
 from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.registration.files import as_rigid, centred
-from CTSpectSpineLib.volumes.geometry import apply_matrix, image_centre_mm, transform_matrix
 
 ACCEPTED_MM, WARNED_MM = 3.0, 5.0
 """Error at the joints up to which a registration is good, or to be checked (a judgement: at

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
 Float32Array = NDArray[np.float32]
 

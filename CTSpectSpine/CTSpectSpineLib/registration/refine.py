@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.mixture import (
     Mixture,
@@ -33,7 +34,6 @@ from CTSpectSpineLib.registration.sampling import (
     choose_points,
     sample,
 )
-from CTSpectSpineLib.volumes.geometry import apply_matrix
 
 ROTATION_RADIUS_MM = 100.0
 """Rotations are scaled by it, so that all six parameters are displacements in mm."""

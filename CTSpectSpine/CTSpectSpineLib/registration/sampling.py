@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array, SpectMap, blur, inverse
-from CTSpectSpineLib.volumes.geometry import apply_matrix
 
 PATCH_MM = 60.0
 NEAR_BONE_MM = 18.0

@@ -15,8 +15,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.model import FloatArray, Region
-from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
 
 # Above this size a cubic spline's coefficients cost more memory than the smoother picture is
 # worth; volumes with more voxels are finely sampled anyway.

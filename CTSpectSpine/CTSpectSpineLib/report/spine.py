@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from scipy.interpolate import PchipInterpolator
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
 from CTSpectSpineLib.report.sampling import Surface
-from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps, image_centre_mm
 
 FINEST_PIXEL_MM = 0.3
 """Smallest pixel of any picture; finer ones would show interpolation only."""

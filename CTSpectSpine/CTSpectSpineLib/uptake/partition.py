@@ -23,9 +23,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
 PartKind = Literal[
     "disc_bone", "disc_space", "facet_bone", "body", "posterior", "sacrum", "hip", "background"

@@ -15,8 +15,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import apply_matrix, ijk_to_lps
 
 PEAK_DIAMETER_MM = 12.0
 """Sphere of the peak measure (Lodge et al., J Nucl Med 2012;53:1415)."""

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.volumes.volume import MIN_SLICES, Volume
 
 _SPACING_MM = (0.05, 20.0)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import LPS_TO_RAS
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _TYPES = {

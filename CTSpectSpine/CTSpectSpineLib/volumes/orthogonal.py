@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import Grid, apply_matrix, image_from_array
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix, image_from_array
 
 _NEGLIGIBLE_VOXELS = 0.1
 """Largest displacement of a corner, in voxels, up to which axes are only straightened."""

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import Grid, apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix
 
 Box = tuple[slice, slice, slice]
 _MAX_SAMPLES_PER_AXIS = 5

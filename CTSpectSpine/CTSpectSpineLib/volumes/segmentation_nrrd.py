@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import Grid, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 from CTSpectSpineLib.volumes.files import replacing
-from CTSpectSpineLib.volumes.geometry import Grid, grid_of
 from CTSpectSpineLib.volumes.regions import Box, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"

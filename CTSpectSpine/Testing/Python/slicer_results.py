@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from CTSpectSpineLib.terminology import terminology_entry
-from CTSpectSpineLib.volumes.geometry import (
+from CTSpectSpineLib.geometry import (
     apply_matrix,
     euler_transform,
     ijk_to_lps,
     image_from_array,
 )
+from CTSpectSpineLib.terminology import terminology_entry
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, write_segmentation
 
 REFERENCE = 800.0

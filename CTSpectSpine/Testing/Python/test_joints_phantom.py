@@ -11,13 +11,13 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import Cancelled, InputError
+from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.model import Joint, Region, SpineJoints
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.spine import make_anatomy
 from CTSpectSpineLib.progress import Progress
-from CTSpectSpineLib.volumes.geometry import apply_matrix
 
 LUMBAR = SpineConfig(first="L2", last="L4", lateral_mm=130, ap_mm=140, margin_mm=30)
 

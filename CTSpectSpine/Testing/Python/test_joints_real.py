@@ -13,10 +13,10 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps
 from CTSpectSpineLib.joints import build_joints, from_array, joints_of
 from CTSpectSpineLib.joints.checks import disc_contrast_hu
 from CTSpectSpineLib.model import FloatArray, Region, SpineJoints
-from CTSpectSpineLib.volumes.geometry import apply_matrix, grid_of, ijk_to_lps
 
 # SPINEPS sub-regions: superior and inferior articular process, patient's left and right.
 SUPERIOR = {"left": 45, "right": 46}

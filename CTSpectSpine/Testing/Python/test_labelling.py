@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.labelling import (
     SCHEMES,
     Engine,
@@ -34,7 +35,6 @@ from CTSpectSpineLib.volumes import (
     write_image,
     write_segmentation,
 )
-from CTSpectSpineLib.volumes.geometry import image_from_array
 
 LUMBAR = ("T11", "T12", "L1", "L2", "L3", "L4", "L5", "sacrum")
 

@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 import CTSpectSpineLib
 from CTSpectSpineLib.anatomy import SACRUM, hip_ids, name_of_id, neighbouring_pairs, vertebra
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import Joint, Region
 from CTSpectSpineLib.phantom.column import build_column
 from CTSpectSpineLib.phantom.config import SpineConfig
@@ -28,7 +29,6 @@ from CTSpectSpineLib.phantom.shapes import Grid, Solid, keep_apart
 from CTSpectSpineLib.phantom.spine import build_bones, make_anatomy
 from CTSpectSpineLib.phantom.truth import BAND_MM, FACET_REACH_MM
 from CTSpectSpineLib.phantom.vertebra import APART_MM
-from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
 WHOLE = SpineConfig(spacing_mm=3.0)
 LUMBAR = SpineConfig(first="L3", last="L5", lateral_mm=130, ap_mm=140, margin_mm=35)

@@ -17,6 +17,14 @@ from scipy.special import erf
 
 from CTSpectSpineLib.anatomy import vertebra
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import (
+    apply_matrix,
+    euler_transform,
+    grid_of,
+    ijk_to_lps,
+    image_centre_mm,
+    image_from_array,
+)
 from CTSpectSpineLib.model import Joint, Region, SpineJoints, VertebraFrame
 from CTSpectSpineLib.phantom import (
     Phantom,
@@ -31,14 +39,6 @@ from CTSpectSpineLib.phantom import (
 from CTSpectSpineLib.phantom.activity import assign_activity, covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.spect import FWHM_PER_SIGMA, rigid_matrix, simulate_spect
-from CTSpectSpineLib.volumes.geometry import (
-    apply_matrix,
-    euler_transform,
-    grid_of,
-    ijk_to_lps,
-    image_centre_mm,
-    image_from_array,
-)
 
 MOVED = ((8.0, -6.0, 10.0), (3.0, -2.0, 4.0))
 

@@ -13,6 +13,13 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import Cancelled, InputError
+from CTSpectSpineLib.geometry import (
+    apply_matrix,
+    ijk_to_lps,
+    image_centre_mm,
+    image_from_array,
+    transform_matrix,
+)
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.progress import Progress
 from CTSpectSpineLib.registration import register, registration_record
@@ -20,13 +27,6 @@ from CTSpectSpineLib.registration.prepare import ct_maps, mirrored, spect_map
 from CTSpectSpineLib.registration.refine import Level, measure
 from CTSpectSpineLib.registration.sampling import sample, sampled_maps
 from CTSpectSpineLib.registration.search import global_search, pose_distance, rotation_matrix
-from CTSpectSpineLib.volumes.geometry import (
-    apply_matrix,
-    ijk_to_lps,
-    image_centre_mm,
-    image_from_array,
-    transform_matrix,
-)
 
 SPACING = 3.0
 SHAPE = (76, 60, 76)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import transform_matrix
 from CTSpectSpineLib.registration import read_transform, write_transform
 from CTSpectSpineLib.registration.files import as_rigid, centred
-from CTSpectSpineLib.volumes.geometry import transform_matrix
 
 CENTRE = (12.5, -130.0, 260.25)
 

@@ -19,6 +19,11 @@ from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib import anatomy, model
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import (
+    apply_matrix,
+    ijk_to_lps,
+    image_from_array,
+)
 from CTSpectSpineLib.report import draw_pictures
 from CTSpectSpineLib.report.drawing import OUTLINE_COLOURS, spread
 from CTSpectSpineLib.report.sampling import (
@@ -30,11 +35,6 @@ from CTSpectSpineLib.report.sampling import (
     sample_region,
 )
 from CTSpectSpineLib.report.spine import course_of
-from CTSpectSpineLib.volumes.geometry import (
-    apply_matrix,
-    ijk_to_lps,
-    image_from_array,
-)
 
 HOT = "L4-L5 facet left"
 LEVELS = ("L3", "L4", "L5")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from test_uptake_scene import Scene, grid, rigid
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.uptake import sampling
 from CTSpectSpineLib.uptake.transfer import point_weights
-from CTSpectSpineLib.volumes.geometry import image_from_array
 
 
 def field_of(function, spacing=4.6, half=45.0, offset=(0.0, 0.0, 0.0), matrix=None):

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import apply_matrix, euler_transform, image_from_array
 from CTSpectSpineLib.model import (
     Joint,
     Region,
@@ -23,7 +24,6 @@ from CTSpectSpineLib.model import (
     UptakeBounds,
     VertebraFrame,
 )
-from CTSpectSpineLib.volumes.geometry import apply_matrix, euler_transform, image_from_array
 
 LEVELS = ("L1", "L2", "L3", "L4", "L5")
 BODY_HALF = np.array([22.0, 16.0])

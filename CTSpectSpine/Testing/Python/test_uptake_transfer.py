@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.special import erf
 from test_uptake_scene import Scene, grid, rigid
 
+from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import Joint, Region, SpineJoints
 from CTSpectSpineLib.uptake import estimate_psf, sampling, transfer
 from CTSpectSpineLib.uptake.partition import build_partition
-from CTSpectSpineLib.volumes.geometry import image_from_array
 
 FWHM = 10.0
 SIGMA = FWHM / 2.3548200450309493

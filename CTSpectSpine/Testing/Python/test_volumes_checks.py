@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.volumes import (
     Acquisition,
     Volume,
@@ -19,7 +20,6 @@ from CTSpectSpineLib.volumes import (
     check_spect,
     read_volume,
 )
-from CTSpectSpineLib.volumes.geometry import image_from_array
 
 
 def body(shape: tuple[int, int, int] = (24, 40, 40)) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.volumes import Acquisition, Volume, read_volume, suv_factor
-from CTSpectSpineLib.volumes.geometry import ijk_to_lps
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 NM_CLASS = "1.2.840.10008.5.1.4.1.1.20"

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.volumes import read_volume, volume_from_image, write_image
-from CTSpectSpineLib.volumes.geometry import (
+from CTSpectSpineLib.geometry import (
     LPS_TO_RAS,
     apply_matrix,
     grid_of,
     ijk_to_lps,
     image_from_array,
 )
+from CTSpectSpineLib.volumes import read_volume, volume_from_image, write_image
 from CTSpectSpineLib.volumes.nifti import read_nifti_header
 from CTSpectSpineLib.volumes.orthogonal import orthogonal_image, shear_degrees
 

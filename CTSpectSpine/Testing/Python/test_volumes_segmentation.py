@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import Grid, apply_matrix
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.volumes import Segment, read_segmentation, write_segmentation
-from CTSpectSpineLib.volumes.geometry import Grid, apply_matrix
 from CTSpectSpineLib.volumes.regions import resample_region
 
 TERMINOLOGY = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.arrays import FloatArray
 
 LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
 
