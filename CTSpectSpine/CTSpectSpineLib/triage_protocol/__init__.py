@@ -172,12 +172,12 @@ def _joint_verdicts(
         elif row.id not in names:
             text = f"{row.uptake}; outside the pain region, not counted"
         elif row.uptake == "indeterminate":
-            text = "indeterminate; would count if positive"
+            text = "indeterminate; would be counted if positive"
         elif row.id in in_area:
             area = in_area[row.id]
-            text = f"positive; area {area.level} {area.kind} of {result.name}"
+            text = f"positive; counted as area {area.level} {area.kind}"
         else:
-            text = "negative; not counted"
+            text = "negative"
         words[row.id] = text
     return words
 
