@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import threading
+import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from CTSpectSpineLib import commands
 from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
 from CTSpectSpineLib.version import __version__
 
-DONE, REFUSED, BAD_INPUT, CANCELLED = 0, 1, 2, 130
+BAD_INPUT, DEFECT, CANCELLED = 2, 70, 130
 _DESCRIPTION = (
     "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: no medical device."
 )
 
+_CASES_HELP = (
+    "phantom case: lumbar-disc (default), lumbar-facet, cervical-disc, cervical-facet, "
+    "multiple-areas, negative, scoliosis, l6, ribs11, limited-fov, metal, whole-spine"
+)
 
 if TYPE_CHECKING:
     Subparsers: TypeAlias = argparse._SubParsersAction["_Parser"]
@@ -35,27 +43,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 the analysis ran and refused, 2 bad usage or bad input, 130 cancelled.
+        0 done, 1 the analysis ran and refused, 2 bad usage or bad input, 130 cancelled, 70 a
+        defect of this software (with a traceback).
     """
     options = build_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        _cancel_when_terminated()
+        return int(getattr(import_module("CTSpectSpineLib.commands"), options.command)(options))
+    except (KeyboardInterrupt, Cancelled):
+        return _fail("cancelled", CANCELLED)
     except CTSpectSpineError as error:
-        if isinstance(error, Cancelled):
-            print("ctspectspine: cancelled", file=sys.stderr)
-            return CANCELLED
-        print(f"ctspectspine: {' '.join(str(error).split())}", file=sys.stderr)
+        return _fail(" ".join(str(error).split()), BAD_INPUT)
+    except BrokenPipeError:
+        # Whoever read standard output has gone; nothing more can be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print("ctspectspine: cancelled", file=sys.stderr)
-        return CANCELLED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", BAD_INPUT)
     except MemoryError:
-        print(
-            "ctspectspine: not enough memory for these images; crop them to the spine or use a "
-            "machine with more memory",
-            file=sys.stderr,
+        return _fail(
+            "not enough memory for these images; crop them to the spine or use a machine with "
+            "more memory",
+            BAD_INPUT,
         )
-        return BAD_INPUT
+    except Exception:
+        traceback.print_exc()
+        return _fail("this is a defect; please report it with the lines above", DEFECT)
+
+
+def _fail(sentence: str, code: int) -> int:
+    # A progress line on a terminal may still be open.
+    start = "\r\033[K" if sys.stderr.isatty() else ""
+    print(f"{start}ctspectspine: {sentence}", file=sys.stderr)
+    return code
+
+
+def _cancel_when_terminated() -> None:
+    """Treat a request to terminate like Ctrl-C, so that the manifest says what happened."""
+
+    def cancel(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, cancel)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,9 +106,8 @@ def _demo(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("ctspectspine-demo"), metavar="DIR", help="folder to write"
     )
-    parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help="phantom case")
+    parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help=_CASES_HELP)
     _common(parser)
-    parser.set_defaults(run=commands.demo)
 
 
 def _phantom(subparsers: Subparsers) -> None:
@@ -85,7 +115,7 @@ def _phantom(subparsers: Subparsers) -> None:
         "phantom", help="write a CT and SPECT with their truth, procedural or from a real CT"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--case", metavar="NAME", help="named case (default lumbar-disc)")
+    parser.add_argument("--case", metavar="NAME", help=_CASES_HELP)
     parser.add_argument("--ct", type=Path, help="a real CT to make the SPECT from")
     parser.add_argument(
         "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels of the real CT"
@@ -114,7 +144,6 @@ def _phantom(subparsers: Subparsers) -> None:
     parser.add_argument("--ct-spacing", type=float, metavar="MM", help="CT voxel size")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
     _common(parser)
-    parser.set_defaults(run=commands.phantom)
 
 
 def _analyze(subparsers: Subparsers) -> None:
@@ -160,7 +189,6 @@ def _analyze(subparsers: Subparsers) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="most threads to use")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the intervals")
     _common(parser)
-    parser.set_defaults(run=commands.analyze)
 
 
 def _register(subparsers: Subparsers) -> None:
@@ -169,7 +197,6 @@ def _register(subparsers: Subparsers) -> None:
     parser.add_argument("--initial", type=Path, metavar="TFM", help="start from this transform")
     parser.add_argument("--threads", type=int, metavar="N", help="most threads to use")
     _common(parser)
-    parser.set_defaults(run=commands.register)
 
 
 def _label(subparsers: Subparsers) -> None:
@@ -180,7 +207,6 @@ def _label(subparsers: Subparsers) -> None:
     _scheme(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     _common(parser)
-    parser.set_defaults(run=commands.label)
 
 
 def _joints(subparsers: Subparsers) -> None:
@@ -189,7 +215,6 @@ def _joints(subparsers: Subparsers) -> None:
     _scheme(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     _common(parser)
-    parser.set_defaults(run=commands.joints)
 
 
 def _triage(subparsers: Subparsers) -> None:
@@ -201,14 +226,12 @@ def _triage(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdict as JSON")
     _common(parser)
-    parser.set_defaults(run=commands.triage)
 
 
 def _report(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("report", help="render the report of a results folder again")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
     _common(parser)
-    parser.set_defaults(run=commands.report)
 
 
 def _images(parser: argparse.ArgumentParser) -> None:
@@ -224,7 +247,8 @@ def _scheme(parser: argparse.ArgumentParser) -> None:
         "--label-scheme",
         default="auto",
         metavar="NAME",
-        help="numbering of the labels: auto, totalsegmentator, totalsegmentator_v1 or verse",
+        help="numbering of the labels: auto, totalsegmentator, totalsegmentator_v1, "
+        "totalsegmentator_v3 or verse",
     )
 
 

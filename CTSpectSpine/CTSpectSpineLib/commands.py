@@ -57,10 +57,18 @@ def analyze(options: Namespace) -> int:
 
 def _read_truth(path: Path) -> dict[str, Any]:
     truth = folder_io.read_json(path)
-    wanted = {"ct_to_spect", "joints", "dispositions"}
-    if not isinstance(truth, dict) or not wanted <= set(truth):
+    try:
+        joints = truth["joints"].values()
+        centres = np.array([joint["centre_mm"] for joint in joints], dtype=float)
+        ratios = [float(joint["true_ratio"]) for joint in joints]
+        matrix = np.array(truth["ct_to_spect"], dtype=float)
+        good = bool(ratios) and matrix.shape == (4, 4) and centres.shape == (len(ratios), 3)
+        good = good and isinstance(truth["dispositions"], dict)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        good = False
+    if not good:
         raise InputError(f"{path} is no truth of a phantom; give the truth.json that it wrote.")
-    return truth
+    return dict(truth)
 
 
 def _results_record(results: Results) -> dict[str, Any]:
@@ -125,6 +133,8 @@ def demo(options: Namespace) -> int:
     from CTSpectSpineLib.phantom import load_case, make_phantom
 
     case = load_case(options.case)
+    folder_io.check_folder(options.out / "results")
+    _check_phantom_folder(options.out / "phantom")
     _announce(options, f"Making phantom '{case.name}': {case.description}")
     folder = options.out / "phantom"
     truth = _write_phantom(make_phantom(case), folder)
@@ -179,8 +189,9 @@ def phantom(options: Namespace) -> int:
 
 
 def _check_phantom_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"Output {folder} is a file; give a folder with --out.")
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise InputError(f"Output {part} is a file; give a folder with --out.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth.json").is_file():
         raise InputError(
             f"Output folder {folder} is not empty and holds no earlier phantom; "
@@ -242,9 +253,13 @@ def _scanner(default: SpectConfig, options: Namespace) -> SpectConfig:
 
 
 def _write_phantom(made: Phantom, folder: Path, *, with_ct: bool = True) -> Mapping[str, Any]:
+    """Write a phantom; what an earlier one left goes first, its truth before all."""
     from CTSpectSpineLib.phantom import write_phantom
     from CTSpectSpineLib.triage_protocol import protocol_ids
     from CTSpectSpineLib.triage_protocol import triage as run
+
+    for name in ("truth.json", "ct.nii.gz", "vertebrae.nii.gz"):
+        (folder / name).unlink(missing_ok=True)
 
     def disposition_of(table: pd.DataFrame, protocol: str) -> str:
         return run(table, None, protocol).disposition
@@ -263,7 +278,9 @@ def register(options: Namespace) -> int:
     ct, spect = read_volume(options.ct, "ct"), read_volume(options.spect, "spect")
     start = read_transform(options.initial) if options.initial else None
     check_inputs(ct, spect, placed=start is not None)
-    folder = folder_io.prepare_folder(options.out)
+    folder = folder_io.prepare_folder(
+        options.out, (options.ct, options.spect), ("spect_to_ct.tfm", "registration.json")
+    )
     registration = run(
         ct.image,
         spect.image,
@@ -273,7 +290,7 @@ def register(options: Namespace) -> int:
     )
     write_registration(registration, ct.image, folder)
     if options.json:
-        _print_json(registration_record(registration))
+        _print_json({"folder": str(folder), **registration_record(registration)})
     else:
         print(
             f"Registration: {registration.quality}, expected error "
@@ -295,10 +312,13 @@ def label(options: Namespace) -> int:
     labels = label_vertebrae(
         ct.image, options.vertebrae or options.labeller, scheme=options.label_scheme
     )
-    folder = folder_io.prepare_folder(options.out)
+    inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
+    folder = folder_io.prepare_folder(
+        options.out, inputs, ("vertebrae.nii.gz", "vertebrae.seg.nrrd")
+    )
     write_labels(labels, folder)
     if options.json:
-        _print_json(labels_record(labels))
+        _print_json({"folder": str(folder), **labels_record(labels)})
     else:
         confirmed = "" if labels.levels_confirmed else " (levels not confirmed)"
         print(f"Levels: {', '.join(labels.levels)}{confirmed}; {folder / 'vertebrae.seg.nrrd'}")
@@ -310,16 +330,23 @@ def joints(options: Namespace) -> int:
     """``ctspectspine joints``."""
     from CTSpectSpineLib.joints import build_joints
     from CTSpectSpineLib.labelling import import_labels
-    from CTSpectSpineLib.outputs import write_joint_segments
+    from CTSpectSpineLib.outputs import check_neighbours, write_joint_segments
 
     labels = import_labels(options.vertebrae, None, scheme=options.label_scheme)
+    check_neighbours(labels, str(options.vertebrae))
     found = build_joints(labels.image, None, progress=progress_printer(options.progress))
-    folder = folder_io.prepare_folder(options.out)
+    folder = folder_io.prepare_folder(
+        options.out,
+        [options.vertebrae],
+        ("joints.csv", "joints.seg.nrrd", "joint_parts.seg.nrrd"),
+    )
     table = pd.DataFrame([joint.geometry() for joint in found.joints])
     write_joint_segments(found, labels.image, folder)
     folder_io.write_joint_table(table, folder / "joints.csv")
     if options.json:
-        _print_json({"joints": table.to_dict("records"), "warnings": [*labels.warnings]})
+        warnings = [*labels.warnings, *found.warnings]
+        record = {"folder": str(folder), "joints": table.to_dict("records"), "warnings": warnings}
+        _print_json(record)
     else:
         _print_lines(joint_lines(table))
         _print_lines([*labels.warnings, *found.warnings])

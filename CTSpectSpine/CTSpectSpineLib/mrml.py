@@ -43,7 +43,7 @@ def mrml() -> tuple[Any, Any]:
         import vtk
     except ImportError as error:
         raise MissingPackageError(
-            "Slicer scenes need the package slicer-core: pip install ctspectspine[slicer]"
+            "Slicer scenes need the package slicer-core: install it with 'pip install slicer-core'"
         ) from error
     return slicer, vtk
 

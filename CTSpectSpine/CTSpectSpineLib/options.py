@@ -71,3 +71,31 @@ class Options:
             raise InputError(f"threads is {self.threads}; give 1 or more.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; give 0 or more.")
+
+
+def check_together(
+    options: Options, vertebrae: object | None, labeller: str, out: Path | str | None
+) -> None:
+    """Check what only shows when the arguments of an analysis are seen together.
+
+    Raises
+    ------
+    InputError
+        If two arguments exclude each other, or one needs another.
+    MissingPackageError
+        If the scene is wanted and slicer-core is not installed.
+    """
+    if vertebrae is not None and labeller != "auto":
+        raise InputError(
+            f"Labels are given and the labeller '{labeller}' is asked for as well; give either."
+        )
+    if options.transform is not None and options.initial_transform is not None:
+        raise InputError(
+            "A transform to be used as it is and one to start from are both given; give either."
+        )
+    if out is None and (options.save_volumes or options.save_scene):
+        raise InputError("save_volumes and save_scene need a results folder; give out.")
+    if options.save_scene:
+        from CTSpectSpineLib.mrml import mrml
+
+        mrml()

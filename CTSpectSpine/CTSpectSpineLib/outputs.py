@@ -11,10 +11,12 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib import segments as as_segments
+from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
 from CTSpectSpineLib.registration.files import registration_record, write_transform
 from CTSpectSpineLib.results import write_json
 from CTSpectSpineLib.triage_protocol import Protocol
+from CTSpectSpineLib.volumes.files import sha256_of_files
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
 from CTSpectSpineLib.volumes.volume import Volume
 from CTSpectSpineLib.volumes.writing import write_image
@@ -57,6 +59,40 @@ def labels_record(labels: VertebraLabels) -> dict[str, Any]:
         "confidence": dict(labels.confidence),
         "warnings": list(labels.warnings),
     }
+
+
+def check_neighbours(labels: VertebraLabels, name: str) -> None:
+    """Check that there is a pair of neighbouring vertebrae, and so a joint to measure.
+
+    Raises
+    ------
+    InputError
+        If there is none; ``name`` is what the labels are called.
+    """
+    if not anatomy.neighbouring_pairs(labels.levels):
+        raise InputError(
+            f"{name} holds no two neighbouring vertebrae (only {', '.join(labels.levels)}), "
+            "so there is no joint to measure; give labels of the whole region."
+        )
+
+
+def file_record(path: Path) -> dict[str, Any]:
+    """Path and hash of an input file, or of all files of a folder."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return {"path": str(path), "sha256": sha256_of_files(files)}
+
+
+def labels_input_record(
+    labels: VertebraLabels, source: sitk.Image | Path | str | Volume | VertebraLabels
+) -> dict[str, Any]:
+    """What the manifest says of the label map that the user gave."""
+    record: dict[str, Any] = {"path": None, "sha256": None}
+    if isinstance(source, str | Path):
+        record = file_record(Path(source))
+    elif isinstance(source, Volume) and source.path is not None:
+        record = {"path": str(source.path), "sha256": source.sha256}
+    image = labels.image
+    return {**record, "size": image.GetSize(), "spacing_mm": image.GetSpacing(), "unit": "label"}
 
 
 def joint_box(ct: sitk.Image, joints: SpineJoints, margin_mm: float = 30.0) -> sitk.Image:

@@ -87,13 +87,24 @@ def _print_in_place(progress: Progress) -> None:
 
 
 class _StagePrinter:
-    """Prints one line per stage, or per message."""
+    """Prints one line per stage, or per message.
+
+    Lines of the stages that only look at the inputs are held back until the work begins, so that
+    standard error holds nothing but the error when an input cannot be used.
+    """
+
+    _LOOKING = ("check", "label")
 
     def __init__(self, every_message: bool) -> None:
         self.every_message = every_message
         self.stage = ""
+        self.held: list[str] = []
 
     def __call__(self, progress: Progress) -> None:
-        if self.every_message or progress.stage != self.stage or progress.fraction >= 1:
-            self.stage = progress.stage
-            print(f"[{progress.fraction:4.0%}] {progress.message}", file=sys.stderr, flush=True)
+        if not self.every_message and progress.stage == self.stage and progress.fraction < 1:
+            return
+        same_stage, self.stage = progress.stage == self.stage, progress.stage
+        self.held.append(f"[{progress.fraction:4.0%}] {progress.message}")
+        if same_stage or progress.stage not in self._LOOKING:
+            print("\n".join(self.held), file=sys.stderr, flush=True)
+            self.held.clear()

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -46,27 +46,42 @@ _KNOWN_FILES = (
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "pandas", "matplotlib", "pydicom", "pynrrd")
 
 
-def prepare_folder(folder: Path) -> Path:
+def prepare_folder(
+    folder: Path, inputs: Sequence[Path] = (), own: Sequence[str] | None = None
+) -> Path:
     """Make a results folder, or clear an earlier result in it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    inputs
+        Paths of the inputs; none may lie in the folder, where it could be overwritten.
+    own
+        Files that a single step writes; only they are cleared. None for a whole analysis.
 
     Raises
     ------
     InputError
-        If the folder holds other things than an earlier result, or cannot be made.
+        If the folder holds other things than an earlier result of the same kind, an input lies
+        in it, or it cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"Output {folder} is a file; give a folder with --out.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise InputError(
-            f"Output folder {folder} is not empty and holds no earlier result; "
-            "give a new or an empty folder with --out."
-        )
+    check_folder(folder, own is None)
+    for path in inputs:
+        if folder.resolve() in path.resolve().parents:
+            raise InputError(
+                f"The input {path} lies in the output folder {folder}, where results are "
+                "written over; choose another folder with --out."
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _KNOWN_FILES:
+        with replacing(folder / MANIFEST) as probe:
+            probe.touch()
+        for name in _KNOWN_FILES if own is None else (MANIFEST, *own):
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "pictures", ignore_errors=True)
+        if own is None:
+            shutil.rmtree(folder / "pictures", ignore_errors=True)
     except OSError as error:
         raise InputError(
             f"Output folder {folder} cannot be written ({error.strerror}); choose another one."
@@ -74,10 +89,46 @@ def prepare_folder(folder: Path) -> Path:
     return folder
 
 
+def check_folder(folder: Path, analysis: bool = True) -> None:
+    """Check that a folder may be (over)written by an analysis, or by a single step.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or holds what must not be lost.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"Output {folder} is a file; give a folder with --out.")
+    if not folder.is_dir():
+        return
+    has_manifest = (folder / MANIFEST).is_file()
+    if has_manifest and not analysis:
+        raise InputError(
+            f"Output folder {folder} holds an analysis; give another folder with --out."
+        )
+    foreign = {path.name for path in folder.iterdir()} - {*_KNOWN_FILES, "pictures"}
+    if foreign and not has_manifest:
+        raise InputError(
+            f"Output folder {folder} is not empty and holds no earlier result; "
+            "give a new or an empty folder with --out."
+        )
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file so that it is always whole."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+    """Write a UTF-8 text file so that it is always whole.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); choose another place."
+        ) from error
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -171,17 +222,27 @@ class Manifest:
         warnings: list[str] = []
         entry: dict[str, Any] = {"name": name, "start": _now(), "warnings": warnings}
         begin = perf_counter()
-        try:
+        with self.guard(name):
             yield warnings
-        except Cancelled:
-            self.update(status="failed", status_reason=f"Cancelled during '{name}'.")
-            raise
-        except Exception as error:
-            self.update(status="failed", status_reason=f"Stage '{name}' failed: {error}")
-            raise
         entry["seconds"] = round(perf_counter() - begin, 3)
         self.values["stages"].append(entry)
         self.write()
+
+    @contextmanager
+    def guard(self, name: str) -> Iterator[None]:
+        """Record as failed whatever stops the work inside; the innermost guard names it."""
+        try:
+            yield
+        except (Cancelled, KeyboardInterrupt):
+            self._fail(f"Cancelled during '{name}'.")
+            raise
+        except Exception as error:
+            self._fail(f"Stage '{name}' failed: {error}")
+            raise
+
+    def _fail(self, reason: str) -> None:
+        if self.values["status"] != "failed":
+            self.update(status="failed", status_reason=reason)
 
 
 def _now() -> str:

@@ -15,20 +15,30 @@ from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
 from CTSpectSpineLib.joints.pair import Pair, make_pair
 from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
-from CTSpectSpineLib.model import FloatArray, Joint, JointKind, Region, Side, SpineJoints
+from CTSpectSpineLib.model import (
+    FloatArray,
+    Joint,
+    JointKind,
+    Region,
+    Side,
+    SpineJoints,
+    VertebraLabels,
+)
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 
 _MAX_CUT_SHARE = 0.15
 
 
 def build_joints(
-    labels: sitk.Image, ct: sitk.Image | None = None, progress: ProgressCallback = silent
+    vertebrae: sitk.Image | VertebraLabels,
+    ct: sitk.Image | None = None,
+    progress: ProgressCallback = silent,
 ) -> SpineJoints:
     """Find discs and facet joints of all neighbouring vertebrae in a label map.
 
     Parameters
     ----------
-    labels
+    vertebrae
         Vertebra labels with the ids of `anatomy`, any orientation and spacing.
     ct
         The CT in HU that the labels belong to (its grid may differ); with it every disc is
@@ -49,7 +59,8 @@ def build_joints(
         If the label map holds no vertebra.
     """
     progress(Progress("joints", 0.0, "Reading vertebra labels"))
-    return joints_of(label_volume(labels), ct, progress)
+    image = vertebrae.image if isinstance(vertebrae, VertebraLabels) else vertebrae
+    return joints_of(label_volume(image), ct, progress)
 
 
 def joints_of(

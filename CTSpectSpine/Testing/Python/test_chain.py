@@ -108,7 +108,7 @@ def test_manifest_records_inputs_versions_and_stages(results: Path) -> None:
     assert len(manifest["inputs"]["ct"]["sha256"]) == 64
     assert manifest["software"]["ctspectspine"]
     assert [stage["name"] for stage in manifest["stages"]] == [
-        *("label", "register", "joints", "uptake", "triage", "results", "report")
+        *("check", "label", "register", "joints", "uptake", "triage", "results", "report")
     ]
     assert manifest["protocol"]["bounds"]["disc"]["provenance"]
 
