@@ -144,6 +144,17 @@ def test_python_gives_the_same_numbers_as_the_command_line(
     assert found.folder is None
 
 
+@pytest.mark.slow
+def test_results_do_not_depend_on_the_order_of_axes(results: Path, lumbar_phantom: Path) -> None:
+    images = [
+        sitk.DICOMOrient(sitk.ReadImage(str(lumbar_phantom / f"{name}.nii.gz")), code)
+        for name, code in (("ct", "PIR"), ("spect", "SAL"), ("vertebrae", "LSA"))
+    ]
+    found = analyze(*images).table.set_index("joint").ratio_corrected
+    expected = pd.read_csv(results / "joints.csv").set_index("joint").ratio_corrected
+    pd.testing.assert_series_equal(found, expected, rtol=0.02, atol=0.02)
+
+
 def test_rooms_work_one_by_one(results: Path, lumbar_phantom: Path) -> None:
     ct = sitk.ReadImage(str(lumbar_phantom / "ct.nii.gz"))
     labels = label_vertebrae(ct, lumbar_phantom / "vertebrae.nii.gz")
