@@ -95,7 +95,8 @@ def detect_scheme(blobs: Mapping[int, LabelledBlob]) -> Detection | None:
 
     VerSe counts downwards and TotalSegmentator upwards, so the order along the body separates
     them; versions 1 and 2 of TotalSegmentator count alike but are nine levels apart, so the
-    distances of neighbours do (a thoracic step is about 24 mm, a lumbar one about 35 mm).
+    distances of neighbours do (a thoracic step is about 24 mm, a lumbar one about 35 mm). A map
+    in which every number is a vertebra, sacrum or hip of one scheme only is of that scheme.
 
     Parameters
     ----------
@@ -114,6 +115,9 @@ def detect_scheme(blobs: Mapping[int, LabelledBlob]) -> Detection | None:
     fits = sorted((m, s) for s, m in misfits.items() if m is not None and m <= _LARGEST_MISFIT)
     if not fits:
         return None
+    complete = [s for _, s in fits if set(blobs) <= set(scheme_table(s))]
+    if len(complete) == 1:
+        return Detection(complete[0], certain=True)
     (best, scheme), others = fits[0], fits[1:]
     if not others or others[0][0] - best >= _LEAST_MARGIN:
         return Detection(scheme, certain=True)

@@ -14,7 +14,6 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib import model
-from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.report.drawing import (
     Panel,
     bone_grey,
@@ -29,6 +28,7 @@ from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, Picture, panel
 _OVERVIEW_ROWS = (760, 1250)
 _OVERVIEW_PIXEL_MM = 0.6
 _JOINT_ROWS = 340
+_BRIGHT_PERCENTILE = 99.8
 _AXIAL_ROWS = 245
 _AXIAL_COLUMNS = 6
 _FIELD_MM = {"cervical": 72.0, "thoracic": 90.0, "lumbar": 110.0}
@@ -69,27 +69,18 @@ def draw_pictures(
         Its part for each joint is told in the captions.
     uptake
         Gives the reference that scales the overlay.
-
-    Raises
-    ------
-    InputError
-        If the reference uptake is not a positive number.
+        Without one (a failed registration, mostly) the SPECT's own range does.
     """
-    reference = uptake.reference
-    if not (math.isfinite(reference.value) and reference.value > 0):
-        raise InputError(
-            f"the reference uptake is {reference.value}: it must be positive to scale the "
-            "pictures; choose another reference region"
-        )
+    scale, name = _scale(uptake.reference, spect)
     case = Case(
         ct=Sampler(ct),
-        spect=Sampler(spect, scale=1.0 / reference.value),
+        spect=Sampler(spect, scale=1.0 / scale),
         ct_to_spect=registration.matrix,
         labels=labels,
         joints=joints,
         course=course_of(joints, labels, ct),
         classes=dict(zip(table["joint"], table["uptake"], strict=True)),
-        reference=reference.name.replace("_", " "),
+        reference=name,
         highest=_highest(table),
         ct_voxel_mm=min(ct.GetSpacing()),
     )
@@ -110,6 +101,17 @@ def draw_pictures(
         encoding="utf-8",
     )
     part.replace(index)
+
+
+def _scale(reference: model.ReferenceUptake, spect: sitk.Image) -> tuple[float, str]:
+    """SPECT value that the overlay is scaled by, and its name."""
+    if math.isfinite(reference.value) and reference.value > 0:
+        return reference.value, reference.name.replace("_", " ")
+    values = sitk.GetArrayViewFromImage(spect)
+    brightest = float(np.percentile(values, _BRIGHT_PERCENTILE))
+    return max(brightest, float(np.finfo(float).tiny)) / 3.0, (
+        "no reference bone was measurable; a third of the brightest SPECT voxels"
+    )
 
 
 def _highest(table: pd.DataFrame) -> float:

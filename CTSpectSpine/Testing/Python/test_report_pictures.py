@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib import anatomy, model
-from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     apply_matrix,
     ijk_to_lps,
@@ -298,10 +297,13 @@ def test_a_cut_vertebra_does_not_bend_the_course(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, float("nan")])
-def test_a_useless_reference_is_refused(case: dict[str, Any], tmp_path: Path, value: float) -> None:
+def test_without_a_reference_the_range_of_the_spect_scales_the_pictures(
+    case: dict[str, Any], tmp_path: Path, value: float
+) -> None:
     uptake = replace(case["uptake"], reference=replace(case["uptake"].reference, value=value))
-    with pytest.raises(InputError, match="reference uptake"):
-        draw_pictures(tmp_path, **{**case, "uptake": uptake})
+    draw_pictures(tmp_path, **{**case, "uptake": uptake})
+    index = json.loads((tmp_path / "pictures" / "index.json").read_text(encoding="utf-8"))
+    assert any("no reference bone was measurable" in row["caption"] for row in index)
 
 
 def turned_image(array: np.ndarray, angles: Any, spacing: Any) -> sitk.Image:
