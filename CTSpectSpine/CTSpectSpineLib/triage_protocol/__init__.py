@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical 
 
 
 def triage(
-    joints: pd.DataFrame,
-    context: Mapping[str, Any] | None = None,
+    joints: pd.DataFrame | Path | str,
+    context: Mapping[str, Any] | Path | str | None = None,
     protocol: str | Protocol = "tender-2019",
     *,
     draws: FloatArray | None = None,
@@ -42,10 +43,10 @@ def triage(
     Parameters
     ----------
     joints
-        Joint table; only ``level``, ``kind``, ``side`` and ``uptake`` are needed. The uptake
-        classes are taken as they stand.
+        Joint table, or the path of one; only ``level``, ``kind``, ``side`` and ``uptake`` are
+        needed. The uptake classes are taken as they stand.
     context
-        Clinical context; see `check_context`.
+        Clinical context, or the path of its file; see `check_context`.
     protocol
         Protocol, its id or the path of its file.
     draws
@@ -62,6 +63,10 @@ def triage(
         If the table, the context or the protocol is not valid.
     """
     protocol = load_protocol(protocol) if not isinstance(protocol, Protocol) else protocol
+    if isinstance(joints, Path | str):
+        joints = read_joint_table(Path(joints))
+    if isinstance(context, Path | str):
+        context = read_context(Path(context))
     context = check_context(context or {})
     metrics = {str(kind): bounds.metric for kind, bounds in protocol.bounds.items()}
     rows = joint_rows(joints, metrics)
@@ -71,6 +76,7 @@ def triage(
     borderline = [row.id for row in considered if row.uptake == "indeterminate"]
     result = engine.with_borderline(positive, borderline)
     obstacles = [*obstacles, *_too_little(considered, protocol, context)]
+    surgical = {rule.disposition for rule in protocol.rules if rule.surgical}
     stability = None
     if obstacles:
         result = Disposition("no_verdict", "none", result.areas, tuple(obstacles))
@@ -91,6 +97,8 @@ def triage(
         caveats=(
             RESEARCH_CAVEAT,
             *protocol.caveats,
+            f"Areas: {protocol.area_provenance}.",
+            *_not_given(context, result.name in surgical),
             *caveats,
             *_unmeasured(considered),
         ),
@@ -108,16 +116,31 @@ def _considered(rows: Sequence[JointRow], context: Mapping[str, Any]) -> tuple[J
 def _too_little(
     considered: Sequence[JointRow], protocol: Protocol, context: Mapping[str, Any]
 ) -> list[str]:
-    where = f"{context['pain_region']} spine" if "pain_region" in context else "spine"
+    """Regions the protocol decides on in which too few joints were measured."""
     if not considered:
-        return [f"No joint of the {where} is in the joint table."]
-    measured = sum(row.uptake != "not_measurable" for row in considered)
-    if measured >= protocol.minimum_measurable_share * len(considered):
-        return []
-    return [
-        f"Only {measured} of {len(considered)} joints of the {where} could be measured; the "
-        f"verdict needs at least {protocol.minimum_measurable_share:.0%}."
-    ]
+        where = context.get("pain_region", "spine")
+        return [f"No joint of the {where} region is in the joint table."]
+    ruled = {region for rule in protocol.rules for region in rule.when.get("regions", ())}
+    sentences = []
+    for region in sorted({row.region for row in considered} & ruled) or ["whole"]:
+        rows = [row for row in considered if region in (row.region, "whole")]
+        measured = sum(row.uptake != "not_measurable" for row in rows)
+        if measured < protocol.minimum_measurable_share * len(rows):
+            sentences.append(
+                f"Only {measured} of {len(rows)} joints of the {region} spine could be measured; "
+                f"the verdict needs at least {protocol.minimum_measurable_share:.0%}."
+            )
+    return sentences
+
+
+def _not_given(context: Mapping[str, Any], surgical: bool) -> list[str]:
+    """What the disposition would depend on and was not given."""
+    sentences = []
+    if "pain_region" not in context:
+        sentences.append("The pain region was not given: joints of all regions were considered.")
+    if surgical and "surgery_declined" not in context:
+        sentences.append("Whether surgery was declined was not given.")
+    return sentences
 
 
 def _joint_reasons(considered: Sequence[JointRow], protocol: Protocol) -> list[str]:
@@ -173,6 +196,8 @@ def _joint_verdicts(
             text = f"{row.uptake}; outside the pain region, not counted"
         elif row.uptake == "indeterminate":
             text = "indeterminate; would be counted if positive"
+        elif row.id in in_area and result.name == "no_verdict":
+            text = "positive; no verdict"
         elif row.id in in_area:
             area = in_area[row.id]
             text = f"positive; counted as area {area.level} {area.kind}"

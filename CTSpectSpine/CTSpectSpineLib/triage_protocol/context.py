@@ -35,12 +35,12 @@ def read_context(path: Path) -> dict[str, Any]:
         allowed.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"Context file {path} cannot be read ({error.strerror}); check the path."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"Context file {path} is not valid JSON ({error}); correct it or leave it out."
         ) from error
@@ -94,7 +94,9 @@ def _check_times(values: Mapping[str, Any], origin: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _check_number(value: Any, rule: Mapping[str, Any]) -> str | None:
@@ -147,10 +149,12 @@ _CHECKS: dict[str, Callable[[Any, Mapping[str, Any]], str | None]] = {
 
 
 def is_level(text: Any) -> bool:
-    """Whether a text names a motion segment: two vertebrae, cranial one first."""
+    """Whether a text names a motion segment: two neighbouring vertebrae, cranial one first."""
     match = _LEVEL.match(text) if isinstance(text, str) else None
     if match is None:
         return False
-    order = [row.name for row in anatomy.vertebrae()]
-    upper, lower = match.groups()
-    return upper in order and lower in order and order.index(upper) < order.index(lower)
+    pair = (match[1], match[2])
+    try:
+        return anatomy.neighbouring_pairs(pair) == (pair,)
+    except KeyError:
+        return False

@@ -74,7 +74,7 @@ class Engine:
         trials = [*combinations(doubtful, 1), *combinations(doubtful, 2), tuple(doubtful)]
         for extra in trials:
             other = self.disposition({*positive, *extra})
-            if extra and other.name != base.name:
+            if extra and _possible(other) != _possible(base):
                 return self._indeterminate(base, other, extra)
         return base
 
@@ -83,17 +83,23 @@ class Engine:
     ) -> Disposition:
         evidence = {row.id: row.evidence for row in self.rows}
         joints = " and ".join(f"{j} ({evidence[j]})" if evidence[j] else j for j in extra)
+        verb, either = ("lies", "it") if len(extra) == 1 else ("lie", "them")
         sentence = (
-            f"{joints} lies between the bounds: counted negative the disposition is "
-            f"{base.name}, counted positive it is {other.name}."
+            f"{joints} {verb} between the bounds: counting {either} negative gives "
+            f"{' or '.join(_possible(base))}, counting {either} positive gives "
+            f"{' or '.join(_possible(other))}."
+        )
+        candidates = tuple(dict.fromkeys((*_possible(base), *_possible(other))))
+        words = {base.name: base.recommendation, other.name: other.recommendation}
+        choices = " or ".join(
+            f"{words[name]} ({name})" if name in words else name for name in candidates
         )
         return Disposition(
             "indeterminate",
-            f"none yet: either {base.recommendation} ({base.name}) "
-            f"or {other.recommendation} ({other.name})",
+            f"none yet: either {choices}",
             base.areas,
             (sentence, *base.reasons),
-            tuple(dict.fromkeys((base.name, other.name))),
+            candidates,
         )
 
     def areas(self, positive: Iterable[str]) -> tuple[Area, ...]:
@@ -159,6 +165,11 @@ class Engine:
         return Disposition(
             "not_covered", self.protocol.not_covered_recommendation, areas, tuple(sentences)
         )
+
+
+def _possible(disposition: Disposition) -> tuple[str, ...]:
+    """The disposition, or those between which it is open."""
+    return disposition.candidates or (disposition.name,)
 
 
 def _shares_joints(outcome: RuleOutcome, areas: Sequence[Area]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -54,13 +55,23 @@ def read_joint_table(path: Path) -> pd.DataFrame:
         If the file cannot be read as a table.
     """
     try:
-        return pd.read_csv(path, encoding="utf-8", keep_default_na=False, na_values=[""])
+        table: pd.DataFrame = pd.read_csv(
+            path, encoding="utf-8-sig", keep_default_na=False, na_values=[""], index_col=False
+        )
     except OSError as error:
         raise InputError(
             f"Joint table {path} cannot be read ({error.strerror}); check the path."
         ) from error
     except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"Joint table {path} is not a CSV table ({error}).") from error
+        raise InputError(
+            f"Joint table {path} is not a CSV table in UTF-8 ({error}); save it as one."
+        ) from error
+    if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t"):
+        raise InputError(
+            f"Joint table {path} is not separated by commas; save it as a comma-separated table."
+        )
+    table.columns = table.columns.astype(str).str.strip()
+    return table
 
 
 def joint_rows(table: pd.DataFrame, metrics: dict[str, str] | None = None) -> tuple[JointRow, ...]:
@@ -102,7 +113,7 @@ def _row(number: int, values: dict[str, Any], metrics: dict[str, str]) -> JointR
     if not is_level(texts["level"]):
         raise InputError(
             f"Row {number} of the joint table has the level '{texts['level']}'; "
-            "it must name two vertebrae like 'L4-L5'."
+            "it must name two neighbouring vertebrae like 'L4-L5'."
         )
     for key, allowed in _ALLOWED.items():
         if texts[key] not in allowed:
@@ -111,6 +122,8 @@ def _row(number: int, values: dict[str, Any], metrics: dict[str, str]) -> JointR
                 f"Row {number} of the joint table has the {key} '{texts[key]}'; "
                 f"allowed are {names}."
             )
+    if texts["kind"] == "disc" and texts["level"] == "C1-C2":
+        raise InputError(f"Row {number} of the joint table is a disc at C1-C2, which has none.")
     if (texts["kind"] == "disc") != (texts["side"] == ""):
         raise InputError(
             f"Row {number} of the joint table is a {texts['kind']} with side "
@@ -144,8 +157,18 @@ def _text(value: Any) -> str:
 
 
 def _evidence(values: dict[str, Any], metric: str) -> str:
-    ratio, low, high = (values.get(key) for key in (metric, "ratio_low", "ratio_high"))
-    if ratio is None or ratio != ratio:
+    ratio, low, high = (_number(values.get(key)) for key in (metric, "ratio_low", "ratio_high"))
+    if ratio is None:
         return ""
-    interval = "" if low is None or low != low else f", 95 % interval {low:.2f} to {high:.2f}"
+    complete = low is not None and high is not None
+    interval = f", 95 % interval {low:.2f} to {high:.2f}" if complete else ""
     return f"{_METRIC_WORDS.get(metric, metric)} {ratio:.2f}{interval}"
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None for anything else that a table may hold."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

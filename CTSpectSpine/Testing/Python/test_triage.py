@@ -49,6 +49,11 @@ CASES = [
     (["L4-L5 facet left"], {"instability_mm": {"L4-L5": 0.5}}, "lumbar_facet_stable"),
     (["L4-L5 facet left"], {"instability_mm": {"L4-L5": 3.0}}, "not_covered"),
     (["L4-L5 facet left"], {}, "indeterminate"),
+    (
+        ["L2-L3 facet left", "L4-L5 facet left"],
+        {"instability_mm": {"L2-L3": 0, "L4-L5": 0}},
+        "not_covered",
+    ),
     (["L4-L5 facet left"], {"instability_mm": {"L3-L4": 0.5}}, "indeterminate"),
     (["L4-L5 disc", "L4-L5 facet left"], {}, "not_covered"),
     (["T11-T12 disc"], {}, "not_covered"),
@@ -107,6 +112,51 @@ def test_too_few_measurable_joints_give_no_verdict() -> None:
     assert any("could be measured" in reason for reason in verdict.reasons)
 
 
+def test_a_lumbar_spine_that_was_not_seen_gives_no_verdict() -> None:
+    joints = table()
+    joints.loc[joints.level.str.startswith("L"), "uptake"] = "not_measurable"
+    verdict = triage(joints)
+    assert verdict.disposition == "no_verdict"
+    assert any("lumbar" in reason for reason in verdict.reasons)
+    assert triage(joints, {"pain_region": "cervical"}).disposition == "negative"
+
+
+def test_indeterminate_never_names_itself_as_a_candidate() -> None:
+    joints = table()
+    joints.loc[(joints.level == "L4-L5") & (joints.side == "left"), "uptake"] = "indeterminate"
+    verdict = triage(joints)
+    assert verdict.disposition == "indeterminate"
+    assert verdict.candidate_dispositions == ("negative", "lumbar_facet_stable", "not_covered")
+
+
+def test_what_was_not_given_is_said() -> None:
+    caveats = " ".join(triage(table("L4-L5 disc")).caveats)
+    assert "pain region was not given" in caveats
+    assert "surgery was declined was not given" in caveats
+    given = {"pain_region": "lumbar", "surgery_declined": False}
+    assert "not given" not in " ".join(triage(table("L4-L5 disc"), given).caveats)
+
+
+@pytest.mark.parametrize("ratio", ["n/a", "NaN", "1,2", "", "inf"])
+def test_ratios_that_are_no_numbers_are_no_evidence(ratio: str, tmp_path: Path) -> None:
+    path = tmp_path / "joints.csv"
+    path.write_text(
+        "level,kind,side,uptake,ratio_corrected,ratio_low\n"
+        f'L4-L5,disc,,positive,"{ratio}",0.5\nL3-L4,disc,,negative,1.0,0.5\n',
+        encoding="utf-8-sig",
+    )
+    verdict = triage(path)
+    assert verdict.disposition == "lumbar_disc"
+    assert verdict.reasons[0] == "L4-L5 disc is positive, as the joint table states."
+
+
+def test_a_table_that_is_not_separated_by_commas(tmp_path: Path) -> None:
+    path = tmp_path / "joints.csv"
+    path.write_text("level;kind;side;uptake\nL4-L5;disc;;positive\n", encoding="utf-8")
+    with pytest.raises(InputError, match="separated by commas"):
+        triage(path)
+
+
 def test_stability_is_the_share_of_equal_dispositions() -> None:
     joints = table("L4-L5 disc")
     draws = np.full((10, len(joints)), 1.0)
@@ -151,6 +201,7 @@ def test_eligibility_is_apart_from_the_disposition() -> None:
         ({"vas_axial": "high"}, ["vas_axial", "'high'"]),
         ({"pain_region": "thoracic"}, ["pain_region", "thoracic", "cervical, lumbar"]),
         ({"instability_mm": {"L5-L4": 1}}, ["instability_mm", "L5-L4"]),
+        ({"age_years": 10**400}, ["age_years"]),
         ({"surgery_declined": 1}, ["surgery_declined", "true or false"]),
         ({"injection_time": "noon"}, ["injection_time", "noon", "ISO 8601"]),
         (
@@ -177,6 +228,8 @@ def test_none_counts_as_not_given() -> None:
     ("rows", "word"),
     [
         ([["L4/L5", "disc", "", "positive"]], "L4/L5"),
+        ([["L1-S1", "disc", "", "positive"]], "neighbouring"),
+        ([["C1-C2", "disc", "", "positive"]], "C1-C2"),
         ([["L4-L5", "joint", "", "positive"]], "joint"),
         ([["L4-L5", "facet", "", "positive"]], "facet"),
         ([["L4-L5", "disc", "left", "positive"]], "disc"),
