@@ -245,7 +245,7 @@ def test_without_slicer_the_message_names_the_extra(
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingPackageError, match=r"pip install ctspectspine\[slicer\]"):
+    with pytest.raises(MissingPackageError, match=r"pip install slicer-core"):
         write_scene(case.folder, case.ct, case.spect)
 
 
