@@ -26,6 +26,8 @@ SPECT_FWHM_MM = 10.0
 """Typical resolution of reconstructed bone SPECT."""
 PADDING_HU = -1500
 """Below this the scanner has written padding, not a measurement."""
+FEWEST_SLICES = 4
+"""A volume of fewer voxels along one axis cannot be registered."""
 METAL_HU = 2200
 """Above this lies metal, whose surroundings say nothing about bone."""
 
@@ -111,11 +113,6 @@ def mirrored(ct: CtMaps) -> CtMaps:
     )
 
 
-def inverse(matrix: FloatArray) -> FloatArray:
-    """Inverse of a 4×4 matrix."""
-    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-
-
 def column_lengths(matrix: FloatArray) -> FloatArray:
     """Voxel size along i, j, k of an index-to-LPS matrix, mm."""
     lengths: FloatArray = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -134,7 +131,7 @@ def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
 def _require_volume(image: sitk.Image, name: str) -> None:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(f"The {name} is no scalar 3D volume; give one with three dimensions.")
-    if min(image.GetSize()) < 4:
+    if min(image.GetSize()) < FEWEST_SLICES:
         size = " x ".join(str(n) for n in image.GetSize())
         raise InputError(
             f"The {name} has {size} voxels, too few to register; give the whole volume."
@@ -195,7 +192,7 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
         If the image is no scalar volume.
     """
     _require_volume(spect, "SPECT")
-    image = _shrink(sitk.Cast(spect, sitk.sitkFloat32), MAP_MM)
+    image = _shrink(_without_empty_ends(sitk.Cast(spect, sitk.sitkFloat32)), MAP_MM)
     values = np.nan_to_num(sitk.GetArrayFromImage(image), nan=0.0, posinf=0.0, neginf=0.0)
     positive = values[values > 0]
     if positive.size < 100 or float(np.ptp(values)) <= 1e-6 * float(np.abs(values).max()):
@@ -204,6 +201,24 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
     body = positive[positive > 0.05 * np.percentile(positive, 99.0)]
     scale = float(np.percentile(body, 92.0))
     return SpectMap((values / scale).astype(np.float32), scale, ijk_to_lps(image))
+
+
+def _without_empty_ends(spect: sitk.Image) -> sitk.Image:
+    """SPECT without the empty slices at its cranial and caudal end.
+
+    The camera saw nothing there, or the slices were blanked; taken as measured zeros they would
+    pull the bone out of them.
+    """
+    values = sitk.GetArrayViewFromImage(spect)
+    matrix = ijk_to_lps(spect)
+    axis = int(np.argmax(np.abs(matrix[2, :3]) / column_lengths(matrix)))
+    filled = np.flatnonzero((values > 0).any(axis=tuple(a for a in range(3) if a != 2 - axis)))
+    if len(filled) < FEWEST_SLICES:
+        return spect
+    size, start = list(spect.GetSize()), [0, 0, 0]
+    start[axis] = int(filled[0])
+    size[axis] = int(filled[-1] - filled[0]) + 1
+    return sitk.RegionOfInterest(spect, size, start)
 
 
 def smoothed(spect: SpectMap, fwhm_mm: float) -> SpectMap:

@@ -10,7 +10,6 @@ the pose remain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +27,6 @@ from CTSpectSpineLib.registration.mixture import (
 )
 from CTSpectSpineLib.registration.prepare import BONE_CHANNELS, SpectMap
 from CTSpectSpineLib.registration.sampling import (
-    IntArray,
     Points,
     SampledMaps,
     choose_points,
@@ -38,8 +36,6 @@ from CTSpectSpineLib.registration.sampling import (
 ROTATION_RADIUS_MM = 100.0
 """Rotations are scaled by it, so that all six parameters are displacements in mm."""
 FEWEST_POINTS = 300
-BETTER_ELSEWHERE = 0.93
-"""A patch prefers another place when its robust cost there is below this share."""
 CONVERGED = 0.004
 """Steps below this share of the resolution end the refinement."""
 LEAST_OVERLAP = 0.4
@@ -110,7 +106,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class _State:
+class State:
     """The model fitted at one pose, shapes as in `Points`, `sample` and `Mixture`."""
 
     pose: FloatArray
@@ -128,6 +124,7 @@ class _State:
 
     @property
     def residual(self) -> FloatArray:
+        """SPECT minus the model, shape (n,)."""
         result: FloatArray = self.points.values - self.mixture.predicted
         return result
 
@@ -143,9 +140,14 @@ class _State:
         return result
 
 
-def _evaluate(maps: SampledMaps, points: Points, pose: FloatArray) -> _State | None:
-    """Fit the mixture at a pose; None where too little of it lies in the CT."""
-    mapped = apply_matrix(pose, points.positions_mm)
+def evaluate(
+    maps: SampledMaps, points: Points, pose: FloatArray, displaced_mm: FloatArray | float = 0.0
+) -> State | None:
+    """Fit the mixture at a pose; None where too little of it lies in the CT.
+
+    `displaced_mm`, shape (n, 3), moves the points further in the CT.
+    """
+    mapped = apply_matrix(pose, points.positions_mm) + displaced_mm
     values, gradients, inside = sample(maps, mapped)
     if np.count_nonzero(inside) < max(FEWEST_POINTS, LEAST_OVERLAP * len(inside)):
         return None
@@ -155,10 +157,10 @@ def _evaluate(maps: SampledMaps, points: Points, pose: FloatArray) -> _State | N
     mixture = fit_mixture(kept, columns, 1.0 / (1.0 + np.maximum(kept.values - 1.5, 0.0)) ** 2)
     noise = noise_model(mixture.predicted)
     for _ in range(2):
-        state = _State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
+        state = State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
         mixture = fit_mixture(kept, columns, state.weight(robust_scale(state.scaled)))
         noise = noise_model(mixture.predicted)
-    return _State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
+    return State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
 
 
 def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatArray:
@@ -176,7 +178,7 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
     return result
 
 
-def _jacobian(state: _State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:
+def _jacobian(state: State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:
     """Derivative of the model by (translation mm, rotation · radius), shape (n, 6).
 
     What the mixture could imitate is projected out.
@@ -189,7 +191,7 @@ def _jacobian(state: _State, weight: FloatArray, centre_mm: FloatArray) -> Float
 
 
 @dataclass(frozen=True)
-class _Normal:
+class Normal:
     """Gauss–Newton system in parts: of each patch, (patches, 6, 6) and (patches, 6)."""
 
     hessians: FloatArray
@@ -197,16 +199,18 @@ class _Normal:
 
     @property
     def hessian(self) -> FloatArray:
+        """The whole system's matrix, shape (6, 6)."""
         result: FloatArray = self.hessians.sum(axis=0)
         return result
 
 
-def _normal(state: _State, scale: float, centre_mm: FloatArray) -> _Normal:
+def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Normal:
+    """The Gauss–Newton system at a state, with steps about a CT point as in `Fit`."""
     weight = state.weight(scale)
     jacobian = _jacobian(state, weight, centre_mm)
     weighted = jacobian * weight[:, None]
     hessians = state.points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
-    return _Normal(hessians, state.points.patch_sum(weighted * state.residual[:, None]))
+    return Normal(hessians, state.points.patch_sum(weighted * state.residual[:, None]))
 
 
 def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
@@ -230,14 +234,14 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
     points = choose_points(maps, spect, pose, level.points)
     if len(points.values) < FEWEST_POINTS:
         return None
-    state = _evaluate(maps, points, pose)
+    state = evaluate(maps, points, pose)
     if state is None:
         return None
     centre = state.mapped_mm.mean(axis=0)
     damping = 1e-3
     for _ in range(level.iterations):
         scale = robust_scale(state.scaled)
-        normal = _normal(state, scale, centre)
+        normal = normal_equations(state, scale, centre)
         hessian, slope = normal.hessian, normal.pulls.sum(axis=0)
         cost = robust_cost(state.scaled, scale)
         moved = None
@@ -246,7 +250,7 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
             step = np.linalg.solve(damped, slope)
             longest = float(np.abs(step).max())
             step *= min(1.0, 0.6 * level.fwhm_mm / max(longest, 1e-9))
-            trial = _evaluate(maps, points, _moved(state.pose, step, centre))
+            trial = evaluate(maps, points, _moved(state.pose, step, centre))
             if trial is not None and robust_cost(trial.scaled, scale) <= cost:
                 moved, damping = trial, max(damping / 5, 1e-4)
                 break
@@ -264,7 +268,7 @@ def measure(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) 
     return refine_pose(spect, maps, pose, replace(level, iterations=0))
 
 
-def _summarise(state: _State, centre_mm: FloatArray) -> Fit:
+def _summarise(state: State, centre_mm: FloatArray) -> Fit:
     points, mixture = state.points, state.mixture
     scale = robust_scale(state.scaled)
     weight = state.weight(scale)
@@ -280,7 +284,7 @@ def _summarise(state: _State, centre_mm: FloatArray) -> Fit:
     together = float(np.sum(weight * seen * made))
     size = np.sqrt(float(np.sum(weight * seen**2)) * float(np.sum(weight * made**2)))
     arm = state.mapped_mm - centre_mm
-    normal = _normal(state, scale, centre_mm)
+    normal = normal_equations(state, scale, centre_mm)
     return Fit(
         spect_to_ct=state.pose,
         explained=1.0 - whole / max(cost(flat.predicted), 1e-9),
@@ -295,65 +299,7 @@ def _summarise(state: _State, centre_mm: FloatArray) -> Fit:
     )
 
 
-def restless_share(
-    spect: SpectMap, maps: SampledMaps, fit: Fit, level: Level, shifts_mm: Sequence[float]
-) -> float:
-    """Share of the skeleton that would fit clearly better elsewhere, 0 to 1.
-
-    Every patch compares its fit at the pose with that at poses shifted along x, y and z; it
-    counts with the information it holds on position. Vertebrae of another patient, or off by
-    one level, prefer other places even where the whole is aligned as well as it can be.
-
-    Parameters
-    ----------
-    spect, maps
-        Prepared maps of the level.
-    fit
-        The result to be tested.
-    level
-        Resolution; `points` bounds the effort.
-    shifts_mm
-        Shifts tried along each axis, in both directions.
-    """
-    points = choose_points(maps, spect, fit.spect_to_ct, level.points)
-    base = _evaluate(maps, points, fit.spect_to_ct) if len(points.values) else None
-    if base is None:
-        return 1.0
-    scale = robust_scale(base.scaled)
-    here = _patch_costs(points, base, scale)
-    best = here.copy()
-    for axis in range(3):
-        for shift in (s * sign for s in shifts_mm for sign in (-1.0, 1.0)):
-            moved = fit.spect_to_ct.copy()
-            moved[axis, 3] += shift
-            there = _evaluate(maps, points, moved)
-            if there is not None:
-                best = np.fmin(best, _patch_costs(points, there, scale))
-    known = np.trace(_normal(base, scale, fit.centre_mm).hessians[:, :3, :3], axis1=1, axis2=2)
-    information = np.zeros(len(points.starts))
-    information[np.unique(_patches_inside(points, base))] = known
-    restless = best < BETTER_ELSEWHERE * here
-    return float(information[restless].sum() / max(float(information.sum()), 1e-9))
-
-
-def _patches_inside(points: Points, state: _State) -> IntArray:
-    """Original patch of each point of a state, which holds only those inside the CT."""
-    result: IntArray = points.patch[state.inside]
-    return result
-
-
-def _patch_costs(points: Points, state: _State, scale: float) -> FloatArray:
-    """Mean robust cost of each patch, NaN where too little of it is inside the CT."""
-    squared = (state.scaled / (2.0 * scale)) ** 2
-    patch = _patches_inside(points, state)
-    count = np.bincount(patch, minlength=len(points.starts))
-    total = np.bincount(patch, squared / (1.0 + squared), minlength=len(points.starts))
-    whole = np.bincount(points.patch, minlength=len(points.starts))
-    costs: FloatArray = np.where(count > 0.7 * whole, total / np.maximum(count, 1), np.nan)
-    return costs
-
-
-def _unrest(normal: _Normal) -> float:
+def _unrest(normal: Normal) -> float:
     """Root mean square shift that patches would still make, weighted by what they know, mm.
 
     Patches of a rigid body rest once the whole is aligned; those of a bent spine, or of
@@ -367,7 +313,7 @@ def _unrest(normal: _Normal) -> float:
     return float(np.sqrt(3.0 * energy.sum() / max(float(known.sum()), 1e-9)))
 
 
-def _covariance(normal: _Normal) -> FloatArray:
+def _covariance(normal: Normal) -> FloatArray:
     """Covariance of (translation mm, rotation rad) from the scatter of the patches' pulls.
 
     Residuals are correlated within a patch (blur, regional uptake that the mixture misses)

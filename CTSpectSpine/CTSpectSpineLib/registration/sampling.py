@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array, SpectMap, blur, inverse
+from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array, SpectMap, blur
 
 PATCH_MM = 60.0
 NEAR_BONE_MM = 18.0
@@ -150,18 +150,8 @@ def _near_bone(ct: CtMaps) -> BoolArray:
     return near
 
 
-def choose_points(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray, most: int) -> Points:
-    """SPECT voxels that a pose puts near bone, thinned at random (seeded), sorted by patch.
-
-    Parameters
-    ----------
-    maps, spect
-        Prepared maps.
-    spect_to_ct
-        The pose, 4×4.
-    most
-        Most points to return.
-    """
+def near_bone_voxels(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray) -> IntArray:
+    """Flat indices of the SPECT voxels that a pose puts near bone, ascending."""
     near = maps.near_bone
     kji = np.indices(spect.values.shape).reshape(3, -1)
     index = inverse(maps.ct.ijk_to_lps) @ spect_to_ct @ spect.ijk_to_lps
@@ -174,11 +164,45 @@ def choose_points(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray, m
     shape = np.array(near.shape[::-1])[:, None]
     keep = np.flatnonzero(np.all((nearest >= 0) & (nearest < shape), axis=0))
     i, j, k = nearest[:, keep]
-    keep = keep[near[k, j, i]]
-    if len(keep) > most:
-        keep = np.sort(np.random.default_rng(0).permutation(keep)[:most])
-    positions: FloatArray = apply_matrix(spect.ijk_to_lps, kji[::-1, keep].T.astype(np.float64))
+    result: IntArray = keep[near[k, j, i]]
+    return result
+
+
+def points_of(spect: SpectMap, voxels: IntArray, spect_to_ct: FloatArray, most: int) -> Points:
+    """Points of SPECT voxels, thinned at random (seeded), with patches laid out by a pose.
+
+    Parameters
+    ----------
+    spect
+        Prepared map.
+    voxels
+        Flat indices of voxels, ascending.
+    spect_to_ct
+        The pose, 4×4, that decides which voxels form a patch.
+    most
+        Most points to return.
+    """
+    if len(voxels) > most:
+        voxels = np.sort(np.random.default_rng(0).permutation(voxels)[:most])
+    kji = np.stack(np.unravel_index(voxels, spect.values.shape))
+    positions: FloatArray = apply_matrix(spect.ijk_to_lps, kji[::-1].T.astype(np.float64))
     cell = np.floor(apply_matrix(spect_to_ct, positions) / PATCH_MM).astype(np.int64)
     patch = (cell - cell.min(axis=0)) @ np.array([1, 10_000, 100_000_000]) if len(cell) else cell
-    chosen = spect.values.reshape(-1)[keep].astype(np.float64)
+    chosen = spect.values.reshape(-1)[voxels].astype(np.float64)
     return Points.sorted_by(positions, chosen, patch.reshape(-1))
+
+
+def choose_points(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray, most: int) -> Points:
+    """SPECT voxels that a pose puts near bone, thinned at random (seeded), sorted by patch.
+
+    Parameters
+    ----------
+    maps, spect
+        Prepared maps.
+    spect_to_ct
+        The pose, 4×4.
+    most
+        Most points to return.
+    """
+    voxels = near_bone_voxels(maps, spect, spect_to_ct)
+    return points_of(spect, voxels, spect_to_ct, most)

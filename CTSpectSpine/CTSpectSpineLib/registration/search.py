@@ -7,8 +7,8 @@ domain", IEEE Trans Image Process 2012;21:2706, at a resolution where a grid of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import product
 
@@ -205,7 +205,13 @@ def _neighbours(node: Node) -> list[Node]:
     return [n for n in around if max(abs(x) for x in n) <= limit]
 
 
-def global_search(ct: CtMaps, spect: SpectMap, count: int = 6, threads: int = 1) -> list[Candidate]:
+def global_search(
+    ct: CtMaps,
+    spect: SpectMap,
+    count: int,
+    pool: Executor,
+    report: Callable[[str], None] = lambda message: None,
+) -> list[Candidate]:
     """Poses that match best, over all translations and rotations up to 48 degrees.
 
     Rotations are visited from the centre of the grid outwards along the best scores, until
@@ -217,8 +223,10 @@ def global_search(ct: CtMaps, spect: SpectMap, count: int = 6, threads: int = 1)
         Prepared maps.
     count
         How many poses to return.
-    threads
-        Rotations tried at the same time; the result does not depend on it.
+    pool
+        Where rotations are tried; the result does not depend on its threads.
+    report
+        Told now and then what is being done; it may raise to cancel.
 
     Returns
     -------
@@ -227,12 +235,12 @@ def global_search(ct: CtMaps, spect: SpectMap, count: int = 6, threads: int = 1)
     search = _Search(ct, spect)
     visited: dict[Node, list[Candidate]] = {}
     frontier = _neighbours((0, 0, 0))
-    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        while frontier:
-            found = pool.map(search.best_shifts, frontier)
-            visited.update(zip(frontier, found, strict=True))
-            best = sorted(visited, key=lambda n: (-visited[n][0].score, n))[:3]
-            frontier = sorted({n for b in best for n in _neighbours(b)} - visited.keys())
+    while frontier:
+        found = pool.map(search.best_shifts, frontier)
+        visited.update(zip(frontier, found, strict=True))
+        report(f"Searching for the position: {len(visited)} rotations tried")
+        best = sorted(visited, key=lambda n: (-visited[n][0].score, n))[:3]
+        frontier = sorted({n for b in best for n in _neighbours(b)} - visited.keys())
     ranked = sorted((c for cs in visited.values() for c in cs), key=lambda c: -c.score)
     centre = search.centre_mm
     chosen: list[Candidate] = []

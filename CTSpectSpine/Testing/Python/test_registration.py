@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -326,7 +327,8 @@ def test_mirrored_twice_is_the_same(pair: Pair) -> None:
 def test_search_comes_near_the_truth(pair: Pair) -> None:
     maps, uptake = ct_maps(pair.ct), spect_map(pair.spect)
     assert uptake is not None
-    best = global_search(maps, uptake, 3, threads=1)
+    with ThreadPoolExecutor(1) as pool:
+        best = global_search(maps, uptake, 3, pool)
     truth = np.linalg.inv(transform_matrix(pair.truth))
     nearest = min(pose_distance(c.spect_to_ct, truth, pair.joints.mean(0), 80.0) for c in best)
     assert nearest < 20

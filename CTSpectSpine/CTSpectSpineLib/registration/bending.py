@@ -1,0 +1,245 @@
+"""How differently the spine is bent in SPECT and CT, and the rigid pose that serves it best.
+
+The pose of the whole skeleton is kept, and the vertebral column may move on top of it by a
+smooth displacement that depends on the height in the body: cubic B-splines, drawn together by
+a penalty on their second differences (Eilers and Marx, Stat Sci 1996;11:89). What a rigid
+movement can follow of it improves the pose; what it cannot is the residual deformation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.spatial.transform import Rotation
+
+from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.compare import state_margin
+from CTSpectSpineLib.registration.mixture import project_out, robust_cost, robust_scale
+from CTSpectSpineLib.registration.prepare import SpectMap
+from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, evaluate
+from CTSpectSpineLib.registration.sampling import Points, SampledMaps, choose_points
+
+KNOTS_MM = 70.0
+"""Distance of the knots along the body: about two lumbar vertebrae."""
+SMOOTHNESS = 0.02
+"""Weight of the penalty on second differences, relative to the data's."""
+LEAST_SUPPORT = 150
+"""SPECT voxels that a stretch of `STEP_MM` needs to say where it lies."""
+STEP_MM = 15.0
+SPREAD_MM = 20.0
+"""Half breadth of the column, over which the rigid movement is fitted."""
+LONGEST_STEP_SHARE = 0.4
+DEGREE = 3
+
+
+@dataclass(frozen=True)
+class Bending:
+    """Displacement of the column on top of a pose.
+
+    Attributes
+    ----------
+    spect_to_ct
+        The pose that is best for the column, 4×4.
+    residual_mm
+        Root mean square displacement, along the column, that no rigid movement follows.
+    moved_mm
+        Root mean square distance between this pose and the one it started from, at the column.
+    margin
+        How clearly the bent column fits better than the straight one, in standard errors of the
+        patches' differences; see `compare.margin`.
+    """
+
+    spect_to_ct: FloatArray
+    residual_mm: float
+    moved_mm: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class _Splines:
+    """Cubic B-splines along z with equal knots."""
+
+    knots: FloatArray
+
+    @staticmethod
+    def over(low_mm: float, high_mm: float) -> _Splines:
+        pieces = max(1, round((high_mm - low_mm) / KNOTS_MM))
+        step = (high_mm - low_mm) / pieces
+        knots: FloatArray = low_mm + step * np.arange(-DEGREE, pieces + DEGREE + 1.0)
+        return _Splines(knots)
+
+    @property
+    def count(self) -> int:
+        return len(self.knots) - DEGREE - 1
+
+    def at(self, z_mm: FloatArray) -> FloatArray:
+        """Values, shape (n, count)."""
+        inside = np.clip(z_mm, self.knots[DEGREE], self.knots[-DEGREE - 1] - 1e-6)
+        values: FloatArray = BSpline.design_matrix(inside, self.knots, DEGREE).toarray()
+        return values
+
+    def penalty(self) -> FloatArray:
+        """Second differences of the coefficients, squared, shape (count, count)."""
+        difference = np.diff(np.eye(self.count), 2, axis=0)
+        result: FloatArray = (difference.T @ difference).astype(np.float64)
+        return result
+
+
+def column_bending(
+    levels: Sequence[tuple[SpectMap, SampledMaps, Level]], pose: FloatArray, lowest_mm: float
+) -> Bending | None:
+    """Bend the column from a pose, coarse then fine.
+
+    Parameters
+    ----------
+    levels
+        SPECT, maps whose ``near_bone`` is limited to the column, and effort; coarse first.
+    pose
+        Pose of the whole skeleton, SPECT to CT points.
+    lowest_mm
+        Height in the CT (LPS z) below which the column has no joints. Bone there helps to find
+        the displacement, but does not count in the rigid movement and the residual.
+
+    Returns
+    -------
+    The bending; None where too little of the column is seen.
+    """
+    splines: _Splines | None = None
+    coefficients = np.zeros((0, 3))
+    for spect, maps, level in levels:
+        points = choose_points(maps, spect, pose, level.points)
+        if len(points.values) < FEWEST_POINTS:
+            return None
+        height = apply_matrix(pose, points.positions_mm)[:, 2]
+        if splines is None:
+            splines = _Splines.over(float(height.min()), float(height.max()))
+            coefficients = np.zeros((splines.count, 3))
+        found = _fit(points, maps, pose, splines, coefficients, level)
+        if found is None:
+            return None
+        coefficients, state = found
+        straight = evaluate(maps, points, pose)
+    if splines is None or straight is None:
+        return None
+    better = state_margin(points, state, straight)
+    return _rigid_part(state, splines, coefficients, pose, lowest_mm, better)
+
+
+def _fit(
+    points: Points,
+    maps: SampledMaps,
+    pose: FloatArray,
+    splines: _Splines,
+    coefficients: FloatArray,
+    level: Level,
+) -> tuple[FloatArray, State] | None:
+    """Levenberg–Marquardt on the splines' coefficients, shape (count, 3)."""
+    basis = splines.at(apply_matrix(pose, points.positions_mm)[:, 2])
+    state = evaluate(maps, points, pose, _displaced(basis, coefficients))
+    if state is None:
+        return None
+    damping = 1e-3
+    for _ in range(level.iterations):
+        scale = robust_scale(state.scaled)
+        hessian, slope = _system(state, basis[state.inside], scale)
+        strength = SMOOTHNESS * float(np.trace(hessian)) / 3 / splines.count
+        smooth = (strength * np.kron(splines.penalty(), np.eye(3))).astype(np.float64)
+        slope = slope - smooth @ coefficients.ravel()
+        hessian = (hessian + smooth).astype(np.float64)
+        cost = _penalised(state, scale, coefficients, smooth)
+        moved = None
+        for _ in range(5):
+            damped = hessian + damping * np.diag(np.diag(hessian))
+            step = np.linalg.solve(damped, slope).reshape(-1, 3)
+            longest = float(np.abs(step).max())
+            step *= min(1.0, LONGEST_STEP_SHARE * level.fwhm_mm / max(longest, 1e-9))
+            tried = coefficients + step
+            trial = evaluate(maps, points, pose, _displaced(basis, tried))
+            if trial is not None and _penalised(trial, scale, tried, smooth) <= cost:
+                moved, damping = trial, max(damping / 5, 1e-4)
+                break
+            damping = max(damping, 1e-2) * 10
+        if moved is None:
+            break
+        state, coefficients = moved, tried
+        if float(np.abs(step).max()) < 0.005 * level.fwhm_mm:
+            break
+    return coefficients, state
+
+
+def _displaced(basis: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Displacement, shape (n, 3). No BLAS: the last digit must not depend on threads."""
+    result: FloatArray = np.einsum("nk,kx->nx", basis, coefficients)
+    return result
+
+
+def _penalised(
+    state: State,
+    scale: float,
+    coefficients: FloatArray,
+    smooth: FloatArray,
+) -> float:
+    """Robust cost of the data, and the penalty in the same unit."""
+    flat = coefficients.ravel()
+    weight = float(np.sum(state.weight(scale)))
+    return robust_cost(state.scaled, scale) + float(flat @ smooth @ flat) / max(
+        4 * scale**2 * weight, 1e-9
+    )
+
+
+def _system(state: State, basis: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:
+    """Gauss–Newton matrix and right side for the coefficients, in the order (spline, axis)."""
+    weight = state.weight(scale)
+    coefficients = state.mixture.coefficients[state.points.patch, 1:]
+    slope = np.einsum("nc,ncx->nx", coefficients, state.gradients)
+    jacobian = (basis[:, :, None] * slope[:, None, :]).reshape(len(slope), -1)
+    jacobian = project_out(state.points, state.mixture, weight, jacobian)
+    weighted = jacobian * weight[:, None]
+    hessian = np.einsum("np,nq->pq", weighted, jacobian)
+    right = state.points.patch_sum(weighted * state.residual[:, None]).sum(axis=0)
+    return hessian, right
+
+
+def _rigid_part(
+    state: State,
+    splines: _Splines,
+    coefficients: FloatArray,
+    pose: FloatArray,
+    lowest_mm: float,
+    better: float,
+) -> Bending | None:
+    """The rigid movement nearest to the displacement along the column, and what it leaves."""
+    start = apply_matrix(pose, state.points.positions_mm)
+    line = _line(start)
+    line = line[line[:, 2] > lowest_mm]
+    if len(line) < 3:
+        return None
+    offsets = SPREAD_MM * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    before = (line[:, None] + offsets[None]).reshape(-1, 3)
+    after = before + _displaced(splines.at(before[:, 2]), coefficients)
+    middle, target = before.mean(axis=0), after.mean(axis=0)
+    rotation = Rotation.align_vectors(after - target, before - middle)[0].as_matrix()
+    change = np.eye(4)
+    change[:3, :3] = rotation
+    change[:3, 3] = target - rotation @ middle
+    moved = apply_matrix(change, before)
+    result: FloatArray = change @ pose
+    return Bending(result, _rms(after - moved), _rms(moved - before), better)
+
+
+def _line(points_mm: FloatArray) -> FloatArray:
+    """Centres of the points in slabs along z that hold enough of them, shape (n, 3)."""
+    slab = np.floor((points_mm[:, 2] - points_mm[:, 2].min()) / STEP_MM).astype(int)
+    count = np.bincount(slab)
+    sums = np.stack([np.bincount(slab, points_mm[:, axis]) for axis in range(3)], axis=1)
+    supported = count >= LEAST_SUPPORT * min(1.0, len(points_mm) / (20 * LEAST_SUPPORT))
+    result: FloatArray = sums[supported] / count[supported, None]
+    return result
+
+
+def _rms(vectors: FloatArray) -> float:
+    return float(np.sqrt(np.mean(np.sum(vectors**2, axis=1))))

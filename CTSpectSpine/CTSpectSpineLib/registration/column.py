@@ -1,0 +1,123 @@
+"""Where the vertebral column runs, found on the small maps of the CT, without labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array
+
+REACH_MM = 45.0
+"""From the column's line, which runs near the posterior wall of the bodies, to the tips of most
+processes and the anterior edge of the bodies."""
+WAIST_SHARE, PELVIS_SHARE, PELVIS_MEAN = 0.5, 0.9, 1.3
+"""Bone beside the column relative to bone in it: less at the waist, more in the pelvis."""
+CREST_TO_JOINT_MM = 45.0
+"""How far the lumbosacral joints lie below the top of the iliac crests."""
+_IN_PLANE_SIGMA_MM = 12.0
+_ALONG_SIGMA_MM = 10.0
+_MIDLINE_SIGMA_MM = 50.0
+_SOFT = 1
+"""Channel that tells soft tissue from fat."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The vertebral column in the maps of a CT.
+
+    Attributes
+    ----------
+    near
+        Voxels within `REACH_MM`, across the body, of the column's line, shape (k, j, i).
+    lowest_mm
+        Height (LPS z) of the lumbosacral joints, about; minus infinity where no pelvis is seen.
+    """
+
+    near: BoolArray
+    lowest_mm: float
+
+
+def find_column(ct: CtMaps) -> Column:
+    """Find the column.
+
+    It is the strongest ridge of bone that runs through all slices near the middle of the body:
+    bone blurred to the width of a vertebra, and the best smooth path through it by dynamic
+    programming. The pelvis is where, from the caudal end up to the waist, more bone lies beside
+    the column than in it.
+
+    Parameters
+    ----------
+    ct
+        Maps of the CT.
+    """
+    along = 2 - int(np.argmax(np.abs(ct.ijk_to_lps[2, :3]) / ct.spacing_mm))
+    spacing = np.delete(ct.spacing_mm[::-1], along)
+    line = _path(np.moveaxis(_ridge(ct, along), along, 0))
+    shape = np.delete(np.array(ct.valid.shape), along).tolist()
+    rows, columns = np.indices((int(shape[0]), int(shape[1])))
+    down = (rows[None] - line[:, 0, None, None]) * spacing[0]
+    across = (columns[None] - line[:, 1, None, None]) * spacing[1]
+    near: BoolArray = np.moveaxis(np.hypot(down, across) <= REACH_MM, 0, along)
+    return Column(near, _lowest_mm(ct, near, along))
+
+
+def _lowest_mm(ct: CtMaps, near: BoolArray, along: int) -> float:
+    """Height of the lumbosacral joints; see `Column`."""
+    bone = ct.bone * ct.valid
+    planes = tuple(axis for axis in range(3) if axis != along)
+    inside = np.where(near, bone, 0.0).sum(axis=planes)
+    beside = np.where(near, 0.0, bone).sum(axis=planes)
+    step = float(ct.ijk_to_lps[2, 2 - along])
+    ratio = ndimage.gaussian_filter1d(beside / np.maximum(inside, 1.0), 5.0 / abs(step))
+    upwards = ratio if step > 0 else ratio[::-1]
+    waist = np.flatnonzero(upwards < WAIST_SHARE)
+    if not waist.size or upwards[0] < PELVIS_SHARE:
+        return -math.inf
+    crest = int(np.flatnonzero(upwards[: waist[0]] > PELVIS_SHARE)[-1])
+    if float(upwards[: crest + 1].mean()) < PELVIS_MEAN:
+        return -math.inf
+    # Height of the slab at the middle of the field: maps may be slightly oblique.
+    index = np.append((np.array(ct.valid.shape[::-1]) - 1) / 2, 1.0)
+    index[2 - along] = crest if step > 0 else len(ratio) - 1 - crest
+    return float(ct.ijk_to_lps[2] @ index) - CREST_TO_JOINT_MM
+
+
+def _ridge(ct: CtMaps, along: int) -> FloatArray:
+    """Bone blurred to the width of a vertebra, less and less away from the body's middle."""
+    spacing = ct.spacing_mm[::-1]
+    sigma = np.full(3, _IN_PLANE_SIGMA_MM)
+    sigma[along] = _ALONG_SIGMA_MM
+    bone = ndimage.gaussian_filter(ct.bone * ct.valid, sigma / spacing, mode="constant")
+    return np.asarray(bone * _middle(ct), dtype=np.float64)
+
+
+def _middle(ct: CtMaps) -> Float32Array:
+    """How near each voxel lies to the body's midline from side to side, 0 to 1."""
+    index = np.indices(ct.valid.shape, dtype=np.float32)[::-1]
+    lateral = np.tensordot(ct.ijk_to_lps[0, :3], index, axes=1)
+    soft = ct.channels[..., _SOFT] * ct.valid
+    middle = float((lateral * soft).sum() / max(float(soft.sum()), 1e-6))
+    weight: Float32Array = np.exp(-0.5 * ((lateral - middle) / _MIDLINE_SIGMA_MM) ** 2)
+    return weight
+
+
+def _path(ridge: FloatArray) -> FloatArray:
+    """Row and column of the best path through slices ``[slice, row, column]``, shape (n, 2).
+
+    From slice to slice it moves by at most one voxel each way.
+    """
+    total = np.empty_like(ridge)
+    total[0] = ridge[0]
+    for n in range(1, len(ridge)):
+        total[n] = ridge[n] + ndimage.maximum_filter(total[n - 1], 3, mode="constant", cval=-1.0)
+    line = np.empty((len(ridge), 2), dtype=np.int64)
+    line[-1] = np.unravel_index(int(np.argmax(total[-1])), total[-1].shape)
+    for n in range(len(ridge) - 2, -1, -1):
+        low = np.maximum(line[n + 1] - 1, 0)
+        window = total[n, low[0] : line[n + 1, 0] + 2, low[1] : line[n + 1, 1] + 2]
+        line[n] = low + np.unravel_index(int(np.argmax(window)), window.shape)
+    return line.astype(np.float64)

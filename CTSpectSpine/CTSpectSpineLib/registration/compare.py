@@ -1,0 +1,143 @@
+"""Tests of a pose against other poses: shifted ones, rivals, and a mirrored CT.
+
+Two poses are compared on the same SPECT voxels, patch by patch. Residuals are correlated within
+a patch but hardly between patches, so the spread of the patches' differences tells whether the
+sum of them is more than chance (as in cluster-robust statistics: Liang and Zeger, Biometrika
+1986;73:13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.mixture import robust_scale
+from CTSpectSpineLib.registration.prepare import SpectMap
+from CTSpectSpineLib.registration.refine import Fit, Level, State, evaluate, normal_equations
+from CTSpectSpineLib.registration.sampling import (
+    IntArray,
+    Points,
+    SampledMaps,
+    choose_points,
+    near_bone_voxels,
+    points_of,
+)
+
+BETTER_ELSEWHERE = 0.93
+"""A patch prefers another place when its robust cost there is below this share."""
+LARGEST_MARGIN = 99.0
+
+
+def margin(
+    spect: SpectMap,
+    ours: tuple[SampledMaps, FloatArray],
+    theirs: tuple[SampledMaps, FloatArray],
+    level: Level,
+) -> float:
+    """How clearly one pose fits better than another, in standard errors.
+
+    Parameters
+    ----------
+    spect
+        SPECT at the level's resolution.
+    ours, theirs
+        Maps and pose; the two maps differ only where a pose on another CT is compared.
+    level
+        Resolution; `points` bounds the effort.
+
+    Returns
+    -------
+    float
+        Positive where ours fits better, negative where theirs does; `LARGEST_MARGIN` where
+        theirs cannot be compared because too little of the skeleton lies inside the CT.
+    """
+    voxels = np.union1d(
+        near_bone_voxels(ours[0], spect, ours[1]), near_bone_voxels(theirs[0], spect, theirs[1])
+    )
+    points = points_of(spect, voxels, ours[1], level.points)
+    if not len(points.values):
+        return 0.0
+    a, b = evaluate(ours[0], points, ours[1]), evaluate(theirs[0], points, theirs[1])
+    if a is None or b is None:
+        return (
+            0.0 if a is None and b is None else (-LARGEST_MARGIN if a is None else LARGEST_MARGIN)
+        )
+    return state_margin(points, a, b)
+
+
+def state_margin(points: Points, ours: State, theirs: State) -> float:
+    """How clearly one state fits some points better than another; see `margin`."""
+    scale = min(robust_scale(ours.scaled), robust_scale(theirs.scaled))
+    gain = _costs(points, theirs, scale) - _costs(points, ours, scale)
+    differences = points.patch_sum(np.where(ours.inside & theirs.inside, gain, 0.0))
+    spread = float(np.sqrt(np.sum(differences**2)))
+    return float(differences.sum()) / max(spread, 1e-9)
+
+
+def _costs(points: Points, state: State, scale: float) -> FloatArray:
+    """Robust cost of each of the points; 0 outside the CT."""
+    squared = (state.scaled / (2.0 * scale)) ** 2
+    costs: FloatArray = np.zeros(len(points.values))
+    costs[state.inside] = squared / (1.0 + squared)
+    return costs
+
+
+def restless_share(
+    spect: SpectMap, maps: SampledMaps, fit: Fit, level: Level, shifts_mm: Sequence[float]
+) -> float:
+    """Share of the skeleton that would fit clearly better elsewhere, 0 to 1.
+
+    Every patch compares its fit at the pose with that at poses shifted along x, y and z; it
+    counts with the information it holds on position. Vertebrae of another patient, or off by
+    one level, prefer other places even where the whole is aligned as well as it can be.
+
+    Parameters
+    ----------
+    spect, maps
+        Prepared maps of the level.
+    fit
+        The result to be tested.
+    level
+        Resolution; `points` bounds the effort.
+    shifts_mm
+        Shifts tried along each axis, in both directions.
+    """
+    points = choose_points(maps, spect, fit.spect_to_ct, level.points)
+    base = evaluate(maps, points, fit.spect_to_ct) if len(points.values) else None
+    if base is None:
+        return 1.0
+    scale = robust_scale(base.scaled)
+    here = _patch_costs(points, base, scale)
+    best = here.copy()
+    for axis in range(3):
+        for shift in (s * sign for s in shifts_mm for sign in (-1.0, 1.0)):
+            moved = fit.spect_to_ct.copy()
+            moved[axis, 3] += shift
+            there = evaluate(maps, points, moved)
+            if there is not None:
+                best = np.fmin(best, _patch_costs(points, there, scale))
+    known = np.trace(
+        normal_equations(base, scale, fit.centre_mm).hessians[:, :3, :3], axis1=1, axis2=2
+    )
+    information = np.zeros(len(points.starts))
+    information[np.unique(_patches_inside(points, base))] = known
+    restless = best < BETTER_ELSEWHERE * here
+    return float(information[restless].sum() / max(float(information.sum()), 1e-9))
+
+
+def _patches_inside(points: Points, state: State) -> IntArray:
+    """Original patch of each point of a state, which holds only those inside the CT."""
+    result: IntArray = points.patch[state.inside]
+    return result
+
+
+def _patch_costs(points: Points, state: State, scale: float) -> FloatArray:
+    """Mean robust cost of each patch, NaN where too little of it is inside the CT."""
+    patch = _patches_inside(points, state)
+    count = np.bincount(patch, minlength=len(points.starts))
+    total = points.patch_sum(_costs(points, state, scale))
+    whole = np.bincount(points.patch, minlength=len(points.starts))
+    costs: FloatArray = np.where(count > 0.7 * whole, total / np.maximum(count, 1), np.nan)
+    return costs

@@ -1,0 +1,289 @@
+"""From starts to one solution: refine them all, add other vertebral levels, compare, choose.
+
+The coarse fit has a wide reach but hardly tells one vertebral level from the next; the fine
+fit does. So every distinct end of the coarse fits is refined at full resolution, and the fine
+fits are compared pair by pair on the same voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.bending import column_bending
+from CTSpectSpineLib.registration.column import find_column
+from CTSpectSpineLib.registration.compare import margin, restless_share
+from CTSpectSpineLib.registration.prepare import (
+    SPECT_FWHM_MM,
+    CtMaps,
+    SpectMap,
+    mirrored,
+    smoothed,
+)
+from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine_pose
+from CTSpectSpineLib.registration.sampling import SampledMaps, sampled_maps
+from CTSpectSpineLib.registration.search import pose_distance
+
+COARSE = Level(fwhm_mm=18.0, smooth=True, points=6000, iterations=12)
+SCREEN = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=10)
+FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=40000, iterations=12)
+COMPARE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=15000, iterations=0)
+LOCAL = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=10000, iterations=0)
+LOCAL_SHIFTS_MM = (7.0,)
+"""About two thirds of the resolution: enough to leave a fit, not enough to reach another bone."""
+
+BEND_COARSE = Level(fwhm_mm=COARSE.fwhm_mm, smooth=True, points=6000, iterations=15)
+BEND_FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=15000, iterations=12)
+BENT_MM, BENT_MARGIN = 1.8, 2.3
+"""Residual deformation, and how clearly it must fit better (standard errors), from which on the
+column is taken as bent differently. Less was found on pairs of one posture."""
+
+LEVEL_SHIFTS_MM = (-37.0, -28.0, -18.0, 18.0, 28.0, 37.0)
+"""Along the body: the pitch of lumbar, thoracic and cervical vertebrae, within a coarse fit's
+reach of each other."""
+SAME_MM = 5.0
+"""Fits nearer to each other than this are the same solution."""
+RIVAL_MM = 10.0
+"""Fits farther from the solution than this are other solutions."""
+MOST_SCREENED = 6
+LEAST_SHARE = 0.7
+"""Coarse fits that explain less than this share of what the best explains are not screened."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Maps of the CT at both resolutions, SPECT as it is and smoothed."""
+
+    ct: CtMaps
+    spect: SpectMap
+    smooth: SpectMap
+    coarse: SampledMaps
+    fine: SampledMaps
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another way to put SPECT and CT together.
+
+    Attributes
+    ----------
+    distance_mm
+        How far it moves the bones from the solution, root mean square.
+    explained
+        What it explains, relative to the solution; see `Fit.explained`.
+    margin
+        How clearly the solution fits better, in standard errors; see `compare.margin`.
+    """
+
+    distance_mm: float
+    explained: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The chosen fit and what speaks for and against it.
+
+    Attributes
+    ----------
+    fit
+        At full resolution.
+    whole
+        The fit of the whole skeleton, which tells whether the two belong together. It differs
+        from `fit` where the spine is bent differently in the two images.
+    coarse
+        The pose of `whole` at coarse resolution.
+    starts
+        How many independent starts there were.
+    agreeing
+        How many of them ended at the solution.
+    rivals
+        Other solutions, the nearest competitor (least margin) first.
+    mirrored
+        The best fit of the CT with left and right swapped; None where that has no overlap.
+    restless
+        Share of the skeleton that would fit clearly better a few millimetres elsewhere.
+    bent_mm
+        Root mean square deformation of the column that no rigid movement follows; 0 where the
+        spine is bent alike in both images.
+    """
+
+    fit: Fit
+    whole: Fit
+    coarse: Fit
+    starts: int
+    agreeing: int
+    rivals: tuple[Rival, ...]
+    mirrored: Rival | None
+    restless: float
+    bent_mm: float
+
+
+@dataclass(frozen=True)
+class _Screened:
+    """A distinct end of the coarse fits, and its fine fit."""
+
+    coarse: Fit
+    fine: Fit
+
+
+def prepared(ct: CtMaps, spect: SpectMap) -> Prepared:
+    """Maps at the resolutions of both levels."""
+    return Prepared(
+        ct,
+        spect,
+        smoothed(spect, COARSE.fwhm_mm),
+        sampled_maps(ct, COARSE.fwhm_mm),
+        sampled_maps(ct, FINE.fwhm_mm),
+    )
+
+
+def solve(
+    pair: Prepared,
+    starts: Sequence[FloatArray],
+    keep_first: bool,
+    pool: Executor,
+    report: Callable[[float, str], None],
+) -> Solution | None:
+    """Refine the starts and choose the best.
+
+    Parameters
+    ----------
+    pair
+        Prepared images.
+    starts
+        Poses (4×4, SPECT to CT points).
+    keep_first
+        Whether the first start was given and its own end is the solution, whatever fits better.
+    pool
+        Where independent fits run; the result does not depend on its threads.
+    report
+        Told the share done and what is being done; it may raise to cancel.
+
+    Returns
+    -------
+    The solution; None where no start has overlap, or a given one has none.
+    """
+    ends = _coarse_fits(pair, starts, pool)
+    if not any(ends) or (keep_first and ends[0] is None):
+        return None
+    found = [end for end in ends if end is not None]
+    best = found[0] if keep_first else max(found, key=lambda fit: fit.explained)
+    report(0.25, "Trying the neighbouring levels")
+    beside = [end for end in _coarse_fits(pair, _neighbours(best), pool) if end is not None]
+    distinct = _distinct(best, [*found, *beside])
+    report(0.45, "Comparing the solutions")
+    fine = pool.map(lambda f: refine_pose(pair.spect, pair.fine, f.spect_to_ct, SCREEN), distinct)
+    screened = [_Screened(c, f) for c, f in zip(distinct, fine, strict=True) if f is not None]
+    if not screened or (keep_first and screened[0].coarse is not best):
+        return None
+    chosen = screened[0] if keep_first else _champion(pair, screened)
+    report(0.7, "Refining")
+    final = refine_pose(pair.spect, pair.fine, chosen.fine.spect_to_ct, FINE)
+    if final is None:
+        return None
+    report(0.8, "Checking the result")
+    coarse = measure(pair.smooth, pair.coarse, final.spect_to_ct, COARSE)
+    if coarse is None:
+        return None
+    settled = pool.submit(_settled, pair, final)
+    mirror = pool.submit(_mirrored, pair, final)
+    restless = pool.submit(restless_share, pair.spect, pair.fine, final, LOCAL, LOCAL_SHIFTS_MM)
+    others = [s.fine for s in screened if s is not chosen]
+    rivals = pool.map(lambda fit: _rival(pair, final, pair.fine, fit), others)
+    far = [rival for rival in rivals if rival.distance_mm > RIVAL_MM]
+    return Solution(
+        fit=settled.result()[0],
+        whole=final,
+        coarse=coarse,
+        starts=len(found),
+        agreeing=sum(_distance(end, final) < SAME_MM for end in found),
+        rivals=tuple(sorted(far, key=lambda r: r.margin)),
+        mirrored=mirror.result(),
+        restless=restless.result(),
+        bent_mm=settled.result()[1],
+    )
+
+
+def explained_at(pair: Prepared, pose: FloatArray) -> float:
+    """What the CT explains of the SPECT at a pose, 0 where the two hardly overlap."""
+    fit = measure(pair.spect, pair.fine, pose, FINE)
+    return 0.0 if fit is None else fit.explained
+
+
+def _coarse_fits(pair: Prepared, poses: Iterable[FloatArray], pool: Executor) -> list[Fit | None]:
+    return list(pool.map(lambda pose: refine_pose(pair.smooth, pair.coarse, pose, COARSE), poses))
+
+
+def _neighbours(best: Fit) -> list[FloatArray]:
+    """The pose moved along the body by about one vertebra, up and down."""
+    moved = []
+    for shift in LEVEL_SHIFTS_MM:
+        pose = best.spect_to_ct.copy()
+        pose[2, 3] += shift
+        moved.append(pose)
+    return moved
+
+
+def _distance(one: Fit, other: Fit) -> float:
+    return pose_distance(one.spect_to_ct, other.spect_to_ct, other.centre_mm, other.radius_mm)
+
+
+def _distinct(best: Fit, fits: Sequence[Fit]) -> list[Fit]:
+    """The best and then others by what they explain, without those that ended in one place."""
+    chosen = [best]
+    for fit in sorted(fits, key=lambda f: -f.explained):
+        if fit.explained < LEAST_SHARE * best.explained or len(chosen) == MOST_SCREENED:
+            break
+        if all(_distance(fit, other) > SAME_MM for other in chosen):
+            chosen.append(fit)
+    return chosen
+
+
+def _champion(pair: Prepared, screened: Sequence[_Screened]) -> _Screened:
+    """The fit that no other beats on the voxels that both explain."""
+    ranked = sorted(screened, key=lambda s: -s.fine.explained)
+    champion = ranked[0]
+    for other in ranked[1:]:
+        ours = (pair.fine, champion.fine.spect_to_ct)
+        if margin(pair.spect, ours, (pair.fine, other.fine.spect_to_ct), COMPARE) < 0:
+            champion = other
+    return champion
+
+
+def _settled(pair: Prepared, final: Fit) -> tuple[Fit, float]:
+    """The fit moved to where it serves a bent column best, and the deformation that is left, mm.
+
+    Where the column is bent alike, the fit of the whole skeleton stays: it is more precise.
+    """
+    column = find_column(pair.ct)
+    coarse = replace(pair.coarse, near_bone=pair.coarse.near_bone & column.near)
+    fine = replace(pair.fine, near_bone=pair.fine.near_bone & column.near)
+    levels = ((pair.smooth, coarse, BEND_COARSE), (pair.spect, fine, BEND_FINE))
+    bending = column_bending(levels, final.spect_to_ct, column.lowest_mm)
+    if bending is None or bending.residual_mm < BENT_MM or bending.margin < BENT_MARGIN:
+        return final, 0.0
+    settled = measure(pair.spect, fine, bending.spect_to_ct, FINE)
+    return (final, 0.0) if settled is None else (settled, bending.residual_mm)
+
+
+def _rival(pair: Prepared, final: Fit, maps: SampledMaps, fit: Fit) -> Rival:
+    return Rival(
+        _distance(fit, final),
+        fit.explained / max(final.explained, 1e-6),
+        margin(pair.spect, (pair.fine, final.spect_to_ct), (maps, fit.spect_to_ct), COMPARE),
+    )
+
+
+def _mirrored(pair: Prepared, final: Fit) -> Rival | None:
+    """Best fit near the solution against the CT with left and right swapped."""
+    swapped = mirrored(pair.ct)
+    coarse = sampled_maps(swapped, COARSE.fwhm_mm)
+    near = refine_pose(pair.smooth, coarse, final.spect_to_ct, COARSE)
+    if near is None:
+        return None
+    maps = sampled_maps(swapped, FINE.fwhm_mm)
+    fit = refine_pose(pair.spect, maps, near.spect_to_ct, SCREEN)
+    return None if fit is None else _rival(pair, final, maps, fit)
