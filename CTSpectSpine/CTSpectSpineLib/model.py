@@ -217,6 +217,10 @@ class Registration:
         Verdict on the result, and the sentences it rests on.
     seconds
         Wall time.
+    deformation_mm
+        Root mean square deformation of the vertebral column between the two images that no
+        rigid transform follows; 0 where the spine is bent alike. It is part of the expected
+        error.
     """
 
     transform: sitk.Euler3DTransform
@@ -227,6 +231,7 @@ class Registration:
     quality: Quality
     reasons: tuple[str, ...]
     seconds: float
+    deformation_mm: float = 0.0
 
     @property
     def matrix(self) -> FloatArray:

@@ -93,11 +93,11 @@ def register(
     maps, uptake = ct_maps(ct), spect_map(spect)
     if uptake is None:
         return _nothing(start, centre, "The SPECT holds no uptake: it is constant.", began)
-    pair = prepared(maps, uptake)
-    report(0.15, "Searching for the position")
     with ThreadPoolExecutor(max_workers=workers) as pool:
+        pair = prepared(maps, uptake, pool)
+        report(0.15, "Searching for the position")
         if start is None:
-            found = global_search(maps, uptake, STARTS, pool, lambda m: report(0.25, m))
+            found = global_search(pair.ct, uptake, STARTS, pool, lambda m: report(0.25, m))
             starts = [candidate.spect_to_ct for candidate in found]
         else:
             starts = _around(inverse(start), centre)
@@ -121,6 +121,7 @@ def register(
         quality=judgement.quality,
         reasons=judgement.reasons,
         seconds=time.perf_counter() - began,
+        deformation_mm=solution.bent_mm,
     )
 
 

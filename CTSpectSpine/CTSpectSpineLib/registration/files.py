@@ -133,6 +133,7 @@ def registration_record(registration: Registration) -> dict[str, Any]:
         "metric_start": _finite(registration.metric_start),
         "metric_end": _finite(registration.metric_end),
         "expected_error_mm": _finite(registration.expected_error_mm),
+        "deformation_mm": registration.deformation_mm,
         "quality": registration.quality,
         "reasons": list(registration.reasons),
         "seconds": registration.seconds,

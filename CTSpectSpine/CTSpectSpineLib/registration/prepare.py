@@ -91,26 +91,34 @@ class SpectMap:
         return column_lengths(self.ijk_to_lps)
 
 
-def mirrored(ct: CtMaps) -> CtMaps:
-    """Swap left and right of the maps, about the middle of the bone.
+def about_bone(ct: CtMaps, margin_mm: float = 40.0) -> CtMaps:
+    """Maps cropped to the bone and a margin around it."""
+    margin = np.ceil(margin_mm / ct.spacing_mm[::-1]).astype(int)
+    box = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        found = np.flatnonzero((ct.bone > 0.3).any(axis=others))
+        low = max(int(found[0]) - int(margin[axis]), 0)
+        box.append(slice(low, int(found[-1]) + 1 + int(margin[axis])))
+    matrix = ct.ijk_to_lps.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ np.array([part.start for part in box[::-1]])
+    k, j, i = box
+    return CtMaps(ct.channels[k, j, i], ct.valid[k, j, i], matrix)
 
-    The result is a patient that does not exist, but that a SPECT with left and right swapped
-    would fit.
-    """
-    matrix = ct.ijk_to_lps
-    axis = int(np.argmax(np.abs(matrix[0, :3]) / column_lengths(matrix)))
-    flipped = np.flip(ct.channels, axis=2 - axis)
-    weight = ct.bone.sum(axis=tuple(a for a in range(3) if a != 2 - axis))
-    position = np.arange(len(weight))
-    middle = float((position * weight).sum() / weight.sum())
-    moved = matrix.copy()
-    # Index n-1-m of the flipped grid holds index m: keep the middle of bone where it was.
-    moved[:3, 3] += matrix[:3, axis] * (2 * middle - (len(weight) - 1))
-    return CtMaps(
-        np.ascontiguousarray(flipped),
-        np.ascontiguousarray(np.flip(ct.valid, axis=2 - axis)),
-        moved,
-    )
+
+def halved(ct: CtMaps) -> CtMaps:
+    """Maps of half the resolution: means over measured voxels of 2 × 2 × 2 blocks."""
+    size = [n // 2 for n in ct.valid.shape]
+    k, j, i = (slice(0, 2 * n) for n in size)
+    blocks = (size[0], 2, size[1], 2, size[2], 2)
+    valid = ct.valid[k, j, i].astype(np.float32)
+    share = valid.reshape(blocks).mean(axis=(1, 3, 5))
+    weighted = (ct.channels[k, j, i] * valid[..., None]).reshape(*blocks, -1)
+    channels = weighted.mean(axis=(1, 3, 5)) / np.maximum(share, 1e-3)[..., None]
+    matrix = ct.ijk_to_lps @ np.diag([2.0, 2.0, 2.0, 1.0])
+    # A block's centre lies half a voxel beyond the centre of its first voxel, along each axis.
+    matrix[:3, 3] += 0.5 * ct.ijk_to_lps[:3, :3].sum(axis=1)
+    return CtMaps(channels.astype(np.float32), share > 0.5, matrix)
 
 
 def column_lengths(matrix: FloatArray) -> FloatArray:
@@ -154,12 +162,16 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
     _require_volume(ct, "CT")
     fine = sitk.Cast(_shrink(ct, AVERAGING_MM), sitk.sitkFloat32)
     hu = sitk.GetArrayFromImage(fine)
-    measured = np.isfinite(hu) & (hu > PADDING_HU)
-    valid = measured & ~ndimage.binary_dilation(hu > METAL_HU, iterations=2)
-    hu = np.where(measured, hu, -1000.0)
+    valid = np.isfinite(hu) & (hu > PADDING_HU)
+    hu[~valid] = -1000.0
+    metal = hu > METAL_HU
+    if metal.any():
+        valid &= ~ndimage.binary_dilation(metal, iterations=2)
     maps = []
     for low, high in RAMPS_HU:
-        ramp = np.clip((hu - low) / (high - low), 0.0, 1.0).astype(np.float32)
+        ramp = np.clip(hu, low, high)
+        ramp -= low
+        ramp /= high - low
         maps.append(_coarse(ramp, fine))
     coarse_valid = sitk.GetArrayFromImage(_coarse(valid.astype(np.float32), fine)) > 0.7
     channels = np.stack([sitk.GetArrayFromImage(m) for m in maps], axis=-1)

@@ -23,9 +23,9 @@ MARGIN_FAILED, MARGIN_CHECK = 1.0, 2.0
 """Standard errors by which the solution must fit better than any other."""
 MIRROR_FAILED, MIRROR_CHECK, MIRROR_NOTE = -2.0, -1.0, 1.5
 """Standard errors by which the CT must fit better than its mirror image."""
-UNREST_CHECK_MM, UNREST_FAILED_MM = 2.0, 3.0
+UNREST_CHECK_MM, UNREST_FAILED_MM = 2.6, 3.5
 """Shifts that parts of the skeleton would still make on their own, at coarse resolution."""
-RESTLESS_CHECK, RESTLESS_FAILED = 0.15, 0.40
+RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
 OVERLAP_CHECK = 0.5
 ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
 """Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm."""
@@ -33,7 +33,7 @@ MOST_CHECKS = 2
 """More signs than this that something is odd are together a failure."""
 LARGE_SHIFT_MM, LARGE_ROTATION_DEG = 20.0, 10.0
 
-COVARIANCE_SCALE = 1.5
+COVARIANCE_SCALE = 1.3
 ERROR_FLOOR_MM = 0.2
 """Calibration of the expected error on simulated pairs: the patches' scatter underestimates,
 because neighbouring patches are not quite independent, and because the linear mixture is only

@@ -11,7 +11,14 @@ from scipy import ndimage
 
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array, SpectMap, blur
+from CTSpectSpineLib.registration.prepare import (
+    BONE_CHANNELS,
+    CtMaps,
+    Float32Array,
+    SpectMap,
+    blur,
+    column_lengths,
+)
 
 PATCH_MM = 60.0
 NEAR_BONE_MM = 18.0
@@ -31,19 +38,19 @@ class SampledMaps:
     Attributes
     ----------
     table
-        Flattened voxels; per channel value, then d/di, d/dj, d/dk, shape (voxels, channels, 4).
+        Per voxel and channel the value, then d/di, d/dj, d/dk, shape (k, j, i, channels, 4).
     usable
-        Flattened voxels whose blurred value rests on measured CT, shape (voxels,).
+        Voxels whose blurred value rests on measured CT, shape (k, j, i).
     near_bone
         Usable voxels in whose neighbourhood there is bone, shape (k, j, i).
-    ct
-        The maps that it was made from.
+    ijk_to_lps
+        Index to LPS mm of the grid.
     """
 
     table: Float32Array
     usable: BoolArray
     near_bone: BoolArray
-    ct: CtMaps
+    ijk_to_lps: FloatArray
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,32 @@ def sampled_maps(ct: CtMaps, fwhm_mm: float) -> SampledMaps:
             table[..., c, 1 + axis] = np.gradient(smooth, axis=along)
     usable = measured > LEAST_MEASURED
     near = _near_bone(ct) & usable
-    return SampledMaps(table.reshape(-1, ct.channels.shape[-1], 4), usable.reshape(-1), near, ct)
+    return SampledMaps(table, usable, near, ct.ijk_to_lps)
+
+
+def mirrored(maps: SampledMaps) -> SampledMaps:
+    """Swap left and right of the maps, about the middle of the bone.
+
+    The result is a patient that does not exist, but that a SPECT with left and right swapped
+    would fit.
+    """
+    matrix = maps.ijk_to_lps
+    axis = int(np.argmax(np.abs(matrix[0, :3]) / column_lengths(matrix)))
+    along = 2 - axis
+    weight = maps.table[..., BONE_CHANNELS[0], 0].sum(axis=tuple(a for a in range(3) if a != along))
+    position = np.arange(len(weight))
+    middle = float((position * weight).sum() / weight.sum())
+    moved = matrix.copy()
+    # Index n-1-m of the flipped grid holds index m: keep the middle of bone where it was.
+    moved[:3, 3] += matrix[:3, axis] * (2 * middle - (len(weight) - 1))
+    table = np.flip(maps.table, axis=along).copy()
+    table[..., 1 + axis] *= -1.0
+    return SampledMaps(
+        table,
+        np.ascontiguousarray(np.flip(maps.usable, axis=along)),
+        np.ascontiguousarray(np.flip(maps.near_bone, axis=along)),
+        moved,
+    )
 
 
 def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -122,8 +154,9 @@ def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatA
     Values (n, channels), gradients per mm in LPS (n, channels, 3), and whether each point lies
     in the measured part of the CT (n,).
     """
-    shape = np.array(maps.ct.valid.shape[::-1])
-    to_index = inverse(maps.ct.ijk_to_lps)
+    shape = np.array(maps.usable.shape[::-1])
+    to_index = inverse(maps.ijk_to_lps)
+    table, usable = maps.table.reshape(-1, *maps.table.shape[3:]), maps.usable.reshape(-1)
     index: FloatArray = apply_matrix(to_index, points_mm)
     inside = np.all((index >= 0) & (index <= shape - 1), axis=1)
     index = np.clip(index, 0, shape - 1)
@@ -131,12 +164,12 @@ def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatA
     part = (index - base).astype(np.float32)
     stride = np.array([1, shape[0], shape[0] * shape[1]])
     flat = base @ stride
-    inside &= maps.usable[np.rint(index).astype(np.int64) @ stride]
-    total = np.zeros((len(index), *maps.table.shape[1:]), dtype=np.float32)
+    inside &= usable[np.rint(index).astype(np.int64) @ stride]
+    total = np.zeros((len(index), *table.shape[1:]), dtype=np.float32)
     for corner in range(8):
         bits = np.array([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
         weight = np.prod(np.where(bits, part, 1 - part), axis=1)
-        total += weight[:, None, None] * maps.table[flat + bits @ stride]
+        total += weight[:, None, None] * table[flat + bits @ stride]
     gradients = np.einsum("ncg,gx->ncx", total[..., 1:].astype(np.float64), to_index[:3, :3])
     return total[..., 0].astype(np.float64), gradients, inside
 
@@ -153,18 +186,18 @@ def _near_bone(ct: CtMaps) -> BoolArray:
 def near_bone_voxels(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray) -> IntArray:
     """Flat indices of the SPECT voxels that a pose puts near bone, ascending."""
     near = maps.near_bone
-    kji = np.indices(spect.values.shape).reshape(3, -1)
-    index = inverse(maps.ct.ijk_to_lps) @ spect_to_ct @ spect.ijk_to_lps
-    nearest = np.rint(
-        index[:3, 0, None] * kji[2]
-        + index[:3, 1, None] * kji[1]
-        + index[:3, 2, None] * kji[0]
-        + index[:3, 3, None]
-    ).astype(np.int64)
-    shape = np.array(near.shape[::-1])[:, None]
-    keep = np.flatnonzero(np.all((nearest >= 0) & (nearest < shape), axis=0))
-    i, j, k = nearest[:, keep]
-    result: IntArray = keep[near[k, j, i]]
+    matrix = inverse(maps.ijk_to_lps) @ spect_to_ct @ spect.ijk_to_lps
+    k, j, i = np.ogrid[tuple(slice(n) for n in spect.values.shape)]
+    inside = np.ones(spect.values.shape, dtype=bool)
+    nearest = []
+    for axis in range(3):
+        index = (matrix[axis, 0] * i + matrix[axis, 3]) + matrix[axis, 1] * j + matrix[axis, 2] * k
+        whole = np.rint(index).astype(np.int32)
+        inside &= (whole >= 0) & (whole < near.shape[2 - axis])
+        nearest.append(whole)
+    keep = np.flatnonzero(inside)
+    x, y, z = (whole.reshape(-1)[keep] for whole in nearest)
+    result: IntArray = keep[near[z, y, x]]
     return result
 
 

@@ -19,14 +19,15 @@ from CTSpectSpineLib.registration.prepare import (
     SPECT_FWHM_MM,
     CtMaps,
     SpectMap,
-    mirrored,
+    about_bone,
+    halved,
     smoothed,
 )
 from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine_pose
-from CTSpectSpineLib.registration.sampling import SampledMaps, sampled_maps
+from CTSpectSpineLib.registration.sampling import SampledMaps, mirrored, sampled_maps
 from CTSpectSpineLib.registration.search import pose_distance
 
-COARSE = Level(fwhm_mm=18.0, smooth=True, points=6000, iterations=12)
+COARSE = Level(fwhm_mm=18.0, smooth=True, points=4000, iterations=12)
 SCREEN = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=10)
 FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=40000, iterations=12)
 COMPARE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=15000, iterations=0)
@@ -54,7 +55,7 @@ LEAST_SHARE = 0.7
 
 @dataclass(frozen=True)
 class Prepared:
-    """Maps of the CT at both resolutions, SPECT as it is and smoothed."""
+    """Maps of the CT around bone, at both resolutions, SPECT as it is and smoothed."""
 
     ct: CtMaps
     spect: SpectMap
@@ -129,15 +130,12 @@ class _Screened:
     fine: Fit
 
 
-def prepared(ct: CtMaps, spect: SpectMap) -> Prepared:
-    """Maps at the resolutions of both levels."""
-    return Prepared(
-        ct,
-        spect,
-        smoothed(spect, COARSE.fwhm_mm),
-        sampled_maps(ct, COARSE.fwhm_mm),
-        sampled_maps(ct, FINE.fwhm_mm),
-    )
+def prepared(ct: CtMaps, spect: SpectMap, pool: Executor) -> Prepared:
+    """Maps at the resolutions of both levels; the coarse ones on a coarser grid."""
+    near = about_bone(ct)
+    coarse = pool.submit(lambda: sampled_maps(halved(near), COARSE.fwhm_mm))
+    fine = sampled_maps(near, FINE.fwhm_mm)
+    return Prepared(near, spect, smoothed(spect, COARSE.fwhm_mm), coarse.result(), fine)
 
 
 def solve(
@@ -259,8 +257,10 @@ def _settled(pair: Prepared, final: Fit) -> tuple[Fit, float]:
     Where the column is bent alike, the fit of the whole skeleton stays: it is more precise.
     """
     column = find_column(pair.ct)
-    coarse = replace(pair.coarse, near_bone=pair.coarse.near_bone & column.near)
     fine = replace(pair.fine, near_bone=pair.fine.near_bone & column.near)
+    k, j, i = pair.coarse.near_bone.shape
+    near = column.near[::2, ::2, ::2][:k, :j, :i]
+    coarse = replace(pair.coarse, near_bone=pair.coarse.near_bone & near)
     levels = ((pair.smooth, coarse, BEND_COARSE), (pair.spect, fine, BEND_FINE))
     bending = column_bending(levels, final.spect_to_ct, column.lowest_mm)
     if bending is None or bending.residual_mm < BENT_MM or bending.margin < BENT_MARGIN:
@@ -279,11 +279,9 @@ def _rival(pair: Prepared, final: Fit, maps: SampledMaps, fit: Fit) -> Rival:
 
 def _mirrored(pair: Prepared, final: Fit) -> Rival | None:
     """Best fit near the solution against the CT with left and right swapped."""
-    swapped = mirrored(pair.ct)
-    coarse = sampled_maps(swapped, COARSE.fwhm_mm)
-    near = refine_pose(pair.smooth, coarse, final.spect_to_ct, COARSE)
+    near = refine_pose(pair.smooth, mirrored(pair.coarse), final.spect_to_ct, COARSE)
     if near is None:
         return None
-    maps = sampled_maps(swapped, FINE.fwhm_mm)
+    maps = mirrored(pair.fine)
     fit = refine_pose(pair.spect, maps, near.spect_to_ct, SCREEN)
     return None if fit is None else _rival(pair, final, maps, fit)

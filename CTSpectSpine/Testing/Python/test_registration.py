@@ -24,9 +24,9 @@ from CTSpectSpineLib.geometry import (
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.progress import Progress
 from CTSpectSpineLib.registration import register, registration_record
-from CTSpectSpineLib.registration.prepare import ct_maps, mirrored, spect_map
+from CTSpectSpineLib.registration.prepare import ct_maps, halved, spect_map
 from CTSpectSpineLib.registration.refine import Level, measure
-from CTSpectSpineLib.registration.sampling import sample, sampled_maps
+from CTSpectSpineLib.registration.sampling import mirrored, sample, sampled_maps
 from CTSpectSpineLib.registration.search import global_search, pose_distance, rotation_matrix
 
 SPACING = 3.0
@@ -299,11 +299,10 @@ def test_bad_images_are_named(pair: Pair) -> None:
 def test_maps_follow_linear_fields_exactly(pair: Pair) -> None:
     """Trilinear samples and gradients of the maps are those of the grid."""
     maps = sampled_maps(ct_maps(pair.ct), 20.0)
-    grid = maps.ct.ijk_to_lps
+    grid = maps.ijk_to_lps
     kji = np.array([[30, 25, 40], [31, 26, 41]])
     values, _, inside = sample(maps, apply_matrix(grid, kji[:, ::-1].astype(float)))
-    shape = maps.ct.valid.shape
-    expected = maps.table[np.ravel_multi_index(tuple(kji.T), shape)]
+    expected = maps.table[tuple(kji.T)]
     assert inside.all()
     assert values == pytest.approx(expected[..., 0], abs=1e-5)
     step = 0.01
@@ -318,10 +317,28 @@ def test_maps_follow_linear_fields_exactly(pair: Pair) -> None:
 
 
 def test_mirrored_twice_is_the_same(pair: Pair) -> None:
-    maps = ct_maps(pair.ct)
+    maps = sampled_maps(ct_maps(pair.ct), 20.0)
     twice = mirrored(mirrored(maps))
-    assert np.array_equal(twice.channels, maps.channels)
+    assert np.array_equal(twice.table, maps.table)
     assert twice.ijk_to_lps == pytest.approx(maps.ijk_to_lps, abs=1e-3)
+
+
+def test_halved_maps_keep_their_place(pair: Pair) -> None:
+    """Centre of mass of bone, in mm, and its amount."""
+
+    def mass(bone: np.ndarray, matrix: FloatArray) -> tuple[float, FloatArray]:
+        index = np.argwhere(bone > 0)
+        weight = bone[tuple(index.T)]
+        points = apply_matrix(matrix, index[:, ::-1].astype(float))
+        return float(weight.sum()), (points * weight[:, None]).sum(axis=0) / weight.sum()
+
+    maps = ct_maps(pair.ct)
+    k, j, i = (2 * (n // 2) for n in maps.valid.shape)
+    half = halved(maps)
+    amount, centre = mass(maps.bone[:k, :j, :i], maps.ijk_to_lps)
+    amount_half, centre_half = mass(half.bone, half.ijk_to_lps)
+    assert 8 * amount_half == pytest.approx(amount, rel=1e-3)
+    assert centre_half == pytest.approx(centre, abs=0.01)
 
 
 def test_search_comes_near_the_truth(pair: Pair) -> None:
@@ -366,6 +383,7 @@ def test_record_repeats_the_phantoms_options(result: Registration) -> None:
         "metric_start",
         "metric_end",
         "expected_error_mm",
+        "deformation_mm",
         "quality",
         "reasons",
         "seconds",
