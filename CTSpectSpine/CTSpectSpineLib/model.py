@@ -279,6 +279,14 @@ class UptakeBounds:
     positive: float
     indeterminate: float
 
+    def class_of(self, ratio: float) -> str:
+        """``positive``, ``indeterminate`` or ``negative``; ``not_measurable`` for NaN."""
+        if np.isnan(ratio):
+            return "not_measurable"
+        if ratio >= self.positive:
+            return "positive"
+        return "indeterminate" if ratio >= self.indeterminate else "negative"
+
 
 @dataclass(frozen=True)
 class Uptake:
@@ -325,8 +333,23 @@ class Verdict:
 
     Attributes
     ----------
+    stability
+        Share of the perturbed repetitions that give the same disposition; None where there are
+        none.
     joint_verdicts
         Joint id to this joint's part in the verdict, in words.
+    candidate_dispositions
+        The dispositions between which an indeterminate verdict is open, two or more.
+    chain
+        The reasons as records, in the order of `reasons`: ``step`` (``joint``, ``areas``,
+        ``rule``, ``modifier``, ``open``, ``borderline``, ``region``, ``obstacle``,
+        ``disposition``), ``sentence``, and the values that the sentence rests on.
+    stable
+        Whether `stability` reaches 80 %; None where it was not computed.
+    stability_shares
+        Disposition to its share of the perturbed repetitions.
+    by_region
+        Pain region to disposition, where the pain region was not given.
     """
 
     protocol: Mapping[str, Any]
@@ -340,3 +363,7 @@ class Verdict:
     joint_verdicts: Mapping[str, str] = field(default_factory=dict)
     candidate_dispositions: tuple[str, ...] = ()
     research_use_only: bool = True
+    chain: tuple[Mapping[str, Any], ...] = ()
+    stable: bool | None = None
+    stability_shares: Mapping[str, float] = field(default_factory=dict)
+    by_region: Mapping[str, str] = field(default_factory=dict)

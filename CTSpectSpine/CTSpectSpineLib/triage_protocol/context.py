@@ -35,7 +35,9 @@ def read_context(path: Path) -> dict[str, Any]:
         allowed.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        values = json.loads(
+            Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repetition
+        )
     except OSError as error:
         raise InputError(
             f"Context file {path} cannot be read ({error.strerror}); check the path."
@@ -49,13 +51,22 @@ def read_context(path: Path) -> dict[str, Any]:
     return check_context(values, str(path))
 
 
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the key '{name}' stands there twice")
+    return dict(pairs)
+
+
 def check_context(values: Mapping[str, Any], origin: str = "the context") -> dict[str, Any]:
     """Check clinical context; keys with the value None count as not given and are dropped.
 
     Raises
     ------
     InputError
-        Naming the key, the value and what is allowed.
+        Naming the key, the value and what is allowed; or the two values that contradict each
+        other.
     """
     fields = context_fields()
     checked = {}
@@ -74,6 +85,7 @@ def check_context(values: Mapping[str, Any], origin: str = "the context") -> dic
             )
         checked[key] = value
     _check_times(checked, origin)
+    _check_durations(checked, origin)
     return checked
 
 
@@ -91,6 +103,36 @@ def _check_times(values: Mapping[str, Any], origin: str) -> None:
             f"'scan_time' {values['scan_time']!r} in {origin} lies before "
             f"'injection_time' {values['injection_time']!r}; correct one of them."
         )
+
+
+_PARTS_OF = (
+    ("pain_duration_years", 1.0, "age_years", 1.0, "pain cannot be older than the patient"),
+    (
+        *("nonsurgical_treatment_years", 1.0, "pain_duration_years", 1.0),
+        "the pain cannot have been treated for longer than it has lasted",
+    ),
+    (
+        *("physical_therapy_months", 12.0, "nonsurgical_treatment_years", 1.0),
+        "physical therapy is a part of the non-surgical treatment",
+    ),
+    (
+        *("physical_therapy_months", 12.0, "pain_duration_years", 1.0),
+        "the pain cannot have been treated for longer than it has lasted",
+    ),
+)
+"""Field that cannot last longer than another one, each with its units in a year, and why."""
+_ROUNDING_YEARS = 0.05
+
+
+def _check_durations(values: Mapping[str, Any], origin: str) -> None:
+    for part, part_unit, whole, whole_unit, reason in _PARTS_OF:
+        if part not in values or whole not in values:
+            continue
+        if values[part] / part_unit > values[whole] / whole_unit + _ROUNDING_YEARS:
+            raise InputError(
+                f"'{part}' {values[part]:g} in {origin} contradicts '{whole}' {values[whole]:g}: "
+                f"{reason}; correct one of them."
+            )
 
 
 def _is_number(value: Any) -> bool:
@@ -115,6 +157,11 @@ def _check_boolean(value: Any, rule: Mapping[str, Any]) -> str | None:
 def _check_list(value: Any, rule: Mapping[str, Any]) -> str | None:
     good = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
     return None if good else "a list of exclusion ids of the protocol (empty if there is none)"
+
+
+def _check_judged(value: Any, rule: Mapping[str, Any]) -> str | None:
+    good = isinstance(value, Mapping) and all(isinstance(v, bool) for v in value.values())
+    return None if good else "a map from the id of a judged criterion to true or false"
 
 
 def _check_levels(value: Any, rule: Mapping[str, Any]) -> str | None:
@@ -143,6 +190,7 @@ _CHECKS: dict[str, Callable[[Any, Mapping[str, Any]], str | None]] = {
     "choice": _check_choice,
     "boolean": _check_boolean,
     "list": _check_list,
+    "judged": _check_judged,
     "levels": _check_levels,
     "time": _check_time,
 }

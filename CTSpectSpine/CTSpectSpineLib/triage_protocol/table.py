@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import pandas as pd
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import JointKind
+from CTSpectSpineLib.model import JointKind, UptakeBounds
 from CTSpectSpineLib.triage_protocol.context import is_level
 
+Classes: TypeAlias = Literal["derived", "stated"]
+"""Uptake classes by the protocol's bounds where the table has the ratio, or as it states them."""
+CLASSES: tuple[Classes, ...] = ("derived", "stated")
 UPTAKE_CLASSES = ("positive", "indeterminate", "negative", "not_measurable")
 _ALLOWED = {
     "kind": ("disc", "facet"),
@@ -30,20 +34,44 @@ _METRIC_WORDS = {
 
 @dataclass(frozen=True)
 class JointRow:
-    """One joint: what it is, its uptake class, and the evidence in words."""
+    """One joint: what it is, its uptake class, and what the class rests on.
+
+    Attributes
+    ----------
+    uptake, stated
+        Class that counts, and the class that the table states.
+    metric, ratio, low, high
+        Deciding ratio and its 95 % interval; None where the table has none.
+    z_score, asymmetry
+        Supporting evidence; None where the table has none.
+    """
 
     id: str
     level: str
     kind: JointKind
     side: str
     uptake: str
-    evidence: str
-    status_reason: str
+    stated: str
+    metric: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    z_score: float | None
+    asymmetry: float | None
 
     @property
     def region(self) -> str:
         """Spine region of the joint."""
         return anatomy.spine_region(self.level.split("-")[0])
+
+    @property
+    def evidence(self) -> str:
+        """Ratio and interval in words; empty where the table has no ratio."""
+        if self.ratio is None:
+            return ""
+        complete = self.low is not None and self.high is not None
+        interval = f", 95 % interval {self.low:.2f} to {self.high:.2f}" if complete else ""
+        return f"{_METRIC_WORDS.get(self.metric, self.metric)} {self.ratio:.2f}{interval}"
 
 
 def read_joint_table(path: Path) -> pd.DataFrame:
@@ -74,21 +102,28 @@ def read_joint_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def joint_rows(table: pd.DataFrame, metrics: dict[str, str] | None = None) -> tuple[JointRow, ...]:
+def joint_rows(
+    table: pd.DataFrame, bounds: Mapping[JointKind, UptakeBounds], classes: Classes = "derived"
+) -> tuple[JointRow, ...]:
     """Check a joint table and turn it into rows, cranial to caudal.
 
     Parameters
     ----------
     table
         With the columns ``level``, ``kind``, ``side`` and ``uptake``; others are used if there.
-    metrics
-        Kind of joint to the column of its deciding ratio.
+    bounds
+        The protocol's bounds, by kind of joint.
+    classes
+        ``derived`` applies the bounds wherever the table has the deciding ratio of a measured
+        joint; ``stated`` takes the classes of the table as they stand.
 
     Raises
     ------
     InputError
         If a column is missing, a value is not allowed, or a joint stands there twice.
     """
+    if classes not in CLASSES:
+        raise InputError(f"Classes cannot be '{classes}'; use one of {', '.join(CLASSES)}.")
     missing = [name for name in ("level", "kind", "side", "uptake") if name not in table.columns]
     if missing:
         raise InputError(f"The joint table lacks the column(s) {', '.join(missing)}; add them.")
@@ -96,7 +131,7 @@ def joint_rows(table: pd.DataFrame, metrics: dict[str, str] | None = None) -> tu
         raise InputError("The joint table has no rows; give at least one joint.")
     rows = []
     for number, values in enumerate(table.to_dict("records"), start=1):
-        rows.append(_row(number, {str(k): v for k, v in values.items()}, metrics or {}))
+        rows.append(_row(number, {str(k): v for k, v in values.items()}, bounds, classes))
     seen: set[str] = set()
     for row in rows:
         if row.id in seen:
@@ -108,7 +143,12 @@ def joint_rows(table: pd.DataFrame, metrics: dict[str, str] | None = None) -> tu
     return tuple(rows)
 
 
-def _row(number: int, values: dict[str, Any], metrics: dict[str, str]) -> JointRow:
+def _row(
+    number: int,
+    values: dict[str, Any],
+    bounds: Mapping[JointKind, UptakeBounds],
+    classes: Classes,
+) -> JointRow:
     texts = {key: _text(values.get(key)) for key in ("level", "kind", "side", "uptake")}
     if not is_level(texts["level"]):
         raise InputError(
@@ -129,14 +169,28 @@ def _row(number: int, values: dict[str, Any], metrics: dict[str, str]) -> JointR
             f"Row {number} of the joint table is a {texts['kind']} with side "
             f"'{texts['side']}'; facets need left or right, discs an empty side."
         )
+    kind = cast(JointKind, texts["kind"])
+    stated = texts["uptake"]
+    ratio, low, high = (
+        _number(values.get(key)) for key in (bounds[kind].metric, "ratio_low", "ratio_high")
+    )
+    # The interval is that of the ratio which decided when the table was made.
+    if ratio is None or low is None or high is None or not low <= ratio <= high:
+        low = high = None
+    derive = classes == "derived" and ratio is not None and stated != "not_measurable"
     return JointRow(
-        id=_joint_id(texts["level"], texts["kind"], texts["side"]),
+        id=_joint_id(texts["level"], kind, texts["side"]),
         level=texts["level"],
-        kind=cast(JointKind, texts["kind"]),
+        kind=kind,
         side=texts["side"],
-        uptake=texts["uptake"],
-        evidence=_evidence(values, metrics.get(texts["kind"], "ratio_corrected")),
-        status_reason=_text(values.get("status_reason")),
+        uptake=bounds[kind].class_of(cast(float, ratio)) if derive else stated,
+        stated=stated,
+        metric=bounds[kind].metric,
+        ratio=ratio,
+        low=low,
+        high=high,
+        z_score=_number(values.get("z_score")),
+        asymmetry=_number(values.get("asymmetry")),
     )
 
 
@@ -154,15 +208,6 @@ def _joint_id(level: str, kind: str, side: str) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip()
-
-
-def _evidence(values: dict[str, Any], metric: str) -> str:
-    ratio, low, high = (_number(values.get(key)) for key in (metric, "ratio_low", "ratio_high"))
-    if ratio is None:
-        return ""
-    complete = low is not None and high is not None
-    interval = f", 95 % interval {low:.2f} to {high:.2f}" if complete else ""
-    return f"{_METRIC_WORDS.get(metric, metric)} {ratio:.2f}{interval}"
 
 
 def _number(value: Any) -> float | None:

@@ -74,11 +74,7 @@ def classify(ratio: float, bounds: UptakeBounds) -> str:
     ``positive`` at or above ``bounds.positive``, ``indeterminate`` at or above
     ``bounds.indeterminate``, ``negative`` below; ``not_measurable`` for NaN.
     """
-    if np.isnan(ratio):
-        return "not_measurable"
-    if ratio >= bounds.positive:
-        return "positive"
-    return "indeterminate" if ratio >= bounds.indeterminate else "negative"
+    return bounds.class_of(ratio)
 
 
 def joint_table(

@@ -62,7 +62,7 @@ CASES = [
     (["C5-C6 facet left", "L4-L5 disc"], {}, "not_covered"),
     (["C5-C6 facet left", "L4-L5 disc"], {"pain_region": "lumbar"}, "lumbar_disc"),
     (["C5-C6 facet left", "L4-L5 disc"], {"pain_region": "cervical"}, "cervical_facet"),
-    (["L4-L5 disc"], {"pain_region": "cervical"}, "negative"),
+    (["L4-L5 disc"], {"pain_region": "cervical"}, "not_covered"),
 ]
 
 
@@ -184,6 +184,7 @@ def test_eligibility_is_apart_from_the_disposition() -> None:
         "physical_therapy_months": 3,
         "days_since_steroid_injection": 30,
         "exclusions": [],
+        "judged_criteria": {"pain_origin": True, "degeneration": True, "english": True},
     }
     assert triage(table("L4-L5 disc"), eligible).eligibility["status"] == "eligible"
     young = triage(table("L4-L5 disc"), {**eligible, "age_years": 17})

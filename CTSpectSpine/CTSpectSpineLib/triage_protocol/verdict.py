@@ -1,0 +1,281 @@
+"""A protocol applied to a joint table: the verdict with its chain of reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from CTSpectSpineLib.model import FloatArray, Verdict
+from CTSpectSpineLib.triage_protocol import explain
+from CTSpectSpineLib.triage_protocol.borderline import (
+    STABLE_SHARE,
+    Change,
+    Stability,
+    changes,
+    draws_from_intervals,
+    possible_names,
+    stability,
+)
+from CTSpectSpineLib.triage_protocol.context import check_context, read_context
+from CTSpectSpineLib.triage_protocol.eligibility import assess
+from CTSpectSpineLib.triage_protocol.engine import INDETERMINATE, Decision, Engine
+from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol
+from CTSpectSpineLib.triage_protocol.table import (
+    Classes,
+    JointRow,
+    joint_ids,
+    joint_rows,
+    read_joint_table,
+)
+
+RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical recommendation."
+_NO_VERDICT = "no_verdict"
+
+
+def triage(
+    joints: pd.DataFrame | Path | str,
+    context: Mapping[str, Any] | Path | str | None = None,
+    protocol: str | Protocol = "tender-2019",
+    *,
+    draws: FloatArray | None = None,
+    obstacles: Sequence[str] = (),
+    caveats: Sequence[str] = (),
+    area_counting: str | None = None,
+    classes: Classes = "derived",
+) -> Verdict:
+    """Apply a protocol to a joint table.
+
+    Parameters
+    ----------
+    joints
+        Joint table, or the path of one; only ``level``, ``kind``, ``side`` and ``uptake`` are
+        needed.
+    context
+        Clinical context, or the path of its file; see `check_context`.
+    protocol
+        Protocol, its id or the path of its file.
+    draws
+        Perturbed repetitions of the deciding ratio, shape (repetitions, joints), columns in the
+        order of `joints`; they give the verdict's stability. Without them it comes from the
+        intervals of the joint table, where it has them.
+    obstacles
+        Sentences on what forbids a verdict (failed registration, levels not confirmed).
+    caveats
+        Further sentences to be carried with the verdict.
+    area_counting
+        ``motion_segment`` or ``joint``, in place of the protocol's own.
+    classes
+        ``derived`` applies the protocol's bounds wherever the table has the deciding ratio;
+        ``stated`` takes the table's classes as they stand.
+
+    Raises
+    ------
+    InputError
+        If the table, the context or the protocol is not valid.
+    """
+    protocol = load_protocol(protocol) if not isinstance(protocol, Protocol) else protocol
+    if area_counting is not None:
+        protocol = protocol.counting_areas(area_counting)
+    if isinstance(joints, Path | str):
+        joints = read_joint_table(Path(joints))
+    if isinstance(context, Path | str):
+        context = read_context(Path(context))
+    context = check_context(context or {})
+    rows = joint_rows(joints, protocol.bounds, classes)
+    case = _Case(Engine(protocol, rows, context))
+    obstacles = [*obstacles, *_too_little(case.engine)]
+    name, recommendation, candidates = explain.final_words(case.decision, case.changes)
+    by_region = _by_region(case.engine)
+    shares = None
+    if obstacles:
+        name, recommendation, candidates = _NO_VERDICT, "none", ()
+    else:
+        shares = _stability(case, name, joints, draws, classes)
+    chain = [
+        *explain.joint_steps(case.engine),
+        *_decided(case, obstacles, by_region),
+        explain.disposition_step(name, recommendation),
+    ]
+    return Verdict(
+        protocol={**protocol.reference(), "bounds": _bounds(protocol)},
+        disposition=name,
+        recommendation=recommendation,
+        areas=case.engine.areas(case.engine.keys("positive")),
+        reasons=tuple(step["sentence"] for step in chain),
+        eligibility=assess(protocol, context),
+        stability=None if shares is None else shares.share,
+        caveats=(
+            RESEARCH_CAVEAT,
+            *_unstable(name, shares, draws is None),
+            *protocol.caveats,
+            f"Areas: {protocol.area_basis}.",
+            *_not_given(case, name, candidates),
+            *caveats,
+            *_not_seen(case.engine),
+            *_unmeasured(case),
+        ),
+        joint_verdicts=explain.joint_words(case.engine, case.changes, name),
+        candidate_dispositions=candidates,
+        chain=tuple(chain),
+        stable=None if shares is None else shares.stable,
+        stability_shares={} if shares is None else shares.shares,
+        by_region=by_region,
+    )
+
+
+@dataclass(frozen=True)
+class _Case:
+    """An engine with its decision on the positive joints and what borderline ones change."""
+
+    engine: Engine
+
+    @cached_property
+    def decision(self) -> Decision:
+        return self.engine.decide(self.engine.keys("positive"))
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        keys = self.engine.keys
+        return changes(self.engine, keys("positive"), keys("indeterminate"))
+
+
+def _decided(
+    case: _Case, obstacles: Sequence[str], by_region: Mapping[str, str]
+) -> list[explain.Step]:
+    """The steps from areas to rules, or what forbids them."""
+    areas = explain.area_step(case.engine)
+    steps = [] if areas is None else [areas]
+    if obstacles:
+        return [*steps, *({"step": "obstacle", "sentence": text} for text in obstacles)]
+    steps += explain.borderline_steps(case.engine, case.decision, case.changes)
+    steps += explain.rule_steps(case.engine, case.decision)
+    found = {row.region for row in case.engine.rows if row.uptake in ("positive", "indeterminate")}
+    if by_region and len(found & set(by_region)) > 1:
+        steps.append(explain.region_step(by_region))
+    return steps
+
+
+def _by_region(engine: Engine) -> dict[str, str]:
+    """Disposition for each pain region, where none is given and the protocol has several."""
+    regions = engine.protocol.regions
+    if "pain_region" in engine.context or len(regions) < 2:
+        return {}
+    names = {}
+    for region in regions:
+        case = _Case(
+            Engine(engine.protocol, engine.rows, {**engine.context, "pain_region": region})
+        )
+        names[region] = (
+            _NO_VERDICT
+            if _too_little(case.engine)
+            else explain.final_words(case.decision, case.changes)[0]
+        )
+    return names
+
+
+def _too_little(engine: Engine) -> list[str]:
+    """Regions that decide in which too few joints were measured."""
+    own = engine.protocol.regions
+    asked = [region for region in own if engine.considers(region)]
+    rows = {region: [row for row in engine.rows if row.region == region] for region in asked}
+    if not any(rows.values()):
+        return [f"No joint of the {' or '.join(asked)} spine is in the joint table."]
+    sentences = []
+    for region, present in rows.items():
+        measured = sum(row.uptake != "not_measurable" for row in present)
+        if measured < engine.protocol.minimum_measurable_share * len(present):
+            sentences.append(
+                f"Only {measured} of {len(present)} joints of the {region} spine could be "
+                "measured; the verdict needs at least "
+                f"{engine.protocol.minimum_measurable_share:.0%}."
+            )
+    return sentences
+
+
+def _stability(
+    case: _Case, name: str, table: pd.DataFrame, draws: FloatArray | None, classes: Classes
+) -> Stability | None:
+    engine = case.engine
+    if draws is None:
+        if not any(row.low is not None for row in engine.rows):
+            return None
+        ordered = draws_from_intervals(engine)
+    else:
+        place = {joint: column for column, joint in enumerate(joint_ids(table))}
+        ordered = np.array(draws[:, [place[row.id] for row in engine.rows]], dtype=float)
+    if classes == "stated":
+        ordered[:, [_is_overruled(engine, row) for row in engine.rows]] = np.nan
+    keep_band = name == INDETERMINATE and bool(case.changes)
+    return stability(engine, name, ordered, keep_band=keep_band) if len(ordered) else None
+
+
+def _is_overruled(engine: Engine, row: JointRow) -> bool:
+    """Whether a person states another class than the ratio gives."""
+    ratio = row.ratio
+    return ratio is not None and engine.protocol.bounds[row.kind].class_of(ratio) != row.uptake
+
+
+def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list[str]:
+    if shares is None:
+        return []
+    sentences = []
+    if not shares.stable:
+        others = [f"{share:.0%} {key}" for key, share in shares.shares.items() if key != name]
+        sentences.append(
+            f"This verdict is unstable: only {shares.share:.0%} of {shares.repetitions} "
+            f"repetitions with perturbed measurements give {name} (at least {STABLE_SHARE:.0%} "
+            f"are asked); others give {', '.join(others)}."
+        )
+    if from_intervals:
+        sentences.append(
+            "The stability was computed from the intervals of the joint table, each joint drawn "
+            "apart from the others."
+        )
+    return sentences
+
+
+def _not_given(case: _Case, name: str, candidates: Sequence[str]) -> list[str]:
+    """What the disposition would depend on and was not given."""
+    engine, sentences = case.engine, []
+    surgical = {rule.disposition for rule in engine.protocol.rules if rule.surgical}
+    if "pain_region" not in engine.context:
+        sentences.append("The pain region was not given: joints of all regions were considered.")
+    if {name, *candidates} & surgical and "surgery_declined" not in engine.context:
+        sentences.append("Whether surgery was declined was not given.")
+    return sentences
+
+
+def _not_seen(engine: Engine) -> list[str]:
+    present = {row.region for row in engine.rows}
+    missing = [r for r in engine.protocol.regions if engine.considers(r) and r not in present]
+    return [
+        f"The joint table holds no joint of the {region} spine: nothing is said of it."
+        for region in missing
+    ]
+
+
+def _unmeasured(case: _Case) -> list[str]:
+    """Joints that were not measured, and what they could change."""
+    engine = case.engine
+    names = [row.id for row in engine.rows if row.uptake == "not_measurable"]
+    if not names:
+        return []
+    sentence = f"Not measurable, so neither counted positive nor negative: {', '.join(names)}."
+    found = changes(engine, engine.keys("positive"), engine.keys("not_measurable"))
+    others = possible_names(case.decision, found)[len(case.decision.possible) :]
+    if others:
+        sentence += f" Were any of them positive, the disposition could be {' or '.join(others)}."
+    return [sentence]
+
+
+def _bounds(protocol: Protocol) -> dict[str, Any]:
+    return {
+        kind: {**vars(bounds), "provenance": protocol.bounds_provenance[kind]}
+        for kind, bounds in protocol.bounds.items()
+    }
