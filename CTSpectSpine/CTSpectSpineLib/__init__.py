@@ -14,6 +14,7 @@ from CTSpectSpineLib.version import __version__
 _PUBLIC = {
     "analyze": "pipeline",
     "build_joints": "joints",
+    "compare": "triage_protocol",
     "label_vertebrae": "labelling",
     "measure_uptake": "pipeline",
     "register": "registration",

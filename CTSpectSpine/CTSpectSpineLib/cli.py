@@ -94,7 +94,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ctspectspine", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"ctspectspine {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    for add in (_demo, _phantom, _analyze, _register, _label, _joints, _triage, _report):
+    for add in (
+        _demo,
+        _phantom,
+        _analyze,
+        _register,
+        _label,
+        _joints,
+        _triage,
+        _protocols,
+        _report,
+    ):
         add(subparsers)
     return parser
 
@@ -222,9 +232,32 @@ def _triage(subparsers: Subparsers) -> None:
     parser.add_argument("--joints", type=Path, required=True, metavar="CSV", help="joint table")
     parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
     parser.add_argument(
-        "--protocol", default="tender-2019", metavar="ID|FILE", help="triage protocol"
+        "--protocol",
+        default="tender-2019",
+        metavar="ID|FILE[,…]",
+        help="triage protocol; several apart by commas are shown side by side",
+    )
+    parser.add_argument(
+        "--areas-per",
+        choices=("motion_segment", "joint"),
+        help="count areas this way instead of the protocol's",
+    )
+    parser.add_argument(
+        "--classes",
+        choices=("derived", "stated"),
+        default="derived",
+        help="uptake classes by the protocol's bounds where the table has the ratio (default), "
+        "or as the table states them",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdict as JSON")
+    _common(parser)
+
+
+def _protocols(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("protocols", help="list, show and check triage protocols")
+    parser.add_argument("protocol", nargs="?", metavar="ID|FILE", help="protocol to show")
+    parser.add_argument("--schema", action="store_true", help="JSON schema of a protocol file")
+    parser.add_argument("--template", action="store_true", help="a protocol file to start from")
     _common(parser)
 
 

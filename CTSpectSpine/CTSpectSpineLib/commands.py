@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,9 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.printing import joint_lines, progress_printer, verdict_lines
 from CTSpectSpineLib.progress import Progress
+from CTSpectSpineLib.triage_commands import print_json, print_lines
+from CTSpectSpineLib.triage_commands import protocols as protocols
+from CTSpectSpineLib.triage_commands import triage as triage
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.phantom import Phantom, SpectConfig
@@ -93,13 +94,13 @@ def _print_results(
     compared = None if truth is None else compare_with_truth(results, truth)
     if options.json:
         record = _results_record(results)
-        _print_json(record if compared is None else {**record, "truth": compared})
+        print_json(record if compared is None else {**record, "truth": compared})
         return
     ratios = truth and {name: joint["true_ratio"] for name, joint in truth["joints"].items()}
-    _print_lines(joint_lines(results.table, ratios))
+    print_lines(joint_lines(results.table, ratios))
     quality, error = results.registration.quality, results.registration.expected_error_mm
     print(f"\nRegistration: {quality}, expected error at the joints {error:.1f} mm")
-    _print_lines(verdict_lines(results.verdict))
+    print_lines(verdict_lines(results.verdict))
     if compared is not None:
         equal = "equal to" if compared["verdict_equals_truth"] else "DIFFERENT FROM"
         print(
@@ -174,7 +175,7 @@ def phantom(options: Namespace) -> int:
     made = _real_phantom(options) if real else _procedural_phantom(options)
     truth = _write_phantom(made, options.out, with_ct=not real)
     if options.json:
-        _print_json({"folder": str(options.out), "truth": truth})
+        print_json({"folder": str(options.out), "truth": truth})
     else:
         hot = [
             f"{name} ({joint['true_ratio']:.2f})"
@@ -290,13 +291,13 @@ def register(options: Namespace) -> int:
     )
     write_registration(registration, ct.image, folder)
     if options.json:
-        _print_json({"folder": str(folder), **registration_record(registration)})
+        print_json({"folder": str(folder), **registration_record(registration)})
     else:
         print(
             f"Registration: {registration.quality}, expected error "
             f"{registration.expected_error_mm:.1f} mm; {folder / 'spect_to_ct.tfm'}"
         )
-        _print_lines(registration.reasons)
+        print_lines(registration.reasons)
     return 1 if registration.quality == "failed" else 0
 
 
@@ -318,11 +319,11 @@ def label(options: Namespace) -> int:
     )
     write_labels(labels, folder)
     if options.json:
-        _print_json({"folder": str(folder), **labels_record(labels)})
+        print_json({"folder": str(folder), **labels_record(labels)})
     else:
         confirmed = "" if labels.levels_confirmed else " (levels not confirmed)"
         print(f"Levels: {', '.join(labels.levels)}{confirmed}; {folder / 'vertebrae.seg.nrrd'}")
-        _print_lines(labels.warnings)
+        print_lines(labels.warnings)
     return 0
 
 
@@ -346,32 +347,12 @@ def joints(options: Namespace) -> int:
     if options.json:
         warnings = [*labels.warnings, *found.warnings]
         record = {"folder": str(folder), "joints": table.to_dict("records"), "warnings": warnings}
-        _print_json(record)
+        print_json(record)
     else:
-        _print_lines(joint_lines(table))
-        _print_lines([*labels.warnings, *found.warnings])
+        print_lines(joint_lines(table))
+        print_lines([*labels.warnings, *found.warnings])
         print(f"Joints: {folder / 'joints.seg.nrrd'}")
     return 0
-
-
-def triage(options: Namespace) -> int:
-    """``ctspectspine triage``."""
-    from CTSpectSpineLib.triage_protocol import read_context, read_joint_table
-    from CTSpectSpineLib.triage_protocol import triage as run
-
-    verdict = run(
-        read_joint_table(options.joints),
-        read_context(options.context) if options.context else None,
-        options.protocol,
-    )
-    record = folder_io.verdict_record(verdict)
-    if options.out is not None:
-        folder_io.write_json(options.out, record)
-    if options.json:
-        _print_json(record)
-    else:
-        _print_lines(verdict_lines(verdict))
-    return 1 if verdict.disposition == "no_verdict" else 0
 
 
 def report(options: Namespace) -> int:
@@ -379,15 +360,5 @@ def report(options: Namespace) -> int:
     from CTSpectSpineLib.report import write_report
 
     path = write_report(options.results)
-    _print_json({"report": str(path)}) if options.json else print(f"Report: {path}")
+    print_json({"report": str(path)}) if options.json else print(f"Report: {path}")
     return 0
-
-
-def _print_json(values: Any) -> None:
-    json.dump(folder_io.plain(values), sys.stdout, indent=2, allow_nan=False)
-    print()
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from CTSpectSpineLib.model import Verdict
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
+
+if TYPE_CHECKING:
+    from CTSpectSpineLib.triage_protocol.compare import Comparison
 
 WIDTH = 96
 
@@ -44,17 +48,53 @@ def _number(value: float | None, width: int, digits: int = 2) -> str:
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
-    """The verdict with its reasons and caveats."""
-    stability = "" if verdict.stability is None else f", stability {verdict.stability:.0%}"
+    """The verdict with its reasons, eligibility and caveats."""
     yield ""
-    yield f"Verdict by {verdict.protocol['id']}: {verdict.disposition}{stability}"
+    yield f"Verdict by {verdict.protocol['id']}: {verdict.disposition}{_stability(verdict)}"
     yield f"Recommendation: {verdict.recommendation}"
+    yield f"Eligibility: {_eligibility(verdict)}"
     for title, sentences in (("Reasons", verdict.reasons), ("Caveats", verdict.caveats)):
         yield f"{title}:"
-        for sentence in sentences:
-            yield from textwrap.wrap(
-                sentence, WIDTH, initial_indent="  - ", subsequent_indent="    "
-            )
+        yield from _bullets(sentences)
+
+
+def _stability(verdict: Verdict) -> str:
+    if verdict.stability is None:
+        return ""
+    return f", stability {verdict.stability:.0%}{' (UNSTABLE)' if verdict.stable is False else ''}"
+
+
+def _eligibility(verdict: Verdict) -> str:
+    words = str(verdict.eligibility.get("status", "unknown")).replace("_", " ")
+    failed, missing = (verdict.eligibility.get(key, ()) for key in ("failed", "not_given"))
+    parts = [f"failed: {'; '.join(failed)}"] if failed else []
+    parts += [f"{len(missing)} criteria not given"] if missing else []
+    return f"{words} ({', '.join(parts)})" if parts else words
+
+
+def _bullets(sentences: Iterable[str]) -> Iterator[str]:
+    for sentence in sentences:
+        yield from textwrap.wrap(sentence, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """What several protocols say of one patient, side by side, and why they differ."""
+    width = max(len(verdict.protocol["id"]) for verdict in comparison.verdicts)
+    for verdict in comparison.verdicts:
+        head = f"{verdict.protocol['id']:<{width}}  {verdict.disposition}{_stability(verdict)}"
+        yield head
+        indent = " " * (width + 2)
+        for text in (verdict.recommendation, f"eligibility: {_eligibility(verdict)}"):
+            yield from textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    yield ""
+    if comparison.agree:
+        yield "The protocols agree."
+    else:
+        yield "Why they differ:"
+        for verdict, because in zip(comparison.verdicts, comparison.because, strict=True):
+            yield from _bullets([f"{verdict.protocol['id']}: {' '.join(because)}"])
+        yield from _bullets(comparison.differences)
+    yield "Research use only: this is no medical device and no clinical recommendation."
 
 
 def progress_printer(style: str) -> ProgressCallback:

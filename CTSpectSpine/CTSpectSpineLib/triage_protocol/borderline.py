@@ -109,12 +109,13 @@ def stability(engine: Engine, name: str, draws: FloatArray, *, keep_band: bool) 
         Whether joints between the bounds stay borderline.
     """
     bounds = [engine.protocol.bounds[row.kind] for row in engine.rows]
-    never_drawn: BoolArray = np.isnan(draws).all(axis=0)
+    never_drawn: BoolArray = np.logical_and.reduce(np.isnan(draws), axis=0)
     stated = never_drawn & np.array([row.uptake == "positive" for row in engine.rows])
     doubted = never_drawn & np.array([row.uptake == "indeterminate" for row in engine.rows])
     positive: BoolArray = (draws >= [b.positive for b in bounds]) | stated
     low = np.array([b.indeterminate for b in bounds])
-    band: BoolArray = np.logical_and((draws >= low) | doubted, ~positive) & np.bool_(keep_band)
+    band: BoolArray = ((draws >= low) | doubted) & ~positive
+    band = band if keep_band else np.zeros_like(band)
     patterns, counts = np.unique(np.hstack([positive, band]), axis=0, return_counts=True)
     keys = [engine.key(row) for row in engine.rows]
     number = len(keys)

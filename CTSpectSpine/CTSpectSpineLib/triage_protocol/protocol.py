@@ -192,6 +192,21 @@ def load_protocol(id_or_file: str | Path) -> Protocol:
     return protocol
 
 
+def protocol_values(id_or_file: str | Path) -> dict[str, Any]:
+    """What a protocol's file holds, checked.
+
+    Raises
+    ------
+    InputError, MissingPackageError
+        As for `load_protocol`.
+    """
+    load_protocol(id_or_file)
+    name = str(id_or_file)
+    path = PROTOCOL_FOLDER / f"{name}.json" if name in protocol_ids() else Path(name)
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    return values
+
+
 @cache
 def _shipped(name: str) -> Protocol:
     path = PROTOCOL_FOLDER / f"{name}.json"

@@ -244,7 +244,7 @@ def _not_given(case: _Case, name: str, candidates: Sequence[str]) -> list[str]:
     """What the disposition would depend on and was not given."""
     engine, sentences = case.engine, []
     surgical = {rule.disposition for rule in engine.protocol.rules if rule.surgical}
-    if "pain_region" not in engine.context:
+    if "pain_region" not in engine.context and len(engine.protocol.regions) > 1:
         sentences.append("The pain region was not given: joints of all regions were considered.")
     if {name, *candidates} & surgical and "surgery_declined" not in engine.context:
         sentences.append("Whether surgery was declined was not given.")
