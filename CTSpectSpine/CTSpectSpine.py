@@ -305,6 +305,7 @@ def verdictText(verdict):
     lines = [
         _("Verdict: {disposition}").format(disposition=verdict["disposition"].replace("_", " ")),
         verdict.get("recommendation") or "",
+        _("This verdict is unstable.") if verdict.get("stable") is False else "",
         *verdict.get("reasons", ()),
     ]
     return "\n".join(line for line in lines if line)

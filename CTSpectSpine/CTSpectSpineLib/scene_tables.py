@@ -64,6 +64,12 @@ def add_joint_table(scene: Node, rows: Sequence[dict[str, str]]) -> Node:
     return table
 
 
+def _stability(share: Any, stable: Any) -> str:
+    if share is None:
+        return ""
+    return f"{float(share):.0%}{' (unstable)' if stable is False else ''}"
+
+
 def add_verdict_table(scene: Node, verdict: dict[str, Any]) -> Node:
     """Add what ``verdict.json`` says as a table of items and values, for a person to read."""
     protocol = verdict.get("protocol") or {}
@@ -74,7 +80,7 @@ def add_verdict_table(scene: Node, verdict: dict[str, Any]) -> Node:
         ("recommendation", str(verdict.get("recommendation", ""))),
         *(("reason", str(sentence)) for sentence in verdict.get("reasons", ())),
         ("eligibility", str(eligibility.get("status", eligibility.get("eligibility", "")))),
-        ("stability", "" if stability is None else f"{float(stability):.0%}"),
+        ("stability", _stability(stability, verdict.get("stable"))),
         ("protocol", " ".join(str(protocol.get(key, "")) for key in ("id", "version")).strip()),
         *(("caveat", str(sentence)) for sentence in verdict.get("caveats", ())),
         ("use", "for research only"),

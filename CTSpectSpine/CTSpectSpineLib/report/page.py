@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from CTSpectSpineLib.report.chain import reason_rows
 from CTSpectSpineLib.report.folder import ResultsFolder, ShownPicture, read_folder
 from CTSpectSpineLib.report.plot import uptake_plot
 
@@ -188,7 +189,15 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
             }
             for area in map(_mapping, verdict.get("areas") or [])
         ],
-        "reasons": _sentences(verdict.get("reasons")),
+        "shares": [
+            (_disposition(str(key))["title"], _share(share))
+            for key, share in _mapping(verdict.get("stability_shares")).items()
+        ],
+        "by_region": [
+            (str(region), _disposition(str(key))["title"])
+            for region, key in _mapping(verdict.get("by_region")).items()
+        ],
+        "reasons": list(reason_rows(verdict, _data("wording.json")["steps"])),
         "caveats": _sentences(verdict.get("caveats")),
         "accepted_failure": quality == "failed" and name != "no_verdict",
     }

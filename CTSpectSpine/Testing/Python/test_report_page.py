@@ -458,3 +458,22 @@ def test_a_broken_folder_names_its_file(
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no_such"):
         write_report(tmp_path / "no_such")
+
+
+def test_chain_shares_and_regions_are_told(folder: Path) -> None:
+    chain = [
+        {"step": "joint", "sentence": "L4-L5 disc is positive.", "provenance": "judgement: why"},
+        {"step": "rule", "sentence": "A rule applies.", "source": "The source's own words."},
+    ]
+    told = {"chain": chain, "stability_shares": {"negative": 0.62, "lumbar_disc": 0.38}}
+    dump(folder, "verdict.json", {**verdict(), **told, "by_region": {"lumbar": "lumbar_disc"}})
+    text = " ".join(write_report(folder).read_text(encoding="utf-8").split())
+    for words in (
+        "<strong>Joint:</strong> L4-L5 disc is positive.",
+        "judgement: why",
+        "<strong>Rule:</strong> A rule applies.",
+        "source&#39;s own words",
+        "Negative scan 62",
+        "lumbar pain: Lumbar disc",
+    ):
+        assert words in text
