@@ -149,7 +149,10 @@ def rule_steps(engine: Engine, decision: Decision) -> Iterator[Step]:
     keys = engine.keys("positive")
     for outcome in decision.undecided:
         unknown = "; ".join(o.sentence for o in outcome.outcomes if o.holds is None)
-        sentence = f"The rule '{outcome.rule.name}' cannot be decided: {unknown}."
+        sentence = (
+            f"The rule '{outcome.rule.name}' cannot be decided: {unknown}. The disposition is "
+            f"open between {' and '.join(decision.candidates)}."
+        )
         yield _rule_step(outcome, sentence)
     deciding = next((o for o in decision.tried if o.holds), None)
     if deciding is not None:
@@ -184,8 +187,8 @@ def _partly_met(engine: Engine, outcome: RuleOutcome, keys: frozenset[AreaKey]) 
 
 def _open_steps(engine: Engine, decision: Decision, keys: frozenset[AreaKey]) -> Iterator[Step]:
     found = " and ".join(area_name(area) for area in engine.findings(keys).everywhere)
-    points = decision.open_points or (f"{engine.protocol.id} has no rule for {found}.",)
-    for point in points:
+    nothing = () if decision.undecided else (f"{engine.protocol.id} has no rule for {found}.",)
+    for point in decision.open_points or nothing:
         yield {"step": "open", "sentence": point, "found": found}
 
 

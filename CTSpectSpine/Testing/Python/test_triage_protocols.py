@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from CTSpectSpineLib import compare, triage
 from CTSpectSpineLib.cli import main
-from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.errors import InputError, MissingPackageError
 from CTSpectSpineLib.triage_protocol import load_protocol, protocol_ids
 from CTSpectSpineLib.triage_protocol.context import check_context, context_fields
 from CTSpectSpineLib.triage_protocol.protocol import PROTOCOL_FOLDER
@@ -115,6 +118,49 @@ def test_a_key_that_is_missing_or_stands_twice_and_text_that_is_no_json(tmp_path
     path.write_text('{\n  "id": "a",,\n}', encoding="utf-8")
     with pytest.raises(InputError, match="line 2: not valid JSON"):
         load_protocol(path)
+
+
+def places(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of all keys and items of a JSON value."""
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    found = []
+    for key, value in items:
+        found.append((*path, key))
+        if isinstance(value, dict | list):
+            found += places(value, (*path, key))
+    return found
+
+
+TENDER = json.loads((PROTOCOL_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(places(TENDER)),
+    st.sampled_from([None, True, -1, 0, 1e9, "", "x", [], [1], [None, 3], {}, {"a": 1}, [{}]]),
+)
+def test_any_value_in_any_place_is_read_or_refused_in_one_sentence(
+    tmp_path: Path, place: tuple[Any, ...], value: Any
+) -> None:
+    path = own_protocol(tmp_path, _set(*place, to=value))
+    refused = ""
+    try:
+        assert triage(measured(L4L5=4.0), None, load_protocol(path)).reasons
+    except InputError as error:
+        refused = str(error)
+    assert not refused or f"{path}, line " in refused
+    assert "\n" not in refused
+
+
+def test_without_jsonschema_only_shipped_protocols_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    assert load_protocol("spinus-1").id == "spinus-1"
+    with pytest.raises(MissingPackageError, match="pip install jsonschema"):
+        load_protocol(own_protocol(tmp_path, lambda values: None))
 
 
 def test_a_changed_file_may_not_bear_the_id_of_a_shipped_protocol(tmp_path: Path) -> None:
