@@ -238,7 +238,7 @@ def _together(
         )
     return Decision(
         INDETERMINATE,
-        "none yet: " + " or ".join(f"{text} ({name})" for name, text in words.items()),
+        "none yet: either " + " or ".join(f"{text} ({name})" for name, text in words.items()),
         tried,
         final.rule,
         undecided,
