@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
@@ -17,6 +19,7 @@ from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
 from CTSpectSpineLib.version import __version__
 
 BAD_INPUT, DEFECT, CANCELLED = 2, 70, 130
+_NEGATIVE_EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}")
 _DESCRIPTION = (
     "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: no medical device."
 )
@@ -46,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 the analysis ran and refused, 2 bad usage or bad input, 130 cancelled, 70 a
         defect of this software (with a traceback).
     """
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = build_parser().parse_args([_without_exponent(word) for word in given])
     try:
         _cancel_when_terminated()
         return int(getattr(import_module("CTSpectSpineLib.commands"), options.command)(options))
@@ -70,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return _fail("this is a defect; please report it with the lines above", DEFECT)
+
+
+def _without_exponent(word: str) -> str:
+    """Write ``-1e-3`` as ``-0.001``: argparse takes the former for an option."""
+    return format(Decimal(word), "f") if _NEGATIVE_EXPONENT.fullmatch(word) else word
 
 
 def _fail(sentence: str, code: int) -> int:

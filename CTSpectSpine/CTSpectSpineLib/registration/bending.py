@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.compare import state_margin
+from CTSpectSpineLib.registration.descent import Linear, descend
 from CTSpectSpineLib.registration.mixture import project_out, robust_cost, robust_scale
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, evaluate
@@ -32,7 +33,8 @@ LEAST_SUPPORT = 150
 STEP_MM = 15.0
 SPREAD_MM = 20.0
 """Half breadth of the column, over which the rigid movement is fitted."""
-LONGEST_STEP_SHARE = 0.4
+LONGEST_STEP, CONVERGED = 0.4, 0.005
+"""Longest change of a coefficient, and the one that ends the fit, relative to the resolution."""
 DEGREE = 3
 
 
@@ -139,56 +141,56 @@ def _fit(
 ) -> tuple[FloatArray, State] | None:
     """Levenberg–Marquardt on the splines' coefficients, shape (count, 3)."""
     basis = splines.at(apply_matrix(pose, points.positions_mm)[:, 2])
-    state = evaluate(maps, points, pose, _displaced(basis, coefficients))
-    if state is None:
+
+    def bent(flat: FloatArray) -> _Bent | None:
+        state = evaluate(maps, points, pose, _displaced(basis, flat.reshape(-1, 3)))
+        return None if state is None else _Bent(flat, state)
+
+    def linear(here: _Bent) -> Linear[_Bent]:
+        return _linear(here, basis, splines)
+
+    start = bent(coefficients.ravel())
+    if start is None:
         return None
-    damping = 1e-3
-    for _ in range(level.iterations):
-        scale = robust_scale(state.scaled)
-        hessian, slope = _system(state, basis[state.inside], scale)
-        strength = SMOOTHNESS * float(np.trace(hessian)) / 3 / splines.count
-        smooth = (strength * np.kron(splines.penalty(), np.eye(3))).astype(np.float64)
-        slope = slope - smooth @ coefficients.ravel()
-        hessian = (hessian + smooth).astype(np.float64)
-        cost = _penalised(state, scale, coefficients, smooth)
-        moved = None
-        for _ in range(5):
-            damped = hessian + damping * np.diag(np.diag(hessian))
-            step = np.linalg.solve(damped, slope).reshape(-1, 3)
-            longest = float(np.abs(step).max())
-            step *= min(1.0, LONGEST_STEP_SHARE * level.fwhm_mm / max(longest, 1e-9))
-            tried = coefficients + step
-            trial = evaluate(maps, points, pose, _displaced(basis, tried))
-            if trial is not None and _penalised(trial, scale, tried, smooth) <= cost:
-                moved, damping = trial, max(damping / 5, 1e-4)
-                break
-            damping = max(damping, 1e-2) * 10
-        if moved is None:
-            break
-        state, coefficients = moved, tried
-        if float(np.abs(step).max()) < 0.005 * level.fwhm_mm:
-            break
-    return coefficients, state
+    longest, converged = LONGEST_STEP * level.fwhm_mm, CONVERGED * level.fwhm_mm
+    end = descend(
+        start,
+        linear,
+        lambda here, step: bent(here.flat + step),
+        longest,
+        converged,
+        level.iterations,
+    )
+    return end.flat.reshape(-1, 3), end.state
+
+
+@dataclass(frozen=True)
+class _Bent:
+    """Coefficients in the order (spline, axis), and the model fitted there."""
+
+    flat: FloatArray
+    state: State
+
+
+def _linear(here: _Bent, basis: FloatArray, splines: _Splines) -> Linear[_Bent]:
+    """Robust data and the penalty, whose weight follows that of the data."""
+    scale = robust_scale(here.state.scaled)
+    hessian, slope = _system(here.state, basis[here.state.inside], scale)
+    strength = SMOOTHNESS * float(np.trace(hessian)) / 3 / splines.count
+    smooth = (strength * np.kron(splines.penalty(), np.eye(3))).astype(np.float64)
+
+    def cost(other: _Bent) -> float:
+        weight = float(np.sum(other.state.weight(scale)))
+        bending = float(other.flat @ smooth @ other.flat)
+        return robust_cost(other.state.scaled, scale) + bending / max(4 * scale**2 * weight, 1e-9)
+
+    return Linear((hessian + smooth).astype(np.float64), slope - smooth @ here.flat, cost)
 
 
 def _displaced(basis: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Displacement, shape (n, 3). No BLAS: the last digit must not depend on threads."""
     result: FloatArray = np.einsum("nk,kx->nx", basis, coefficients)
     return result
-
-
-def _penalised(
-    state: State,
-    scale: float,
-    coefficients: FloatArray,
-    smooth: FloatArray,
-) -> float:
-    """Robust cost of the data, and the penalty in the same unit."""
-    flat = coefficients.ravel()
-    weight = float(np.sum(state.weight(scale)))
-    return robust_cost(state.scaled, scale) + float(flat @ smooth @ flat) / max(
-        4 * scale**2 * weight, 1e-9
-    )
 
 
 def _system(state: State, basis: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:

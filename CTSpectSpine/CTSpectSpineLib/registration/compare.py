@@ -60,11 +60,10 @@ def margin(
     if not len(points.values):
         return 0.0
     a, b = evaluate(ours[0], points, ours[1]), evaluate(theirs[0], points, theirs[1])
-    if a is None or b is None:
-        return (
-            0.0 if a is None and b is None else (-LARGEST_MARGIN if a is None else LARGEST_MARGIN)
-        )
-    return state_margin(points, a, b)
+    if a is not None and b is not None:
+        return state_margin(points, a, b)
+    # Who has no overlap loses; two that have none are level.
+    return LARGEST_MARGIN * (int(a is not None) - int(b is not None))
 
 
 def state_margin(points: Points, ours: State, theirs: State) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.registration.descent import Linear, descend
 from CTSpectSpineLib.registration.mixture import (
     Mixture,
     fit_mixture,
@@ -25,7 +26,7 @@ from CTSpectSpineLib.registration.mixture import (
     robust_cost,
     robust_scale,
 )
-from CTSpectSpineLib.registration.prepare import BONE_CHANNELS, SpectMap
+from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.sampling import (
     Points,
     SampledMaps,
@@ -36,8 +37,8 @@ from CTSpectSpineLib.registration.sampling import (
 ROTATION_RADIUS_MM = 100.0
 """Rotations are scaled by it, so that all six parameters are displacements in mm."""
 FEWEST_POINTS = 300
-CONVERGED = 0.004
-"""Steps below this share of the resolution end the refinement."""
+LONGEST_STEP, CONVERGED = 0.6, 0.004
+"""Longest step, and the one that ends the refinement, relative to the resolution."""
 LEAST_OVERLAP = 0.4
 """Least share of the chosen SPECT voxels that must stay inside the CT."""
 
@@ -74,10 +75,6 @@ class Fit:
         4×4 matrix from SPECT points to CT points.
     explained
         Robust share of the local variation of SPECT that the model explains, up to 1.
-    bone_gain
-        Robust share of what soft tissue leaves unexplained that bone explains, up to 1.
-    correlation
-        Weighted correlation of model and SPECT within patches.
     overlap
         Share of the points that lie inside the CT.
     covariance
@@ -87,21 +84,16 @@ class Fit:
         CT point about which the covariance is given: the centre of the points.
     radius_mm
         Root mean square distance of the points from it.
-    sigma
-        Robust residual, relative to bone uptake.
     unrest_mm
         Root mean square of the shifts that the patches would still make on their own.
     """
 
     spect_to_ct: FloatArray
     explained: float
-    bone_gain: float
-    correlation: float
     overlap: float
     covariance: FloatArray
     centre_mm: FloatArray
     radius_mm: float
-    sigma: float
     unrest_mm: float
 
 
@@ -238,29 +230,18 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
     if state is None:
         return None
     centre = state.mapped_mm.mean(axis=0)
-    damping = 1e-3
-    for _ in range(level.iterations):
-        scale = robust_scale(state.scaled)
-        normal = normal_equations(state, scale, centre)
-        hessian, slope = normal.hessian, normal.pulls.sum(axis=0)
-        cost = robust_cost(state.scaled, scale)
-        moved = None
-        for _ in range(5):
-            damped = hessian + damping * np.diag(np.diag(hessian))
-            step = np.linalg.solve(damped, slope)
-            longest = float(np.abs(step).max())
-            step *= min(1.0, 0.6 * level.fwhm_mm / max(longest, 1e-9))
-            trial = evaluate(maps, points, _moved(state.pose, step, centre))
-            if trial is not None and robust_cost(trial.scaled, scale) <= cost:
-                moved, damping = trial, max(damping / 5, 1e-4)
-                break
-            damping = max(damping, 1e-2) * 10
-        if moved is None:
-            break
-        state = moved
-        if float(np.abs(step).max()) < CONVERGED * level.fwhm_mm:
-            break
-    return _summarise(state, centre)
+
+    def linear(here: State) -> Linear[State]:
+        scale = robust_scale(here.scaled)
+        normal = normal_equations(here, scale, centre)
+        slope = normal.pulls.sum(axis=0)
+        return Linear(normal.hessian, slope, lambda other: robust_cost(other.scaled, scale))
+
+    def moved(here: State, step: FloatArray) -> State | None:
+        return evaluate(maps, points, _moved(here.pose, step, centre))
+
+    longest, converged = LONGEST_STEP * level.fwhm_mm, CONVERGED * level.fwhm_mm
+    return _summarise(descend(state, linear, moved, longest, converged, level.iterations), centre)
 
 
 def measure(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
@@ -272,29 +253,21 @@ def _summarise(state: State, centre_mm: FloatArray) -> Fit:
     points, mixture = state.points, state.mixture
     scale = robust_scale(state.scaled)
     weight = state.weight(scale)
-    bone = [1 + c for c in BONE_CHANNELS]
     flat = fit_mixture(points, mixture.columns[:, :1], weight)
-    soft = fit_mixture(points, np.delete(mixture.columns, bone, axis=1), weight)
 
     def cost(predicted: FloatArray) -> float:
         return robust_cost((points.values - predicted) / state.noise, scale)
 
     whole = cost(mixture.predicted)
-    seen, made = points.values - flat.predicted, mixture.predicted - flat.predicted
-    together = float(np.sum(weight * seen * made))
-    size = np.sqrt(float(np.sum(weight * seen**2)) * float(np.sum(weight * made**2)))
     arm = state.mapped_mm - centre_mm
     normal = normal_equations(state, scale, centre_mm)
     return Fit(
         spect_to_ct=state.pose,
         explained=1.0 - whole / max(cost(flat.predicted), 1e-9),
-        bone_gain=1.0 - whole / max(cost(soft.predicted), 1e-9),
-        correlation=together / max(float(size), 1e-9),
         overlap=state.overlap,
         covariance=_covariance(normal),
         centre_mm=centre_mm,
         radius_mm=float(np.sqrt(np.mean(np.sum(arm**2, axis=1)))),
-        sigma=scale,
         unrest_mm=_unrest(normal),
     )
 

@@ -96,10 +96,6 @@ class Solution:
         from `fit` where the spine is bent differently in the two images.
     coarse
         The pose of `whole` at coarse resolution.
-    starts
-        How many independent starts there were.
-    agreeing
-        How many of them ended at the solution.
     rivals
         Other solutions, the nearest competitor (least margin) first.
     mirrored
@@ -114,8 +110,6 @@ class Solution:
     fit: Fit
     whole: Fit
     coarse: Fit
-    starts: int
-    agreeing: int
     rivals: tuple[Rival, ...]
     mirrored: Rival | None
     restless: float
@@ -196,8 +190,6 @@ def solve(
         fit=settled.result()[0],
         whole=final,
         coarse=coarse,
-        starts=len(found),
-        agreeing=sum(_distance(end, final) < SAME_MM for end in found),
         rivals=tuple(sorted(far, key=lambda r: r.margin)),
         mirrored=mirror.result(),
         restless=restless.result(),

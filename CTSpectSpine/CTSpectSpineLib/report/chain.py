@@ -7,7 +7,7 @@ from typing import Any
 
 
 def reason_rows(verdict: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Each step with its kind and source; plain sentences where ``verdict.json`` has no chain.
+    """Each step with its kind and source, which is told once; plain sentences without a chain.
 
     Parameters
     ----------
@@ -17,12 +17,15 @@ def reason_rows(verdict: Mapping[str, Any], labels: Mapping[str, str]) -> Iterat
         Kind of step to the word for it.
     """
     chain = [step for step in verdict.get("chain") or () if isinstance(step, Mapping)]
+    told: set[str] = set()
     for step in chain:
+        source = str(step.get("source") or step.get("provenance") or "")
         yield {
             "label": labels.get(str(step.get("step")), ""),
             "sentence": str(step.get("sentence", "")),
-            "source": str(step.get("source") or step.get("provenance") or ""),
+            "source": "" if source in told else source,
         }
+        told.add(source)
     if not chain:
         reasons = verdict.get("reasons") or ()
         for sentence in [reasons] if isinstance(reasons, str) else reasons:

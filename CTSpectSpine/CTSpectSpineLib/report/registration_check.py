@@ -105,13 +105,11 @@ def _bone_edges(case: Case, hu: FloatArray, surface: Surface) -> list[Outline]:
     """Outlines of the labelled vertebrae, and of all other dense bone."""
     labels = sample_labels(case.labels, surface.points)
     blur = max(1.0, 0.5 * max(case.labels.GetSpacing()))
-    vertebrae = [
-        smooth((labels == label).astype(float), blur, surface)
-        for label in np.unique(labels)
-        if anatomy.name_of_id(int(label)) is not None
-    ]
+    drawn = [n for n in np.unique(labels).tolist() if anatomy.name_of_id(int(n)) is not None]
+    vertebrae = [smooth((labels == label).astype(float), blur, surface) for label in drawn]
     dense = smooth(np.nan_to_num(hu, nan=-1000.0), 1.2, surface) / _BONE_CONTOUR_HU
-    labelled = ndimage.binary_dilation(labels > 0, iterations=max(1, round(3 / surface.pixel_mm)))
+    width = max(1, round(3 / surface.pixel_mm))
+    labelled = ndimage.binary_dilation(np.isin(labels, drawn), iterations=width)
     other = np.where(labelled, 0.0, np.clip(dense, 0.0, None))
     return [
         Outline(other, "#8e6bb5", width=0.8, halo=False, level=1.0),

@@ -162,3 +162,16 @@ def test_a_defect_is_no_refusal(
     monkeypatch.setattr(commands, "report", broken)
     assert main(["report", str(tmp_path)]) == 70
     assert "broken on purpose" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "plain"),
+    [("-1e-3", "-0.001"), ("-2.5E+1", "-25"), ("-.5e1", "-5"), ("--ct", "--ct"), ("-1", "-1")],
+)
+def test_negative_numbers_with_exponent_are_numbers(word: str, plain: str) -> None:
+    """argparse by itself takes ``-1e-3`` for an option."""
+    options = cli.build_parser().parse_args(
+        ["phantom", "--out", "x", "--translation", "1", cli._without_exponent("-1e-3"), "2"]
+    )
+    assert options.translation == [1.0, -0.001, 2.0]
+    assert cli._without_exponent(word) == plain

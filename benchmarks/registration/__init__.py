@@ -1,0 +1,1 @@
+"""Comparison of the registration with general tools on simulated pairs of known truth."""
