@@ -48,7 +48,10 @@ def _joint_step(engine: Engine, row: JointRow) -> Step:
         }
         sentence = f"{row.id} is {row.uptake} ({row.evidence}): {words[row.uptake]}."
     if row.uptake != row.stated:
-        sentence += f" The joint table states {row.stated}; its ratio and the bounds of this protocol decide."
+        sentence += (
+            f" The joint table states {row.stated}; "
+            "its ratio and the bounds of this protocol decide."
+        )
     if supporting:
         sentence += f" Supporting: {', '.join(record['words'] for record in supporting)}."
     return {
