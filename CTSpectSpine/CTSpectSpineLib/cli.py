@@ -253,10 +253,10 @@ def _triage(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--classes",
-        choices=("derived", "stated"),
-        default="derived",
-        help="uptake classes by the protocol's bounds where the table has the ratio (default), "
-        "or as the table states them",
+        choices=("auto", "derived", "stated"),
+        default="auto",
+        help="uptake classes by the protocol's bounds where the table has the ratio, or as the "
+        "table states them; auto (default) derives them unless somebody has set one",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdict as JSON")
     _common(parser)

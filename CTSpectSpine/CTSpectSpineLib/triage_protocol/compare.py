@@ -14,8 +14,13 @@ from CTSpectSpineLib.model import Verdict
 from CTSpectSpineLib.triage_protocol.context import check_context, read_context
 from CTSpectSpineLib.triage_protocol.engine import Engine
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol
-from CTSpectSpineLib.triage_protocol.table import Classes, joint_rows, read_joint_table
-from CTSpectSpineLib.triage_protocol.verdict import triage
+from CTSpectSpineLib.triage_protocol.table import (
+    Classes,
+    joint_rows,
+    read_joint_table,
+    resolved_classes,
+)
+from CTSpectSpineLib.triage_protocol.verdict import known_bounds, triage
 
 _DECISIVE = ("obstacle", "borderline", "rule", "modifier", "open")
 
@@ -50,7 +55,7 @@ def compare(
     protocols: Sequence[str | Protocol] = ("tender-2019", "spinus-1", "spinus-2"),
     *,
     area_counting: str | None = None,
-    classes: Classes = "derived",
+    classes: Classes = "auto",
 ) -> Comparison:
     """Apply several protocols to one joint table.
 
@@ -79,6 +84,7 @@ def compare(
     if isinstance(context, Path | str):
         context = read_context(Path(context))
     given = check_context(context or {})
+    classes = resolved_classes(table, classes, known_bounds(*loaded))
     verdicts = tuple(triage(table, given, protocol, classes=classes) for protocol in loaded)
     engines = [Engine(p, joint_rows(table, p.bounds, classes), given) for p in loaded]
     because = tuple(tuple(_decisive(verdict)) for verdict in verdicts)

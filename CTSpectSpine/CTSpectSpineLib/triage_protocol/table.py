@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -15,9 +15,10 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import JointKind, UptakeBounds
 from CTSpectSpineLib.triage_protocol.context import is_level
 
-Classes: TypeAlias = Literal["derived", "stated"]
-"""Uptake classes by the protocol's bounds where the table has the ratio, or as it states them."""
-CLASSES: tuple[Classes, ...] = ("derived", "stated")
+Classes: TypeAlias = Literal["auto", "derived", "stated"]
+"""Uptake classes by the protocol's bounds where the table has the ratio, or as it states them;
+``auto`` derives them where the stated ones follow from known bounds, so that nobody set them."""
+CLASSES: tuple[Classes, ...] = ("auto", "derived", "stated")
 UPTAKE_CLASSES = ("positive", "indeterminate", "negative", "not_measurable")
 _ALLOWED = {
     "kind": ("disc", "facet"),
@@ -103,7 +104,7 @@ def read_joint_table(path: Path) -> pd.DataFrame:
 
 
 def joint_rows(
-    table: pd.DataFrame, bounds: Mapping[JointKind, UptakeBounds], classes: Classes = "derived"
+    table: pd.DataFrame, bounds: Mapping[JointKind, UptakeBounds], classes: Classes
 ) -> tuple[JointRow, ...]:
     """Check a joint table and turn it into rows, cranial to caudal.
 
@@ -115,15 +116,14 @@ def joint_rows(
         The protocol's bounds, by kind of joint.
     classes
         ``derived`` applies the bounds wherever the table has the deciding ratio of a measured
-        joint; ``stated`` takes the classes of the table as they stand.
+        joint; ``stated`` takes the classes of the table as they stand. ``auto`` is resolved
+        before, by `resolved_classes`.
 
     Raises
     ------
     InputError
         If a column is missing, a value is not allowed, or a joint stands there twice.
     """
-    if classes not in CLASSES:
-        raise InputError(f"Classes cannot be '{classes}'; use one of {', '.join(CLASSES)}.")
     missing = [name for name in ("level", "kind", "side", "uptake") if name not in table.columns]
     if missing:
         raise InputError(f"The joint table lacks the column(s) {', '.join(missing)}; add them.")
@@ -141,6 +141,35 @@ def joint_rows(
     sides = {"": 0, "left": 1, "right": 2}
     rows.sort(key=lambda row: (order.index(row.level.split("-")[0]), row.kind, sides[row.side]))
     return tuple(rows)
+
+
+def resolved_classes(
+    table: pd.DataFrame,
+    classes: Classes,
+    known: Iterable[Mapping[JointKind, UptakeBounds]],
+) -> Classes:
+    """Whether to derive the classes or to take the stated ones.
+
+    Parameters
+    ----------
+    table, classes
+        As for `joint_rows`.
+    known
+        Bounds by which the table may have been made.
+
+    Raises
+    ------
+    InputError
+        If `classes` is none of `CLASSES`, or as for `joint_rows`.
+    """
+    if classes not in CLASSES:
+        raise InputError(f"Classes cannot be '{classes}'; use one of {', '.join(CLASSES)}.")
+    if classes != "auto":
+        return classes
+    for bounds in known:
+        if all(row.uptake == row.stated for row in joint_rows(table, bounds, "derived")):
+            return "derived"
+    return "stated"
 
 
 def _row(
@@ -174,6 +203,7 @@ def _row(
     ratio, low, high = (
         _number(values.get(key)) for key in (bounds[kind].metric, "ratio_low", "ratio_high")
     )
+    _check_numbers(number, values, stated, low, high)
     # The interval is that of the ratio which decided when the table was made.
     if ratio is None or low is None or high is None or not low <= ratio <= high:
         low = high = None
@@ -192,6 +222,22 @@ def _row(
         z_score=_number(values.get("z_score")),
         asymmetry=_number(values.get("asymmetry")),
     )
+
+
+def _check_numbers(
+    number: int, values: Mapping[str, Any], stated: str, low: float | None, high: float | None
+) -> None:
+    """Refuse a row that contradicts itself."""
+    if _text(values.get("status")) == "not_measurable" and stated != "not_measurable":
+        raise InputError(
+            f"Row {number} of the joint table has the status 'not_measurable' and the uptake "
+            f"'{stated}'; a joint that was not measured has the uptake 'not_measurable'."
+        )
+    if low is not None and high is not None and low > high:
+        raise InputError(
+            f"Row {number} of the joint table has ratio_low {low:g} above ratio_high {high:g}; "
+            "exchange them."
+        )
 
 
 def joint_ids(table: pd.DataFrame) -> list[str]:

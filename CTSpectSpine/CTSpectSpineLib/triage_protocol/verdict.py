@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from CTSpectSpineLib.model import FloatArray, Verdict
+from CTSpectSpineLib.model import FloatArray, JointKind, UptakeBounds, Verdict
 from CTSpectSpineLib.triage_protocol import explain
 from CTSpectSpineLib.triage_protocol.borderline import (
     STABLE_SHARE,
@@ -25,13 +25,14 @@ from CTSpectSpineLib.triage_protocol.borderline import (
 from CTSpectSpineLib.triage_protocol.context import check_context, read_context
 from CTSpectSpineLib.triage_protocol.eligibility import assess
 from CTSpectSpineLib.triage_protocol.engine import INDETERMINATE, Decision, Engine
-from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol
+from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
 from CTSpectSpineLib.triage_protocol.table import (
     Classes,
     JointRow,
     joint_ids,
     joint_rows,
     read_joint_table,
+    resolved_classes,
 )
 
 RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical recommendation."
@@ -47,7 +48,7 @@ def triage(
     obstacles: Sequence[str] = (),
     caveats: Sequence[str] = (),
     area_counting: str | None = None,
-    classes: Classes = "derived",
+    classes: Classes = "auto",
 ) -> Verdict:
     """Apply a protocol to a joint table.
 
@@ -72,7 +73,8 @@ def triage(
         ``motion_segment`` or ``joint``, in place of the protocol's own.
     classes
         ``derived`` applies the protocol's bounds wherever the table has the deciding ratio;
-        ``stated`` takes the table's classes as they stand.
+        ``stated`` takes the table's classes as they stand. ``auto`` derives them if the stated
+        ones follow from the bounds of a known protocol, and keeps them if somebody set them.
 
     Raises
     ------
@@ -87,6 +89,7 @@ def triage(
     if isinstance(context, Path | str):
         context = read_context(Path(context))
     context = check_context(context or {})
+    classes = resolved_classes(joints, classes, known_bounds(protocol))
     rows = joint_rows(joints, protocol.bounds, classes)
     case = _Case(Engine(protocol, rows, context))
     obstacles = [*obstacles, *_too_little(case.engine)]
@@ -119,6 +122,7 @@ def triage(
             *caveats,
             *_not_seen(case.engine),
             *_unmeasured(case),
+            *_as_stated(rows, classes),
         ),
         joint_verdicts=explain.joint_words(case.engine, case.changes, name),
         candidate_dispositions=candidates,
@@ -127,6 +131,15 @@ def triage(
         stability_shares={} if shares is None else shares.shares,
         by_region=by_region,
     )
+
+
+def known_bounds(*protocols: Protocol) -> list[Mapping[JointKind, UptakeBounds]]:
+    """Bounds of these protocols and of those that come with the software, each once."""
+    found: list[Mapping[JointKind, UptakeBounds]] = []
+    for protocol in (*protocols, *map(load_protocol, protocol_ids())):
+        if protocol.bounds not in found:
+            found.append(protocol.bounds)
+    return found
 
 
 @dataclass(frozen=True)
@@ -272,6 +285,14 @@ def _unmeasured(case: _Case) -> list[str]:
     if others:
         sentence += f" Were any of them positive, the disposition could be {' or '.join(others)}."
     return [sentence]
+
+
+def _as_stated(rows: Sequence[JointRow], classes: Classes) -> list[str]:
+    """That classes were taken from the table, where no ratio of it speaks for them."""
+    measured = [row for row in rows if row.stated != "not_measurable"]
+    if classes == "stated" or not any(row.ratio is not None for row in measured):
+        return ["The uptake classes are those that the joint table states."]
+    return []
 
 
 def _bounds(protocol: Protocol) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -262,15 +261,3 @@ def test_cohort_of_the_paper_run_backwards() -> None:
     assert (found["negative"], found["multiple_areas"], sum(operable)) == (126, 103, 86)
     assert found["declined"] == 38
     assert found["cervical_disc"] + found["cervical_facet"] == 25
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_verdict_from_a_table_takes_well_under_a_second(protocol: str) -> None:
-    import time
-
-    joints = patient("multiple_areas", np.random.default_rng(1))
-    joints["ratio_high"] = 3.0
-    triage(joints, None, protocol)
-    start = time.perf_counter()
-    triage(joints, None, protocol)
-    assert time.perf_counter() - start < 0.5

@@ -188,6 +188,41 @@ def test_classes_follow_the_bounds_of_the_protocol_chosen(tmp_path: Path) -> Non
     assert stated.stability == 1.0
 
 
+def test_a_class_that_somebody_set_is_kept() -> None:
+    joints = measured(L4L5=2.2)
+    joints.loc[joints.level == "L4-L5", "uptake"] = "negative"
+    context = {"pain_region": "lumbar"}
+    kept = triage(joints, context)
+    assert kept.disposition == "negative"
+    assert any("the joint table states" in caveat for caveat in kept.caveats)
+    assert triage(joints, context, classes="derived").disposition == "lumbar_disc"
+
+
+def test_classes_without_ratios_are_said_to_be_stated() -> None:
+    joints = measured(L4L5=2.2)
+    given = triage(joints)
+    bare = triage(joints[["level", "kind", "side", "uptake"]])
+    assert not any("the joint table states" in caveat for caveat in given.caveats)
+    assert any("the joint table states" in caveat for caveat in bare.caveats)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("status", "not_measurable", "a joint that was not measured has the uptake"),
+        ("ratio_low", 9.0, "ratio_low 9 above ratio_high"),
+    ],
+)
+def test_rows_that_contradict_themselves_are_refused(
+    column: str, value: object, words: str
+) -> None:
+    joints = measured(L4L5=2.2).assign(status="measured", ratio_low=0.9, ratio_high=1.1)
+    joints[column] = joints[column].astype(object)
+    joints.loc[2, column] = value
+    with pytest.raises(InputError, match=words):
+        triage(joints)
+
+
 def test_a_joint_that_is_not_measurable_stays_so_whatever_its_ratio() -> None:
     joints = measured(L4L5=4.0)
     joints.loc[joints.level == "L4-L5", "uptake"] = "not_measurable"
