@@ -234,7 +234,8 @@ def test_a_joint_that_is_not_measurable_stays_so_whatever_its_ratio() -> None:
 def test_areas_counted_per_joint_on_request() -> None:
     joints = measured()
     hot = (joints.level == "C5-C6") | (joints.level == "C4-C5")
-    joints.loc[hot & (joints.kind == "facet"), "ratio_corrected"] = 4.0
+    hot &= joints.kind == "facet"
+    joints.loc[hot, ["ratio_corrected", "uptake"]] = [4.0, "positive"]
     joints = joints.drop(columns=["ratio_low", "ratio_high"])
     assert triage(joints).disposition == "cervical_facet"
     verdict = triage(joints, area_counting="joint")
