@@ -15,7 +15,14 @@ import numpy as np
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.mixture import robust_scale
 from CTSpectSpineLib.registration.prepare import SpectMap
-from CTSpectSpineLib.registration.refine import Fit, Level, State, evaluate, normal_equations
+from CTSpectSpineLib.registration.refine import (
+    FEWEST_POINTS,
+    Fit,
+    Level,
+    State,
+    evaluate,
+    normal_equations,
+)
 from CTSpectSpineLib.registration.sampling import (
     IntArray,
     Points,
@@ -27,7 +34,6 @@ from CTSpectSpineLib.registration.sampling import (
 
 BETTER_ELSEWHERE = 0.93
 """A patch prefers another place when its robust cost there is below this share."""
-LARGEST_MARGIN = 99.0
 
 
 def margin(
@@ -35,7 +41,7 @@ def margin(
     ours: tuple[SampledMaps, FloatArray],
     theirs: tuple[SampledMaps, FloatArray],
     level: Level,
-) -> float:
+) -> float | None:
     """How clearly one pose fits better than another, in standard errors.
 
     Parameters
@@ -50,20 +56,19 @@ def margin(
     Returns
     -------
     float
-        Positive where ours fits better, negative where theirs does; `LARGEST_MARGIN` where
-        theirs cannot be compared because too little of the skeleton lies inside the CT.
+        Positive where ours fits better, negative where theirs does; None where they cannot be
+        compared, because hardly any voxel lies inside the CT under both.
     """
     voxels = np.union1d(
         near_bone_voxels(ours[0], spect, ours[1]), near_bone_voxels(theirs[0], spect, theirs[1])
     )
     points = points_of(spect, voxels, ours[1], level.points)
     if not len(points.values):
-        return 0.0
+        return None
     a, b = evaluate(ours[0], points, ours[1]), evaluate(theirs[0], points, theirs[1])
-    if a is not None and b is not None:
-        return state_margin(points, a, b)
-    # Who has no overlap loses; two that have none are level.
-    return LARGEST_MARGIN * (int(a is not None) - int(b is not None))
+    if a is None or b is None or np.count_nonzero(a.inside & b.inside) < FEWEST_POINTS:
+        return None
+    return state_margin(points, a, b)
 
 
 def state_margin(points: Points, ours: State, theirs: State) -> float:

@@ -48,6 +48,9 @@ SAME_MM = 5.0
 """Fits nearer to each other than this are the same solution."""
 RIVAL_MM = 10.0
 """Fits farther from the solution than this are other solutions."""
+FAR_MARGIN, FAR_SHARE = 99.0, 0.9
+"""Solutions without a common voxel cannot be compared; one that explains less than this share of
+what the best explains is taken as clearly worse."""
 MOST_SCREENED = 6
 LEAST_SHARE = 0.7
 """Coarse fits that explain less than this share of what the best explains are not screened."""
@@ -238,7 +241,8 @@ def _champion(pair: Prepared, screened: Sequence[_Screened]) -> _Screened:
     champion = ranked[0]
     for other in ranked[1:]:
         ours = (pair.fine, champion.fine.spect_to_ct)
-        if margin(pair.spect, ours, (pair.fine, other.fine.spect_to_ct), COMPARE) < 0:
+        gain = margin(pair.spect, ours, (pair.fine, other.fine.spect_to_ct), COMPARE)
+        if gain is not None and gain < 0:
             champion = other
     return champion
 
@@ -262,11 +266,12 @@ def _settled(pair: Prepared, final: Fit) -> tuple[Fit, float]:
 
 
 def _rival(pair: Prepared, final: Fit, maps: SampledMaps, fit: Fit) -> Rival:
-    return Rival(
-        _distance(fit, final),
-        fit.explained / max(final.explained, 1e-6),
-        margin(pair.spect, (pair.fine, final.spect_to_ct), (maps, fit.spect_to_ct), COMPARE),
-    )
+    share = fit.explained / max(final.explained, 1e-6)
+    ours, theirs = (pair.fine, final.spect_to_ct), (maps, fit.spect_to_ct)
+    gain = margin(pair.spect, ours, theirs, COMPARE)
+    if gain is None:
+        gain = FAR_MARGIN if share < FAR_SHARE else 0.0
+    return Rival(_distance(fit, final), share, gain)
 
 
 def _mirrored(pair: Prepared, final: Fit) -> Rival | None:

@@ -171,6 +171,10 @@ def test_margin_favours_the_truth_and_changes_sign(patient: Patient, spect: sitk
     beside[2, 3] += 6.0
     ours = margin(uptake, (maps, truth), (maps, beside), level)
     theirs = margin(uptake, (maps, beside), (maps, truth), level)
+    assert ours is not None
     assert ours > 2.5
     assert theirs == pytest.approx(-ours, abs=0.6)
     assert margin(uptake, (maps, truth), (maps, truth), level) == 0.0
+    far = truth.copy()
+    far[2, 3] += 600.0
+    assert margin(uptake, (maps, truth), (maps, far), level) is None
