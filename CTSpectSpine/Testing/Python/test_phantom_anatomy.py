@@ -47,7 +47,8 @@ def lumbar() -> Anatomy:
 
 
 def array(image: sitk.Image) -> NDArray[np.generic]:
-    return sitk.GetArrayViewFromImage(image)
+    # A copy: a view would outlive an image that nobody else holds.
+    return sitk.GetArrayFromImage(image)
 
 
 def levels(anatomy: Anatomy) -> list[str]:
