@@ -132,7 +132,7 @@ class Job:
         """Read and check CT and SPECT."""
         with self.stage("check", "Reading and checking the images") as (_, warnings):
             ct_volume, spect_volume = as_volume(ct, "ct"), as_volume(spect, "spect")
-            placed = self.start is not None or self.fixed is not None
+            placed = any(t is not None for t in (self.start, self.fixed, self.kept))
             warnings.extend(check_inputs(ct_volume, spect_volume, placed))
             warnings.extend((*ct_volume.notes, *spect_volume.notes))
         self.inputs["ct"] = outputs.volume_record(ct_volume)

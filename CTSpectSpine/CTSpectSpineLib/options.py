@@ -98,9 +98,7 @@ def check_together(
             "A transform to be used as it is and one to start from are both given; give either."
         )
     if options.registration is not None and (options.transform or options.initial_transform):
-        raise InputError(
-            "A registration to be kept and a transform are both given; give either."
-        )
+        raise InputError("A registration to be kept and a transform are both given; give either.")
     if out is None and (options.save_volumes or options.save_scene):
         raise InputError("save_volumes and save_scene need a results folder; give out.")
     if options.save_scene:

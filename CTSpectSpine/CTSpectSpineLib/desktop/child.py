@@ -7,6 +7,7 @@ for the user.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -105,10 +106,8 @@ class ChildProcess:
                 **_hidden(),
             )
         else:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._process.wait()
         self.code = self._process.returncode
 
@@ -198,7 +197,9 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
 
     Slicer names its own ITK plug-ins, which need its scene, in ``ITK_AUTOLOAD_PATH``.
     """
-    changed = {k: v for k, v in base.items() if k not in ("ITK_AUTOLOAD_PATH", "SITK_AUTOLOAD_PATH")}
+    changed = {
+        k: v for k, v in base.items() if k not in ("ITK_AUTOLOAD_PATH", "SITK_AUTOLOAD_PATH")
+    }
     return {**changed, "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 

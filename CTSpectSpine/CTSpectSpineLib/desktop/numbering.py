@@ -8,12 +8,16 @@ from itertools import pairwise
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
+from CTSpectSpineLib.model import FloatArray
 
 _SACRAL = ("S1", anatomy.SACRUM)
 _OPTIONAL = ("T13", "L6")
+_CENTRE_MM = 2.0
 _MAY_BE_ABSENT = ("T12", "T13", "L5", "L6")
 
 
@@ -180,3 +184,28 @@ def levels_in(labels: sitk.Image) -> tuple[str, ...]:
     values = np.unique(sitk.GetArrayViewFromImage(labels))
     names = (anatomy.name_of_id(int(value)) for value in values)
     return anatomy.sort_levels(name for name in names if name is not None)
+
+
+def body_centres(labels: sitk.Image) -> dict[str, FloatArray]:
+    """Middle of each vertebral body: the voxel that lies deepest in its label, LPS mm.
+
+    Returns
+    -------
+    dict
+        Name to point, shape (3,), cranial to caudal.
+    """
+    step = [max(1, round(_CENTRE_MM / spacing)) for spacing in labels.GetSpacing()]
+    coarse = sitk.GetArrayViewFromImage(labels)[:: step[2], :: step[1], :: step[0]]
+    boxes = ndimage.find_objects(coarse.astype(np.uint8, copy=False))
+    matrix = ijk_to_lps(labels)
+    spacing_mm = np.array(labels.GetSpacing())[::-1] * step[::-1]
+    centres = {}
+    for number, box in enumerate(boxes, start=1):
+        name = anatomy.name_of_id(number)
+        if box is None or name is None:
+            continue
+        depth = ndimage.distance_transform_edt(np.pad(coarse[box] == number, 1), spacing_mm)
+        inside = np.array(np.unravel_index(int(np.argmax(depth)), depth.shape)) - 1
+        kji = (inside + [axis.start for axis in box]) * step[::-1]
+        centres[name] = apply_matrix(matrix, kji[np.newaxis, ::-1].astype(np.float64))[0]
+    return {name: centres[name] for name in anatomy.sort_levels(centres)}

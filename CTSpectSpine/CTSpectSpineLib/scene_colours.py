@@ -1,0 +1,103 @@
+"""How the uptake is coloured: multiples of the patient's reference bone, in a hot colour table.
+
+One of the files that know MRML; see `mrml` for what they need.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.mrml import Node, add_node, by_class, mrml
+
+TOP_REFERENCES = 5.0
+"""The SPECT is shown from 0 to this multiple of the patient's reference uptake."""
+TABLE_NAME = "CTSpectSpine hot"
+_ANCHORS_LAB = (
+    (0.0, 0.0, 0.0),
+    (25.0, 40.0, 15.0),
+    (50.0, 62.0, 58.0),
+    (72.0, 28.0, 72.0),
+    (90.0, -8.0, 60.0),
+    (100.0, 0.0, 0.0),
+)
+
+
+def hot_colours(count: int = 256) -> FloatArray:
+    """Black, red, orange, yellow, white, with lightness that rises evenly (CIE L*a*b*, D65).
+
+    Even steps of lightness keep equal steps of uptake equally visible, and keep the order in
+    greyscale and for colour-blind readers.
+
+    Returns
+    -------
+    FloatArray
+        RGB 0 to 1, shape (count, 3).
+    """
+    anchors = np.array(_ANCHORS_LAB)
+    lightness = np.linspace(0.0, 100.0, count)
+    a, b = (np.interp(lightness, anchors[:, 0], anchors[:, k]) for k in (1, 2))
+    fy = (lightness + 16.0) / 116.0
+    f = np.stack([fy + a / 500.0, fy, fy - b / 200.0], axis=1)
+    delta = 6.0 / 29.0
+    xyz = np.where(f > delta, f**3, 3.0 * delta**2 * (f - 4.0 / 29.0)) * (0.95047, 1.0, 1.08883)
+    matrix = np.array(
+        [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+    )
+    linear = np.clip(xyz @ matrix.T, 0.0, 1.0)
+    result: FloatArray = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055
+    )
+    return np.clip(result, 0.0, 1.0)
+
+
+def hot_table(scene: Node) -> Node:
+    """The scene's hot colour table, added at its first use."""
+    for node in by_class(scene, "vtkMRMLColorTableNode"):
+        if node.GetName() == TABLE_NAME:
+            return node
+    node = add_node(scene, "vtkMRMLColorTableNode", TABLE_NAME)
+    colours = hot_colours()
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(colours))
+    for index, (red, green, blue) in enumerate(colours.tolist()):
+        node.SetColor(index, f"{index}", red, green, blue, 1.0)
+    return node
+
+
+def show_relative(scene: Node, node: Node, reference: float, legend: bool) -> None:
+    """Show a SPECT in multiples of the reference; without reference up to its 99.9th percentile.
+
+    Parameters
+    ----------
+    node
+        Volume in multiples of the reference, or in SPECT units where ``reference`` is NaN.
+    legend
+        Whether to add a colour legend, for which Slicer's colour logic must be there.
+    """
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    slicer, _ = mrml()
+    top = TOP_REFERENCES
+    if math.isnan(reference):
+        voxels = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
+        top = float(np.percentile(voxels, 99.9)) or 1.0
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(hot_table(scene).GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0.0, top)
+    if not legend:
+        return
+    bar = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if bar is None:
+        return
+    bar.SetTitleText("SPECT units" if math.isnan(reference) else "Uptake\n(x reference)")
+    bar.SetLabelFormat("%.0f" if math.isnan(reference) else "%.1f")
+    bar.SetNumberOfLabels(6)
+    bar.SetMaxNumberOfColors(256)
+    bar.SetSize(0.12, 0.45)
+    bar.SetPosition(0.97, 0.5)
+    bar.SetVisibility3D(False)
