@@ -67,11 +67,14 @@ def _number(value: float | None) -> float:
 
 
 def write_labels(labels: VertebraLabels, folder: Path) -> None:
-    """Write ``vertebrae.nii.gz`` and ``vertebrae.seg.nrrd``."""
+    """Write ``vertebrae.nii.gz``, ``vertebrae.seg.nrrd``, and ``hips.nii.gz`` where there are."""
     segments = as_segments.vertebra_segments(labels)
     hips = set(anatomy.hip_ids().values())
     bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
     write_image(bones, folder / "vertebrae.nii.gz")
+    only_hips = labels.image - bones
+    if sitk.GetArrayViewFromImage(only_hips).any():
+        write_image(only_hips, folder / "hips.nii.gz")
     write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
 
 

@@ -15,6 +15,8 @@ from CTSpectSpineLib.mrml import Node, add_node, by_class, mrml
 TOP_REFERENCES = 5.0
 """The SPECT is shown from 0 to this multiple of the patient's reference uptake."""
 TABLE_NAME = "CTSpectSpine hot"
+_OPACITY = ((0.3, 1.5), (0.0, 1.0))
+"""Multiples of the reference and their opacity: what is cold must not darken the CT below."""
 _ANCHORS_LAB = (
     (0.0, 0.0, 0.0),
     (25.0, 40.0, 15.0),
@@ -62,8 +64,9 @@ def hot_table(scene: Node) -> Node:
     colours = hot_colours()
     node.SetTypeToUser()
     node.SetNumberOfColors(len(colours))
+    opacity = np.interp(np.linspace(0.0, TOP_REFERENCES, len(colours)), *_OPACITY)
     for index, (red, green, blue) in enumerate(colours.tolist()):
-        node.SetColor(index, f"{index}", red, green, blue, 1.0)
+        node.SetColor(index, f"{index}", red, green, blue, float(opacity[index]))
     return node
 
 

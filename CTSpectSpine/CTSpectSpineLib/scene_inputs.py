@@ -20,6 +20,7 @@ from CTSpectSpineLib.mrml import (
     mrml,
     numpy_matrix,
 )
+from CTSpectSpineLib.scene_nodes import SceneNodes, results_folder
 
 
 class InputFiles:
@@ -134,3 +135,23 @@ def ct_to_spect(spect_to_ct: Node) -> sitk.Transform:
     result.SetMatrix(lps[:3, :3].ravel().tolist())
     result.SetTranslation(lps[:3, 3].tolist())
     return result
+
+
+def labels_of(nodes: SceneNodes) -> sitk.Image:
+    """Vertebra label map of an analysis, with the hips where they are known.
+
+    Raises
+    ------
+    InputError
+        If neither the results folder nor the scene holds the vertebrae any more.
+    """
+    folder = None if nodes.manifest is None else results_folder(nodes.manifest)
+    if folder is not None and (folder / "vertebrae.nii.gz").is_file():
+        labels = sitk.Cast(sitk.ReadImage(str(folder / "vertebrae.nii.gz")), sitk.sitkUInt8)
+        hips = folder / "hips.nii.gz"
+        if hips.is_file():
+            labels = sitk.Maximum(labels, sitk.Cast(sitk.ReadImage(str(hips)), sitk.sitkUInt8))
+        return labels
+    if nodes.vertebrae is None:
+        raise InputError("The scene no longer holds the vertebrae: analyse again.")
+    return labels_from_segmentation(nodes.vertebrae, nodes.ct)

@@ -5,10 +5,13 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from CTSpectSpineLib.desktop.record import FILES, Record, record_from_texts
+from CTSpectSpineLib.desktop.record import FILES, Record, record_from_texts, with_decision
+from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.mrml import ROLE, Node, by_class
 
 
@@ -147,3 +150,36 @@ def remove_analysis(manifest: Node) -> None:
 
 def _display_count(node: Node) -> int:
     return node.GetNumberOfDisplayNodes() if node.IsA("vtkMRMLDisplayableNode") else 0
+
+
+def results_folder(manifest: Node) -> Path | None:
+    """Results folder of an analysis; None where it is not there any more."""
+    name = manifest.GetAttribute("CTSpectSpine.folder")
+    folder = Path(name) if name else None
+    same = (
+        folder is not None
+        and (folder / "manifest.json").is_file()
+        and (folder / "spect_to_ct.tfm").is_file()
+    )
+    return folder if same else None
+
+
+def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None:
+    """Record what the user decided on the registration, in the scene and in the results folder.
+
+    Raises
+    ------
+    InputError
+        If the scene does not hold the results any more.
+    """
+    from CTSpectSpineLib.results import write_json
+
+    record = nodes.record()
+    if record is None or nodes.manifest is None:
+        raise InputError("The scene no longer holds the results: analyse again.")
+    quality = str(record.registration["quality"])
+    manifest = with_decision(record.manifest, quality, decision, adjusted=adjusted)
+    folder = results_folder(nodes.manifest)
+    if folder is not None:
+        write_json(folder / "manifest.json", manifest)
+    nodes.manifest.SetText(json.dumps(manifest, indent=2) + "\n")

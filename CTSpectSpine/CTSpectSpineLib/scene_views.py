@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.mrml import Node, add_volume, by_class, image_from_node, mrml
 
-BONE_WINDOW = (1500.0, 400.0)
+BONE_WINDOW = (1000.0, 300.0)
 """Window and level of the CT in HU."""
 LAYOUT_ID = 50927
 """Number of the module's layout; Slicer's own are below 1000."""
@@ -250,3 +250,11 @@ def _to_local(transform: Node, ras: Sequence[float], local: list[float]) -> None
     inverse = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformFromParent(inverse)
     local[:] = list(inverse.MultiplyPoint([*ras, 1.0])[:3])
+
+
+def middle_lps(volume: Node) -> tuple[float, float, float]:
+    """Middle of a volume, LPS mm."""
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    x, y, z = (0.5 * (bounds[2 * axis] + bounds[2 * axis + 1]) for axis in range(3))
+    return -x, -y, z

@@ -229,27 +229,26 @@ def save_folder(results: Path, target: Path) -> Path:
     return target
 
 
-def record_decision(folder: Path, decision: str, *, adjusted: bool) -> None:
-    """Write into the manifest what the user decided on the registration.
+def with_decision(
+    manifest: Mapping[str, Any], quality: str, decision: str, *, adjusted: bool
+) -> dict[str, Any]:
+    """A manifest that says what the user decided on the registration.
 
     Parameters
     ----------
-    folder
-        Results folder.
+    quality
+        Quality of the registration.
     decision
         ``accepted`` or ``rejected``.
     adjusted
         Whether the position was adjusted by hand before.
     """
-    from CTSpectSpineLib.results import read_json, write_json
-
     if decision not in _DECISIONS:
         raise ValueError(f"decision is {decision!r}, not one of {_DECISIONS}")
-    manifest = read_json(folder / "manifest.json")
-    manifest["registration_check"] = {
+    check = {
         "decision": decision,
-        "quality": read_json(folder / "registration.json")["quality"],
+        "quality": quality,
         "adjusted_by_hand": adjusted,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    write_json(folder / "manifest.json", manifest)
+    return {**manifest, "registration_check": check}

@@ -76,6 +76,10 @@ class Application:
     def testingEnabled(self) -> bool:
         return True
 
+    def layoutManager(self) -> Any:
+        """None, as in a Slicer without main window."""
+        return
+
     def connect(self, signal: str, function: Any) -> None:
         assert signal == "startupCompleted()", signal
         self.startup.append(function)

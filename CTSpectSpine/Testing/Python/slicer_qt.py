@@ -96,7 +96,13 @@ def _connect(self: Any, signal: str, function: Callable[..., Any]) -> bool:
     call = _slot(function)
     count = 0 if signature.endswith("()") else signature.count(",") + 1
     # A fixed number of arguments makes PySide choose the overload that was asked for.
-    fixed = (lambda: call(), lambda a: call(a), lambda a, b: call(a, b))[count]
+    fixed = (
+        lambda: call(),
+        lambda a: call(a),
+        lambda a, b: call(a, b),
+        lambda a, b, c: call(a, b, c),
+        lambda a, b, c, d: call(a, b, c, d),
+    )[count]
     _plain_get(self, name).connect(fixed)
     return True
 
@@ -111,14 +117,15 @@ def _imitate_pythonqt() -> None:
 
 
 class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A titled box; it does not collapse here."""
+    """A titled box that hides what is in it."""
 
     contentsCollapsed = QtCore.Signal(bool)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._text = ""
-        self.setContentsMargins(8, 20, 8, 4)
+        self._collapsed = False
+        self.setContentsMargins(2, 22, 2, 2)
 
     def _get_text(self) -> str:
         return self._text
@@ -126,12 +133,35 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def _set_text(self, text: str) -> None:
         self._text = text
 
+    def _get_collapsed(self) -> bool:
+        return self._collapsed
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        if collapsed != self._collapsed:
+            self._collapsed = collapsed
+            self._hide_contents()
+            self.contentsCollapsed.emit(collapsed)
+
     text = QtCore.Property(str, _get_text, _set_text)
+    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+
+    def _hide_contents(self) -> None:
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget):
+                child.setVisible(not self._collapsed)
+        self.setMaximumHeight(22 if self._collapsed else 16777215)
+        self.updateGeometry()
+
+    def showEvent(self, event: Any) -> None:
+        # A .ui file sets the property before it adds the contents.
+        super().showEvent(event)
+        if self._collapsed:
+            self._hide_contents()
 
     def paintEvent(self, event: Any) -> None:
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, self.width, 18, QtGui.QColor("#dde3ea"))
-        painter.drawText(6, 13, "▾ " + self._text)
+        painter.fillRect(0, 0, self.width, 20, QtGui.QColor("#dde3ea"))
+        painter.drawText(6, 15, ("▸ " if self._collapsed else "▾ ") + self._text)
         painter.end()
 
 

@@ -1,0 +1,136 @@
+"""The patient's clinical context as a form."""
+
+import json
+
+import qt
+from slicer.i18n import tr as _
+
+from CTSpectSpineWidgets.common import errorsShown
+
+PARAMETERS = {
+    "painRegion": "pain_region",
+    "vasAxial": "vas_axial",
+    "painDuration": "pain_duration_years",
+    "nonsurgicalTreatment": "nonsurgical_treatment_years",
+    "physicalTherapy": "physical_therapy_months",
+    "daysSinceSteroid": "days_since_steroid_injection",
+    "radicularPain": "radicular_pain",
+    "instability": "instability_mm",
+    "surgeryDeclined": "surgery_declined",
+    "exclusions": "exclusions",
+    "spectIntolerance": "spect_intolerance",
+    "age": "age_years",
+    "sex": "sex",
+    "bodyWeight": "body_weight_kg",
+    "injectedDose": "injected_dose_MBq",
+    "injectionTime": "injection_time",
+    "scanTime": "scan_time",
+}
+"""Name of a parameter (and of its widget) to the key of the clinical context."""
+NOT_GIVEN = "not given"
+CHOICES = {
+    "painRegion": [NOT_GIVEN, "cervical", "lumbar"],
+    "radicularPain": [NOT_GIVEN, "yes", "no"],
+    "surgeryDeclined": [NOT_GIVEN, "yes", "no"],
+    "spectIntolerance": [NOT_GIVEN, "yes", "no"],
+    "sex": [NOT_GIVEN, "female", "male", "other"],
+}
+_FILTER = "Clinical context (*.json)"
+
+
+class PatientSection:
+    """Reads the form, fills it from a file, saves it, and says what is wrong with it.
+
+    Parameters
+    ----------
+    panel
+        The module's panel.
+    """
+
+    def __init__(self, panel):
+        self.panel, self.ui = panel, panel.ui
+        self.ui.loadPatientButton.connect("clicked(bool)", self.onLoad)
+        self.ui.savePatientButton.connect("clicked(bool)", self.onSave)
+        self.ui.clearPatientButton.connect("clicked(bool)", self.onClear)
+
+    def context(self):
+        """The clinical context; raises `InputError` that names a wrong field."""
+        from CTSpectSpineLib.desktop.context_form import context_from_form
+
+        values = self.panel.parameters
+        texts = {key: getattr(values, name) for name, key in PARAMETERS.items()}
+        return context_from_form(texts, values.contextExtra)
+
+    def problem(self):
+        """What is wrong with the form; empty if nothing is."""
+        try:
+            from CTSpectSpineLib.errors import InputError
+
+            try:
+                self.context()
+            except InputError as error:
+                return str(error)
+        except ImportError:
+            # Packages that come with the first analysis are needed to check the form.
+            return ""
+        return ""
+
+    def update(self):
+        """Show what is wrong."""
+        problem = self.problem()
+        label = self.ui.patientProblemLabel
+        label.visible = bool(problem)
+        if label.text != problem:
+            label.text = problem
+            label.styleSheet = "color: #b00020;"
+
+    def fill(self, context):
+        """Fill the form from a clinical context."""
+        from CTSpectSpineLib.desktop.context_form import form_from_context
+
+        texts, extra = form_from_context(context)
+        values = self.panel.parameters
+        for name, key in PARAMETERS.items():
+            setattr(values, name, texts[key] or (NOT_GIVEN if name in CHOICES else ""))
+        values.contextExtra = extra
+
+    def onLoad(self, *_unused):
+        """Fill the form from a file."""
+        from pathlib import Path
+
+        path = self.panel.ask.openFile(_("Clinical context"), _FILTER)
+        if path:
+            with errorsShown(_("The clinical context cannot be used.")):
+                from CTSpectSpineLib.triage_protocol import read_context
+
+                self.fill(read_context(Path(path)))
+
+    def onSave(self, *_unused):
+        """Save the form as a file."""
+        from pathlib import Path
+
+        path = self.panel.ask.saveFile(_("Clinical context"), _FILTER, "patient.json")
+        if path:
+            with errorsShown(_("The clinical context cannot be saved.")):
+                text = json.dumps(self.context(), indent=2) + "\n"
+                Path(path).write_text(text, encoding="utf-8")
+
+    def onClear(self, *_unused):
+        """Empty the form."""
+        self.fill({})
+
+
+class Ask:
+    """Asks for files and folders; replaced in tests."""
+
+    def openFile(self, title, nameFilter):
+        """Path of an existing file; empty if the user cancels."""
+        return qt.QFileDialog.getOpenFileName(None, title, "", nameFilter)
+
+    def saveFile(self, title, nameFilter, name):
+        """Path of a file to write; empty if the user cancels."""
+        return qt.QFileDialog.getSaveFileName(None, title, name, nameFilter)
+
+    def folder(self, title):
+        """Path of a folder; empty if the user cancels."""
+        return qt.QFileDialog.getExistingDirectory(None, title)
