@@ -9,50 +9,28 @@ needed, because it uses packages that Slicer does not bring. The sections of the
 # ruff: noqa: PT009, PT027
 
 import logging
-import os
-import shutil
-import sys
-import tempfile
-from pathlib import Path
-from typing import Annotated, Union
 
 import slicer
 import vtk
-from slicer import (
-    vtkMRMLLabelMapVolumeNode,
-    vtkMRMLLinearTransformNode,
-    vtkMRMLScalarVolumeNode,
-    vtkMRMLSegmentationNode,
-    vtkMRMLTextNode,
-)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
 
-from CTSpectSpineWidgets import packages, sampledata
+from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
 from CTSpectSpineWidgets.common import fillCombo
 from CTSpectSpineWidgets.export import ExportSection, registerLayout, showLayout
 from CTSpectSpineWidgets.levels import LevelsSection
-from CTSpectSpineWidgets.patient import CHOICES, NOT_GIVEN, Ask, PatientSection
+from CTSpectSpineWidgets.logic import CTSpectSpineLogic
+from CTSpectSpineWidgets.patient import Ask, PatientSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 
-DEFAULT_PROTOCOL = "tender-2019"
-_LIBRARY = Path(__file__).parent / "CTSpectSpineLib"
-PROTOCOLS = sorted(
-    (path.stem for path in (_LIBRARY / "triage_protocol" / "protocols").glob("*.json")),
-    key=lambda name: (name != DEFAULT_PROTOCOL, name),
-)
-LABEL_SCHEMES = ["auto", "totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v3", "verse"]
-REFERENCE_BONES = ["vertebral_bodies", "sacrum", "iliac"]
 WEBSITE = "https://github.com/ctspectspine/SlicerCTSpectSpine"
 
 
@@ -97,65 +75,6 @@ class CTSpectSpine(ScriptedLoadableModule):
             path = self.resourcePath(f"Terminologies/{name}")
             if not logic.LoadContextFromFile(path):
                 logging.error(f"Terminology could not be loaded: {path}")
-
-
-@parameterNodeWrapper
-class CTSpectSpineParameterNode:
-    """What the user chose, and which results are shown; saved with the scene.
-
-    Attributes
-    ----------
-    ct, spect, vertebrae, initialTransform
-        Input nodes; the vertebra labels and the transform are optional.
-    protocol, protocolFile
-        Id of the triage protocol; a protocol file that is used instead, or empty.
-    labeller, labelScheme, fwhm, referenceBone, threads, saveVolumes
-        Settings, as the command line has them; ``fwhm`` empty and ``threads`` 0 for the default.
-    outputFolder
-        Results folder, empty for a temporary one.
-    painRegion … scanTime
-        The patient's clinical context as texts.
-    contextExtra
-        JSON of the clinical context that the panel has no field for.
-    opacity
-        How strongly the SPECT covers the CT, in percent.
-    analysis
-        Manifest node of the results that are shown.
-    """
-
-    ct: vtkMRMLScalarVolumeNode
-    spect: vtkMRMLScalarVolumeNode
-    vertebrae: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
-    initialTransform: vtkMRMLLinearTransformNode
-    protocol: Annotated[str, Choice(PROTOCOLS)] = DEFAULT_PROTOCOL
-    protocolFile: str = ""
-    labeller: str = "auto"
-    labelScheme: Annotated[str, Choice(LABEL_SCHEMES)] = "auto"
-    fwhm: str = ""
-    referenceBone: Annotated[str, Choice(REFERENCE_BONES)] = "vertebral_bodies"
-    threads: Annotated[int, WithinRange(0, 64)] = 0
-    saveVolumes: bool = False
-    outputFolder: str = ""
-    painRegion: Annotated[str, Choice(CHOICES["painRegion"])] = NOT_GIVEN
-    vasAxial: str = ""
-    painDuration: str = ""
-    nonsurgicalTreatment: str = ""
-    physicalTherapy: str = ""
-    daysSinceSteroid: str = ""
-    radicularPain: Annotated[str, Choice(CHOICES["radicularPain"])] = NOT_GIVEN
-    instability: str = ""
-    surgeryDeclined: Annotated[str, Choice(CHOICES["surgeryDeclined"])] = NOT_GIVEN
-    exclusions: str = ""
-    spectIntolerance: Annotated[str, Choice(CHOICES["spectIntolerance"])] = NOT_GIVEN
-    age: str = ""
-    sex: Annotated[str, Choice(CHOICES["sex"])] = NOT_GIVEN
-    bodyWeight: str = ""
-    injectedDose: str = ""
-    injectionTime: str = ""
-    scanTime: str = ""
-    contextExtra: str = ""
-    opacity: Annotated[int, WithinRange(0, 100)] = 50
-    analysis: vtkMRMLTextNode
 
 
 class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -306,64 +225,13 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def startAnalysis(self):
         """Analyse what is selected, with packages installed if the user agrees."""
-        self.logic.ensurePackages(self.resourcePath("requirements.txt"))
-        values = self.parameters
-        self.analysis.start(self.request(values.vertebrae, values.initialTransform))
+        requests.ensurePackages(self)
+        self.analysis.start(requests.firstRequest(self))
 
-    def measureAgain(
-        self, vertebrae=None, initial=None, transform=None, settings=(), whenDone=None
-    ):
-        """Analyse the shown images again; the new results replace the old ones.
-
-        Without ``initial`` and ``transform`` the registration is kept. Without ``vertebrae`` the
-        same labels are used.
-        """
-        self.logic.ensurePackages(self.resourcePath("requirements.txt"))
-        manifest, record = self.nodes.manifest, self.record
-        keep = manifest if initial is None and transform is None else None
-        changed = dict(settings)
-        if record.levels_confirmed:
-            changed["confirm-levels"] = True
-        accepted = (record.manifest.get("parameters") or {}).get("accept_registration")
-        if accepted and keep is not None:
-            changed["accept-registration"] = True
-        labels = self.logic.labels(self.nodes) if vertebrae is None else vertebrae
-        request = self.request(labels, initial, transform, keep, manifest, changed)
-        self.analysis.start(request, whenDone)
-
-    def request(
-        self, vertebrae, initial=None, transform=None, keep=None, replaces=None, changed=()
-    ):
-        """A request with the panel's settings, for the selected images or for those shown."""
-        from CTSpectSpineLib.scene_run import Request
-
-        values = self.parameters
-        settings = {
-            "label-scheme": values.labelScheme,
-            "fwhm": values.fwhm.strip(),
-            "reference": values.referenceBone,
-            "save-volumes": values.saveVolumes,
-        }
-        if values.threads:
-            settings["threads"] = values.threads
-        if not isinstance(vertebrae, vtk.vtkObject):
-            del settings["label-scheme"]
-        settings.update(changed)
-        again = replaces is not None
-        return Request(
-            ct=self.nodes.ct if again else values.ct,
-            spect=self.nodes.spect if again else values.spect,
-            vertebrae=vertebrae,
-            protocol=values.protocolFile or values.protocol,
-            labeller=values.labeller,
-            context=self.patient.context(),
-            out=Path(values.outputFolder) if values.outputFolder else None,
-            initial=initial,
-            transform=transform,
-            keep=keep,
-            replaces=replaces,
-            settings=settings,
-        )
+    def measureAgain(self, whenDone=None, **changes):
+        """Analyse the shown images again, changed as `requests.nextRequest` says."""
+        requests.ensurePackages(self)
+        self.analysis.start(requests.nextRequest(self, **changes), whenDone)
 
     def decide(self, decision, adjusted=False):
         """Record what the user decided on the registration, in the scene and in the folder."""
@@ -405,227 +273,6 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from CTSpectSpineLib.scene_nodes import results_folder
 
         return results_folder(self.nodes.manifest) if self.nodes is not None else None
-
-    def placePoint(self, node):
-        """Let the user place one point in a view."""
-        selection = slicer.app.applicationLogic().GetSelectionNode()
-        interaction = slicer.app.applicationLogic().GetInteractionNode()
-        if selection is None or interaction is None:
-            return
-        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SetPlaceModePersistence(0)
-        interaction.SetCurrentInteractionMode(interaction.Place)
-
-    def stopPlacing(self):
-        """Leave the mode in which points are placed."""
-        interaction = slicer.app.applicationLogic().GetInteractionNode()
-        if interaction is not None:
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-
-
-class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
-    """Analyses of volume nodes, with or without the panel.
-
-    Attributes
-    ----------
-    results
-        What the last analysis of this process found (`CTSpectSpineLib.pipeline.Results`), or None.
-    nodes
-        The nodes that the last results were put into (`CTSpectSpineLib.scene_nodes.SceneNodes`),
-        or None.
-    """
-
-    def __init__(self):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self.results = None
-        self.nodes = None
-        self._workplace = None
-
-    def getParameterNode(self):
-        """The scene's parameter node of this module."""
-        return CTSpectSpineParameterNode(super().getParameterNode())
-
-    def protocols(self):
-        """Ids of the triage protocols that ship with the module, the default first."""
-        return list(PROTOCOLS)
-
-    def labellers(self):
-        """Names of the labellers that can run here, ``auto`` first."""
-        try:
-            from CTSpectSpineLib.labelling import available_engines
-        except ImportError:
-            # They need packages that come with the first analysis.
-            return ["auto"]
-        return ["auto", *available_engines()]
-
-    def canLabel(self):
-        """Whether a labeller can run here, as far as can be known before the first analysis."""
-        try:
-            from CTSpectSpineLib.labelling import available_engines
-        except ImportError:
-            return True
-        return bool(available_engines())
-
-    def ensurePackages(self, requirementsFile):
-        """Install what the analysis needs and Slicer does not bring, after asking the user.
-
-        Raises
-        ------
-        RuntimeError
-            If the user declines.
-        """
-        packages.ensure(requirementsFile)
-
-    def workplace(self):
-        """Temporary files of this logic."""
-        from CTSpectSpineLib.scene_run import Workplace
-
-        if self._workplace is None:
-            python = shutil.which("PythonSlicer") or sys.executable
-            self._workplace = Workplace(Path(slicer.app.temporaryPath), python)
-        return self._workplace
-
-    def discard(self):
-        """Delete temporary files, also results that were not saved."""
-        if self._workplace is not None:
-            self._workplace.discard()
-            self._workplace = None
-
-    def startRun(self, request):
-        """Start an analysis in a child process.
-
-        Returns
-        -------
-        CTSpectSpineLib.scene_run.Run
-            Call its ``poll`` now and then, and `finishRun` once it does not run any more.
-        """
-        from CTSpectSpineLib.scene_run import Run
-
-        return Run(request, self.workplace())
-
-    def finishRun(self, run):
-        """Put the results of a run into the scene; return their folder."""
-        self.nodes, folder = run.finish(slicer.mrmlScene)
-        return folder
-
-    def labels(self, nodes):
-        """Vertebra label map of an analysis, from its folder or from the scene."""
-        from CTSpectSpineLib.scene_inputs import labels_of
-
-        return labels_of(nodes)
-
-    def decide(self, nodes, decision, adjusted=False):
-        """Record what the user decided on the registration of an analysis."""
-        from CTSpectSpineLib.scene_nodes import record_decision
-
-        record_decision(nodes, decision, adjusted=adjusted)
-
-    def process(
-        self,
-        ctNode,
-        spectNode,
-        vertebraeNode=None,
-        protocol=DEFAULT_PROTOCOL,
-        context=None,
-        outputFolder=None,
-        progress=None,
-        **settings,
-    ):
-        """Analyse a CT and a bone SPECT, and put the results into the scene.
-
-        Parameters
-        ----------
-        ctNode, spectNode
-            Scalar volume nodes; linear parent transforms are taken into account.
-        vertebraeNode
-            Segmentation or label map node with the vertebrae of the CT; None to label them.
-        protocol
-            Id or file of the triage protocol.
-        context
-            Clinical context: a dictionary, or the path of a JSON file.
-        outputFolder
-            Results folder; None for a folder in Slicer's temporary folder.
-        progress
-            Called with each `CTSpectSpineLib.progress.Progress`.
-        settings
-            Further settings of `CTSpectSpineLib.pipeline.Options`, such as ``threads=2``.
-
-        Returns
-        -------
-        CTSpectSpineLib.pipeline.Results
-            The same as ``ctspectspine analyze`` finds; also kept in ``logic.results``.
-
-        Raises
-        ------
-        CTSpectSpineLib.errors.InputError
-            If an input cannot be used.
-        """
-        from CTSpectSpineLib.errors import InputError
-        from CTSpectSpineLib.mrml import image_from_node, labels_from_segmentation
-
-        for node, role in ((ctNode, "CT"), (spectNode, "SPECT")):
-            if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
-                raise InputError(f"no {role} was given: select a scalar volume.")
-        vertebrae = None
-        if vertebraeNode is not None:
-            isSegmentation = vertebraeNode.IsA("vtkMRMLSegmentationNode")
-            vertebrae = (
-                labels_from_segmentation(vertebraeNode, ctNode)
-                if isSegmentation
-                else image_from_node(vertebraeNode)
-            )
-        images = image_from_node(ctNode), image_from_node(spectNode)
-        self._analyze(*images, vertebrae, protocol, context, outputFolder, progress, settings)
-        return self._populate(ctNode, spectNode)
-
-    def processFolder(
-        self,
-        ct,
-        spect,
-        vertebrae=None,
-        protocol=DEFAULT_PROTOCOL,
-        context=None,
-        outputFolder=None,
-        progress=None,
-        **settings,
-    ):
-        """Analyse files or DICOM folders, and put images and results into the scene.
-
-        As `process`, with paths instead of nodes.
-        """
-        from CTSpectSpineLib.job import as_volume
-
-        images = as_volume(ct, "ct"), as_volume(spect, "spect")
-        self._analyze(*images, vertebrae, protocol, context, outputFolder, progress, settings)
-        return self._populate(*(volume.image for volume in images))
-
-    def _analyze(self, ct, spect, vertebrae, protocol, context, outputFolder, progress, settings):
-        from CTSpectSpineLib import analyze
-        from CTSpectSpineLib.triage_protocol.context import read_context
-
-        if isinstance(context, (str, os.PathLike)):
-            context = read_context(Path(context))
-        if outputFolder is None:
-            outputFolder = tempfile.mkdtemp(prefix="CTSpectSpine-", dir=slicer.app.temporaryPath)
-        self.results = analyze(
-            ct,
-            spect,
-            vertebrae=vertebrae,
-            protocol=protocol,
-            context=context,
-            progress=progress,
-            out=Path(outputFolder),
-            **settings,
-        )
-
-    def _populate(self, ct, spect):
-        from CTSpectSpineLib.scene import populate_scene
-
-        folder = self.results.folder
-        self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=folder)
-        self.getParameterNode().analysis = self.nodes.manifest
-        return self.results
 
 
 class CTSpectSpineTest(ScriptedLoadableModuleTest):

@@ -89,6 +89,27 @@ class InputFiles:
         return path
 
 
+def images_of_nodes(
+    ct: Node, spect: Node, vertebrae: Node | None
+) -> tuple[sitk.Image, sitk.Image, sitk.Image | None]:
+    """Images of the nodes that an analysis starts from.
+
+    Raises
+    ------
+    InputError
+        If a node is missing or cannot be used.
+    """
+    for node, role in ((ct, "CT"), (spect, "SPECT")):
+        _checked(node, role)
+    labels = None
+    if vertebrae is not None:
+        segmented = vertebrae.IsA("vtkMRMLSegmentationNode")
+        labels = (
+            labels_from_segmentation(vertebrae, ct) if segmented else image_from_node(vertebrae)
+        )
+    return image_from_node(ct), image_from_node(spect), labels
+
+
 def _checked(node: Node, role: str) -> Node:
     if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
         raise InputError(f"no {role} was given: select a scalar volume.")

@@ -118,12 +118,17 @@ class AnalysisSection:
         try:
             with errorsShown(_("The results cannot be shown.")):
                 folder = self.panel.logic.finishRun(run)
-                self._say(_("Results: {folder}").format(folder=folder))
+                self._say(self._whereItIs(run, folder))
                 self.panel.showNewResults()
                 if self._whenDone is not None:
                     self._whenDone(folder)
         finally:
             self.panel.update()
+
+    def _whereItIs(self, run, folder):
+        if run.request.out is None:
+            return _("Done. The results are temporary until you save them (Export).")
+        return _("Done. Results in {folder}").format(folder=folder)
 
     def _end(self):
         run, self.run = self.run, None

@@ -210,7 +210,7 @@ class LevelsSection:
         self._picked.SetHideFromEditors(True)
         self._picked.SetSaveWithScene(False)
         self.panel.addObserver(self._picked, self._picked.PointPositionDefinedEvent, self.onPicked)
-        self.panel.placePoint(self._picked)
+        placePoint(self._picked)
 
     def onPicked(self, caller=None, event=None):
         """Choose the vertebra that was clicked."""
@@ -232,8 +232,27 @@ class LevelsSection:
         picked, self._picked = self._picked, None
         if picked is not None:
             self.panel.removeObserver(picked, picked.PointPositionDefinedEvent, self.onPicked)
-            self.panel.stopPlacing()
+            stopPlacing()
             slicer.mrmlScene.RemoveNode(picked)
         self.ui.pickVertebraButton.blockSignals(True)
         self.ui.pickVertebraButton.checked = False
         self.ui.pickVertebraButton.blockSignals(False)
+
+
+def placePoint(node):
+    """Let the user place one point in a view."""
+    logic = slicer.app.applicationLogic()
+    selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
+    if selection is None or interaction is None:
+        return
+    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+    selection.SetActivePlaceNodeID(node.GetID())
+    interaction.SetPlaceModePersistence(0)
+    interaction.SetCurrentInteractionMode(interaction.Place)
+
+
+def stopPlacing():
+    """Leave the mode in which points are placed."""
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    if interaction is not None:
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
