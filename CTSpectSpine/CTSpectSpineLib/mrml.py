@@ -196,11 +196,16 @@ def headless_scene() -> Iterator[tuple[Node, Node]]:
         application.SetModuleLogic("Colors", colours)
         application.SetColorLogic(colours)
         colours.SetMRMLScene(scene)
+        # Without their logic, point lists are saved without their points in silence.
+        markups = slicer.vtkSlicerMarkupsLogic()
+        markups.SetMRMLApplicationLogic(application)
+        application.SetModuleLogic("Markups", markups)
+        markups.SetMRMLScene(scene)
         try:
             yield scene, application
         finally:
             scene.Clear(True)
-            for logic in (colours, application):
+            for logic in (markups, colours, application):
                 logic.SetMRMLScene(None)
 
 

@@ -118,6 +118,7 @@ def populate_scene(
     spect_node = _own_spect(scene, spect)
     show_ct(ct_node)
     transform = add_node(scene, "vtkMRMLLinearTransformNode", "SPECT to CT")
+    transform.SetAttribute(ROLE, TRANSFORM_ROLE)
     transform.SetMatrixTransformToParent(_spect_to_ct_ras(matrix))
     spect_node.SetAndObserveTransformNodeID(transform.GetID())
     relative = _add_relative(scene, spect_node, reference)

@@ -139,6 +139,8 @@ def remove_analysis(manifest: Node) -> None:
     for node in everything:
         if node not in kept and node is not None:
             extra = [node.GetNthDisplayNode(i) for i in range(_display_count(node))]
+            if node.IsA("vtkMRMLStorableNode"):
+                extra.append(node.GetStorageNode())
             scene.RemoveNode(node)
             for display in extra:
                 if display is not None and display.GetScene() is scene:

@@ -35,7 +35,7 @@ def add_uptake_plot(
     """
     slicer, vtk = mrml()
     levels = list(dict.fromkeys(row.level for row in rows))
-    table = add_node(scene, "vtkMRMLTableNode", "Uptake by level")
+    table = add_node(scene, "vtkMRMLTableNode", "Uptake by level, table")
     table.SetUseColumnTitleAsColumnHeader(True)
     labels = vtk.vtkStringArray()
     labels.SetName("level")
