@@ -189,15 +189,17 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSettingsChanged(self, *_unused):
         """Store those parameters that Slicer cannot connect to their widgets by itself."""
         if self.parameters and not self._showing:
+            self._showing = True
             self.parameters.protocolFile = self.ui.protocolPath.currentPath
             self.parameters.outputFolder = self.ui.outputPath.currentPath
             self.parameters.labeller = self.ui.labellerSelector.currentText
+            self._showing = False
 
     def onParametersChanged(self, caller=None, event=None):
         """Something was selected or typed."""
         if self.parameters is None:
             return
-        if self.ui.outputPath.currentPath != self.parameters.outputFolder:
+        if not self._showing:
             self._showSettings()
         self.update()
 

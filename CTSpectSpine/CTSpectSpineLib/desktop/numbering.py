@@ -18,6 +18,7 @@ from CTSpectSpineLib.model import FloatArray
 _SACRAL = ("S1", anatomy.SACRUM)
 _OPTIONAL = ("T13", "L6")
 _CENTRE_MM = 2.0
+_DEEP = 0.9
 _MAY_BE_ABSENT = ("T12", "T13", "L5", "L6")
 
 
@@ -187,7 +188,7 @@ def levels_in(labels: sitk.Image) -> tuple[str, ...]:
 
 
 def body_centres(labels: sitk.Image) -> dict[str, FloatArray]:
-    """Middle of each vertebral body: the voxel that lies deepest in its label, LPS mm.
+    """Middle of each vertebral body: where its label is deepest, LPS mm.
 
     Returns
     -------
@@ -205,7 +206,7 @@ def body_centres(labels: sitk.Image) -> dict[str, FloatArray]:
         if box is None or name is None:
             continue
         depth = ndimage.distance_transform_edt(np.pad(coarse[box] == number, 1), spacing_mm)
-        inside = np.array(np.unravel_index(int(np.argmax(depth)), depth.shape)) - 1
+        inside = np.argwhere(depth >= _DEEP * depth.max()).mean(axis=0) - 1
         kji = (inside + [axis.start for axis in box]) * step[::-1]
-        centres[name] = apply_matrix(matrix, kji[np.newaxis, ::-1].astype(np.float64))[0]
+        centres[name] = apply_matrix(matrix, kji[np.newaxis, ::-1])[0]
     return {name: centres[name] for name in anatomy.sort_levels(centres)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -85,23 +86,24 @@ def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
     passes(suite)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "test_buttonSaysWhatIsMissing",
-        "test_settingsAreKeptInTheScene",
-        "test_closedSceneLeavesAnEmptyPanel",
-        "test_resultsOfAFolderAreShown",
-        "test_badInputIsSaid",
-        pytest.param("test_analysis", marks=pytest.mark.slow),
-    ],
-)
-def test_panel(module: tuple[ModuleType, Any], name: str) -> None:
+def cases() -> list[Any]:
+    """All tests of the panel; those that analyse are slow."""
+    text = (MODULE / "Testing" / "Python" / "CTSpectSpineWidgetTest.py").read_text(encoding="utf-8")
+    found, group = [], ""
+    for line in text.splitlines():
+        if match := re.match(r"class (\w+Test)\(PanelTestCase\)", line):
+            group = match[1]
+        elif match := re.match(r"    def (test_\w+)", line):
+            marks = [pytest.mark.slow] if group == "CTSpectSpineAnalysisTest" else []
+            found.append(pytest.param(group, match[1], marks=marks, id=match[1]))
+    return found
+
+
+@pytest.mark.parametrize(("group", "name"), cases())
+def test_panel(module: tuple[ModuleType, Any], group: str, name: str) -> None:
     import CTSpectSpineWidgetTest as tests
 
-    case = tests.CTSpectSpineWidgetTest
-    assert name in unittest.TestLoader().getTestCaseNames(case)
-    passes(unittest.TestSuite([case(name)]))
+    passes(unittest.TestSuite([getattr(tests, group)(name)]))
 
 
 def passes(suite: unittest.TestSuite) -> None:
@@ -122,8 +124,8 @@ def test_terminologies_are_those_of_the_library(module: tuple[ModuleType, Any]) 
 
 
 def test_slicer_knows_every_code(module: tuple[ModuleType, Any]) -> None:
-    assert module[1].loadTerminologies in slicer.app.startup
-    module[1].loadTerminologies()
+    assert module[1].onStartupCompleted in slicer.app.startup
+    module[1].onStartupCompleted()
     logic = slicer.modules.terminologies.logic()
     entries = {terminology_entry("vertebra", row.name): "vertebra" for row in vertebrae()}
     for level in motion_segments():
@@ -145,15 +147,19 @@ def test_slicer_knows_every_code(module: tuple[ModuleType, Any]) -> None:
 
 
 def test_missing_requirements_are_found(module: tuple[ModuleType, Any]) -> None:
+    from CTSpectSpineWidgets import packages
+
     text = "# comment\n\npandas>=2.0\npandas>=999.0\nno-such-package>=1\n"
-    assert module[0].missingRequirements(text) == ["pandas>=999.0", "no-such-package>=1"]
+    assert packages.missingRequirements(text) == ["pandas>=999.0", "no-such-package>=1"]
     shipped = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
-    assert module[0].missingRequirements(shipped) == []
+    assert packages.missingRequirements(shipped) == []
 
 
 def test_packages_are_installed_only_after_asking(
     module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from CTSpectSpineWidgets import packages
+
     wanted = tmp_path / "requirements.txt"
     wanted.write_text("no-such-package>=1\n", encoding="utf-8")
     asked, installed, answers = [], [], [False, True]
@@ -164,12 +170,12 @@ def test_packages_are_installed_only_after_asking(
 
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
     monkeypatch.setattr(slicer.util, "pip_install", installed.append)
-    module[0].ensurePackagesWithPip(wanted)
+    packages.ensureWithPip(wanted)
     assert (asked, installed) == ([], []), "in testing mode nothing is asked or installed"
     monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
     with pytest.raises(RuntimeError, match="not installed"):
-        module[0].ensurePackagesWithPip(wanted)
+        packages.ensureWithPip(wanted)
     assert installed == []
-    module[0].ensurePackagesWithPip(wanted)
+    packages.ensureWithPip(wanted)
     assert installed == ["no-such-package>=1"]
     assert all("no-such-package>=1" in text for text in asked)
