@@ -250,11 +250,13 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showInViews(self):
         """Show CT, SPECT, plot and table of the results in the views."""
-        from CTSpectSpineLib.scene import show
+        from CTSpectSpineLib.scene import show, show_surfaces
 
         if self.nodes is not None:
             show(slicer.mrmlScene, self.nodes)
-            self.results.onRow(0)
+            show_surfaces(self.nodes)
+            if slicer.app.layoutManager() is not None:
+                slicer.util.resetThreeDViews()
 
     def showResults(self, manifest):
         """Show the results of an analysis by its manifest node; None to show none."""

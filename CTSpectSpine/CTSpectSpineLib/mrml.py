@@ -196,16 +196,21 @@ def headless_scene() -> Iterator[tuple[Node, Node]]:
         application.SetModuleLogic("Colors", colours)
         application.SetColorLogic(colours)
         colours.SetMRMLScene(scene)
-        # Without their logic, point lists are saved without their points in silence.
-        markups = slicer.vtkSlicerMarkupsLogic()
-        markups.SetMRMLApplicationLogic(application)
-        application.SetModuleLogic("Markups", markups)
-        markups.SetMRMLScene(scene)
+        # Without these, point lists are saved without their points, and segments get no surface,
+        # both in silence.
+        others = {
+            "Markups": slicer.vtkSlicerMarkupsLogic(),
+            "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
+        }
+        for name, logic in others.items():
+            logic.SetMRMLApplicationLogic(application)
+            application.SetModuleLogic(name, logic)
+            logic.SetMRMLScene(scene)
         try:
             yield scene, application
         finally:
             scene.Clear(True)
-            for logic in (markups, colours, application):
+            for logic in (*others.values(), colours, application):
                 logic.SetMRMLScene(None)
 
 

@@ -31,14 +31,16 @@ from CTSpectSpineLib.mrml import (
     mrml,
     vtk_matrix,
 )
-from CTSpectSpineLib.scene_colours import show_relative
-from CTSpectSpineLib.scene_levels import add_level_names
+from CTSpectSpineLib.scene_colours import LEAST_TOP, MOST_TOP, add_legend, show_spect
+from CTSpectSpineLib.scene_levels import add_level_names, show_where_readable
 from CTSpectSpineLib.scene_nodes import SceneNodes as SceneNodes
 from CTSpectSpineLib.scene_plot import add_uptake_plot, show_plot
 from CTSpectSpineLib.scene_tables import add_joint_table, add_verdict_table, number
-from CTSpectSpineLib.scene_views import add_views, cut_through, fuse, show_ct
+from CTSpectSpineLib.scene_views import add_views, fuse, overview, show_ct
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
 
+VERTEBRAE_OPACITY = 0.35
+"""Opacity of the vertebrae in 3D, so that the joints are seen through them."""
 TAG_PREFIX = "CTSpectSpine."
 """Joint segments carry the columns `TAG_COLUMNS` of the joint table as tags of this prefix."""
 TAG_COLUMNS = ("uptake", "ratio_corrected", "ratio_low", "ratio_high", "status", "verdict")
@@ -121,8 +123,8 @@ def populate_scene(
     transform.SetAttribute(ROLE, TRANSFORM_ROLE)
     transform.SetMatrixTransformToParent(_spect_to_ct_ras(matrix))
     spect_node.SetAndObserveTransformNodeID(transform.GetID())
-    relative = _add_relative(scene, spect_node, reference)
-    show_relative(scene, spect_node, math.nan, legend=False)
+    relative = _add_relative(scene, spect_node, reference, rows)
+    show_spect(scene, spect_node, top=None)
     segmented = next(
         (f for n in ("vertebrae.seg.nrrd", "vertebrae.nii.gz") if (f := folder / n).is_file()),
         None,
@@ -157,15 +159,31 @@ def populate_scene(
             segmentation.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
     _tidy(scene, added)
     show(scene, added)
-    _centre_views(scene, rows)
     return added
 
 
 def show(scene: Node, nodes: SceneNodes) -> None:
-    """Show the fused images, the plot and the joint table of an analysis in the views."""
+    """Show the fused images around the joints, the plot and the joint table in the views."""
     fuse(scene, nodes.ct, nodes.relative or nodes.spect)
-    if nodes.chart is not None:
+    if nodes.levels is not None:
+        show_where_readable(nodes.levels)
+    if nodes.chart is not None and nodes.joint_table is not None:
         show_plot(scene, nodes.chart, nodes.joint_table)
+    record = nodes.record()
+    located = [row for row in record.rows if row.centre_lps] if record is not None else []
+    if located:
+        hottest = max(located, key=lambda row: -math.inf if math.isnan(row.ratio) else row.ratio)
+        points = [row.centre_lps for row in located if row.centre_lps]
+        overview(scene, points, hottest.centre_lps or points[0])
+
+
+def show_surfaces(nodes: SceneNodes) -> None:
+    """Show the vertebrae, translucent, and the joints in 3D."""
+    for segmentation in (nodes.vertebrae, nodes.joints):
+        if segmentation is not None:
+            segmentation.CreateClosedSurfaceRepresentation()
+    if nodes.vertebrae is not None:
+        nodes.vertebrae.GetDisplayNode().SetOpacity3D(VERTEBRAE_OPACITY)
 
 
 def _tidy(scene: Node, nodes: SceneNodes) -> None:
@@ -184,7 +202,9 @@ def _put(hierarchy: Node, node: Node, folder: int) -> None:
     hierarchy.SetItemParent(item, folder)
 
 
-def _add_relative(scene: Node, spect: Node, reference: float) -> Node | None:
+def _add_relative(
+    scene: Node, spect: Node, reference: float, rows: Sequence[Mapping[str, str]]
+) -> Node | None:
     """The SPECT divided by the reference, where the SPECT is."""
     if math.isnan(reference):
         return None
@@ -192,7 +212,9 @@ def _add_relative(scene: Node, spect: Node, reference: float) -> Node | None:
     scaled = sitk.Cast(image, sitk.sitkFloat32) / reference
     node = add_volume(scene, scaled, f"{spect.GetName()}, multiples of reference")
     node.SetAndObserveTransformNodeID(spect.GetTransformNodeID())
-    show_relative(scene, node, reference, legend=True)
+    hottest = max((v for r in rows if (v := number(r.get("ratio_max", ""))) > 0), default=0.0)
+    show_spect(scene, node, top=float(min(max(math.ceil(hottest), LEAST_TOP), MOST_TOP)))
+    add_legend(node)
     return node
 
 
@@ -301,12 +323,3 @@ def _add_folder(scene: Node, name: str) -> int:
     hierarchy = scene.GetSubjectHierarchyNode()
     root = hierarchy.GetSceneItemID()
     return int(hierarchy.CreateFolderItem(root, hierarchy.GenerateUniqueItemName(name)))
-
-
-def _centre_views(scene: Node, rows: Sequence[dict[str, str]]) -> None:
-    """Centre the slice views on the CT, and cut through the joint of the highest ratio."""
-    ratios = [number(row.get("ratio_corrected", "")) for row in rows]
-    if not any(ratio == ratio for ratio in ratios):
-        return
-    row = rows[int(np.nanargmax(ratios))]
-    cut_through(scene, [number(row[column]) for column in ("x_mm", "y_mm", "z_mm")])

@@ -5,18 +5,17 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.mrml import Node, add_node, by_class, mrml
 
-TOP_REFERENCES = 5.0
-"""The SPECT is shown from 0 to this multiple of the patient's reference uptake."""
+LEAST_TOP, MOST_TOP = 3.0, 8.0
+"""The SPECT is shown from 0 to the hottest joint, in whole multiples of the reference, but at least
+and at most to these."""
 TABLE_NAME = "CTSpectSpine hot"
-_OPACITY = ((0.3, 1.5), (0.0, 1.0))
-"""Multiples of the reference and their opacity: what is cold must not darken the CT below."""
+_OPACITY = ((0.06, 0.35), (0.0, 1.0))
+"""Share of the scale and its opacity: what is cold must not darken the CT below."""
 _ANCHORS_LAB = (
     (0.0, 0.0, 0.0),
     (25.0, 40.0, 15.0),
@@ -64,27 +63,17 @@ def hot_table(scene: Node) -> Node:
     colours = hot_colours()
     node.SetTypeToUser()
     node.SetNumberOfColors(len(colours))
-    opacity = np.interp(np.linspace(0.0, TOP_REFERENCES, len(colours)), *_OPACITY)
+    opacity = np.interp(np.linspace(0.0, 1.0, len(colours)), *_OPACITY)
     for index, (red, green, blue) in enumerate(colours.tolist()):
         node.SetColor(index, f"{index}", red, green, blue, float(opacity[index]))
     return node
 
 
-def show_relative(scene: Node, node: Node, reference: float, legend: bool) -> None:
-    """Show a SPECT in multiples of the reference; without reference up to its 99.9th percentile.
-
-    Parameters
-    ----------
-    node
-        Volume in multiples of the reference, or in SPECT units where ``reference`` is NaN.
-    legend
-        Whether to add a colour legend, for which Slicer's colour logic must be there.
-    """
+def show_spect(scene: Node, node: Node, top: float | None) -> None:
+    """Show a SPECT in the hot colours from 0 to a value; None for its 99.9th percentile."""
     from vtk.util.numpy_support import vtk_to_numpy
 
-    slicer, _ = mrml()
-    top = TOP_REFERENCES
-    if math.isnan(reference):
+    if top is None:
         voxels = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
         top = float(np.percentile(voxels, 99.9)) or 1.0
     node.CreateDefaultDisplayNodes()
@@ -92,15 +81,19 @@ def show_relative(scene: Node, node: Node, reference: float, legend: bool) -> No
     display.SetAndObserveColorNodeID(hot_table(scene).GetID())
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(0.0, top)
-    if not legend:
+
+
+def add_legend(node: Node) -> None:
+    """Add a colour legend to a SPECT in multiples of the reference."""
+    slicer, _ = mrml()
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is None:
         return
-    bar = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    if bar is None:
-        return
-    bar.SetTitleText("SPECT units" if math.isnan(reference) else "Uptake\n(x reference)")
-    bar.SetLabelFormat("%.0f" if math.isnan(reference) else "%.1f")
-    bar.SetNumberOfLabels(6)
-    bar.SetMaxNumberOfColors(256)
-    bar.SetSize(0.12, 0.45)
-    bar.SetPosition(0.97, 0.5)
-    bar.SetVisibility3D(False)
+    legend.SetTitleText("x reference")
+    legend.SetLabelFormat("%.1f")
+    legend.SetNumberOfLabels(5)
+    legend.SetMaxNumberOfColors(256)
+    legend.SetSize(0.1, 0.35)
+    legend.SetPosition(0.98, 0.9)
+    legend.GetTitleTextProperty().SetFontSize(12)
+    legend.GetLabelTextProperty().SetFontSize(12)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.mrml import Node, add_node
+from CTSpectSpineLib.mrml import Node, add_node, by_class
 
 
 def add_level_names(scene: Node, centres_lps: Mapping[str, FloatArray]) -> Node:
@@ -35,6 +35,18 @@ def add_level_names(scene: Node, centres_lps: Mapping[str, FloatArray]) -> Node:
     display.SetSliceProjectionOpacity(0.9)
     display.SetHandlesInteractive(False)
     return node
+
+
+def show_where_readable(names: Node) -> None:
+    """Show the names in 3D and in all slice views but the axial ones, where they would overlap."""
+    scene = names.GetScene()
+    slices = by_class(scene, "vtkMRMLSliceNode")
+    views = [v for v in slices if v.GetOrientation() != "Axial"]
+    views += by_class(scene, "vtkMRMLViewNode")
+    display = names.GetDisplayNode()
+    display.RemoveAllViewNodeIDs()
+    for view in views:
+        display.AddViewNodeID(view.GetID())
 
 
 def show_numbering(names: Node, mapping: Mapping[str, str]) -> None:

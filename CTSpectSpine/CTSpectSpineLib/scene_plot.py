@@ -62,6 +62,10 @@ def add_uptake_plot(
     chart.SetTitle("Uptake by level")
     chart.SetXAxisTitle("level")
     chart.SetYAxisTitle("uptake, multiples of the reference bone")
+    # Room above the curves for the legend.
+    highest = max((v for values in columns.values() for v in values.values() if v == v), default=1)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, math.ceil(1.5 * highest))
     series = [_series(scene, slicer, table, name) for name in columns]
     for node in series:
         chart.AddAndObservePlotSeriesNodeID(node.GetID())

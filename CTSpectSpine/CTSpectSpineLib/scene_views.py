@@ -19,7 +19,10 @@ LAYOUT_ID = 50927
 """Number of the module's layout; Slicer's own are below 1000."""
 FRAME_MM = 90.0
 """Height of the slice views that frame one joint."""
+OPACITY = 0.6
+"""How strongly the SPECT covers the CT at first."""
 OVERLAYS = ("blend", "checkerboard", "bone edges")
+_AROUND_MM = 60.0
 _OVERLAY_ROLE = "overlay"
 _SQUARE_MM = 25.0
 _BONE_EDGE_HU = 250.0
@@ -91,7 +94,7 @@ def show_ct(node: Node) -> None:
     display.SetLevel(BONE_WINDOW[1])
 
 
-def fuse(scene: Node, ct: Node, spect: Node, opacity: float = 0.5) -> None:
+def fuse(scene: Node, ct: Node, spect: Node, opacity: float = OPACITY) -> None:
     """Show CT and SPECT fused in all slice views, which move together, over the whole CT."""
     bounds = [0.0] * 6
     ct.GetRASBounds(bounds)
@@ -115,11 +118,30 @@ def set_opacity(scene: Node, opacity: float) -> None:
         composite.SetForegroundOpacity(opacity)
 
 
-def cut_through(scene: Node, point_lps: Sequence[float]) -> None:
-    """Cut all slice views through a point, without centring it."""
-    slicer, _ = mrml()
-    x, y, z = point_lps
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, -x, -y, z, 0)
+def overview(
+    scene: Node, points_lps: Sequence[Sequence[float]], through_lps: Sequence[float]
+) -> None:
+    """Show the whole of some points, in slices through one of them.
+
+    Parameters
+    ----------
+    points_lps
+        For instance the centres of all joints.
+    through_lps
+        Point that all slices cut.
+    """
+    points = np.array(points_lps, dtype=float).reshape(-1, 3) * (-1.0, -1.0, 1.0)
+    low, high = points.min(axis=0) - _AROUND_MM, points.max(axis=0) + _AROUND_MM
+    middle, extent = 0.5 * (low + high), high - low
+    x, y, z = through_lps
+    for view in by_class(scene, "vtkMRMLSliceNode"):
+        if view.GetOrientation() in _AXES:
+            across, up = _AXES[view.GetOrientation()]
+            width, height, _ = view.GetDimensions()
+            scale = max(extent[across] / width, extent[up] / height)
+            view.SetFieldOfView(scale * width, scale * height, view.GetFieldOfView()[2])
+            view.JumpSliceByCentering(*middle.tolist())
+            view.JumpSliceByOffsetting(-x, -y, z)
 
 
 def frame(scene: Node, point_lps: Sequence[float], height_mm: float = FRAME_MM) -> None:
@@ -151,7 +173,7 @@ def show_overlay(scene: Node, name: str, ct: Node, spect: Node) -> None:
         raise ValueError(f"overlay is {name!r}, not one of {OVERLAYS}")
     for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
         composite.SetForegroundVolumeID((foreground or spect).GetID())
-        composite.SetForegroundOpacity(0.5 if name == "blend" else 1.0)
+        composite.SetForegroundOpacity(OPACITY if name == "blend" else 1.0)
         composite.SetLabelVolumeID(label.GetID() if label else None)
         composite.SetLabelOpacity(1.0)
     for view in by_class(scene, "vtkMRMLSliceNode"):

@@ -104,7 +104,8 @@ def capturePictures(panel, folder):
     """
     import ScreenCapture
 
-    from CTSpectSpineLib.scene_views import cut_through, frame, fuse
+    from CTSpectSpineLib.scene import show
+    from CTSpectSpineLib.scene_views import frame
 
     manager, scene = slicer.app.layoutManager(), slicer.mrmlScene
     nodes, capture = panel.nodes, ScreenCapture.ScreenCaptureLogic()
@@ -113,11 +114,9 @@ def capturePictures(panel, folder):
     places = [("overview", None), *((row.joint, row) for row in positive)]
     written = []
     for name, row in places:
-        fuse(scene, nodes.ct, nodes.relative or nodes.spect)
+        show(scene, nodes)
         if row is not None:
             frame(scene, row.centre_lps)
-        elif positive:
-            cut_through(scene, positive[0].centre_lps)
         for view, widget in _views(manager):
             path = folder / f"{name.replace(' ', '_')}_{view}.png"
             capture.captureImageFromView(widget, str(path))

@@ -79,5 +79,5 @@ class CTSpectSpineParameterNode:
     injectionTime: str = ""
     scanTime: str = ""
     contextExtra: str = ""
-    opacity: Annotated[int, WithinRange(0, 100)] = 50
+    opacity: Annotated[int, WithinRange(0, 100)] = 60
     analysis: vtkMRMLTextNode
