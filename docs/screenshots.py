@@ -2,7 +2,7 @@
 
     python docs/screenshots.py [--work DIR] [--data DIR]
 
-It drives the own panel of the module on the test host (PySide, slicer-core), without Slicer. Results
+It drives the module's panel on the test host (PySide, slicer-core), without Slicer. Results
 of analyses are kept in the working folder, so that a second run is quick. With a folder of real CT
 data (see docs/developer.md) the layout is also drawn with a real CT.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
+ICONS = ROOT / "CTSpectSpine" / "Resources" / "Icons"
 sys.path[:0] = [str(ROOT / "CTSpectSpine" / "Testing" / "Python"), str(ROOT / "CTSpectSpine")]
 
 import slicer  # noqa: E402
@@ -117,11 +118,12 @@ def layout_picture(layout: Layout, nodes: Any, name: str) -> None:
     print(path.relative_to(ROOT))
 
 
-def real_nodes(data: Path, work: Path) -> Any:
-    """Results of a real CT with a SPECT simulated from it, in an empty scene."""
+def real_picture(data: Path, work: Path) -> None:
+    """The layout with a real CT and a SPECT simulated from it, in a scene of its own."""
     import SimpleITK as sitk
 
     from CTSpectSpineLib.cli import main
+    from CTSpectSpineLib.mrml import headless_scene
     from CTSpectSpineLib.scene import populate_scene
 
     source = data / "totalsegmentator_example"
@@ -134,27 +136,59 @@ def real_nodes(data: Path, work: Path) -> Any:
         assert main(["phantom", *inputs, *hot, *move, "--out", str(phantom)]) == 0
         spect = ["--spect", str(phantom / "spect.nii.gz")]
         assert main(["analyze", *inputs, *spect, "--out", str(results)]) == 0
-    slicer.mrmlScene.Clear()
     ct, spect = (sitk.ReadImage(str(p)) for p in (source / "ct.nii.gz", phantom / "spect.nii.gz"))
-    return populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=results)
+    with headless_scene() as (scene, application):
+        layout = Layout(scene, application)
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=results)
+        layout_picture(layout, nodes, "real_ct")
+
+
+def sample_icons() -> None:
+    """Draw the pictures of the phantoms for Slicer's Sample Data module."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    from CTSpectSpineLib.phantom import load_case, make_phantom
+    from CTSpectSpineLib.scene_colours import hot_colours
+    from CTSpectSpineWidgets.sampledata import CASES
+
+    for name in CASES:
+        phantom = make_phantom(load_case(name))
+        truth = sitk.GetArrayViewFromImage(phantom.activity)
+        ct = sitk.GetArrayViewFromImage(phantom.anatomy.ct).max(axis=1)[::-1]
+        hot = truth.max(axis=1)[::-1]
+        grey = np.clip((ct + 100.0) / 1500.0, 0.0, 1.0)[..., np.newaxis]
+        share = np.clip(hot / np.percentile(hot, 99.7), 0.0, 1.0)
+        colours = hot_colours()[(share * 255).astype(int)]
+        mixed = grey * 0.4 + colours * 0.8
+        size = min(mixed.shape[:2])
+        picture = mixed[:size, (mixed.shape[1] - size) // 2 :][:, :size]
+        step = size / 128.0
+        index = (np.arange(128) * step).astype(int)
+        save(np.clip(picture[np.ix_(index, index)], 0.0, 1.0), ICONS / f"{name}.png")
+        print((ICONS / f"{name}.png").relative_to(ROOT))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=ROOT / ".screenshots", help="working folder")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--icons", action="store_true", help="only the icons of the samples")
     options = parser.parse_args()
+    if options.icons:
+        slicer_host.start()
+        sample_icons()
+        return
     IMAGES.mkdir(parents=True, exist_ok=True)
     camera = Camera()
     layout = Layout(slicer.mrmlScene, slicer.app.applicationLogic())
     layout_picture(layout, panel_pictures(camera), "phantom")
     camera.widget.exit()
+    camera.widget.cleanup()
     if options.data.is_dir():
-        nodes = real_nodes(options.data, options.work)
-        layout_picture(Layout(slicer.mrmlScene, slicer.app.applicationLogic()), nodes, "real_ct")
+        real_picture(options.data, options.work)
     else:
         print(f"{options.data} is not there: no picture with a real CT")
-    camera.widget.cleanup()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib import segments as as_segments
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import transform_matrix
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
 from CTSpectSpineLib.registration.files import (
+    centred,
     read_transform,
     registration_record,
     write_transform,
@@ -40,7 +42,9 @@ def read_registration(folder: Path) -> Registration:
     InputError
         If the folder holds no registration.
     """
-    transform = read_transform(folder / "spect_to_ct.tfm")
+    found = read_transform(folder / "spect_to_ct.tfm")
+    # The rounding makes it the same number as before it was written.
+    transform = centred(transform_matrix(found), np.array(found.GetCenter()))
     path = folder / "registration.json"
     record = read_json(path)
     error = record.get("expected_error_mm") if isinstance(record, dict) else None

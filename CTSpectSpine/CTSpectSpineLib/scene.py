@@ -213,8 +213,9 @@ def _add_relative(
     node = add_volume(scene, scaled, f"{spect.GetName()}, multiples of reference")
     node.SetAndObserveTransformNodeID(spect.GetTransformNodeID())
     hottest = max((v for r in rows if (v := number(r.get("ratio_max", ""))) > 0), default=0.0)
-    show_spect(scene, node, top=float(min(max(math.ceil(hottest), LEAST_TOP), MOST_TOP)))
-    add_legend(node)
+    top = float(min(max(math.ceil(hottest), LEAST_TOP), MOST_TOP))
+    show_spect(scene, node, top)
+    add_legend(node, top)
     return node
 
 

@@ -83,15 +83,15 @@ def show_spect(scene: Node, node: Node, top: float | None) -> None:
     display.SetWindowLevelMinMax(0.0, top)
 
 
-def add_legend(node: Node) -> None:
-    """Add a colour legend to a SPECT in multiples of the reference."""
+def add_legend(node: Node, top: float) -> None:
+    """Add a colour legend in whole multiples to a SPECT in multiples of the reference."""
     slicer, _ = mrml()
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     if legend is None:
         return
     legend.SetTitleText("x reference")
-    legend.SetLabelFormat("%.1f")
-    legend.SetNumberOfLabels(5)
+    legend.SetLabelFormat("%.0f")
+    legend.SetNumberOfLabels(round(top) + 1)
     legend.SetMaxNumberOfColors(256)
     legend.SetSize(0.1, 0.35)
     legend.SetPosition(0.98, 0.9)

@@ -28,6 +28,7 @@ class AnalysisSection:
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self.onTimer)
         self.ui.progressBar.visible = False
+        self.ui.statusLabel.visible = False
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
 
     @property
@@ -68,13 +69,13 @@ class AnalysisSection:
 
         if self.running:
             self._end().cancel()
-        self._say(_("Writing the images"))
+        self.say(_("Writing the images"))
         self.ui.logText.clear()
         slicer.app.processEvents()
         try:
             self.run = self.panel.logic.startRun(request)
         except Exception as error:
-            self._say(str(error), isError=True)
+            self.say(str(error), isError=True)
             raise
         self._whenDone, self._timeLeft, self._logged = whenDone, TimeLeft(), 0
         self.ui.progressBar.value = 0
@@ -88,7 +89,7 @@ class AnalysisSection:
             return
         run = self._end()
         run.cancel()
-        self._say(_("Cancelled."))
+        self.say(_("Cancelled."))
         self.panel.levels.forget()
         self.panel.update()
 
@@ -106,19 +107,19 @@ class AnalysisSection:
                 self.ui.progressBar.value = round(100 * run.fraction)
             left = self._timeLeft.update(run.fraction)
             ending = "" if left is None else _(", {time} left").format(time=time_text(left))
-            self._say(run.message + ending)
+            self.say(run.message + ending)
             return
         self._end()
         if run.error:
             self.panel.levels.forget()
             self.panel.update()
-            self._say(run.error, isError=True)
+            self.say(run.error, isError=True)
             slicer.util.errorDisplay(run.error)
             return
         try:
             with errorsShown(_("The results cannot be shown.")):
                 folder = self.panel.logic.finishRun(run)
-                self._say(self._whereItIs(run, folder))
+                self.say(self._whereItIs(run, folder))
                 self.panel.showNewResults()
                 if self._whenDone is not None:
                     self._whenDone(folder)
@@ -136,10 +137,12 @@ class AnalysisSection:
         self.ui.progressBar.visible = False
         return run
 
-    def _say(self, text, isError=False):
+    def say(self, text, isError=False):
+        """Say something below the button."""
         label = self.ui.statusLabel
         if label.text != text:
             label.text = text
+            label.visible = bool(text)
             label.styleSheet = "color: #b00020;" if isError else ""
 
     def _log(self, messages):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -43,8 +42,7 @@ class ExportSection:
 
     def onReport(self, *_unused):
         """Open the report in the browser."""
-        report = self.panel.resultsFolder() / "report.html"
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(report)))
+        self.panel.ask.show(self.panel.resultsFolder() / "report.html")
 
     def onSave(self, *_unused):
         """Copy the results folder."""
@@ -56,7 +54,7 @@ class ExportSection:
                 folder = save_folder(self.panel.resultsFolder(), Path(name))
                 self.panel.nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
                 self.panel.parameters.outputFolder = str(folder)
-                self.ui.statusLabel.text = _("Results saved in {folder}").format(folder=folder)
+                self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))
                 self.panel.update()
 
     def onCapture(self, *_unused):
@@ -65,9 +63,8 @@ class ExportSection:
         if name:
             with errorsShown(_("The pictures cannot be saved.")):
                 written = capturePictures(self.panel, Path(name))
-                self.ui.statusLabel.text = _("{count} pictures saved in {folder}").format(
-                    count=len(written), folder=name
-                )
+                text = _("{count} pictures saved in {folder}")
+                self.panel.analysis.say(text.format(count=len(written), folder=name))
 
     def onLayout(self, *_unused):
         """Show the module's layout."""

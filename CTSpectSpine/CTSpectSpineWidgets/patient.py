@@ -121,7 +121,7 @@ class PatientSection:
 
 
 class Ask:
-    """Asks for files and folders; replaced in tests."""
+    """Asks for files and folders, and opens files; replaced in tests."""
 
     def openFile(self, title, nameFilter):
         """Path of an existing file; empty if the user cancels."""
@@ -134,3 +134,7 @@ class Ask:
     def folder(self, title):
         """Path of a folder; empty if the user cancels."""
         return qt.QFileDialog.getExistingDirectory(None, title)
+
+    def show(self, path):
+        """Open a file in the program that the user has for it."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))

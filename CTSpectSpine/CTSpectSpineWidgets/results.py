@@ -28,6 +28,8 @@ class ResultsSection:
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setStretchLastSection(True)
+        header.setMinimumSectionSize(20)
+        table.verticalHeader().setDefaultSectionSize(22)
         header.setSectionsClickable(True)
         header.connect("sectionClicked(int)", self.onSort)
         table.connect("currentCellChanged(int,int,int,int)", self.onRow)

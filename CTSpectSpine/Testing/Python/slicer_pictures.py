@@ -134,6 +134,10 @@ class SpaceView(_View):
         self.window.Render()
         manager = self.managers.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager")
         camera = manager.GetCameraNode()
+        if camera is None:
+            camera = self.node.GetScene().AddNewNodeByClass("vtkMRMLCameraNode")
+            camera.SetLayoutName(self.node.GetLayoutName())
+            camera.SetAndObserveCamera(self.renderer.GetActiveCamera())
         bounds = self.renderer.ComputeVisiblePropBounds()
         centre = [0.5 * (bounds[2 * i] + bounds[2 * i + 1]) for i in range(3)]
         height = max(bounds[2 * i + 1] - bounds[2 * i] for i in range(3))

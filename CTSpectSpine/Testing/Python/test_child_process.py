@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from process_state import gone
 
 from CTSpectSpineLib.desktop import child
 from CTSpectSpineLib.desktop.child import (
@@ -29,15 +30,6 @@ def wait(process: ChildProcess, seconds: float = 60.0) -> list[str]:
         stages += [progress.stage for progress in process.poll()]
         time.sleep(0.05)
     return stages
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has waited for counts as ended."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
 
 
 def test_bad_input_becomes_one_sentence(tmp_path: Path) -> None:

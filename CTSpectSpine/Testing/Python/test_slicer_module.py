@@ -9,7 +9,7 @@ import sys
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ import slicer_host
 import slicer_qt
 
 from CTSpectSpineLib.anatomy import vertebrae
+from CTSpectSpineLib.scene_views import LAYOUT_ID
 from CTSpectSpineLib.terminology import (
     motion_segments,
     recommended_rgb,
@@ -179,3 +180,80 @@ def test_packages_are_installed_only_after_asking(
     packages.ensureWithPip(wanted)
     assert installed == ["no-such-package>=1"]
     assert all("no-such-package>=1" in text for text in asked)
+
+
+class FakeSampleData(ModuleType):
+    """The part of Slicer's Sample Data module that sources are registered with."""
+
+    def __init__(self) -> None:
+        super().__init__("SampleData")
+        self.sources: list[dict[str, Any]] = []
+        register = lambda **source: self.sources.append(source)  # noqa: E731
+        self.SampleDataLogic = SimpleNamespace(registerCustomSampleDataSource=register)
+
+
+def test_three_phantoms_are_offered_as_sample_data(
+    module: tuple[ModuleType, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CTSpectSpineWidgets import sampledata
+
+    fake = FakeSampleData()
+    monkeypatch.setitem(sys.modules, "SampleData", fake)
+    sampledata.register(module[1].resourcePath("Icons"))
+    assert len(fake.sources) == 3
+    for source in fake.sources:
+        assert isinstance(source["uris"], str), "Slicer counts the addresses of a source"
+        assert Path(source["thumbnailFileName"]).is_file()
+        assert source["category"] == "CT SPECT Spine"
+    monkeypatch.setattr(sampledata, "SAMPLE", {**sampledata.SMALL, "spacing_mm": 4.0})
+    nodes = fake.sources[0]["customDownloader"](None)
+    assert [node.GetClassName() for node in nodes] == [
+        "vtkMRMLScalarVolumeNode",
+        "vtkMRMLScalarVolumeNode",
+        "vtkMRMLLabelMapVolumeNode",
+    ]
+    from CTSpectSpineLib.scene_guess import likely_inputs
+
+    assert likely_inputs(slicer.mrmlScene) == tuple(nodes)
+
+
+def test_pictures_are_captured_for_every_positive_joint(
+    module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import CTSpectSpineWidgetTest as tests
+
+    captured = []
+
+    class Logic:
+        def captureImageFromView(self, view: str, path: str) -> None:
+            captured.append((view, Path(path).name))
+
+    def widget(tag: str) -> Any:
+        return SimpleNamespace(sliceView=lambda: tag, threeDView=lambda: "3D")
+
+    layout = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    manager = SimpleNamespace(
+        sliceWidget=widget,
+        threeDWidget=widget,
+        threeDViewCount=1,
+        resetThreeDViews=lambda: None,
+        setLayout=layout.SetViewArrangement,
+        layoutLogic=lambda: SimpleNamespace(GetLayoutNode=lambda: layout),
+    )
+    monkeypatch.setitem(sys.modules, "ScreenCapture", SimpleNamespace(ScreenCaptureLogic=Logic))
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager)
+
+    class Case(tests.PanelTestCase):
+        def runTest(self) -> None:
+            slicer.mrmlScene.AddNode(layout)
+            self.addResults()
+            assert layout.GetViewArrangement() == LAYOUT_ID
+            self.widget.ask = tests.Answers(tmp_path / "pictures")
+            assert self.ui.captureButton.enabled
+            self.ui.captureButton.click()
+            assert "8 pictures saved" in self.ui.statusLabel.text
+
+    passes(unittest.TestSuite([Case()]))
+    assert captured[0] == ("Yellow", "overview_sagittal.png")
+    assert captured[-1] == ("3D", "L5-S1_facet_right_3d.png")
+    assert len({name for _, name in captured}) == 8
