@@ -31,7 +31,7 @@ from CTSpectSpineWidgets.patient import Ask, PatientSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 
-WEBSITE = "https://github.com/ctspectspine/SlicerCTSpectSpine"
+WEBSITE = "https://github.com/SlicerCTSpectSpine/SlicerCTSpectSpine/blob/main/docs/slicer.md"
 
 
 class CTSpectSpine(ScriptedLoadableModule):

@@ -21,6 +21,10 @@ from CTSpectSpineLib.desktop.numbering import (
 from CTSpectSpineLib.desktop.record import Row, save_folder, shown_rows, with_decision
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import image_from_array
+from CTSpectSpineLib.model import Registration
+from CTSpectSpineLib.options import Options, check_together
+from CTSpectSpineLib.outputs import read_registration, write_registration
+from CTSpectSpineLib.registration.files import centred, registration_record
 
 LUMBAR = ("L1", "L2", "L3", "L4", "L5", "sacrum")
 
@@ -212,3 +216,22 @@ def test_a_decision_is_recorded_with_the_quality() -> None:
     assert check["adjusted_by_hand"] is True
     with pytest.raises(ValueError, match="maybe"):
         with_decision({}, "good", "maybe", adjusted=False)
+
+
+def test_a_kept_registration_is_the_same_to_the_last_digit(tmp_path: Path) -> None:
+    turn, matrix = np.radians(11.3), np.eye(4)
+    matrix[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    matrix[:3, 3] = (3.0, -7.0, 11.0)
+    transform = centred(matrix, np.array([10.0, -20.0, 30.0]))
+    registration = Registration(
+        transform, "by hand", 0.1, 0.7, float("nan"), "check", ("Look at it.",), 1.5, 0.3
+    )
+    write_registration(registration, sitk.Image(2, 2, 2, sitk.sitkInt16), tmp_path)
+    kept = read_registration(tmp_path)
+    assert registration_record(kept) == registration_record(registration)
+    np.testing.assert_array_equal(kept.matrix, registration.matrix)
+    with pytest.raises(InputError, match="give either"):
+        check_together(Options(registration=tmp_path, transform=transform), None, "auto", tmp_path)
+    (tmp_path / "registration.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="register again"):
+        read_registration(tmp_path)
