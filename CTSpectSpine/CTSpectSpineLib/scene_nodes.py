@@ -12,7 +12,7 @@ from typing import Any
 
 from CTSpectSpineLib.desktop.record import FILES, Record, record_from_texts, with_decision
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.mrml import ROLE, Node, by_class
+from CTSpectSpineLib.mrml import ROLE, Node, by_class, mrml
 
 
 @dataclass(frozen=True)
@@ -136,18 +136,34 @@ def remove_analysis(manifest: Node) -> None:
     everything = [*found.nodes(), *found.texts().values(), *series]
     if found.spect is not None and found.spect.GetParentTransformNode() is found.transform:
         found.spect.SetAndObserveTransformNodeID(None)
+    hierarchy = scene.GetSubjectHierarchyNode()
     for node in everything:
         if node not in kept and node is not None:
             extra = [node.GetNthDisplayNode(i) for i in range(_display_count(node))]
             if node.IsA("vtkMRMLStorableNode"):
                 extra.append(node.GetStorageNode())
+            # Slicer's desktop removes the item of a node that goes; a scene alone does not.
+            item = hierarchy.GetItemByDataNode(node)
+            if item:
+                hierarchy.RemoveItem(item, False, True)
             scene.RemoveNode(node)
             for display in extra:
                 if display is not None and display.GetScene() is scene:
                     scene.RemoveNode(display)
-    hierarchy = scene.GetSubjectHierarchyNode()
-    if found.folder_item and not hierarchy.GetNumberOfItemChildren(found.folder_item):
-        hierarchy.RemoveItem(found.folder_item)
+    if found.folder_item:
+        _remove_empty(hierarchy, found.folder_item)
+
+
+def _remove_empty(hierarchy: Node, folder: int) -> None:
+    """Remove the empty folders in a folder, and the folder where nothing is left in it."""
+    _, vtk = mrml()
+    inside = vtk.vtkIdList()
+    hierarchy.GetItemChildren(folder, inside)
+    for child in [inside.GetId(i) for i in range(inside.GetNumberOfIds())]:
+        if hierarchy.GetItemDataNode(child) is None:
+            _remove_empty(hierarchy, child)
+    if not hierarchy.GetNumberOfItemChildren(folder):
+        hierarchy.RemoveItem(folder, False, True)
 
 
 def _display_count(node: Node) -> int:

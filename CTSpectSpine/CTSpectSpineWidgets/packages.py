@@ -1,12 +1,15 @@
 """Python packages that Slicer does not bring: asked for at first use, never at import."""
 
 import logging
+import tempfile
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
 REQUESTER = "CTSpectSpine"
+BUNDLED = ("numpy", "scipy", "SimpleITK", "pydicom", "vtk", "torch", "requests")
+"""Packages that Slicer or its extensions bring: they stay as they are, whatever is installed."""
 
 
 def ensure(requirementsFile):
@@ -20,17 +23,37 @@ def ensure(requirementsFile):
     RuntimeError
         If the user declines.
     """
-    try:
-        import slicer.packaging
-    except ImportError:  # Slicer before 5.12
-        ensureWithPip(requirementsFile)
-    else:
-        slicer.packaging.pip_ensure(
-            slicer.packaging.load_requirements(requirementsFile), requester=REQUESTER
-        )
+    if not missingRequirements(Path(requirementsFile).read_text(encoding="utf-8")):
+        return
+    with tempfile.TemporaryDirectory(prefix="CTSpectSpine-") as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text(bundledVersions(), encoding="utf-8")
+        try:
+            import slicer.packaging
+        except ImportError:  # Slicer before 5.12
+            ensureWithPip(requirementsFile, constraints)
+        else:
+            slicer.packaging.pip_ensure(
+                slicer.packaging.load_requirements(requirementsFile),
+                constraints=constraints,
+                requester=REQUESTER,
+            )
 
 
-def ensureWithPip(requirementsFile):
+def bundledVersions():
+    """Constraints for pip that keep what Slicer brings in its versions."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = []
+    for name in BUNDLED:
+        try:
+            lines.append(f"{name}=={version(name)}\n")
+        except PackageNotFoundError:
+            continue
+    return "".join(lines)
+
+
+def ensureWithPip(requirementsFile, constraints):
     """Ask, then install what is missing of a requirements file of lines ``name>=version``."""
     missing = missingRequirements(Path(requirementsFile).read_text(encoding="utf-8"))
     if not missing:
@@ -42,7 +65,7 @@ def ensureWithPip(requirementsFile):
     if not slicer.util.confirmOkCancelDisplay("\n".join([question, *missing])):
         raise RuntimeError(_("The packages that the analysis needs were not installed."))
     for requirement in missing:
-        slicer.util.pip_install(requirement)
+        slicer.util.pip_install([requirement, "-c", str(constraints)])
 
 
 def missingRequirements(text):

@@ -679,3 +679,44 @@ class CTSpectSpineAnalysisTest(PanelTestCase):
         self.assertNotEqual(second.folder_item, first.folder_item)
         self.assertEqual(self.widget.record.texts["joints.csv"].encode(), table)
         self.assertIn("temporary until you save them", self.ui.statusLabel.text)
+
+    def test_consoleUse(self):
+        from CTSpectSpineLib.scene_run import Request, run_to_end
+
+        logic = self.widget.logic
+        run = logic.startRun(Request(self.ct, self.spect, self.vertebrae, settings={"threads": 1}))
+        self.assertTrue(run.running)
+        seen = []
+        run_to_end(run, progress=lambda progress: seen.append(progress.stage))
+        folder = logic.finishRun(run)
+        self.assertEqual(list(dict.fromkeys(seen))[:3], ["check", "label", "register"])
+        self.assertIs(logic.nodes.ct, self.ct)
+
+        files = logic.workplace().inputs.folder
+        slicer.mrmlScene.Clear()
+        self.assertFalse(folder.exists(), "closing the scene deletes results that were not saved")
+        self.assertFalse(files.exists())
+
+    def test_filesAndFolders(self):
+        inputs = self.widget.logic.workplace().inputs
+        paths = inputs.ct(self.ct), inputs.spect(self.spect)
+        labels = inputs.vertebrae(self.vertebrae, self.ct)
+        self.assertEqual(inputs.ct(self.ct), paths[0])
+        written = paths[0].stat().st_mtime_ns
+        inputs.ct(self.ct)
+        self.assertEqual(paths[0].stat().st_mtime_ns, written, "what is the same is written once")
+        self.ct.GetImageData().Modified()
+        inputs.ct(self.ct)
+        self.assertGreater(paths[0].stat().st_mtime_ns, written)
+        logic = self.widget.logic
+        results = logic.processFolder(
+            *paths,
+            labels,
+            outputFolder=self.folder / "results",
+            context={"vas_axial": 8},
+            threads=1,
+        )
+        self.assertIs(results, logic.results)
+        self.assertEqual(results.verdict.disposition, "lumbar_disc")
+        self.assertIsNot(logic.nodes.ct, self.ct)
+        self.assertIs(logic.getParameterNode().analysis, logic.nodes.manifest)

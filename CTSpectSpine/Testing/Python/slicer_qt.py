@@ -346,18 +346,19 @@ def _open_module(name: str, **attributes: Any) -> types.ModuleType:
     return module
 
 
-def _keep_none_alive() -> None:
-    """Give None references to lose: PySide drops one with every call that returns nothing.
+def _keep_constants_alive() -> None:
+    """Give None, True and False references to lose: PySide drops one with many a call.
 
-    From Python 3.12 on None is immortal; before, the interpreter would end with a fatal error.
+    From Python 3.12 on they are immortal; before, the interpreter would end with a fatal error.
     """
     if sys.version_info < (3, 12):
-        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def install(slicer: types.ModuleType) -> Any:
     """Provide the modules ``qt`` and ``ctk`` and Slicer's widgets; return the application."""
-    _keep_none_alive()
+    _keep_constants_alive()
     _imitate_pythonqt()
     qt = types.ModuleType("qt")
     for module in _MODULES[:3]:

@@ -213,6 +213,9 @@ def test_removing_an_analysis_leaves_only_its_images(case: ResultsFolder) -> Non
             if not scene.GetNthNode(i).GetHideFromEditors()
         }
         assert left == {"CT", "SPECT", "SubjectHierarchy"}
+        hierarchy = scene.GetSubjectHierarchyNode()
+        assert hierarchy.GetItemByDataNode(nodes.ct)
+        assert children(scene, second.folder_item) == ["CT", "SPECT"]
         assert nodes.spect.GetParentTransformNode() is None
 
 

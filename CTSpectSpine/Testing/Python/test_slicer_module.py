@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import slicer
 import slicer_host
@@ -171,14 +172,16 @@ def test_packages_are_installed_only_after_asking(
 
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
     monkeypatch.setattr(slicer.util, "pip_install", installed.append)
-    packages.ensureWithPip(wanted)
+    packages.ensureWithPip(wanted, tmp_path / "c.txt")
     assert (asked, installed) == ([], []), "in testing mode nothing is asked or installed"
     monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
     with pytest.raises(RuntimeError, match="not installed"):
-        packages.ensureWithPip(wanted)
+        packages.ensureWithPip(wanted, tmp_path / "c.txt")
     assert installed == []
-    packages.ensureWithPip(wanted)
-    assert installed == ["no-such-package>=1"]
+    packages.ensureWithPip(wanted, tmp_path / "c.txt")
+    assert installed == [["no-such-package>=1", "-c", str(tmp_path / "c.txt")]]
+    assert f"numpy=={np.__version__}\n" in packages.bundledVersions()
+    assert "no-such" not in packages.bundledVersions()
     assert all("no-such-package>=1" in text for text in asked)
 
 
