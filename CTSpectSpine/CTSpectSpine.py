@@ -227,12 +227,12 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def startAnalysis(self):
         """Analyse what is selected, with packages installed if the user agrees."""
-        requests.ensurePackages(self)
+        packages.ensure(packages.REQUIREMENTS)
         self.analysis.start(requests.firstRequest(self))
 
     def measureAgain(self, whenDone=None, **changes):
         """Analyse the shown images again, changed as `requests.nextRequest` says."""
-        requests.ensurePackages(self)
+        packages.ensure(packages.REQUIREMENTS)
         self.analysis.start(requests.nextRequest(self, **changes), whenDone)
 
     def decide(self, decision, adjusted=False):

@@ -53,6 +53,7 @@ class LevelsSection:
         self._stopPicking()
         if record is None or not record.levels:
             self._numbering = None
+            self._known.clear()
             self.ui.levelsLabel.text = _("No analysis yet.")
         else:
             self._numbering = self._measured()

@@ -9,7 +9,6 @@ from pathlib import Path
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from CTSpectSpineWidgets import packages
 from CTSpectSpineWidgets.parameters import (
     DEFAULT_PROTOCOL,
     PROTOCOLS,
@@ -59,16 +58,6 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         except ImportError:
             return True
         return bool(available_engines())
-
-    def ensurePackages(self, requirementsFile):
-        """Install what the analysis needs and Slicer does not bring, after asking the user.
-
-        Raises
-        ------
-        RuntimeError
-            If the user declines.
-        """
-        packages.ensure(requirementsFile)
 
     def workplace(self):
         """Temporary files of this logic."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 REQUESTER = "CTSpectSpine"
 BUNDLED = ("numpy", "scipy", "SimpleITK", "pydicom", "vtk", "torch", "requests")
 """Packages that Slicer or its extensions bring: they stay as they are, whatever is installed."""

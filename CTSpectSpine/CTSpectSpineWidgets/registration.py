@@ -22,6 +22,7 @@ class RegistrationSection:
     def __init__(self, panel):
         self.panel, self.ui = panel, panel.ui
         self._original = None
+        self._adjusted = None
         from CTSpectSpineLib.scene_views import OVERLAYS
 
         fillCombo(self.ui.overlaySelector, OVERLAYS)
@@ -131,19 +132,17 @@ class RegistrationSection:
         """Show or hide the handles."""
         from CTSpectSpineLib.scene_views import edit_by_hand, middle_lps
 
+        transform, self._adjusted = self._adjusted, None
+        if transform is not None:
+            self.panel.removeObserver(transform, transform.TransformModifiedEvent, self.onMoved)
+            if transform.GetScene() is not None:
+                edit_by_hand(transform, False)
         nodes = self.panel.nodes
-        if nodes is None or nodes.transform is None:
-            return
-        if on:
+        if on and nodes is not None and nodes.transform is not None:
             self.ui.overlaySelector.setCurrentIndex(0)
-            self.panel.addObserver(
-                nodes.transform, nodes.transform.TransformModifiedEvent, self.onMoved
-            )
-        else:
-            self.panel.removeObserver(
-                nodes.transform, nodes.transform.TransformModifiedEvent, self.onMoved
-            )
-        edit_by_hand(nodes.transform, on, middle_lps(nodes.ct))
+            transform = self._adjusted = nodes.transform
+            self.panel.addObserver(transform, transform.TransformModifiedEvent, self.onMoved)
+            edit_by_hand(transform, True, middle_lps(nodes.ct))
 
     def stopAdjusting(self):
         """Hide the handles."""

@@ -4,13 +4,6 @@ from pathlib import Path
 
 import vtk
 
-from CTSpectSpineWidgets import packages
-
-
-def ensurePackages(panel):
-    """Install what an analysis needs, if the user agrees."""
-    packages.ensure(panel.resourcePath("requirements.txt"))
-
 
 def firstRequest(panel):
     """Analyse what is selected."""

@@ -6,6 +6,8 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from CTSpectSpineWidgets import packages
+
 CATEGORY = "CT SPECT Spine"
 CASES = {
     "lumbar-disc": _("Phantom: one active lumbar disc"),
@@ -47,6 +49,7 @@ def register(iconFolder):
 def _maker(case):
     def make(source=None):
         with slicer.util.tryWithErrorDisplay(_("The phantom cannot be made."), waitCursor=True):
+            packages.ensure(packages.REQUIREMENTS)
             return list(addPhantom(case, SAMPLE))
 
     return make

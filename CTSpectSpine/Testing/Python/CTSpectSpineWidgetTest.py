@@ -49,8 +49,8 @@ class PanelTestCase(unittest.TestCase):
     def setUp(self):
         from CTSpectSpineWidgets import packages
 
-        requirements = Path(packages.__file__).parents[1] / "Resources" / "requirements.txt"
-        missing = packages.missingRequirements(requirements.read_text(encoding="utf-8"))
+        requirements = packages.REQUIREMENTS.read_text(encoding="utf-8")
+        missing = packages.missingRequirements(requirements)
         if missing and self.needsPackages:
             self.skipTest(f"needs {', '.join(missing)}")
         slicer.mrmlScene.Clear()
@@ -421,6 +421,10 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.assertAlmostEqual(abs(self.matrix(transform) - original).max(), 0.0)
         self.assertFalse(ui.usePositionButton.enabled)
         ui.adjustButton.click()
+        self.assertFalse(transform.GetDisplayNode().GetEditorVisibility())
+        ui.adjustButton.click()
+        self.widget.showResults(None)
+        self.assertFalse(ui.adjustButton.checked)
         self.assertFalse(transform.GetDisplayNode().GetEditorVisibility())
 
     def matrix(self, transform):
