@@ -125,6 +125,16 @@ def analyses(scene: Node) -> list[Node]:
     return [n for n in by_class(scene, "vtkMRMLTextNode") if n.GetAttribute(ROLE) == "manifest"]
 
 
+def describe(manifest: Node) -> str:
+    """One line on an analysis: its CT, protocol and time."""
+    ct = manifest.GetNodeReference("ct")
+    values = json.loads(manifest.GetText() or "{}")
+    protocol = (values.get("protocol") or {}).get("id", "")
+    time = str(values.get("created", "")).replace("T", " ")[:16]
+    name = "" if ct is None else ct.GetName()
+    return ", ".join(part for part in (name, protocol, time) if part)
+
+
 def remove_analysis(manifest: Node) -> None:
     """Remove the results of an analysis from its scene; CT and SPECT stay."""
     scene, found = manifest.GetScene(), scene_nodes(manifest)

@@ -35,6 +35,8 @@ class ResultsSection:
         table.connect("currentCellChanged(int,int,int,int)", self.onRow)
         table.connect("cellClicked(int,int)", self.onRow)
         table.connect("cellChanged(int,int)", self.onCell)
+        self._analyses = []
+        self.ui.analysisSelector.connect("currentIndexChanged(int)", self.onAnalysis)
         from CTSpectSpineLib.desktop.record import FILTERS
 
         self._filters = list(FILTERS)
@@ -45,10 +47,31 @@ class ResultsSection:
     def show(self):
         """Show the panel's results."""
         record = self.panel.record
+        self._showAnalyses()
         self.ui.verdictLabel.text = self._verdict(record)
         self.ui.reasonsLabel.text = self._reasons(record)
         self.ui.reasonsCollapsibleButton.visible = record is not None
         self._fill()
+
+    def _showAnalyses(self):
+        """Offer the analyses of the scene, where there is more than one."""
+        from CTSpectSpineLib.scene_nodes import analyses, describe
+
+        self._analyses = analyses(slicer.mrmlScene) if self.panel.nodes is not None else []
+        combo = self.ui.analysisSelector
+        fillCombo(combo, [describe(manifest) for manifest in self._analyses])
+        if self.panel.nodes is not None:
+            combo.blockSignals(True)
+            combo.setCurrentIndex(self._analyses.index(self.panel.nodes.manifest))
+            combo.blockSignals(False)
+        combo.visible = len(self._analyses) > 1
+
+    def onAnalysis(self, index):
+        """Show another analysis of the scene."""
+        if 0 <= index < len(self._analyses):
+            self.panel.parameters.analysis = self._analyses[index]
+            self.panel.showResults(self._analyses[index])
+            self.panel.showInViews()
 
     def _verdict(self, record):
         if record is None:

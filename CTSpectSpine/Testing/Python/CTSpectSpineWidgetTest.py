@@ -507,6 +507,26 @@ class CTSpectSpineResultsTest(PanelTestCase):
             self.assertFalse(self.ui.captureButton.enabled)
             self.assertIn("no views", self.ui.captureButton.toolTip)
 
+    def test_oneOfTwoAnalysesIsChosen(self):
+        from CTSpectSpineLib.scene import populate_scene
+
+        first = self.addResults()
+        self.assertFalse(self.ui.analysisSelector.visible)
+        folder = self.folder / "results"
+        verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+        verdict["disposition"] = "negative"
+        (folder / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
+        second = populate_scene(slicer.mrmlScene, ct=first.ct, spect=first.spect, folder=folder)
+        self.widget.logic.nodes = second
+        self.widget.showNewResults()
+        combo = self.ui.analysisSelector
+        self.assertEqual((combo.count, combo.currentIndex), (2, 1))
+        self.assertIn("negative", self.ui.verdictLabel.text)
+        combo.setCurrentIndex(0)
+        self.assertIn("multiple areas", self.ui.verdictLabel.text)
+        self.assertIs(self.widget.nodes.transform, first.transform)
+        self.assertIs(self.widget.parameters.analysis, first.manifest)
+
     def test_deletedNodesDoNoHarm(self):
         nodes = self.addResults()
         for name in ("levels", "vertebrae", "chart", "joint_table", "relative", "transform"):
