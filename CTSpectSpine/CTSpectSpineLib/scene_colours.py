@@ -84,16 +84,17 @@ def show_spect(scene: Node, node: Node, top: float | None) -> None:
 
 
 def add_legend(node: Node, top: float) -> None:
-    """Add a colour legend in whole multiples to a SPECT in multiples of the reference."""
+    """Add a colour legend to a SPECT in multiples of the reference."""
     slicer, _ = mrml()
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     if legend is None:
         return
-    legend.SetTitleText("x reference")
-    legend.SetLabelFormat("%.0f")
-    legend.SetNumberOfLabels(round(top) + 1)
+    legend.SetTitleText("/ reference")
+    # The more labels, the smaller the letters; whole and half multiples are easily read.
+    legend.SetLabelFormat("%.1f")
+    legend.SetNumberOfLabels(2 * round(top) + 1 if top <= 4 else round(top) + 1)
     legend.SetMaxNumberOfColors(256)
-    legend.SetSize(0.1, 0.35)
-    legend.SetPosition(0.98, 0.9)
+    legend.SetSize(0.08, 0.3)
+    legend.SetPosition(0.98, 0.6)
     legend.GetTitleTextProperty().SetFontSize(12)
     legend.GetLabelTextProperty().SetFontSize(12)

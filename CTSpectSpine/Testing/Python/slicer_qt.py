@@ -126,6 +126,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         super().__init__(parent)
         self._text = ""
         self._collapsed = False
+        self._forcing = False
+        self._shown: dict[Any, bool] = {}
         self.setContentsMargins(2, 22, 2, 2)
 
     def _get_text(self) -> str:
@@ -147,11 +149,23 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
 
     def _hide_contents(self) -> None:
+        """Show what is inside only while open; as in CTK, what is hidden for itself stays so."""
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
-                child.setVisible(not self._collapsed)
+                if child not in self._shown:
+                    self._shown[child] = not child.isHidden()
+                    child.installEventFilter(self)
+                self._forcing = True
+                child.setVisible(not self._collapsed and self._shown[child])
+                self._forcing = False
         self.setMaximumHeight(22 if self._collapsed else 16777215)
         self.updateGeometry()
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        kinds = (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent)
+        if event.type() in kinds and not self._forcing:
+            self._shown[child] = event.type() == kinds[0]
+        return False
 
     def showEvent(self, event: Any) -> None:
         # A .ui file sets the property before it adds the contents.
