@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -90,22 +91,18 @@ def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
 
 def cases() -> list[Any]:
     """All tests of the panel; those that analyse are slow."""
-    text = (MODULE / "Testing" / "Python" / "CTSpectSpineWidgetTest.py").read_text(encoding="utf-8")
-    found, group = [], ""
-    for line in text.splitlines():
-        if match := re.match(r"class (\w+Test)\(PanelTestCase\)", line):
-            group = match[1]
-        elif match := re.match(r"    def (test_\w+)", line):
-            marks = [pytest.mark.slow] if group == "CTSpectSpineAnalysisTest" else []
-            found.append(pytest.param(group, match[1], marks=marks, id=match[1]))
+    found = []
+    for file in sorted((MODULE / "Testing" / "Python").glob("CTSpectSpine*Test.py")):
+        marks = [pytest.mark.slow] if file.stem == "CTSpectSpineAnalysisTest" else []
+        for name in re.findall(r"^    def (test_\w+)", file.read_text(encoding="utf-8"), re.M):
+            found.append(pytest.param(file.stem, name, marks=marks, id=name))
     return found
 
 
 @pytest.mark.parametrize(("group", "name"), cases())
 def test_panel(module: tuple[ModuleType, Any], group: str, name: str) -> None:
-    import CTSpectSpineWidgetTest as tests
-
-    passes(unittest.TestSuite([getattr(tests, group)(name)]))
+    case = getattr(importlib.import_module(group), group)
+    passes(unittest.TestSuite([case(name)]))
 
 
 def passes(suite: unittest.TestSuite) -> None:
@@ -223,7 +220,7 @@ def test_three_phantoms_are_offered_as_sample_data(
 def test_pictures_are_captured_for_every_positive_joint(
     module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import CTSpectSpineWidgetTest as tests
+    import slicer_panel as tests
 
     captured = []
 
