@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from scipy.spatial import cKDTree
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps, inverse
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.model import FloatArray, Region, SpineJoints
 
@@ -76,14 +76,15 @@ def disc_dice(folder: Path) -> dict[str, float]:
 def overlaps(found: SpineJoints, image: sitk.Image, truth: np.ndarray) -> dict[str, float]:
     """Dice of each disc with the true voxels that are nearest to it."""
     grid = grid_of(image)
-    discs = [j for j in found.joints if j.kind == "disc" and j.centre_mm is not None]
+    discs = [j for j in found.joints if j.kind == "disc" and j.located]
+    centres = [j.parts["disc_space"].centre_mm() for j in discs]
     index = np.argwhere(truth)
     points = apply_matrix(grid.ijk_to_lps, index[:, ::-1].astype(float))
-    nearest = np.argmin([np.linalg.norm(points - j.centre_mm, axis=1) for j in discs], axis=0)
+    nearest = np.argmin([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=0)
     result = {}
     for number, joint in enumerate(discs):
         region = joint.parts["disc_space"]
-        where = apply_matrix(np.linalg.inv(grid.ijk_to_lps), region.points_mm()).round().astype(int)
+        where = apply_matrix(inverse(grid.ijk_to_lps), region.points_mm()).round().astype(int)
         volume = np.zeros(truth.shape)
         np.add.at(volume, tuple(where.T[::-1]), region.voxel_volume_mm3)
         mine = volume > 0.5 * np.prod(grid.spacing_mm)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import Joint, Region, SpineJoints
 
 
@@ -44,7 +44,7 @@ class Score:
 
 def dice(first: Region, second: Region) -> float:
     """Overlap of two regions on different grids, sampled at the voxels of the first."""
-    index = apply_matrix(np.linalg.inv(second.ijk_to_lps), first.points_mm())[:, ::-1]
+    index = apply_matrix(inverse(second.ijk_to_lps), first.points_mm())[:, ::-1]
     inside = ndimage.map_coordinates(second.mask.astype(float), index.T, order=1) > 0.5
     common = np.count_nonzero(inside) * first.voxel_volume_mm3
     return float(2 * common / (first.volume_mm3 + second.volume_mm3))
