@@ -60,6 +60,10 @@ def measure(options: argparse.Namespace) -> Tables:
             scores += [asdict(row) for row in own]
             mixed += [asdict(row) for row in wrong]
             print(f"spine {number + 1} of {len(numbers)}", file=sys.stderr, flush=True)
+            if options.rows is not None:
+                Tables(pd.DataFrame(scores), pd.DataFrame(mixed), pd.DataFrame()).write(
+                    options.rows
+                )
     if options.data.is_dir():
         real_scores, real_mixed = real_rows(options.data)
         scores += real_scores

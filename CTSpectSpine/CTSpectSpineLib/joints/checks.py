@@ -172,6 +172,7 @@ def check_contrast(joints: Sequence[Joint], ct: sitk.Image) -> tuple[list[Joint]
     bound = DISC_CONTRAST_HU
     if len(contrast) >= 4:
         bound = min(bound, CONTRAST_SHARE * float(np.median(list(contrast.values()))))
+    bound *= _contrast_left(float(max(ct.GetSpacing())))
     found: dict[str, str] = {}
     for joint in joints:
         value = contrast.get(joint.id)
@@ -184,6 +185,14 @@ def check_contrast(joints: Sequence[Joint], ct: sitk.Image) -> tuple[list[Joint]
     # Where labels are mixed the facet joints have moved as well as the disc.
     checked = [_doubted(j, found[j.level]) if j.level in found else j for j in joints]
     return checked, list(found.values())
+
+
+def _contrast_left(slice_mm: float) -> float:
+    """Share of the contrast that thick slices leave: all to 2 mm, 0.8 at 3 mm, 0.4 at 5 mm.
+
+    Phantoms keep 0.85 to 0.95 of it at 3 mm and 0.5 to 0.7 at 5 mm, and it scatters more.
+    """
+    return float(np.clip(1.0 - 0.2 * (slice_mm - 2.0), 0.4, 1.0))
 
 
 def disc_contrast_hu(disc: Joint, ct: sitk.Image) -> float | None:

@@ -17,11 +17,11 @@ from CTSpectSpineLib.joints.label_volume import LabelVolume, Occupancy, local_gr
 from CTSpectSpineLib.joints.spine import SACRAL, Spine, label_ids
 
 STEP_MM = 1.0
-SPLIT_SHARE = 0.2
+SPLIT_SHARE = 0.08
 """Share of a body's columns with an empty stretch in them from which labels count as mixed.
 
-Right labels have 0 to 0.03 on the real label maps and the phantoms; a slab of a tenth of the
-neighbour's body gives 0.4 or more unless the disc between is narrower than `LEAST_GAP_MM`.
+Right labels have 0 to 0.01 on the real label maps and the phantoms; a slab of a tenth of the
+neighbour's body gives 0.19 to 1 unless the disc between is narrower than `LEAST_GAP_MM`.
 """
 LEAST_GAP_MM = 2.0
 

@@ -250,6 +250,27 @@ def test_stray_voxels_far_from_a_vertebra_change_nothing(
         assert np.linalg.norm(joint.centre_mm - centre) < 0.1, joint.id
 
 
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(slices=st.integers(1, 40))
+def test_wherever_the_scan_ends_whole_levels_keep_their_joints(
+    slices: int, spine: Anatomy, right: SpineJoints
+) -> None:
+    """The uppermost vertebra may be a few voxels, half a body or nearly whole."""
+    heights = spine.labels.GetSize()[2]
+    bottom_of_l1 = right.frames["L1"].body.points_mm()[:, 2].min()
+    first = round(spine.labels.TransformPhysicalPointToContinuousIndex((0.0, 0.0, bottom_of_l1))[2])
+    end = min(first + slices, heights)
+    cut = spine.labels[:, :, :end]
+    found = build_joints(cut, spine.ct[:, :, :end])
+    assert all(j.located or j.flags for j in found.joints)
+    for joint in of_level(right, "L3-L4"):
+        centre = found[joint.id].centre_mm
+        assert found[joint.id].trusted
+        assert joint.centre_mm is not None
+        assert centre is not None
+        assert np.linalg.norm(joint.centre_mm - centre) < 0.7
+
+
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     shear=st.tuples(st.floats(-0.45, 0.45), st.floats(-0.45, 0.45)),
