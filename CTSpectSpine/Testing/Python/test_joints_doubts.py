@@ -92,7 +92,10 @@ def test_right_labels_leave_no_doubt(right: SpineJoints) -> None:
     assert right.warnings == ("T12 is cut by the field of view",)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.15, 0.2])
+@pytest.mark.parametrize(
+    "share",
+    [0.1, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.15, 0.2))],
+)
 @pytest.mark.parametrize("end", ["top", "bottom"])
 def test_an_end_with_its_neighbours_label_is_doubted_without_a_ct(
     share: float, end: str, spine: Anatomy, right: SpineJoints
@@ -250,7 +253,7 @@ def test_stray_voxels_far_from_a_vertebra_change_nothing(
         assert np.linalg.norm(joint.centre_mm - centre) < 0.1, joint.id
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(slices=st.integers(1, 40))
 def test_wherever_the_scan_ends_whole_levels_keep_their_joints(
     slices: int, spine: Anatomy, right: SpineJoints
@@ -271,7 +274,7 @@ def test_wherever_the_scan_ends_whole_levels_keep_their_joints(
         assert np.linalg.norm(joint.centre_mm - centre) < 0.7
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     shear=st.tuples(st.floats(-0.45, 0.45), st.floats(-0.45, 0.45)),
     angles=st.tuples(*[st.floats(-30, 30)] * 3),
