@@ -44,6 +44,8 @@ class Speed:
         Peak resident set above what the process held with the images read; None off Linux.
     with_ct
         Whether the check against CT was part of it.
+    load
+        Processes that wanted a core (the system's average of one minute); None off Unix.
     """
 
     size: tuple[int, int, int]
@@ -53,6 +55,7 @@ class Speed:
     cpu_s: float
     memory_mib: float | None
     with_ct: bool
+    load: float | None = None
 
 
 def speed(threads: int, small: bool = False) -> list[Speed]:
@@ -111,6 +114,7 @@ def _child(folder: Path, with_ct: bool) -> None:
         "cpu_s": cpu,
         "memory_mib": None if before is None or peak is None else peak - before,
         "with_ct": with_ct,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
     print(json.dumps(values))
 
