@@ -68,7 +68,7 @@ def resampled(image: sitk.Image, matrix: FloatArray) -> LabelVolume:
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     steps = np.linalg.inv(matrix[:3, :3]) @ old[:3, :3]
     index = corners @ steps.T
-    low, high = np.floor(index.min(axis=0)), np.ceil(index.max(axis=0))
+    low, high = np.ceil(index.min(axis=0) - 1e-6), np.floor(index.max(axis=0) + 1e-6)
     new = np.eye(4)
     new[:3, :3] = matrix[:3, :3]
     new[:3, 3] = old[:3, 3] + matrix[:3, :3] @ low

@@ -112,7 +112,7 @@ def test_an_end_with_its_neighbours_label_is_doubted_without_a_ct(
         assert all(j.trusted for j in of_level(found, level)), level
 
 
-@pytest.mark.parametrize("end", ["top", "bottom"])
+@pytest.mark.parametrize("end", ["top", pytest.param("bottom", marks=pytest.mark.slow)])
 def test_mixed_labels_are_doubted_in_the_neck(end: str, neck: Anatomy) -> None:
     frames = build_joints(neck.labels)
     whole = ("C3-C4", "C4-C5", "C5-C6", "C6-C7")
@@ -274,6 +274,7 @@ def test_wherever_the_scan_ends_whole_levels_keep_their_joints(
         assert np.linalg.norm(joint.centre_mm - centre) < 0.7
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     shear=st.tuples(st.floats(-0.45, 0.45), st.floats(-0.45, 0.45)),
