@@ -104,26 +104,22 @@ def run_study(plan: Plan, progress: ProgressCallback = silent) -> int:
 
 def _results(patients: list[Patient], plan: Plan) -> Iterator[tuple[PatientRow, list[JointRow]]]:
     """Rows of the patients, in their order whatever the number of jobs."""
-    work = partial(run_patient, real=plan.real)
-    if plan.jobs == 1 or len(patients) < 2:
-        yield from map(work, patients)
-        return
-    with (
-        _one_thread_each(),
-        ProcessPoolExecutor(
-            min(plan.jobs, len(patients)), get_context("spawn"), initializer=_one_itk_thread
-        ) as pool,
-    ):
-        yield from pool.map(work, patients)
+    if patients:
+        with workers(min(plan.jobs, len(patients))) as pool:
+            yield from pool.map(partial(run_patient, real=plan.real), patients)
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes begun in here compute with one thread: numpy reads this when it is imported."""
+def workers(number: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one thread each: sums in another order differ in the last digits.
+
+    Even a single patient at a time goes through one, so that the rows do not depend on `number`.
+    """
     before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    os.environ.update(dict.fromkeys(_THREADS, "1"))  # numpy reads them when it is imported
     try:
-        yield
+        with ProcessPoolExecutor(number, get_context("spawn"), initializer=_one_itk_thread) as pool:
+            yield pool
     finally:
         for name, value in before.items():
             if value is None:
