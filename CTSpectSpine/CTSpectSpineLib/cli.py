@@ -351,12 +351,14 @@ def _bounds(subparsers: Subparsers) -> None:
         choices=("ratio_corrected", "ratio_mean", "ratio_max", "ratio_peak"),
         help="the deciding ratio",
     )
-    for name, share, words in (
+    for name, value, words in (
         ("--false-positives", 0.01, "share of normal joints that may be positive"),
         ("--missed", 0.05, "share of increased joints that may be negative (study)"),
-        ("--borderline", 0.05, "share of normal joints that may be indeterminate or positive"),
+        ("--borderline", 0.05, "share of normal joints that may be above negative (normals)"),
+        ("--normal", 1.2, "true ratio up to which a joint is normal (study)"),
+        ("--increased", 2.0, "true ratio from which on a joint is increased (study)"),
     ):
-        parser.add_argument(name, type=float, default=share, metavar="P", help=words)
+        parser.add_argument(name, type=float, default=value, metavar="X", help=words)
     parser.add_argument(
         "--protocol",
         default="tender-2019",

@@ -13,7 +13,8 @@ import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import FloatArray, UptakeBounds
-from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NORMAL_RATIO
+from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
+from CTSpectSpineLib.validation.patient import NORMAL_RATIO
 from CTSpectSpineLib.validation.rows import Study
 from CTSpectSpineLib.validation.summary import CORRECTED, FWHM_BINS_MM, KINDS, Share
 
@@ -37,11 +38,16 @@ class Shares:
         Of increased joints below the indeterminate bound (a truth study).
     borderline
         Of normal joints at or above the indeterminate bound (a site's normal patients).
+    normal_ratio, increased_ratio
+        True ratios up to which a joint is normal, and from which on it is increased. The latter
+        is by default the one from which on a joint is positive in the truth of the verdicts.
     """
 
     false_positive: float = 0.01
     missed: float = 0.05
     borderline: float = 0.05
+    normal_ratio: float = NORMAL_RATIO
+    increased_ratio: float = POSITIVE_RATIO
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -61,6 +67,11 @@ class Shares:
             raise InputError(
                 f"The share of borderline joints, {self.borderline:g}, is below that of false "
                 f"positives, {self.false_positive:g}; give at least as much."
+            )
+        if not 0 < self.normal_ratio < self.increased_ratio:
+            raise InputError(
+                f"Normal joints end at {self.normal_ratio:g} and increased ones begin at "
+                f"{self.increased_ratio:g}; give the latter a larger true ratio."
             )
 
 
@@ -169,28 +180,22 @@ def study_bounds(
 ) -> list[GroupBounds]:
     """Bounds from a truth study, for each kind and for parts of it.
 
-    The two limits are where normal joints (true ratio at most 1.2) end and where increased ones
-    (at least 2.5) begin. The higher is the positive and the lower the indeterminate bound: so at
-    most ``false_positive`` of the normal joints are positive and at most ``missed`` of the
-    increased ones are negative, whether or not the two overlap; where they do not, joints in the
-    gap are indeterminate.
+    The two limits are where normal joints end and where increased ones begin. The higher is the
+    positive and the lower the indeterminate bound: so at most ``false_positive`` of the normal
+    joints are positive and at most ``missed`` of the increased ones are negative, whether or not
+    the two overlap; where they do not, joints in the gap are indeterminate.
 
     Returns
     -------
     list
         First one entry per kind, then parts by region, resolution and counts.
-
-    Raises
-    ------
-    InputError
-        If a kind has too few joints for the shares.
     """
     joints = study.joints.merge(study.patients[["patient", "counts"]], on="patient")
     joints = joints[joints.true_ratio.notna() & joints[metric].notna()]
     found = []
     for name, kind, part in _groups(joints):
-        normal = part[part.true_ratio <= NORMAL_RATIO]
-        increased = part[part.true_ratio >= INCREASED_RATIO]
+        normal = part[part.true_ratio <= shares.normal_ratio]
+        increased = part[part.true_ratio >= shares.increased_ratio]
         upper = _limit(normal, metric, shares.false_positive, seed)
         mirrored = _limit(
             increased.assign(**{metric: -increased[metric]}), metric, shares.missed, seed
@@ -198,12 +203,6 @@ def study_bounds(
         lower = None if mirrored is None else Limit(-mirrored.value, -mirrored.high, -mirrored.low)
         patients = int(part.patient.nunique())
         group = GroupBounds(name, kind, patients, len(normal), len(increased), upper, lower)
-        if name == kind and group.positive is None:
-            raise InputError(
-                f"The study has {len(normal)} normal and {len(increased)} increased {kind}s; "
-                f"these shares need at least {ceil(1 / shares.false_positive)} and "
-                f"{ceil(1 / shares.missed)}; run more patients or allow larger shares."
-            )
         found.append(group)
     return found
 
@@ -260,7 +259,7 @@ def _groups(joints: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     for kind, part in of_kind.items():
         for low, high in edges:
             here = part[(part.fwhm_mm >= low) & (part.fwhm_mm < high)]
-            if len(here):
+            if 0 < len(here) < len(part):
                 yield f"{kind}, FWHM {low:g} to {high:g} mm", kind, here
         for low, high, words in counts:
             yield f"{kind}, {words}", kind, part[(part.counts >= low) & (part.counts < high)]
@@ -294,11 +293,11 @@ class Calls:
     patients: Share
 
 
-def calls(study: Study, kind: str, bounds: UptakeBounds) -> Calls:
+def calls(study: Study, kind: str, bounds: UptakeBounds, shares: Shares) -> Calls:
     """How a study's joints of one kind would be called by some bounds."""
     joints = study.joints[(study.joints.kind == kind) & study.joints[bounds.metric].notna()]
-    normal = joints[joints.true_ratio <= NORMAL_RATIO]
-    increased = joints[joints.true_ratio >= INCREASED_RATIO]
+    normal = joints[joints.true_ratio <= shares.normal_ratio]
+    increased = joints[joints.true_ratio >= shares.increased_ratio]
 
     def share(part: pd.DataFrame, low: float, high: float = inf) -> Share:
         inside = (part[bounds.metric] >= low) & (part[bounds.metric] < high)
@@ -317,7 +316,7 @@ def calls(study: Study, kind: str, bounds: UptakeBounds) -> Calls:
 def snippet(
     groups: Sequence[GroupBounds], metric: str, source: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The ``bounds`` of a protocol file; `source` has a sentence for each kind."""
+    """The ``bounds`` of a protocol file, of kinds that have them; `source` is their sentence."""
     return {
         group.kind: {
             "metric": metric,
@@ -327,5 +326,5 @@ def snippet(
             "source": source[group.kind],
         }
         for group in groups
-        if group.name == group.kind
+        if group.name == group.kind and group.positive is not None
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 from CTSpectSpineLib.errors import InputError
@@ -23,7 +24,6 @@ from CTSpectSpineLib.validation.bounds import (
 )
 from CTSpectSpineLib.validation.markdown import percent
 from CTSpectSpineLib.validation.normals import read_normals
-from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NORMAL_RATIO
 from CTSpectSpineLib.validation.rows import Study, read_study
 from CTSpectSpineLib.validation.summary import CORRECTED, KINDS, MAXIMUM, UNCORRECTED
 from CTSpectSpineLib.version import __version__
@@ -49,7 +49,13 @@ def run(options: Namespace) -> dict[str, Any]:
         raise InputError("Give either --study or --normals.")
     if (options.out is None) != (options.id is None):
         raise InputError("--out and --id belong together: the file is a protocol of its own.")
-    shares = Shares(options.false_positives, options.missed, options.borderline)
+    shares = Shares(
+        options.false_positives,
+        options.missed,
+        options.borderline,
+        options.normal,
+        options.increased,
+    )
     protocol = load_protocol(options.protocol)
     record: dict[str, Any]
     if options.study is not None:
@@ -58,27 +64,41 @@ def run(options: Namespace) -> dict[str, Any]:
         found = snippet(groups, options.metric, _study_source(groups, study, options, shares))
         table = {
             kind: {
-                "computed": calls(study, kind, _bounds(found[kind])),
-                options.protocol: calls(study, kind, protocol.bounds[kind]),
+                **(
+                    {"computed": calls(study, kind, _bounds(found[kind]), shares)}
+                    if kind in found
+                    else {}
+                ),
+                options.protocol: calls(study, kind, protocol.bounds[kind], shares),
             }
             for kind in KINDS
         }
-        record = {"bounds": found, "groups": groups, "calls": table, "notes": []}
+        record = {"bounds": found, "calls": table}
         lines = [*_study_lines(groups), "", *_call_lines(table)]
+        notes = [
+            f"Too few {group.kind} joints for bounds: these shares need at least "
+            f"{ceil(1 / shares.false_positive)} normal and {ceil(1 / shares.missed)} increased "
+            "ones; run more patients or allow larger shares."
+            for group in _whole(groups)
+            if group.kind not in found
+        ]
     else:
         normals = read_normals(options.normals, options.metric)
         groups = site_bounds(normals, shares, options.metric)
         found = snippet(groups, options.metric, _site_source(groups, shares))
+        record = {"bounds": found}
+        lines = [*_site_lines(groups, shares)]
         few = int(normals.patient.nunique())
         notes = (
             [f"{few} normal patients are few; {ENOUGH_NORMALS} or more are advisable."]
             if few < ENOUGH_NORMALS
             else []
         )
-        record = {"bounds": found, "groups": groups, "notes": notes}
-        lines = [*_site_lines(groups, shares), *notes]
-    record["groups"] = [_plain(group) for group in groups]
+    record |= {"groups": [_plain(group) for group in groups], "notes": notes}
+    lines += notes
     if options.out is not None:
+        if len(found) < len(KINDS):
+            raise InputError(notes[0])
         write_json(options.out, _protocol_with(options.protocol, options.id, found))
         load_protocol(options.out)
     return {**record, "lines": lines}
@@ -140,12 +160,14 @@ def _study_source(
         group.kind: (
             f"Truth study of {len(study.patients)} simulated patients ({options.split} split; "
             f"sets: {sets}) with version {__version__}: at most {shares.false_positive:.3g} of "
-            f"{group.normal} normal {group.kind} joints (true ratio at most {NORMAL_RATIO:g}) "
-            f"reach {group.upper} and at most {shares.missed:.3g} of {group.increased} increased "
-            f"ones (at least {INCREASED_RATIO:g}) lie below {group.lower}, with 95 % bootstrap "
+            f"{group.normal} normal {group.kind} joints (true ratio at most "
+            f"{shares.normal_ratio:g}) reach {group.upper} and at most {shares.missed:.3g} of "
+            f"{group.increased} increased ones (at least {shares.increased_ratio:g}) lie below "
+            f"{group.lower}, with 95 % bootstrap "
             "intervals; the higher is the positive bound."
         )
         for group in _whole(groups)
+        if group.positive is not None
     }
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
-from CTSpectSpineLib.validation import figures, summary
+from CTSpectSpineLib.validation import figures
 from CTSpectSpineLib.validation.cohort import SETS
+from CTSpectSpineLib.validation.cost import STAGES
 from CTSpectSpineLib.validation.failures import failures
-from CTSpectSpineLib.validation.goals import LEAST_JUDGED, LEAST_PATIENTS, Goal, goals
-from CTSpectSpineLib.validation.markdown import Pictures, join, number, signed, table
+from CTSpectSpineLib.validation.goals import LEAST_JUDGED, LEAST_PATIENTS, Goal, Outcome, goals
+from CTSpectSpineLib.validation.markdown import Pictures, join, number, table
 from CTSpectSpineLib.validation.rows import JOINTS_FILE, PATIENTS_FILE, Study
 from CTSpectSpineLib.validation.sections import (
     bias,
@@ -77,7 +79,6 @@ def render(study: Study, split: str, command: str, pictures: Pictures) -> str:
     targets = goals(study)
     sections = [
         _heading(study, split, command),
-        _reading(study, targets),
         _goal_table(targets),
         bias(study, pictures),
         discrimination(study, pictures),
@@ -120,41 +121,6 @@ def _heading(study: Study, split: str, command: str) -> str:
     return join(lines)
 
 
-def _reading(study: Study, targets: Sequence[Goal]) -> str:
-    sentences = []
-    for name, info in SETS.items():
-        part = study.of_set(name)
-        if part.patients.empty:
-            continue
-        value = summary.verdicts(part.patients)
-        biases = [
-            f"hot {kind}s {signed(summary.bias(joints).mean)} corrected, "
-            f"{signed(summary.bias(joints, summary.UNCORRECTED).mean)} uncorrected"
-            for kind in summary.KINDS
-            for joints in [summary.hot(summary.of_kind(part.joints, kind))]
-        ]
-        sentences.append(
-            f"- **{info.title}** ({info.about}): bias of {'; '.join(biases)}. Verdict equal to "
-            f"the truth in {value.right.count} of {value.patients}, withheld in "
-            f"{value.withheld.count}, wrong in {value.wrong.count}, of which confident "
-            f"{value.wrong_confident.count}."
-        )
-    unmet = [g for g in targets if g.outcome == "not met"]
-    met = sum(goal.outcome == "met" for goal in targets)
-    few = sum(goal.outcome == "too few" for goal in targets)
-    lines = ["## What it shows", "\n".join(sentences)]
-    if targets:
-        lines.append(
-            f"Of {len(targets)} goals {met} met, {len(unmet)} not met, {few} on too few to say."
-        )
-    if unmet:
-        listed = "\n".join(
-            f"- {g.subject}: {g.quantity} is {g.found}, wanted {g.wanted}" for g in unmet
-        )
-        lines.append(f"Not met:\n\n{listed}")
-    return join(lines)
-
-
 def _goal_table(targets: Sequence[Goal]) -> str:
     if not targets:
         return ""
@@ -166,6 +132,11 @@ def _goal_table(targets: Sequence[Goal]) -> str:
     return join(
         [
             "## Goals",
+            ", ".join(
+                f"{sum(goal.outcome == outcome for goal in targets)} {outcome}"
+                for outcome in get_args(Outcome)
+            )
+            + f", of {len(targets)}.",
             table(heads, "llrrrll", lines),
             f"Hot: true ratio of {POSITIVE_RATIO:g} or more. A goal counts as met only on "
             f"{LEAST_PATIENTS} patients or more, and is not judged at all on fewer than "
@@ -175,16 +146,21 @@ def _goal_table(targets: Sequence[Goal]) -> str:
 
 
 def _cost(study: Study) -> str:
-    stages = ("phantom", "label", "register", "joints", "uptake", "triage", "cpu")
     lines = []
     for name, info in SETS.items():
         part = study.of_set(name).patients
         if len(part):
-            times = [number(float(part[f"{stage}_s"].mean()), 1) for stage in stages]
-            lines.append((info.title, str(len(part)), *times))
-    heads = ("set", "patients", *stages[:-1], "all")
+            times = [number(float(part[f"{stage}_s"].mean()), 1) for stage in (*STAGES, "cpu")]
+            memory = [number(float(v), 0) for v in (part.peak_mb.mean(), part.peak_mb.max())]
+            lines.append((info.title, str(len(part)), *times, *memory))
+    heads = ("set", "patients", *STAGES, "all", "memory, MB", "most")
     return join(
-        ["## Cost", "CPU seconds per patient by stage, mean:", table(heads, "l" + "r" * 8, lines)]
+        [
+            "## Cost",
+            "CPU seconds per patient by stage, mean, and the most memory that the process held "
+            "during the analysis, its images included (mean and largest):",
+            table(heads, "l" + "r" * 10, lines),
+        ]
     )
 
 

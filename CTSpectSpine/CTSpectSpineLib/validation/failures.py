@@ -8,13 +8,13 @@ from CTSpectSpineLib.validation.markdown import join, number, percent, short, si
 from CTSpectSpineLib.validation.patient import NEAR_MM, NORMAL_RATIO
 from CTSpectSpineLib.validation.rows import Study
 
-_WORST_JOINTS, _WRONG_VERDICTS, _FAILURES = 20, 20, 10
+_WORST_JOINTS, _VERDICTS, _FAILURES = 20, 30, 10
 
 
 def failures(study: Study) -> str:
     """The section."""
     parts = ["## What fails, and why", _lost(study), _causes(study), _worst_joints(study)]
-    return join([*parts, _wrong(study), _registration(study)])
+    return join([*parts, _not_right(study), _registration(study)])
 
 
 def _lost(study: Study) -> str:
@@ -79,68 +79,64 @@ def _causes(study: Study) -> str:
     )
 
 
+_WORST_COLUMNS: tuple[tuple[str, str, int | None], ...] = (
+    ("patient", "patient", None),
+    ("joint", "joint", None),
+    ("true", "true_ratio", 2),
+    ("found", "ratio_corrected", 2),
+    ("low", "ratio_low", 2),
+    ("high", "ratio_high", 2),
+    ("uptake", "uptake", None),
+    ("hottest near", "hottest_near", 2),
+    ("FWHM", "fwhm_mm", 1),
+    ("registration, mm", "registration_mm", 1),
+    ("centre, mm", "centre_error_mm", 1),
+    ("Dice", "dice", 2),
+    ("status reason", "status_reason", None),
+)
+"""Heading, column, and digits (None for a text)."""
+
+
 def _worst_joints(study: Study) -> str:
     lines = [
-        (
-            str(row["patient"]),
-            str(row["joint"]),
-            number(row["true_ratio"]),
-            number(row["ratio_corrected"]),
-            f"{number(row['ratio_low'])} to {number(row['ratio_high'])}",
-            str(row["uptake"]),
-            number(row["hottest_near"]),
-            number(row["fwhm_mm"], 1),
-            number(row["registration_mm"], 1),
-            number(row["centre_error_mm"], 1),
-            number(row["dice"]),
-            short(str(row["status_reason"])),
-        )
+        [
+            short(str(row[column])) if digits is None else number(row[column], digits)
+            for _, column, digits in _WORST_COLUMNS
+        ]
         for row in summary.worst(study.joints, _WORST_JOINTS).to_dict("records")
     ]
-    heads = (
-        "patient",
-        "joint",
-        "true",
-        "found",
-        "interval",
-        "uptake",
-        "hottest near",
-        "FWHM",
-        "registration, mm",
-        "centre, mm",
-        "Dice",
-        "status reason",
-    )
+    align = "".join("l" if digits is None else "r" for *_, digits in _WORST_COLUMNS)
     return join(
         [
             f"The {len(lines)} joints with the largest error of the corrected ratio, with the "
             f"largest true ratio of the joints within {NEAR_MM:g} mm, the registration error, the "
             "distance of the centre and the overlap with the true region:",
-            table(heads, "llrrrlrrrrrl", lines),
+            table([head for head, *_ in _WORST_COLUMNS], align, lines),
         ]
     )
 
 
-def _wrong(study: Study) -> str:
-    """Verdicts other than the truth, the most confident first, with the joints behind them."""
-    wrong = study.patients[summary.is_wrong(study.patients)]
-    wrong = wrong.sort_values(["stability", "patient"], ascending=[False, True])
-    if wrong.empty:
-        return "No verdict is wrong."
+def _not_right(study: Study) -> str:
+    """Verdicts other than the truth, the wrong and most confident first, and their joints."""
+    patients = study.patients.assign(wrong=summary.is_wrong(study.patients))
+    patients = patients[~summary.is_right(patients)]
+    order = patients.sort_values(["wrong", "stability", "patient"], ascending=[False, False, True])
+    if order.empty:
+        return "Every verdict is equal to the truth."
     lines = []
-    for row in wrong.head(_WRONG_VERDICTS).to_dict("records"):
+    for row in order.head(_VERDICTS).to_dict("records"):
         joints = study.joints[study.joints.patient == row["patient"]]
-        differ = joints[(joints.uptake == "positive") != (joints.true_uptake == "positive")]
+        differ = joints[joints.true_ratio.notna() & (joints.uptake != joints.true_uptake)]
         words = [
             f"{j['joint']}: true {number(j['true_ratio'])}, "
-            f"found {number(j['ratio_corrected'])} ({j['uptake']})"
+            f"found {number(j['ratio_corrected'])} ({j['uptake'] or j['status']})"
             for j in differ.to_dict("records")
         ]
         lines.append(
             (
                 str(row["patient"]),
                 f"`{row['true_disposition']}`",
-                f"`{row['disposition']}`",
+                f"`{row['disposition'] or 'failed'}`" + (" **wrong**" if row["wrong"] else ""),
                 number(row["stability"]),
                 "; ".join(words[:6]) + ("; …" if len(words) > 6 else ""),
             )
@@ -148,7 +144,8 @@ def _wrong(study: Study) -> str:
     heads = ("patient", "true", "found", "stability", "joints that differ")
     return join(
         [
-            f"Wrong verdicts, {len(lines)} of {len(wrong)}, the most confident first:",
+            f"Verdicts other than the truth, {len(lines)} of {len(order)}, wrong ones first, then "
+            "those withheld, the most confident first:",
             table(heads, "lllrl", lines),
         ]
     )

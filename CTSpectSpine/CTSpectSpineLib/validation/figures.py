@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from CTSpectSpineLib.anatomy import vertebrae
 from CTSpectSpineLib.validation import goals, summary
 from CTSpectSpineLib.validation.markdown import number, percent
 
@@ -44,7 +44,6 @@ _RC: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-_ORDER = {vertebra.name: place for place, vertebra in enumerate(vertebrae())}
 
 
 def draw_ratios(joints: pd.DataFrame, path: Path) -> None:
@@ -77,31 +76,15 @@ def draw_resolution(joints: pd.DataFrame, path: Path) -> None:
     """Relative error of hot joints by the SPECT's resolution."""
 
     def panel(axis: Axes, kind: str) -> None:
-        part = summary.hot(summary.of_kind(joints, kind))
-        axis.axhspan(-goals.MOST_BIAS, goals.MOST_BIAS, color=BAND, zorder=-2)
-        axis.axhline(0, color=INK, linewidth=0.9, zorder=-1)
+        groups = summary.grouped(summary.hot(summary.of_kind(joints, kind)), "resolution")
+        _band(axis, -goals.MOST_BIAS, goals.MOST_BIAS, 0.0)
         columns = (summary.CORRECTED, summary.UNCORRECTED, summary.MAXIMUM)
         for shift, column in zip((-0.12, 0.0, 0.12), columns, strict=True):
-            points = []
-            bins = zip(summary.FWHM_BINS_MM, summary.FWHM_BINS_MM[1:], strict=False)
-            for low, high in bins:
-                here = summary.between(part, "fwhm_mm", low, high)
-                value = summary.bias(here, column)
-                if value.joints:
-                    points.append((here.fwhm_mm.mean() + shift, value.mean, value.spread))
-            if points:
-                x, y, spread = np.array(points).T
-                axis.errorbar(
-                    x,
-                    y,
-                    np.nan_to_num(spread),
-                    label=WORDS[column],
-                    linewidth=1.3,
-                    markersize=4.5,
-                    elinewidth=0.8,
-                    capsize=2,
-                    **STYLES[column],
-                )
+            values = [
+                (part.fwhm_mm.mean() + shift, summary.bias(part, column)) for _, part in groups
+            ]
+            points = [(at, v.mean, v.spread, v.spread) for at, v in values if v.joints]
+            _points(axis, points, label=WORDS[column], linewidth=1.3, **STYLES[column])
         _percent_axis(axis)
         axis.set(xlim=(6.8, 13.2), title=TITLES[kind])
         axis.set_xlabel("True resolution (FWHM), mm")
@@ -111,40 +94,17 @@ def draw_resolution(joints: pd.DataFrame, path: Path) -> None:
 
 def draw_levels(joints: pd.DataFrame, path: Path) -> None:
     """Relative error by level, all joints."""
-    levels = levels_of(summary.measured(joints))
-    place = {level: n for n, level in enumerate(levels)}
-    with mpl.rc_context(_RC):
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        axis = figure.subplots()
-        axis.axhspan(-goals.MOST_BIAS, goals.MOST_BIAS, color=BAND, zorder=-2)
-        axis.axhline(0, color=INK, linewidth=0.9, zorder=-1)
+    levels = summary.levels_of(summary.measured(joints))
+    label = "Error of the corrected ratio\n(mean ± 1 SD)"
+    with _single(path, (7.2, 3.4), levels, label) as axis:
+        _band(axis, -goals.MOST_BIAS, goals.MOST_BIAS, 0.0)
         for shift, kind in zip((-0.14, 0.14), summary.KINDS, strict=True):
-            points = []
-            for level in levels:
-                part = summary.of_kind(joints, kind)
-                value = summary.bias(part[part.level == level])
-                if value.joints:
-                    points.append((place[level] + shift, value.mean, value.spread))
-            if not points:
-                continue
-            x, y, spread = np.array(points).T
-            axis.errorbar(
-                x,
-                y,
-                np.nan_to_num(spread),
-                linestyle="",
-                markersize=4,
-                elinewidth=0.9,
-                capsize=2,
-                label=TITLES[kind],
-                **KIND_STYLES[kind],
-            )
-        axis.set_xticks(range(len(levels)), levels, rotation=90)
-        axis.set_xlim(-0.6, len(levels) - 0.4)
-        axis.set_ylabel("Error of the corrected ratio\n(mean ± 1 SD)")
+            groups = summary.grouped(summary.of_kind(joints, kind), "level")
+            values = [(levels.index(name) + shift, summary.bias(part)) for name, part in groups]
+            points = [(at, v.mean, v.spread, v.spread) for at, v in values if v.joints]
+            _points(axis, points, label=TITLES[kind], linestyle="", **KIND_STYLES[kind])
+        axis.tick_params(axis="x", rotation=90)
         _percent_axis(axis)
-        figure.legend(loc="outside upper left", ncols=2)
-        _save(figure, path)
 
 
 def draw_roc(joints: pd.DataFrame, path: Path) -> None:
@@ -176,41 +136,21 @@ def draw_roc(joints: pd.DataFrame, path: Path) -> None:
 def draw_coverage(joints: pd.DataFrame, path: Path) -> None:
     """Coverage of the intervals by the true ratio."""
     low, high = goals.COVERAGE
-    names = bin_names()
-    with mpl.rc_context(_RC):
-        figure = Figure(figsize=(5.2, 3.2), layout="constrained")
-        axis = figure.subplots()
-        axis.axhspan(
-            low, high, color=BAND, zorder=-2, label=f"goal, {percent(low, 0)} to {percent(high, 0)}"
-        )
-        axis.axhline(0.95, color=INK, linewidth=0.9, zorder=-1)
+    names = summary.RATIO_NAMES
+    label = "Share of intervals with the truth\n(95 % confidence)"
+    with _single(path, (5.2, 3.2), names, label) as axis:
+        _band(axis, low, high, 0.95, label=f"goal, {percent(low, 0)} to {percent(high, 0)}")
         for shift, kind in zip((-0.1, 0.1), summary.KINDS, strict=True):
-            part = summary.of_kind(joints, kind)
-            for place, (start, end) in enumerate(ratio_bins()):
-                share = summary.coverage(summary.between(part, "true_ratio", start, end)).covered
-                if not share.of:
-                    continue
-                below, above = share.interval
-                axis.errorbar(
-                    place + shift,
-                    share.value,
-                    [[max(share.value - below, 0.0)], [max(above - share.value, 0.0)]],
-                    markersize=5,
-                    elinewidth=1.0,
-                    capsize=2,
-                    label=TITLES[kind],
-                    **KIND_STYLES[kind],
-                )
-        axis.set_xticks(range(len(names)), names)
-        axis.set_xlim(-0.5, len(names) - 0.5)
+            points = []
+            for name, part in summary.grouped(summary.of_kind(joints, kind), "ratio"):
+                share = summary.coverage(part).covered
+                if share.of:
+                    ends = share.value - share.interval[0], share.interval[1] - share.value
+                    points.append((names.index(name) + shift, share.value, *ends))
+            _points(axis, points, label=TITLES[kind], linestyle="", **KIND_STYLES[kind])
         axis.set_ylim(0, 1.03)
         axis.set_xlabel("True ratio")
-        axis.set_ylabel("Share of intervals with the truth\n(95 % confidence)")
         _percent_axis(axis, sign="")
-        handles, labels = axis.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=3)
-        _save(figure, path)
 
 
 def draw_verdicts(patients: pd.DataFrame, path: Path) -> None:
@@ -247,25 +187,34 @@ def draw_verdicts(patients: pd.DataFrame, path: Path) -> None:
         _save(figure, path)
 
 
-def levels_of(joints: pd.DataFrame) -> list[str]:
-    """Levels that occur, cranial to caudal."""
-    return sorted(set(joints.level), key=lambda level: [_ORDER[name] for name in level.split("-")])
+def _band(axis: Axes, low: float, high: float, middle: float, label: str = "") -> None:
+    """The goal as a band."""
+    axis.axhspan(low, high, color=BAND, zorder=-2, label=label or None)
+    axis.axhline(middle, color=INK, linewidth=0.9, zorder=-1)
 
 
-def ratio_bins() -> list[tuple[float, float]]:
-    """Bins of the true ratio, from and to."""
-    return list(zip(summary.RATIO_BINS, summary.RATIO_BINS[1:], strict=False))
+def _points(axis: Axes, points: Sequence[tuple[float, ...]], **style: Any) -> None:
+    """Points with errors: place, value, error below, error above."""
+    if points:
+        x, y, *ends = np.array(points, dtype=float).T
+        errors = np.maximum(np.nan_to_num(ends), 0.0)
+        axis.errorbar(x, y, errors, markersize=4.5, elinewidth=0.9, capsize=2, **style)
 
 
-def bin_names() -> list[str]:
-    """Names of these bins."""
-    names = []
-    for low, high in ratio_bins():
-        if low == 0:
-            names.append(f"below {high:g}")
-        else:
-            names.append(f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} and more")
-    return names
+@contextmanager
+def _single(
+    path: Path, size: tuple[float, float], names: Sequence[str], label: str
+) -> Iterator[Axes]:
+    """One panel over named places."""
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.subplots()
+        yield axis
+        axis.set_xticks(range(len(names)), names)
+        axis.set_xlim(-0.6, len(names) - 0.4)
+        axis.set_ylabel(label)
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+        _save(figure, path)
 
 
 def _panels(

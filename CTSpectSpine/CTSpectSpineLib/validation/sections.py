@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,6 @@ from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NORMAL_RATIO, PR
 from CTSpectSpineLib.validation.rows import Study
 
 _POOLED = ("standard", "resolution")
-_REGIONS = ("cervical", "thoracic", "lumbar")
 _BIAS_HEADS = ("n", "corrected", "SD", "mean uncorr.", "SD", "max uncorr.", "SD", "RMS corrected")
 
 
@@ -65,49 +63,20 @@ def _bias_table(first: str, groups: Iterable[tuple[str, pd.DataFrame]]) -> str:
     return table((first, *_BIAS_HEADS), "l" + "r" * len(_BIAS_HEADS), shown)
 
 
-def _by_kind(joints: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    groups = []
-    for kind in summary.KINDS:
-        part = summary.of_kind(joints, kind)
-        groups += [(f"{kind}s, all", part), (f"{kind}s, hot", summary.hot(part))]
-    return groups
-
-
 def bias(study: Study, pictures: Pictures) -> str:
     """Bias and spread of the ratio."""
     pooled = pooled_sets(study)
-    by_set = [
-        (f"{info.title}: {words}", part)
-        for name, info in SETS.items()
-        for words, part in _by_kind(study.of_set(name).joints)
-    ]
-    by_ratio = [
-        (f"{kind}s, {words}", summary.between(part, "true_ratio", low, high))
-        for kind in summary.KINDS
-        for part in [summary.of_kind(pooled.joints, kind)]
-        for words, (low, high) in zip(figures.bin_names(), figures.ratio_bins(), strict=True)
-    ]
-    edges = summary.FWHM_BINS_MM
-    by_fwhm = [
-        (f"{kind}s, {low:g} to {high:g} mm", summary.between(part, "fwhm_mm", low, high))
-        for kind in summary.KINDS
-        for part in [summary.hot(summary.of_kind(pooled.joints, kind))]
-        for low, high in pairwise(edges)
-    ]
-    by_region = [
-        (f"{region}, {words}", part)
-        for region in _REGIONS
-        for words, part in _by_kind(pooled.joints[pooled.joints.spine_region == region])
-    ]
-    levels = figures.levels_of(summary.measured(pooled.joints))
-    by_level = [
-        (f"{level} {kind}", part[part.level == level])
-        for kind in summary.KINDS
-        for part in [summary.of_kind(pooled.joints, kind)]
-        for level in levels
-    ]
+    hot = summary.hot(pooled.joints)
+    by_set = []
+    for name, info in SETS.items():
+        for kind, part in summary.grouped(study.of_set(name).joints, "kind"):
+            by_set += [
+                (f"{info.title}: {kind}s, all", part),
+                (f"{info.title}: {kind}s, hot", summary.hot(part)),
+            ]
     where = title_of(pooled)
     main = title_of(main_set(study))
+    by_level = _bias_table("level", summary.grouped(pooled.joints, "kind", "level"))
     return join(
         [
             "## Bias and spread of the ratio",
@@ -118,17 +87,16 @@ def bias(study: Study, pictures: Pictures) -> str:
             _bias_table("set and joints", by_set),
             picture(pictures, "ratios", f"Found against true ratio, {main}"),
             f"By true ratio ({where}):",
-            _bias_table("joints", by_ratio),
+            _bias_table("joints", summary.grouped(pooled.joints, "kind", "ratio")),
             f"By resolution, hot joints ({where}):",
-            _bias_table("joints", by_fwhm),
+            _bias_table("joints", summary.grouped(hot, "kind", "resolution")),
             picture(pictures, "resolution", "Error of the ratio by resolution"),
-            f"By region of the spine ({where}):",
-            _bias_table("joints", by_region),
+            f"By region of the spine ({where}), all joints and hot ones:",
+            _bias_table("all", summary.grouped(pooled.joints, "kind", "spine_region")),
+            _bias_table("hot", summary.grouped(hot, "kind", "spine_region")),
             f"By level, all joints ({where}):",
             picture(pictures, "levels", "Error of the corrected ratio by level"),
-            "<details><summary>Table by level</summary>\n\n"
-            + _bias_table("level", by_level)
-            + "\n\n</details>",
+            f"<details><summary>Table by level</summary>\n\n{by_level}\n\n</details>",
             _resolution_estimate(study),
         ]
     )
@@ -226,11 +194,7 @@ def coverage(study: Study, pictures: Pictures) -> str:
         part = study.of_set(name).joints
         for kind in summary.KINDS:
             joints = summary.of_kind(part, kind)
-            bins = zip(figures.bin_names(), figures.ratio_bins(), strict=True)
-            groups = [("all", joints)] + [
-                (words, summary.between(joints, "true_ratio", low, high))
-                for words, (low, high) in bins
-            ]
+            groups = [("all", joints), *summary.grouped(joints, "ratio")]
             for words, chosen in groups:
                 value = summary.coverage(chosen)
                 if not value.covered.of:
@@ -287,11 +251,17 @@ def verdicts(study: Study, pictures: Pictures) -> str:
             cells = [f"{share.count} ({percent(share.value, 0)})" for share in shares]
             lines.append((info.title, words, str(value.patients), *cells))
     heads = ("set", "patients", "n", "right", "withheld", "wrong", "wrong and confident")
-    matrix = summary.confusion(main_set(study).patients)
-    columns = [str(c) for c in matrix.columns]
     cells_of = [
-        (f"`{name}`", *(str(int(n)) if n else "·" for n in matrix.loc[name]))
-        for name in matrix.index
+        (
+            f"`{true}`",
+            f"`{found or 'failed'}`",
+            str(len(part)),
+            number(float(part.stability.median())),
+            number(float(part.stability.max())),
+        )
+        for (true, found), part in main_set(study).patients.groupby(
+            ["true_disposition", "disposition"]
+        )
     ]
     return join(
         [
@@ -304,9 +274,8 @@ def verdicts(study: Study, pictures: Pictures) -> str:
             f"whose true ratio is between {NORMAL_RATIO:g} and {INCREASED_RATIO:g}, where the "
             "truth itself is a matter of the bound.",
             table(heads, "llrrrrr", lines),
-            "True disposition (rows) against the one found (columns), "
-            f"{title_of(main_set(study))}:",
-            table(("true", *(f"`{c}`" for c in columns)), "l" + "r" * len(columns), cells_of),
+            f"True and found dispositions with their stability, {title_of(main_set(study))}:",
+            table(("true", "found", "n", "median stability", "largest"), "llrrr", cells_of),
             picture(pictures, "verdicts", "Confusion matrix of the verdicts"),
         ]
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from CTSpectSpineLib.anatomy import vertebrae
 from CTSpectSpineLib.model import FloatArray, JointKind
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
 from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NEAR_MM, NORMAL_RATIO
@@ -14,7 +15,16 @@ from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NEAR_MM, NORMAL_
 KINDS: tuple[JointKind, ...] = ("disc", "facet")
 CORRECTED, UNCORRECTED, MAXIMUM = "ratio_corrected", "ratio_mean", "ratio_max"
 RATIO_BINS = (0.0, 1.2, 2.0, 3.0, 4.5, np.inf)
-FWHM_BINS_MM = (7.0, 8.5, 9.75, 10.25, 11.5, 13.0)
+RATIO_NAMES = ["< 1.2", "1.2 to 2", "2 to 3", "3 to 4.5", "≥ 4.5"]
+FWHM_BINS_MM = (7.0, 8.5, 9.75, 10.25, 11.5, 13.01)
+FWHM_NAMES = [
+    "7 to 8.5 mm",
+    "8.5 to 9.75 mm",
+    "9.75 to 10.25 mm",
+    "10.25 to 11.5 mm",
+    "11.5 to 13 mm",
+]
+REGIONS = ("cervical", "thoracic", "lumbar")
 CONFIDENT = 0.8
 WITHHELD = ("indeterminate", "no_verdict")
 _FAR_MM, _POOR_DICE = 2.0, 0.7
@@ -146,12 +156,6 @@ def hot(joints: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def between(joints: pd.DataFrame, column: str, low: float, high: float) -> pd.DataFrame:
-    """Joints with ``low <= column < high``."""
-    found: pd.DataFrame = joints[(joints[column] >= low) & (joints[column] < high)]
-    return found
-
-
 def relative_error(joints: pd.DataFrame, column: str = CORRECTED) -> FloatArray:
     """(found - true) / true of the measured joints."""
     part = measured(joints, column)
@@ -208,6 +212,37 @@ def coverage(joints: pd.DataFrame) -> Coverage:
         float(below.mean()),
         float(np.median((high - low) / true)),
     )
+
+
+def grouped(joints: pd.DataFrame, *columns: str) -> list[tuple[str, pd.DataFrame]]:
+    """The joints of each group, in order.
+
+    Parameters
+    ----------
+    columns
+        ``kind``, ``spine_region``, ``level``, ``ratio`` or ``resolution`` (bins of the true ratio
+        and of the true FWHM).
+
+    Returns
+    -------
+    list
+        Words for each group that has joints, and its joints.
+    """
+    levels = levels_of(joints)
+    joints = joints.assign(
+        ratio=pd.cut(joints.true_ratio, RATIO_BINS, right=False, labels=RATIO_NAMES),
+        resolution=pd.cut(joints.fwhm_mm, FWHM_BINS_MM, right=False, labels=FWHM_NAMES),
+        level=pd.Categorical(joints.level, levels, ordered=True),
+        spine_region=pd.Categorical(joints.spine_region, REGIONS, ordered=True),
+    )
+    groups = joints.groupby(list(columns), observed=True)
+    return [(", ".join(map(str, words)), part) for words, part in groups]
+
+
+def levels_of(joints: pd.DataFrame) -> list[str]:
+    """Levels that occur, cranial to caudal."""
+    order = {vertebra.name: place for place, vertebra in enumerate(vertebrae())}
+    return sorted(set(joints.level), key=lambda level: [order[name] for name in level.split("-")])
 
 
 def called(joints: pd.DataFrame, uptake: str) -> Share:

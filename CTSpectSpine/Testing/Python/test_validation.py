@@ -316,7 +316,7 @@ def test_document_tells_what_the_rows_say(tmp_path: Path) -> None:
     write_document(path, study, "test", "ctspectspine validate")
     text = path.read_text(encoding="utf-8")
     value = verdicts(study.patients)
-    assert f"{value.right.count} of {value.patients}" in text
+    assert f"| {value.patients} | {value.right.count} (" in text
     assert "Not run: Resolution given, Resolution, Hard, Real CT" in text
     assert "T12-L1 disc" in text
     assert "nan" not in text.replace("resonance", "")

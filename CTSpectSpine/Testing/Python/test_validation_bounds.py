@@ -112,9 +112,8 @@ def test_the_bounds_keep_their_shares(seed: int, spread: float) -> None:
     assert group.positive is not None
     assert group.indeterminate is not None
     assert group.positive >= group.indeterminate
-    found = calls(
-        study, "disc", UptakeBounds("ratio_corrected", group.positive, group.indeterminate)
-    )
+    bounds = UptakeBounds("ratio_corrected", group.positive, group.indeterminate)
+    found = calls(study, "disc", bounds, shares)
     assert found.false_positive.value <= 0.02
     assert found.missed.value <= 0.1
 
@@ -124,21 +123,16 @@ def test_parts_with_too_few_joints_have_no_bounds() -> None:
     by_name = {group.name: group for group in groups}
     assert by_name["disc, lumbar"].positive is not None
     assert by_name["disc, cervical"].positive is None
-    assert "disc, FWHM 9.75 to 10.25 mm" in by_name
+    assert by_name["disc, 5 million counts or more"].normal == 100
 
 
 def test_calls_count_joints_and_patients() -> None:
     study = study_of([1.0] * 8 + [1.7, 2.5], [3.0, 1.7, 1.0, 2.0], per_patient=5)
-    found = calls(study, "disc", UptakeBounds("ratio_corrected", 2.0, 1.6))
+    found = calls(study, "disc", UptakeBounds("ratio_corrected", 2.0, 1.6), Shares())
     assert found.false_positive.value == pytest.approx(0.1)
     assert found.borderline.value == pytest.approx(0.1)
     assert (found.found.value, found.missed.value) == (0.5, 0.25)
     assert (found.patients.count, found.patients.of) == (1, 2)
-
-
-def test_study_with_too_few_joints_is_refused() -> None:
-    with pytest.raises(InputError, match="run more patients"):
-        study_bounds(study_of([1.0] * 50, [3.0] * 50), Shares())
 
 
 @pytest.mark.parametrize(
@@ -147,9 +141,10 @@ def test_study_with_too_few_joints_is_refused() -> None:
         ((0.0, 0.05, 0.05), "false_positive"),
         ((0.01, 0.5, 0.05), "missed"),
         ((0.04, 0.05, 0.02), "below that of false positives"),
+        ((0.01, 0.05, 0.05, 2.0, 1.2), "give the latter a larger true ratio"),
     ],
 )
-def test_impossible_shares_are_refused(values: tuple[float, float, float], words: str) -> None:
+def test_impossible_shares_are_refused(values: tuple[float, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Shares(*values)
 
@@ -270,23 +265,43 @@ def test_command_refuses_normals_that_do_not_belong(
     assert error.count("\n") == 1
 
 
-def test_command_shows_bounds_of_a_study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begin(tmp_path, resume=False)
-    study = study_of(list(np.linspace(0.8, 1.3, 120)), list(np.linspace(1.9, 4, 60)))
+def rows_of(folder: Path, normal: list[float], increased: list[float]) -> Path:
+    begin(folder, resume=False)
+    study = study_of(normal, increased)
     for name in study.patients.patient:
         rows = [
             joint_row(name, kind=r.kind, true_ratio=r.true_ratio, ratio_corrected=r.ratio_corrected)
             for r in study.joints[study.joints.patient == name].itertuples()
         ]
-        append(tmp_path, patient_row(name), rows)
+        append(folder, patient_row(name), rows)
+    return folder
+
+
+def test_command_shows_bounds_of_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows_of(tmp_path, list(np.linspace(0.8, 1.3, 120)), list(np.linspace(1.9, 4, 60)))
     assert main(["bounds", "--study", str(tmp_path), "--split", "test"]) == 0
     text = capsys.readouterr().out
     assert "disc, tender-2019 bounds: of normal 0.0 % positive" in text
     found = json.loads(text[text.index("\n{") :])
     assert found["facet"]["indeterminate"] == pytest.approx(1.3, abs=0.011)
     assert "12 simulated patients (test split; sets: standard)" in found["facet"]["source"]
+
+
+def test_a_study_with_too_few_joints_gives_no_bounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(tmp_path / "rows", list(np.linspace(0.8, 1.3, 120)), [3.0] * 19)
+    arguments = ["bounds", "--study", str(rows), "--split", "test"]
+    assert main([*arguments, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["bounds"] == {}
+    assert "at least 100 normal and 20 increased" in record["notes"][0]
+    assert record["groups"][0]["upper"][0] == pytest.approx(1.3)
+    assert main([*arguments, "--out", str(tmp_path / "mine.json"), "--id", "mine"]) == 2
+    assert not (tmp_path / "mine.json").exists()
+    assert "Too few disc joints" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
