@@ -10,7 +10,6 @@ import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
-from CTSpectSpineLib.validation import figures
 from CTSpectSpineLib.validation.cohort import SETS
 from CTSpectSpineLib.validation.cost import STAGES
 from CTSpectSpineLib.validation.failures import failures
@@ -57,6 +56,9 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
 
 def _draw(path: Path, study: Study) -> dict[str, str]:
     """All plots, of the sets that they tell of; file names by subject."""
+    # The rows and their numbers are of use without matplotlib.
+    from CTSpectSpineLib.validation import figures
+
     main, pooled = main_set(study), pooled_sets(study)
     plots: dict[str, tuple[Callable[[pd.DataFrame, Path], None], pd.DataFrame]] = {
         "ratios": (figures.draw_ratios, main.joints),

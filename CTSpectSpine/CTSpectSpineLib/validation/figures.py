@@ -23,11 +23,6 @@ STYLES: Mapping[str, dict[str, Any]] = {
     summary.UNCORRECTED: {"color": "#D55E00", "marker": "^"},
     summary.MAXIMUM: {"color": "#009E73", "marker": "s"},
 }
-WORDS: Mapping[str, str] = {
-    summary.CORRECTED: "corrected",
-    summary.UNCORRECTED: "mean, uncorrected",
-    summary.MAXIMUM: "maximum, uncorrected",
-}
 KIND_STYLES: Mapping[str, dict[str, Any]] = {
     "disc": {"color": "#0072B2", "marker": "o"},
     "facet": {"color": "#E69F00", "marker": "D"},
@@ -63,7 +58,7 @@ def draw_ratios(joints: pd.DataFrame, path: Path) -> None:
                 marker=style["marker"],
                 linewidths=0.7,
                 alpha=0.6,
-                label=WORDS[column],
+                label=summary.WORDS[column],
             )
         axis.plot([0, 8], [0, 8], color=INK, linewidth=0.9, zorder=0)
         axis.set(xlim=(0.5, 6.5), ylim=(0, 8.1), title=TITLES[kind])
@@ -84,7 +79,7 @@ def draw_resolution(joints: pd.DataFrame, path: Path) -> None:
                 (part.fwhm_mm.mean() + shift, summary.bias(part, column)) for _, part in groups
             ]
             points = [(at, v.mean, v.spread, v.spread) for at, v in values if v.joints]
-            _points(axis, points, label=WORDS[column], linewidth=1.3, **STYLES[column])
+            _points(axis, points, label=summary.WORDS[column], linewidth=1.3, **STYLES[column])
         _percent_axis(axis)
         axis.set(xlim=(6.8, 13.2), title=TITLES[kind])
         axis.set_xlabel("True resolution (FWHM), mm")
@@ -114,7 +109,7 @@ def draw_roc(joints: pd.DataFrame, path: Path) -> None:
         part = summary.of_kind(joints, kind)
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, zorder=0)
         curve = summary.roc(part)
-        for column, words in WORDS.items():
+        for column, words in summary.WORDS.items():
             curve = summary.roc(part, column)
             axis.plot(
                 curve.false_positive,

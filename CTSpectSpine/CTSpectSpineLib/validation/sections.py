@@ -9,7 +9,7 @@ import pandas as pd
 
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
 from CTSpectSpineLib.triage_protocol import load_protocol
-from CTSpectSpineLib.validation import figures, summary
+from CTSpectSpineLib.validation import summary
 from CTSpectSpineLib.validation.cohort import SETS
 from CTSpectSpineLib.validation.markdown import (
     Pictures,
@@ -138,7 +138,7 @@ def discrimination(study: Study, pictures: Pictures) -> str:
         part = study.of_set(name).joints
         for kind in summary.KINDS:
             joints = summary.of_kind(part, kind)
-            curves = [summary.roc(joints, c) for c in (*figures.WORDS, "probability_positive")]
+            curves = [summary.roc(joints, c) for c in (*summary.WORDS, "probability_positive")]
             if not curves[0].increased:
                 continue
             normal = joints[joints.true_ratio <= NORMAL_RATIO]

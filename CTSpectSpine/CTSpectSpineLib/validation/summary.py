@@ -14,6 +14,11 @@ from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NEAR_MM, NORMAL_
 
 KINDS: tuple[JointKind, ...] = ("disc", "facet")
 CORRECTED, UNCORRECTED, MAXIMUM = "ratio_corrected", "ratio_mean", "ratio_max"
+WORDS = {
+    CORRECTED: "corrected",
+    UNCORRECTED: "mean, uncorrected",
+    MAXIMUM: "maximum, uncorrected",
+}
 RATIO_BINS = (0.0, 1.2, 2.0, 3.0, 4.5, np.inf)
 RATIO_NAMES = ["< 1.2", "1.2 to 2", "2 to 3", "3 to 4.5", "≥ 4.5"]
 FWHM_BINS_MM = (7.0, 8.5, 9.75, 10.25, 11.5, 13.01)
