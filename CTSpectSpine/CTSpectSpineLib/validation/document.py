@@ -106,18 +106,17 @@ def _heading(study: Study, split: str, command: str) -> str:
             "**These are tuning patients: the methods have been adjusted on such, so the numbers "
             "flatter them.**"
         )
-    sizes = study.patients.set_name.value_counts()
     few = [
-        f"{SETS[name].title} ({int(sizes[name])})"
-        for name in SETS
-        if 0 < int(sizes.get(name, 0)) < LEAST_PATIENTS
+        f"{info.title} ({len(part.patients)})"
+        for info, part in study.sets()
+        if len(part.patients) < LEAST_PATIENTS
     ]
     if few:
         lines.append(
             f"**Fewer than {LEAST_PATIENTS} patients in: {', '.join(few)}. So few prove nothing: "
             "read their numbers as a first look.**"
         )
-    absent = [info.title for name, info in SETS.items() if name not in sizes.index]
+    absent = [info.title for name, info in SETS.items() if name not in set(study.patients.set_name)]
     if absent:
         lines.append(f"**Not run: {', '.join(absent)}.**")
     return join(lines)
@@ -130,7 +129,7 @@ def _goal_table(targets: Sequence[Goal]) -> str:
         (g.subject, g.quantity, g.wanted, f"**{g.found}**", g.beside, g.size, g.outcome)
         for g in targets
     ]
-    heads = ("set", "number", "goal", "found", "uncorrected", "from", "outcome")
+    heads = "set|number|goal|found|uncorrected|from|outcome"
     return join(
         [
             "## Goals",
@@ -149,13 +148,13 @@ def _goal_table(targets: Sequence[Goal]) -> str:
 
 def _cost(study: Study) -> str:
     lines = []
-    for name, info in SETS.items():
-        part = study.of_set(name).patients
+    for info, chosen in study.sets():
+        part = chosen.patients
         if len(part):
             times = [number(float(part[f"{stage}_s"].mean()), 1) for stage in (*STAGES, "cpu")]
             memory = [number(float(v), 0) for v in (part.peak_mb.mean(), part.peak_mb.max())]
             lines.append((info.title, str(len(part)), *times, *memory))
-    heads = ("set", "patients", *STAGES, "all", "memory, MB", "most")
+    heads = "|".join(("set", "patients", *STAGES, "all", "memory, MB", "most"))
     return join(
         [
             "## Cost",
@@ -168,10 +167,8 @@ def _cost(study: Study) -> str:
 
 def _how(study: Study) -> str:
     lines = []
-    for name, info in SETS.items():
-        part = study.of_set(name).patients
-        if part.empty:
-            continue
+    for info, chosen in study.sets():
+        part = chosen.patients
         fields = ", ".join(f"{f} {n}" for f, n in part.field.value_counts().items())
         patterns = ", ".join(f"{p} {n}" for p, n in part.pattern.value_counts().items())
         ranges = [
@@ -183,32 +180,21 @@ def _how(study: Study) -> str:
         ]
         lines.append((info.title, str(len(part)), fields, patterns, *ranges))
     heads = (
-        "set",
-        "patients",
-        "field",
-        "hot joints",
-        "FWHM, mm",
-        "voxel, mm",
-        "million counts",
-        "Cobb angle, °",
-        "bone density",
+        "set|patients|field|hot joints|FWHM, mm|voxel, mm|million counts|Cobb angle, °|bone density"
     )
     return join(
         [
             "## How it was measured",
             "\n".join(
                 [
-                    "- Each patient is drawn from a seed: field of view, curvature, scoliosis, "
-                    "size, bone density, degenerated joints, CT voxels, hot joints and their "
-                    "ratios, SPECT resolution, voxels, counts, and how the patient moved between "
-                    "CT and SPECT. Test and tuning patients never share a seed.",
-                    "- The analysis gets CT, SPECT and vertebra labels, as `ctspectspine analyze` "
-                    "does, and nothing of the truth (except in the set whose resolution is given). "
-                    "Vertebra labels are the phantom's own or, on a real CT, the given ones: "
+                    "- Each patient is drawn from a seed and analysed as `ctspectspine analyze` "
+                    "does; see `docs/truth-study.md`. Test and tuning patients "
+                    "never share a seed.",
+                    "- Vertebra labels are the phantom's own or, on a real CT, the given ones: "
                     "errors of a labeller are not part of this study.",
-                    "- True joints of a phantom come from its construction. On a real CT there is "
-                    "no such truth: activity is painted into the joints that are derived from the "
-                    "labels, so errors of the joints' geometry do not show there.",
+                    "- True joints of a phantom come from its construction. On a real CT activity "
+                    "is painted into the joints that are derived from the labels, so errors of "
+                    "the joints' geometry do not show there.",
                     "- The SPECT is simulated: Gaussian resolution, noise of an iterative "
                     "reconstruction, perfect attenuation and scatter correction.",
                 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from CTSpectSpineLib.validation import summary
-from CTSpectSpineLib.validation.cohort import SETS
 from CTSpectSpineLib.validation.markdown import join, number, percent, short, signed, table
 from CTSpectSpineLib.validation.patient import NEAR_MM, NORMAL_RATIO
 from CTSpectSpineLib.validation.rows import Study
@@ -38,9 +37,9 @@ def _lost(study: Study) -> str:
     return join(
         [
             text,
-            table(("failed patient", "error"), "ll", lines) if lines else "",
+            table("failed patient|error", "ll", lines) if lines else "",
             table(
-                ("joints without a ratio, first reason", "n"),
+                "joints without a ratio, first reason|n",
                 "lr",
                 [(short(str(reason)), str(count)) for reason, count in counted.items()],
             )
@@ -70,7 +69,7 @@ def _causes(study: Study) -> str:
                     percent(summary.called(normal, "positive").value),
                 )
             )
-    heads = ("joints with", "kind", "n", "bias", "RMS error", "coverage", "normal called positive")
+    heads = "joints with|kind|n|bias|RMS error|coverage|normal called positive"
     return join(
         [
             "By what may be the cause (all sets; a joint may be in several groups):",
@@ -111,7 +110,7 @@ def _worst_joints(study: Study) -> str:
             f"The {len(lines)} joints with the largest error of the corrected ratio, with the "
             f"largest true ratio of the joints within {NEAR_MM:g} mm, the registration error, the "
             "distance of the centre and the overlap with the true region:",
-            table([head for head, *_ in _WORST_COLUMNS], align, lines),
+            table("|".join(head for head, *_ in _WORST_COLUMNS), align, lines),
         ]
     )
 
@@ -141,7 +140,7 @@ def _not_right(study: Study) -> str:
                 "; ".join(words[:6]) + ("; …" if len(words) > 6 else ""),
             )
         )
-    heads = ("patient", "true", "found", "stability", "joints that differ")
+    heads = "patient|true|found|stability|joints that differ"
     return join(
         [
             f"Verdicts other than the truth, {len(lines)} of {len(order)}, wrong ones first, then "
@@ -153,9 +152,8 @@ def _not_right(study: Study) -> str:
 
 def _registration(study: Study) -> str:
     lines = []
-    for name, info in SETS.items():
-        part = study.of_set(name).patients
-        part = part[part.registration_mm.notna()]
+    for info, chosen in study.sets():
+        part = chosen.patients[chosen.patients.registration_mm.notna()]
         if part.empty:
             continue
         qualities = part.quality.value_counts()
@@ -169,7 +167,7 @@ def _registration(study: Study) -> str:
                 ", ".join(f"{count} {quality}" for quality, count in qualities.items()),
             )
         )
-    heads = ("set", "patients", "mean, mm", "worst patient, mm", "worst joint, mm", "quality")
+    heads = "set|patients|mean, mm|worst patient, mm|worst joint, mm|quality"
     return join(
         [
             "Registration error at the true joint centres, as the real registration left it:",

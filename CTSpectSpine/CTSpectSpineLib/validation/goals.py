@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from CTSpectSpineLib.validation import summary
-from CTSpectSpineLib.validation.cohort import SETS
 from CTSpectSpineLib.validation.markdown import number, percent, signed
 from CTSpectSpineLib.validation.rows import Study
 
@@ -54,9 +53,8 @@ class Goal:
 def goals(study: Study) -> list[Goal]:
     """All goals, on each set that they are for and that was run."""
     found = []
-    for name, info in SETS.items():
-        part = study.of_set(name)
-        if info.goals and len(part.patients):
+    for info, part in study.sets():
+        if info.goals:
             found += _of_set(info.title, part)
     return found
 

@@ -11,9 +11,9 @@ Pictures = Mapping[str, str]
 _ALIGN = {"l": "---", "r": "---:"}
 
 
-def table(heads: Sequence[str], align: str, lines: Iterable[Sequence[str]]) -> str:
-    """A table; `align` has an l or r for each column."""
-    rows = [list(heads), [_ALIGN[a] for a in align], *map(list, lines)]
+def table(heads: str, align: str, lines: Iterable[Sequence[str]]) -> str:
+    """A table; `heads` are apart by bars, `align` has an l or r for each column."""
+    rows = [heads.split("|"), [_ALIGN[a] for a in align], *map(list, lines)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

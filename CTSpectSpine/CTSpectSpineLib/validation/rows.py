@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.validation.cohort import SETS, SetInfo
 
 JOINTS_FILE, PATIENTS_FILE = "truth-joints.csv", "truth-patients.csv"
 
@@ -155,6 +156,11 @@ class Study:
         return Study(
             self.joints[self.joints.split == split], self.patients[self.patients.split == split]
         )
+
+    def sets(self) -> list[tuple[SetInfo, Study]]:
+        """The sets that have patients, each with its rows."""
+        there = set(self.patients.set_name)
+        return [(info, self.of_set(name)) for name, info in SETS.items() if name in there]
 
     def of_set(self, *names: str) -> Study:
         """The rows of some sets."""

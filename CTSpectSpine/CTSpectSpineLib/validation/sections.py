@@ -10,7 +10,6 @@ import pandas as pd
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
 from CTSpectSpineLib.triage_protocol import load_protocol
 from CTSpectSpineLib.validation import summary
-from CTSpectSpineLib.validation.cohort import SETS
 from CTSpectSpineLib.validation.markdown import (
     Pictures,
     join,
@@ -24,13 +23,12 @@ from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NORMAL_RATIO, PR
 from CTSpectSpineLib.validation.rows import Study
 
 _POOLED = ("standard", "resolution")
-_BIAS_HEADS = ("n", "corrected", "SD", "mean uncorr.", "SD", "max uncorr.", "SD", "RMS corrected")
+_BIAS_HEADS = "n|corrected|SD|mean uncorr.|SD|max uncorr.|SD|RMS corrected"
 
 
 def main_set(study: Study) -> Study:
     """The standard set, or the first that there is."""
-    there = set(study.patients.set_name)
-    return study.of_set(next(name for name in SETS if name in there))
+    return study.sets()[0][1]
 
 
 def pooled_sets(study: Study) -> Study:
@@ -41,7 +39,7 @@ def pooled_sets(study: Study) -> Study:
 
 def title_of(study: Study) -> str:
     """Titles of the sets that were run."""
-    names = [SETS[n].title for n in SETS if n in set(study.patients.set_name)]
+    names = [info.title for info, _ in study.sets()]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
@@ -60,7 +58,7 @@ def _bias_line(name: str, joints: pd.DataFrame) -> list[str]:
 def _bias_table(first: str, groups: Iterable[tuple[str, pd.DataFrame]]) -> str:
     lines = [_bias_line(name, joints) for name, joints in groups]
     shown = [line for line in lines if line[1] != "0"]
-    return table((first, *_BIAS_HEADS), "l" + "r" * len(_BIAS_HEADS), shown)
+    return table(f"{first}|{_BIAS_HEADS}", "l" + "r" * 8, shown)
 
 
 def bias(study: Study, pictures: Pictures) -> str:
@@ -68,8 +66,8 @@ def bias(study: Study, pictures: Pictures) -> str:
     pooled = pooled_sets(study)
     hot = summary.hot(pooled.joints)
     by_set = []
-    for name, info in SETS.items():
-        for kind, part in summary.grouped(study.of_set(name).joints, "kind"):
+    for info, chosen in study.sets():
+        for kind, part in summary.grouped(chosen.joints, "kind"):
             by_set += [
                 (f"{info.title}: {kind}s, all", part),
                 (f"{info.title}: {kind}s, hot", summary.hot(part)),
@@ -104,10 +102,9 @@ def bias(study: Study, pictures: Pictures) -> str:
 
 def _resolution_estimate(study: Study) -> str:
     """How well the resolution itself was estimated."""
-    part = study.patients[study.patients.fwhm_used_mm.notna()]
     lines = []
-    for name, info in SETS.items():
-        these = part[part.set_name == name]
+    for info, chosen in study.sets():
+        these = chosen.patients[chosen.patients.fwhm_used_mm.notna()]
         for source, rows in these.groupby("fwhm_source"):
             error = rows.fwhm_used_mm - rows.fwhm_mm
             lines.append(
@@ -122,7 +119,7 @@ def _resolution_estimate(study: Study) -> str:
             )
     if not lines:
         return ""
-    heads = ("set", "source", "patients", "mean error, mm", "RMS, mm", "largest, mm")
+    heads = "set|source|patients|mean error, mm|RMS, mm|largest, mm"
     return join(
         [
             "The resolution that the correction used, against the true one:",
@@ -134,8 +131,8 @@ def _resolution_estimate(study: Study) -> str:
 def discrimination(study: Study, pictures: Pictures) -> str:
     """Telling increased from normal joints."""
     lines = []
-    for name, info in SETS.items():
-        part = study.of_set(name).joints
+    for info, chosen_set in study.sets():
+        part = chosen_set.joints
         for kind in summary.KINDS:
             joints = summary.of_kind(part, kind)
             curves = [summary.roc(joints, c) for c in (*summary.WORDS, "probability_positive")]
@@ -158,18 +155,8 @@ def discrimination(study: Study, pictures: Pictures) -> str:
                 )
             )
     heads = (
-        "set",
-        "joints",
-        "increased",
-        "normal",
-        "corrected",
-        "mean uncorr.",
-        "max uncorr.",
-        "probability",
-        "increased called positive",
-        "… indeterminate",
-        "normal called positive",
-        "… indeterminate",
+        "set|joints|increased|normal|corrected|mean uncorr.|max uncorr.|probability|"
+        "increased called positive|… indeterminate|normal called positive|… indeterminate"
     )
     bounds = "; ".join(
         f"{kind}s positive from {b.positive:g}, indeterminate from {b.indeterminate:g}"
@@ -190,8 +177,8 @@ def discrimination(study: Study, pictures: Pictures) -> str:
 def coverage(study: Study, pictures: Pictures) -> str:
     """Coverage of the intervals."""
     lines = []
-    for name, info in SETS.items():
-        part = study.of_set(name).joints
+    for info, chosen_set in study.sets():
+        part = chosen_set.joints
         for kind in summary.KINDS:
             joints = summary.of_kind(part, kind)
             groups = [("all", joints), *summary.grouped(joints, "ratio")]
@@ -214,17 +201,7 @@ def coverage(study: Study, pictures: Pictures) -> str:
                         percent(value.width, 0),
                     )
                 )
-    heads = (
-        "set",
-        "joints",
-        "true ratio",
-        "n",
-        "coverage",
-        "95 % confidence",
-        "truth above",
-        "truth below",
-        "median width",
-    )
+    heads = "set|joints|true ratio|n|coverage|95 % confidence|truth above|truth below|median width"
     return join(
         [
             "## Coverage of the intervals",
@@ -240,8 +217,8 @@ def coverage(study: Study, pictures: Pictures) -> str:
 def verdicts(study: Study, pictures: Pictures) -> str:
     """Verdicts against the truth."""
     lines = []
-    for name, info in SETS.items():
-        part = study.of_set(name).patients
+    for info, chosen in study.sets():
+        part = chosen.patients
         groups = (("all", part), ("no joint between", summary.without_grey(part)))
         for words, patients in groups:
             if patients.empty:
@@ -250,7 +227,7 @@ def verdicts(study: Study, pictures: Pictures) -> str:
             shares = (value.right, value.withheld, value.wrong, value.wrong_confident)
             cells = [f"{share.count} ({percent(share.value, 0)})" for share in shares]
             lines.append((info.title, words, str(value.patients), *cells))
-    heads = ("set", "patients", "n", "right", "withheld", "wrong", "wrong and confident")
+    heads = "set|patients|n|right|withheld|wrong|wrong and confident"
     cells_of = [
         (
             f"`{true}`",
@@ -275,7 +252,7 @@ def verdicts(study: Study, pictures: Pictures) -> str:
             "truth itself is a matter of the bound.",
             table(heads, "llrrrrr", lines),
             f"True and found dispositions with their stability, {title_of(main_set(study))}:",
-            table(("true", "found", "n", "median stability", "largest"), "llrrr", cells_of),
+            table("true|found|n|median stability|largest", "llrrr", cells_of),
             picture(pictures, "verdicts", "Confusion matrix of the verdicts"),
         ]
     )
