@@ -100,7 +100,11 @@ def run(options: Namespace) -> dict[str, Any]:
         if len(found) < len(KINDS):
             raise InputError(notes[0])
         write_json(options.out, _protocol_with(options.protocol, options.id, found))
-        load_protocol(options.out)
+        try:
+            load_protocol(options.out)
+        except InputError:
+            options.out.unlink()
+            raise
     return {**record, "lines": lines}
 
 
@@ -125,7 +129,8 @@ def _protocol_with(base: str, new_id: str, found: Mapping[str, Any]) -> dict[str
         kind: {**values["bounds"][kind], **found[kind]} if kind in found else values["bounds"][kind]
         for kind in values["bounds"]
     }
-    return {**values, "id": new_id, "bounds": bounds}
+    title = f"{values['title']}, with computed bounds"
+    return {**values, "id": new_id, "title": title, "bounds": bounds}
 
 
 def _bounds(values: Mapping[str, Any]) -> UptakeBounds:

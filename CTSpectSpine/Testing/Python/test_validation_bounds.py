@@ -100,7 +100,7 @@ def test_bounds_of_joints_with_a_gap_between() -> None:
     assert (facet.positive, facet.indeterminate) == (disc.positive, disc.indeterminate)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(0, 1000), st.floats(0.05, 1.0))
 def test_the_bounds_keep_their_shares(seed: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
@@ -227,6 +227,10 @@ def test_command_writes_a_protocol_with_a_sites_bounds(
     assert protocol.bounds["disc"].positive == record["bounds"]["disc"]["positive"]
     assert protocol.rules == load_protocol("tender-2019").rules
     assert protocol.supporting == load_protocol("tender-2019").supporting
+    arguments[arguments.index("my-site")] = "tender-2019"
+    assert main(["bounds", *arguments]) == 2
+    assert "give it an id of its own" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
