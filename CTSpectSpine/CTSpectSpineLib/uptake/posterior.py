@@ -6,9 +6,10 @@ differ from the transfer matrix times the true means by errors of known covarian
 amounts of known scale. Where a region is well resolved the observations decide; where it is tiny,
 the prior does, and the covariance says so.
 
-The prior of joints and bodies is heavy-tailed (Cauchy, by iteratively reweighted least squares;
-Lange, Little and Taylor, J Am Stat Assoc 1989;84:881): a joint is most likely as active as the
-patient's vertebral bodies, but one that is clearly hot is hardly drawn to them at all.
+The prior of joints and bodies is a mixture: most are about as active as the patient's vertebral
+bodies, some are hot by any amount. Which of the two a region is, is judged from its first
+solution and that one's variance; where that leaves it open, the solution lies between and the
+variance holds both. A clearly hot joint is not drawn to the normal ones at all.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from scipy import linalg, sparse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.uptake.partition import Partition, PartKind
 
-PRIOR_SCALE: Mapping[PartKind, float] = {
-    "disc_bone": 0.35,
-    "facet_bone": 0.35,
-    "body": 0.3,
+PRIOR_SD: Mapping[PartKind, float] = {
+    "disc_bone": 0.15,
+    "facet_bone": 0.15,
+    "body": 0.15,
     "posterior": 0.5,
     "sacrum": 1.0,
     "hip": 1.0,
     "disc_space": 0.3,
     "background": 1.0,
 }
-"""Scale of a region's difference from comparable ones, in units of the reference uptake: of a
-Cauchy distribution for joints and bodies, else the standard deviation of a normal one."""
-_HEAVY: frozenset[PartKind] = frozenset({"disc_bone", "facet_bone", "body"})
-_WIDE = 4.0
-"""Start of the reweighting, and the prior of regions that nothing compares with."""
-_MOST_PASSES = 15
-_CONVERGED = 1e-4
+"""Standard deviation of a region's difference from comparable ones, in units of the reference
+uptake; of joints and bodies when they are normal."""
+NORMAL_SHARE = 0.85
+"""Share of joints and bodies that are normal."""
+WIDE_SD = 4.0
+"""Standard deviation of those that are not, and of regions that nothing compares with."""
+_MIXED: frozenset[PartKind] = frozenset({"disc_bone", "facet_bone", "body"})
 
 
 @dataclass(frozen=True)
@@ -49,29 +50,62 @@ class Prior:
     ----------
     rows
         Shape (regions, regions): a region minus the mean of comparable ones.
-    scale
-        Of each difference, shape (regions,).
-    heavy
-        Which differences are Cauchy distributed, shape (regions,).
+    sd
+        Standard deviation of each difference, shape (regions,); of normal regions where mixed.
+    mixed
+        Which differences are normal or wide, shape (regions,).
     """
 
     rows: sparse.csr_matrix
-    scale: FloatArray
-    heavy: BoolArray
+    sd: FloatArray
+    mixed: BoolArray
 
-    def start(self) -> FloatArray:
-        """Standard deviations from which the reweighting starts."""
-        return np.where(self.heavy, _WIDE, self.scale)
+    def wide(self) -> FloatArray:
+        """Standard deviations when nothing is taken as normal."""
+        return np.where(self.mixed, WIDE_SD, self.sd)
 
-    def reweighted(self, true: FloatArray) -> FloatArray:
-        """Standard deviations whose normal prior pulls like the heavy-tailed one at a solution."""
-        away = np.asarray(self.rows @ true) / self.scale
-        return np.where(self.heavy, self.scale * np.sqrt(0.5 * (1.0 + away**2)), self.scale)
+
+@dataclass(frozen=True)
+class _Judged:
+    """Mixed differences judged normal or wide.
+
+    Attributes
+    ----------
+    sd
+        Standard deviation whose normal prior moves each difference as far as the mixture does.
+    open_sd
+        Standard deviation that the open question adds; 0 where there is none.
+    """
+
+    sd: FloatArray
+    open_sd: FloatArray
+
+
+def judge(prior: Prior, first: FloatArray, variance: FloatArray) -> _Judged:
+    """Judge which differences are normal.
+
+    Parameters
+    ----------
+    prior
+        The prior.
+    first, variance
+        Differences solved with the wide prior, and their variance.
+    """
+    away, own = np.square(first), np.maximum(variance, 1e-12)
+    narrow, wide = np.square(prior.sd) + own, WIDE_SD**2 + own
+    odds = (1.0 - NORMAL_SHARE) / NORMAL_SHARE * np.sqrt(narrow / wide)
+    exponent = np.clip(0.5 * away * (1.0 / narrow - 1.0 / wide), 0.0, 500.0)
+    normal = 1.0 / (1.0 + odds * np.exp(exponent))
+    pulls = own / narrow, own / wide
+    pull = normal * pulls[0] + (1.0 - normal) * pulls[1]
+    sd = np.sqrt(own * (1.0 - pull) / pull)
+    open_sd = np.sqrt(normal * (1.0 - normal)) * np.abs(first) * (pulls[0] - pulls[1])
+    return _Judged(np.where(prior.mixed, sd, prior.sd), np.where(prior.mixed, open_sd, 0.0))
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Solved true means, in units of `unit`.
+    """Solved true means, in units of the reference uptake.
 
     Attributes
     ----------
@@ -79,16 +113,25 @@ class Posterior:
         Most probable true means, shape (regions,).
     factor
         Lower Cholesky factor of their precision matrix (inverse covariance).
+    open_sd
+        Standard deviation besides, where it is open whether a region is normal.
+    ways
+        Changes of the solution with one standard deviation of each common error, shape
+        (regions, errors).
     """
 
     true: FloatArray
     factor: FloatArray
+    open_sd: FloatArray
+    ways: FloatArray
 
     def draw(self, rng: np.random.Generator, count: int) -> FloatArray:
         """Draws of the true means, shape (count, regions)."""
         normal = rng.standard_normal((len(self.true), count))
         away = linalg.solve_triangular(self.factor, normal, lower=True, trans="T")
-        drawn: FloatArray = self.true + away.T
+        extra = self.open_sd * rng.standard_normal((count, len(self.true)))
+        common = rng.standard_normal((count, self.ways.shape[1])) @ self.ways.T
+        drawn: FloatArray = self.true + away.T + extra + common
         return drawn
 
 
@@ -99,21 +142,26 @@ def build_prior(partition: Partition) -> Prior:
     background = partition.of_kind("background")
     count = len(parts)
     rows = sparse.lil_matrix((count, count))
-    scale, heavy = np.empty(count), np.zeros(count, dtype=bool)
+    sd, mixed = np.empty(count), np.zeros(count, dtype=bool)
     for number, part in enumerate(parts):
         # A disc space takes up no more than soft tissue; all bone about as much as bodies.
         like = {"disc_space": background, "background": []}.get(part.kind, bodies)
         beside = [n for n in like if n != number]
-        joint = part.kind in ("disc_bone", "facet_bone")
-        scale[number] = PRIOR_SCALE[part.kind] if beside or part.kind == "background" else _WIDE
-        heavy[number] = part.kind in _HEAVY and bool(beside)
-        if beside and not (joint and not bodies):
+        sd[number] = PRIOR_SD[part.kind] if beside or part.kind == "background" else WIDE_SD
+        mixed[number] = part.kind in _MIXED and bool(beside)
+        if beside:
             rows[number, beside] = -1.0 / len(beside)
         rows[number, number] = 1.0
-    return Prior(sparse.csr_matrix(rows), scale, heavy)
+    return Prior(sparse.csr_matrix(rows), sd, mixed)
 
 
-def solve(omega: FloatArray, observed: FloatArray, error: FloatArray, prior: Prior) -> Posterior:
+def solve(
+    omega: FloatArray,
+    observed: FloatArray,
+    error: FloatArray,
+    prior: Prior,
+    common: FloatArray | None = None,
+) -> Posterior:
     """Most probable true means and their precision.
 
     Parameters
@@ -126,28 +174,35 @@ def solve(omega: FloatArray, observed: FloatArray, error: FloatArray, prior: Pri
         Covariance of their errors, shape (observations, observations).
     prior
         Prior differences.
+    common
+        Changes of the observed means with one standard deviation of each error that all share,
+        shape (observations, errors). The solution is not protected against them, so they widen
+        it in full.
     """
     inverse = linalg.cho_factor(error, lower=True)
     weighted = linalg.cho_solve(inverse, omega)
     data = omega.T @ weighted
     right = weighted.T @ observed
-    sd = prior.start()
-    true = np.zeros(omega.shape[1])
-    for _ in range(_MOST_PASSES):
-        before = true
-        factor = linalg.cholesky(data + _precision(prior, sd), lower=True)
-        true = linalg.cho_solve((factor, True), right)
-        if np.abs(true - before).max() < _CONVERGED:
-            break
-        sd = prior.reweighted(true)
-    return Posterior(true, factor)
+    wide = linalg.cholesky(data + _precision(prior, prior.wide()), lower=True)
+    first = prior.rows @ linalg.cho_solve((wide, True), right)
+    mixed = np.flatnonzero(prior.mixed)
+    variance = np.ones(len(first))
+    if len(mixed):
+        spread = linalg.solve_triangular(wide, prior.rows[mixed].toarray().T, lower=True)
+        variance[mixed] = np.sum(spread**2, axis=0)
+    judged = judge(prior, first, variance)
+    factor = linalg.cholesky(data + _precision(prior, judged.sd), lower=True)
+    if common is None:
+        common = np.zeros((len(omega), 0))
+    ways = linalg.cho_solve((factor, True), weighted.T @ common)
+    return Posterior(linalg.cho_solve((factor, True), right), factor, judged.open_sd, ways)
 
 
 def solve_plain(
     omega: FloatArray, observed: FloatArray, error_sd: float, prior: Prior
 ) -> FloatArray:
     """True means with even, independent errors and the widest prior, shape (regions,)."""
-    normal = omega.T @ omega / error_sd**2 + _precision(prior, prior.start())
+    normal = omega.T @ omega / error_sd**2 + _precision(prior, prior.wide())
     true: FloatArray = linalg.solve(normal, omega.T @ observed / error_sd**2, assume_a="pos")
     return true
 

@@ -36,8 +36,8 @@ _NODES = (0.9, 1.0, 1.1)
 _FINE_STEPS = 9
 _PLAIN_ERROR = 0.03
 """Error of an observed mean, in units of the reference, before the SPECT's noise is known."""
-_LEAST_CONTRAST = 1.01
-"""By how much the misfit at the neighbouring widths must exceed the least one."""
+_LEAST_CONTRAST = 1.03
+"""By how much the misfit at the worse neighbouring width must exceed the least one."""
 _LEAST_SIGNAL = 0.05
 """Least variation of a SPECT at the spine, relative to its mean, that holds an edge to see."""
 
@@ -188,7 +188,7 @@ def estimate_psf(view: View) -> PsfEstimate:
         )
     least = tried[widths[best]]
     beside = [tried[widths[best - 1]], tried[widths[best + 1]]]
-    if least <= 0.0 or min(beside) < _LEAST_CONTRAST * least:
+    if least <= 0.0 or max(beside) < _LEAST_CONTRAST * least:
         return unknown(
             "the fit hardly depends on the width, so the SPECT does not tell its resolution"
         )

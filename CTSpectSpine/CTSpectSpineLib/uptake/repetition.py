@@ -16,7 +16,7 @@ from scipy import ndimage
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.uptake.partition import Partition, PartKind
 from CTSpectSpineLib.uptake.sampling import SpectField, sphere_offsets
-from CTSpectSpineLib.uptake.uncertainty import REGION_SD_MM, SIZE_SD, Noise, rigid_error
+from CTSpectSpineLib.uptake.uncertainty import REGION_SD_MM, Noise, rigid_error, size_sd
 
 _POINTS_PER_JOINT = 400
 
@@ -28,7 +28,11 @@ def bone_part(partition: Partition, joint: Joint) -> int | None:
 
 
 def draw_corrected(
-    partition: Partition, joints: Sequence[Joint], draws: FloatArray, rng: np.random.Generator
+    partition: Partition,
+    joints: Sequence[Joint],
+    draws: FloatArray,
+    error_mm: float,
+    rng: np.random.Generator,
 ) -> FloatArray:
     """Draws of the joints' corrected uptake, shape (repetitions, joints).
 
@@ -36,13 +40,15 @@ def draw_corrected(
     ----------
     draws
         Of the regions' uptake, shape (repetitions, regions).
+    error_mm
+        Root mean square displacement at the joints by misregistration.
     """
     sizes = rng.standard_normal((len(draws), len(joints)))
     result = np.full(sizes.shape, np.nan)
     for number, joint in enumerate(joints):
         part = bone_part(partition, joint)
         if part is not None:
-            size = np.exp(SIZE_SD[joint.kind] * sizes[:, number])
+            size = np.exp(size_sd(joint.kind, error_mm) * sizes[:, number])
             result[:, number] = np.maximum(0.0, draws[:, part]) * size
     return result
 

@@ -67,7 +67,7 @@ def solve_scene(
     model, noise = error_model(scene, systems, width, first, unit, centres, error_mm)
     true = first / unit
     for _ in range(_PASSES):
-        posterior = solve(omega, observed / unit, model.covariance(true), view.prior)
+        posterior = solve(omega, observed / unit, model.covariance(true), view.prior, model.common)
         true = posterior.true
     return Solution(posterior, unit, noise, condition_number(omega, view.partition))
 

@@ -3,9 +3,9 @@
 The covariance of the observed means holds the SPECT's noise, which is estimated from the SPECT
 itself; the misregistration that the registration expects; the point spread's error; the error of
 each joint's own position as labels of usual quality leave it; and uneven uptake inside regions.
-`posterior` weighs the observations by it, so what one error explains is not taken for uptake.
+`posterior` weighs the observations by it; errors that all regions share widen its draws in full.
 Errors that no observation shows, those of a region's size and of the reference bone's choice,
-come on top of the draws.
+come on top.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from CTSpectSpineLib.uptake.psf import Systems, near_bone
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import shifted_profiles, smooth_weights
 
-FWHM_SD = 0.05
-"""Relative standard deviation of the point spread: ±10 % is its 95 % range."""
+FWHM_SD = 0.04
+"""Relative standard deviation of the point spread: ±8 % is its 95 % range."""
 REGION_SD_MM = 1.0
 """Error of a joint's own position (0.4 to 1.2 mm were measured against subregion truth)."""
-SIZE_SD: dict[JointKind, float] = {"disc": 0.05, "facet": 0.08}
+SIZE_SD: dict[JointKind, float] = {"disc": 0.04, "facet": 0.10}
 """Relative error of a joint's bone volume, which its uptake inherits."""
-UNEVEN_SD = 0.03
+UNEVEN_SD = 0.02
 """Error of an observed mean by uneven uptake, in units of the reference."""
+_SLIP_MM2 = 60.0
+"""Twice the variance of a joint's blurred profile: sets what a displacement loses. It gives 6 % at
+2 mm, 14 % at 3 mm, 45 % at 6 mm; 5 to 7, 10 to 15 and 31 to 47 % were measured on hot facets."""
 _SURROUNDINGS = 0.5
 """Uptake around a joint, between soft tissue and bone, in units of the reference."""
 _NOISE_FLOOR = 0.05
@@ -120,6 +123,9 @@ class ErrorModel:
     ----------
     fixed
         The part that does not depend on the joints' uptake, shape (regions, regions).
+    common
+        Changes with one standard deviation of each error that all regions share
+        (misregistration, point spread), shape (regions, errors). Not in the covariance.
     joints
         Numbers of the joints' bones, shape (m,).
     moved
@@ -128,6 +134,7 @@ class ErrorModel:
     """
 
     fixed: FloatArray
+    common: FloatArray
     joints: NDArray[np.intp]
     moved: FloatArray
 
@@ -137,6 +144,12 @@ class ErrorModel:
         ways = self.moved * contrast * (REGION_SD_MM / np.sqrt(3.0))
         total: FloatArray = self.fixed + ways @ ways.T
         return total
+
+
+def size_sd(kind: JointKind, error_mm: float) -> float:
+    """Relative error of a joint's uptake by its region's size and by slipping off it."""
+    slipped = 1.0 - np.exp(-(error_mm**2) / _SLIP_MM2)
+    return float(np.hypot(SIZE_SD[kind], slipped))
 
 
 def error_model(
@@ -173,14 +186,13 @@ def error_model(
     step = 0.5 * (systems.widths_mm[2] - systems.widths_mm[0])
     slope = (systems.omega(width + 0.5 * step) - systems.omega(width - 0.5 * step)) / step
     ways.append((slope @ (true / unit) * FWHM_SD * width)[:, None])
-    both = np.concatenate(ways, axis=1)
-    fixed = counting + both @ both.T + UNEVEN_SD**2 * np.eye(len(true))
+    fixed = counting + UNEVEN_SD**2 * np.eye(len(true))
     joints = np.array(view.partition.of_kind("disc_bone", "facet_bone"), dtype=np.intp)
     moved = np.zeros((len(true), 0))
     if len(joints):
         shifts = shifted_profiles(view.partition, view.field, width, joints.tolist())
         moved = np.asarray((view.weights.T @ shifts).todense(), dtype=np.float64)
-    return ErrorModel(fixed, joints, moved), noise
+    return ErrorModel(fixed, np.concatenate(ways, axis=1), joints, moved), noise
 
 
 def _rigid_ways(
