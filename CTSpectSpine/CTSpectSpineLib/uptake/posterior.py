@@ -27,19 +27,21 @@ PRIOR_SD: Mapping[PartKind, float] = {
     "disc_bone": 0.15,
     "facet_bone": 0.15,
     "body": 0.15,
-    "posterior": 0.5,
+    "posterior": 0.25,
     "sacrum": 1.0,
     "hip": 1.0,
-    "disc_space": 0.3,
-    "background": 1.0,
+    "disc_space": 0.2,
+    "background": 0.2,
 }
 """Standard deviation of a region's difference from comparable ones, in units of the reference
-uptake; of joints and bodies when they are normal."""
+uptake; where mixed, when they are normal."""
 NORMAL_SHARE = 0.85
-"""Share of joints and bodies that are normal."""
+"""Share of mixed regions that are normal."""
 WIDE_SD = 4.0
 """Standard deviation of those that are not, and of regions that nothing compares with."""
-_MIXED: frozenset[PartKind] = frozenset({"disc_bone", "facet_bone", "body"})
+_MIXED: frozenset[PartKind] = frozenset(
+    {"disc_bone", "facet_bone", "body", "posterior", "background"}
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def build_prior(partition: Partition) -> Prior:
         like = {"disc_space": background, "background": []}.get(part.kind, bodies)
         beside = [n for n in like if n != number]
         sd[number] = PRIOR_SD[part.kind] if beside or part.kind == "background" else WIDE_SD
-        mixed[number] = part.kind in _MIXED and bool(beside)
+        mixed[number] = part.kind in _MIXED and (bool(beside) or part.kind == "background")
         if beside:
             rows[number, beside] = -1.0 / len(beside)
         rows[number, number] = 1.0
