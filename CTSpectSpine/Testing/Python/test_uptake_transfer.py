@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.special import erf
 from test_uptake_scene import Scene, grid, rigid
 
@@ -185,3 +186,40 @@ def test_point_spread_of_a_flat_image_is_the_default():
     assert not found.estimated
     assert found.fwhm_mm == 10.0
     assert "does not tell its resolution" in found.reason
+
+
+def one_region(sd=0.15):
+    """Prior of one region whose difference from a normal one is its own value."""
+    return posterior.Prior(sparse.csr_matrix(np.eye(1)), np.array([sd]), np.array([True]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-1.0, 6.0), st.floats(0.05, 0.8))
+def test_mixture_prior_is_the_exact_mean_and_spread(seen, noise):
+    """One region observed directly: mean and variance of the mixture by numerical integration."""
+    found = posterior.solve(np.eye(1), np.array([seen]), noise**2 * np.eye(1), one_region())
+    x = np.linspace(-20, 20, 80001)
+
+    def normal(at, sd):
+        return np.exp(-0.5 * (at / sd) ** 2) / sd
+
+    share = posterior.NORMAL_SHARE
+    density = share * normal(x, 0.15) + (1 - share) * normal(x, posterior.WIDE_SD)
+    density *= normal(x - seen, noise)
+    density /= density.sum()
+    mean = (x * density).sum()
+    variance = ((x - mean) ** 2 * density).sum()
+    # The first solution is itself drawn to 0 a little by the wide prior.
+    assert found.true[0] == pytest.approx(mean, abs=0.06 * max(1.0, abs(seen)))
+    spread = found.draw(np.random.default_rng(0), 4000)[:, 0].std()
+    assert spread == pytest.approx(np.sqrt(variance), rel=0.3, abs=0.03)
+
+
+def test_common_errors_widen_the_solution_in_full():
+    omega = np.array([[0.8, 0.1], [0.2, 0.7]])
+    prior = posterior.Prior(sparse.csr_matrix(np.eye(2)), np.full(2, 50.0), np.zeros(2, bool))
+    error, common = 1e-6 * np.eye(2), np.array([[0.1], [0.0]])
+    found = posterior.solve(omega, omega @ [2.0, 1.0], error, prior, common)
+    np.testing.assert_allclose(found.true, [2.0, 1.0], atol=1e-3)
+    spread = found.draw(np.random.default_rng(0), 4000).std(axis=0)
+    np.testing.assert_allclose(spread, np.abs(np.linalg.inv(omega) @ common[:, 0]), rtol=0.05)
