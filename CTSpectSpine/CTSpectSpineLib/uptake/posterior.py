@@ -39,6 +39,7 @@ NORMAL_SHARE = 0.85
 """Share of mixed regions that are normal."""
 WIDE_SD = 4.0
 """Standard deviation of those that are not, and of regions that nothing compares with."""
+_DECIMALS = 6
 _MIXED: frozenset[PartKind] = frozenset(
     {"disc_bone", "facet_bone", "body", "posterior", "background"}
 )
@@ -133,7 +134,7 @@ class Posterior:
         away = linalg.solve_triangular(self.factor, normal, lower=True, trans="T")
         extra = self.open_sd * rng.standard_normal((count, len(self.true)))
         common = rng.standard_normal((count, self.ways.shape[1])) @ self.ways.T
-        drawn: FloatArray = self.true + away.T + extra + common
+        drawn: FloatArray = _settled(self.true + away.T + extra + common)
         return drawn
 
 
@@ -197,7 +198,8 @@ def solve(
     if common is None:
         common = np.zeros((len(omega), 0))
     ways = linalg.cho_solve((factor, True), weighted.T @ common)
-    return Posterior(linalg.cho_solve((factor, True), right), factor, judged.open_sd, ways)
+    true = _settled(linalg.cho_solve((factor, True), right))
+    return Posterior(true, factor, judged.open_sd, ways)
 
 
 def solve_plain(
@@ -213,6 +215,12 @@ def condition_number(omega: FloatArray, partition: Partition) -> float:
     """Condition number of the bone's part of a transfer matrix, before any regularisation."""
     bone = [n for n, part in enumerate(partition.parts) if part.kind != "background"]
     return float(np.linalg.cond(omega[np.ix_(bone, bone)])) if bone else float("nan")
+
+
+def _settled(values: FloatArray) -> FloatArray:
+    """Rounded so that the order of sums, which goes with the number of threads, hardly shows."""
+    rounded: FloatArray = np.round(values, _DECIMALS)
+    return rounded
 
 
 def _precision(prior: Prior, sd: FloatArray) -> FloatArray:

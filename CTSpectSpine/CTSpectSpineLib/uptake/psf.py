@@ -34,6 +34,7 @@ _COARSE_MM = (5.0, 7.2, 10.0, 13.5, 18.0)
 _NODES = (0.9, 1.0, 1.1)
 """Relative widths at which the last system is made."""
 _FINE_STEPS = 9
+_DECIMALS = 3
 _PLAIN_ERROR = 0.03
 """Error of an observed mean, in units of the reference, before the SPECT's noise is known."""
 _LEAST_CONTRAST = 1.03
@@ -194,10 +195,11 @@ def estimate_psf(view: View) -> PsfEstimate:
         )
     coarse = np.array(widths[best - 1 : best + 2])
     centre = _parabola_minimum(coarse, np.square([tried[w] for w in coarse]))
-    systems = view.around(centre)
+    systems = view.around(round(centre, _DECIMALS))
     fine = np.linspace(systems.widths_mm[0], systems.widths_mm[2], _FINE_STEPS)
     costs = [_misfit(systems.image(view.plain(systems.omega(w)), w)[near], seen) ** 2 for w in fine]
-    return PsfEstimate(_parabola_minimum(fine, np.array(costs)), True, "", systems)
+    found = round(_parabola_minimum(fine, np.array(costs)), _DECIMALS)
+    return PsfEstimate(found, True, "", systems)
 
 
 def near_bone(field: SpectField, partition: Partition) -> IntArray:

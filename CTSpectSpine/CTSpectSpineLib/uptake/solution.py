@@ -77,6 +77,11 @@ def _unit(scene: Scene, first: FloatArray, observed: FloatArray) -> float:
     for kinds in (("body",), ("posterior", "sacrum", "hip"), ("disc_bone", "facet_bone")):
         numbers = scene.partition.of_kind(*kinds)
         if numbers and np.median(first[numbers]) > 0.0:
-            return float(np.median(first[numbers]))
+            return _short(float(np.median(first[numbers])))
     largest = float(np.abs(observed).max())
     return largest if largest > 0.0 else 1.0
+
+
+def _short(value: float) -> float:
+    """Six digits: a scale needs no more, and so it is the same with any number of threads."""
+    return float(f"{value:.6g}")

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse, special
 
 from CTSpectSpineLib.model import BoolArray, FloatArray
@@ -103,7 +102,7 @@ def mean_weights(
         partition.factor, partition.codes.shape, field.array.shape, strict=True
     ):
         away = np.arange(nodes)[None, :] / factor - np.arange(voxels)[:, None]
-        hat = np.maximum(0.0, 1.0 - np.abs(away)).astype(np.float32)
+        hat = np.maximum(0.0, 1.0 - np.abs(away))
         axes.append(_Axis(hat, factor, 1.0))
     masks = partition.masks() if masks is None else masks
     return _normalised(_project(masks, field, [axes] * len(masks)))
@@ -158,11 +157,11 @@ class _Axis:
         How many voxels around a node the map is not 0.
     """
 
-    matrix: NDArray[np.float32]
+    matrix: FloatArray
     factor: int
     reach: float
 
-    def part(self, nodes: slice) -> tuple[int, NDArray[np.float32]]:
+    def part(self, nodes: slice) -> tuple[int, FloatArray]:
         """First voxel that a range of nodes reaches, and its part of the matrix."""
         low = max(0, int(np.ceil(nodes.start / self.factor - self.reach)))
         high = int(np.floor((nodes.stop - 1) / self.factor + self.reach)) + 1
@@ -193,7 +192,7 @@ def _gaussian_axes(
             matrix = np.diff(special.ndtr(away), axis=1)
         else:
             matrix = np.diff(np.exp(-0.5 * away**2), axis=1) / (np.sqrt(2.0 * np.pi) * sigma)
-        axes.append(_Axis(matrix.astype(np.float32), factor, _TAIL_SIGMAS * sigma / step))
+        axes.append(_Axis(matrix, factor, _TAIL_SIGMAS * sigma / step))
     return axes
 
 
@@ -207,7 +206,7 @@ def _project(
         (k0, k), (j0, j), (i0, i) = (
             axis.part(nodes) for axis, nodes in zip(axes, box, strict=True)
         )
-        seen = j @ (mask.astype(np.float32) @ i.T)
+        seen = j @ (mask.astype(np.float64) @ i.T)
         seen = (k @ seen.reshape(len(seen), -1)).ravel()
         at = np.flatnonzero(np.abs(seen) > _LEAST_SHARE)
         plane = np.add.outer((np.arange(len(j)) + j0) * columns, np.arange(len(i)) + i0).ravel()
