@@ -6,8 +6,8 @@ differ from the transfer matrix times the true means by errors of known covarian
 amounts of known scale. Where a region is well resolved the observations decide; where it is tiny,
 the prior does, and the covariance says so.
 
-The prior of joints and bodies is a mixture: most are about as active as the patient's vertebral
-bodies, some are hot by any amount. Which of the two a region is, is judged from its first
+The prior of most regions is a mixture: they are about as active as the patient's vertebral bodies
+(the surroundings: hardly active), or hot by any amount. Which of the two a region is, is judged from its first
 solution and that one's variance; where that leaves it open, the solution lies between and the
 variance holds both. A clearly hot joint is not drawn to the normal ones at all.
 """
@@ -35,9 +35,9 @@ PRIOR_SD: Mapping[PartKind, float] = {
 }
 """Standard deviation of a region's difference from comparable ones, in units of the reference
 uptake; where mixed, when they are normal."""
-NORMAL_SHARE = 0.85
-"""Share of mixed regions that are normal."""
-WIDE_SD = 4.0
+NORMAL_SHARE = 0.5
+"""Share of mixed regions taken as normal: even odds, so that a small joint that is truly hot is\nnot explained away as noise."""
+WIDE_SD = 3.0
 """Standard deviation of those that are not, and of regions that nothing compares with."""
 _DECIMALS = 6
 _MIXED: frozenset[PartKind] = frozenset(
