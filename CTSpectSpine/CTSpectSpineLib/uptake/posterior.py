@@ -2,14 +2,14 @@
 
 The transfer system is solved by generalised least squares with a prior (Tikhonov): observed means
 differ from the transfer matrix times the true means by errors of known covariance
-(`uncertainty.observation_error`), and the true means differ from those of comparable regions by
+(`uncertainty.error_model`), and the true means differ from those of comparable regions by
 amounts of known scale. Where a region is well resolved the observations decide; where it is tiny,
 the prior does, and the covariance says so.
 
 The prior of most regions is a mixture: they are about as active as the patient's vertebral bodies
-(the surroundings: hardly active), or hot by any amount. Which of the two a region is, is judged from its first
-solution and that one's variance; where that leaves it open, the solution lies between and the
-variance holds both. A clearly hot joint is not drawn to the normal ones at all.
+(the surroundings: hardly active), or hot by any amount. Which of the two a region is, is judged
+from its first solution and that one's variance; where that leaves it open, the solution lies
+between and the variance holds both. A clearly hot joint is not drawn to the normal ones at all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ PRIOR_SD: Mapping[PartKind, float] = {
 """Standard deviation of a region's difference from comparable ones, in units of the reference
 uptake; where mixed, when they are normal."""
 NORMAL_SHARE = 0.5
-"""Share of mixed regions taken as normal: even odds, so that a small joint that is truly hot is\nnot explained away as noise."""
+"""Share of mixed regions taken as normal: even odds, so that a small joint that is truly hot is
+not explained away as noise."""
 WIDE_SD = 3.0
 """Standard deviation of those that are not, and of regions that nothing compares with."""
 _DECIMALS = 6
