@@ -190,7 +190,7 @@ def _analyze(subparsers: Subparsers) -> None:
         "--reference",
         default="vertebral_bodies",
         metavar="BONE",
-        help="reference bone: vertebral_bodies, sacrum or iliac",
+        help="reference bone: vertebral_bodies, sacrum, iliac or contralateral",
     )
     parser.add_argument(
         "--accept-registration",
