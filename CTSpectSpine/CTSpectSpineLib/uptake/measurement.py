@@ -48,7 +48,7 @@ from CTSpectSpineLib.uptake.table import (
     add_uncertainty,
     check_bounds,
     deciding_ratio,
-    drop_uninformative,
+    drop_unreliable,
     joint_table,
     other_sides,
     reference_per_joint,
@@ -163,7 +163,8 @@ def measure(
         np.random.default_rng(seed),
     )
     progress(Progress(_STAGE, 1.0, "Uptake measured"))
-    table, draws = drop_uninformative(add_uncertainty(table, draws, bounds), draws, bounds)
+    table = add_uncertainty(table, draws, bounds)
+    table, draws = drop_unreliable(table, draws, joints.joints, bounds)
     return Uptake(
         table=table,
         reference=chosen,

@@ -167,28 +167,37 @@ def add_uncertainty(
     return table
 
 
-def drop_uninformative(
-    table: pd.DataFrame, draws: FloatArray, bounds: Mapping[JointKind, UptakeBounds]
+def drop_unreliable(
+    table: pd.DataFrame,
+    draws: FloatArray,
+    joints: Sequence[Joint],
+    bounds: Mapping[JointKind, UptakeBounds],
 ) -> tuple[pd.DataFrame, FloatArray]:
-    """Call joints not measurable whose interval reaches from nothing to a positive joint.
+    """Call joints not measurable on whose numbers nothing may rest.
 
-    Such an interval (a sliver of a joint at the border of the field, mostly) says nothing, so
-    the joint must not count as negative. Its numbers stay in the table; its draws become NaN.
+    These are joints whose place or level is in doubt (`Joint.doubts`), and joints whose interval
+    reaches from nothing to a positive joint (a sliver of a joint at the border of the field,
+    mostly): neither may count as negative or positive. Their numbers stay in the table; their
+    draws become NaN.
     """
     table, draws = table.copy(), draws.copy()
-    for number, row in table.iterrows():
-        kind: JointKind = row["kind"]
-        if row["ratio_low"] > 0.0 or not row["ratio_high"] >= bounds[kind].positive:
+    for number, joint in enumerate(joints):
+        row = table.loc[number]
+        if row["status"] != "measured":
             continue
-        reason = (
-            f"the interval of its ratio, {row['ratio_low']:.2f} to {row['ratio_high']:.2f}, "
-            "reaches from no uptake to increased uptake"
-        )
-        earlier = row["status_reason"]
+        if joint.doubts:
+            reason = "its numbers cannot be relied on"
+        elif row["ratio_low"] <= 0.0 and row["ratio_high"] >= bounds[joint.kind].positive:
+            reason = (
+                f"the interval of its ratio, {row['ratio_low']:.2f} to {row['ratio_high']:.2f}, "
+                "reaches from no uptake to increased uptake"
+            )
+        else:
+            continue
         table.loc[number, "status"] = "not_measurable"
         table.loc[number, "uptake"] = "not_measurable"
-        table.loc[number, "status_reason"] = "; ".join(filter(None, (earlier, reason)))
-        draws[:, table.index.get_loc(number)] = np.nan
+        table.loc[number, "status_reason"] = "; ".join(filter(None, (row["status_reason"], reason)))
+        draws[:, number] = np.nan
     return table, draws
 
 
