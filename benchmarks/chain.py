@@ -1,6 +1,6 @@
 """Time and peak memory of each stage of the chain, on a phantom of 512×512×400 voxels.
 
-    python benchmarks/chain.py [--small] [--out docs/validation/chain.md]
+    python -m benchmarks.chain [--small] [--out docs/validation/chain.md]
 
 Times differ between machines, so each is also given as a ratio to one resampling of the SPECT
 to the CT's grid, done in the same run. Peak memory is the resident set of the process during a
@@ -16,11 +16,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter, process_time
-from typing import TypeVar
 
 import SimpleITK as sitk
 
+from benchmarks.meter import Result, metered
 from CTSpectSpineLib import __version__
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
@@ -30,9 +29,6 @@ from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.triage_protocol import load_protocol, triage
 from CTSpectSpineLib.uptake import measure
 
-Result = TypeVar("Result")
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 FULL_SPACING = (0.78, 0.78, 1.0)
 FULL_SIZE = (512, 512, 400)
 
@@ -55,32 +51,9 @@ class Meter:
 
     def __call__(self, name: str, call: Callable[[], Result]) -> Result:
         """Call and record."""
-        before = _reset_peak()
-        wall, cpu = perf_counter(), process_time()
-        result = call()
-        wall, cpu = perf_counter() - wall, process_time() - cpu
-        after = _status_mib("VmHWM")
-        memory = None if before is None or after is None else after - before
-        self.rows.append(Row(name, wall, cpu, memory))
-        return result
-
-
-def _reset_peak() -> float | None:
-    """Forget the peak of the resident set; return the present size in MiB."""
-    try:
-        _CLEAR.write_text("5", encoding="ascii")
-    except OSError:
-        return None
-    return _status_mib("VmRSS")
-
-
-def _status_mib(key: str) -> float | None:
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    return None
+        cost = metered(call)
+        self.rows.append(Row(name, cost.wall_s, cost.cpu_s, cost.memory_mib))
+        return cost.result
 
 
 def _phantom(small: bool) -> Phantom:
@@ -150,7 +123,7 @@ def main() -> None:
     text = table(*run(options.small))
     print(text)
     if options.out is not None:
-        heading = "# Time and memory of the chain\n\nMade by `python benchmarks/chain.py`.\n\n"
+        heading = "# Time and memory of the chain\n\nMade by `python -m benchmarks.chain`.\n\n"
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(heading + text, encoding="utf-8")
 

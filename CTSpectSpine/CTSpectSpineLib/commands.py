@@ -16,6 +16,8 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.printing import joint_lines, progress_printer, verdict_lines
 from CTSpectSpineLib.progress import Progress
+from CTSpectSpineLib.study_commands import bounds as bounds
+from CTSpectSpineLib.study_commands import validate as validate
 from CTSpectSpineLib.triage_commands import print_json, print_lines
 from CTSpectSpineLib.triage_commands import protocols as protocols
 from CTSpectSpineLib.triage_commands import triage as triage

@@ -146,6 +146,9 @@ class Joint:
         Centre of the joint, LPS mm: disc centre or centre of the facet joint space.
     flags
         Sentences on fall-backs and doubts, in the order found.
+    doubts
+        Those of the flags for which the joint's place, or the level's name, cannot be relied on:
+        no confident number may rest on such a joint.
     """
 
     id: str
@@ -160,11 +163,17 @@ class Joint:
     centre_mm: FloatArray | None
     parts: Mapping[str, Region] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def located(self) -> bool:
         """Whether the joint has a region that can be measured."""
         return self.region is not None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it was located and nothing speaks against its place and name."""
+        return self.located and not self.doubts
 
     def geometry(self) -> dict[str, Any]:
         """The geometry columns of ``joints.csv``; NaN where the joint was not located."""

@@ -30,7 +30,7 @@ class Options:
     fwhm_mm
         Resolution of the SPECT (FWHM in mm); None to estimate it.
     reference
-        Reference bone: ``vertebral_bodies``, ``sacrum``, ``iliac``.
+        Reference bone: ``vertebral_bodies``, ``sacrum``, ``iliac``, ``contralateral``.
     accept_registration
         Give a verdict although the registration failed; recorded with the verdict.
     confirm_levels

@@ -97,6 +97,13 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     yield "Research use only: this is no medical device and no clinical recommendation."
 
 
+def goal_lines(goals: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """The goals of the truth study as aligned text."""
+    for goal in goals:
+        found = f"{goal['found']} (goal {goal['wanted']})"
+        yield f"{goal['outcome']:<8} {goal['subject']}: {goal['quantity']}: {found}"
+
+
 def progress_printer(style: str) -> ProgressCallback:
     """Progress on standard error: ``text``, ``json``, ``none``, or ``auto``.
 

@@ -10,20 +10,16 @@ None elsewhere).
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
-from time import perf_counter, process_time
 from typing import Protocol
 
 import SimpleITK as sitk
 
+from benchmarks.meter import metered
 from benchmarks.registration.methods import METHODS, Answer
 
 LONGEST_S = 1800.0
@@ -38,8 +34,6 @@ _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
 )
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -145,37 +139,11 @@ def _call(method: str, ct: sitk.Image, spect: sitk.Image, threads: int) -> Answe
 
 
 def _measured(call: Callable[[], Answer | None]) -> Measured:
-    before = _reset_peak()
-    wall, cpu = perf_counter(), process_time()
-    answer, error = None, ""
-    try:
-        answer = call()
-    except Exception as problem:  # a peer may raise anything; all of it is a failure
-        error = " ".join(str(problem).split())[-300:] or type(problem).__name__
-    wall, cpu = perf_counter() - wall, process_time() - cpu
-    peak = _status_mib("VmHWM")
-    memory = None if before is None or peak is None else max(peak - before, 0.0)
-    return Measured(answer, error, wall, cpu, memory)
+    def guarded() -> tuple[Answer | None, str]:
+        try:
+            return call(), ""
+        except Exception as problem:  # a peer may raise anything; all of it is a failure
+            return None, " ".join(str(problem).split())[-300:] or type(problem).__name__
 
-
-def _reset_peak() -> float | None:
-    """Give free memory back and forget the peak; return the present resident set in MiB."""
-    gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
-    try:
-        _CLEAR.write_text("5", encoding="ascii")
-    except OSError:
-        return None
-    return _status_mib("VmRSS")
-
-
-def _status_mib(key: str) -> float | None:
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    return None
+    cost = metered(guarded)
+    return Measured(*cost.result, cost.wall_s, cost.cpu_s, cost.memory_mib)

@@ -127,7 +127,10 @@ def _image(
     """SPECT of a scanner drawn at random."""
     fwhm, spacing = float(rng.uniform(8.0, 12.0)), float(rng.choice([3.9, 4.42, 4.8]))
     counts = float(rng.uniform(5e6, 1e7)) * share
-    return simulate_spect(activity, matrix, fwhm, counts, spacing, seed=int(rng.integers(2**31)))
+    # The variance of a voxel is its mean, whatever its size.
+    gain = (4.42 / spacing) ** 3
+    seed = int(rng.integers(2**31))
+    return simulate_spect(activity, matrix, fwhm, counts, spacing, seed=seed, noise_gain=gain)
 
 
 def _seen(joints: tuple[Joint, ...], ct: sitk.Image) -> FloatArray:

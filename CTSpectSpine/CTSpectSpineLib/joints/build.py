@@ -9,10 +9,17 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints.bodies import vertebra_frame
-from CTSpectSpineLib.joints.checks import check_contrast, check_facets, level_doubts, spine_warnings
+from CTSpectSpineLib.joints.checks import (
+    check_contrast,
+    check_facets,
+    check_heights,
+    level_doubts,
+    spine_warnings,
+)
 from CTSpectSpineLib.joints.discs import Disc, find_disc
 from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
+from CTSpectSpineLib.joints.mixing import mixed_pairs
 from CTSpectSpineLib.joints.pair import Pair, make_pair
 from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
 from CTSpectSpineLib.model import (
@@ -51,7 +58,8 @@ def build_joints(
     SpineJoints
         Joints cranial to caudal (disc, left facet, right facet per level; C1-C2 has no disc),
         on local grids of 1 mm, and the frames of the vertebrae. A joint that cannot be located
-        has no region, and its flags say why. C1 has an empty core.
+        has no region, and its flags say why; doubts about labels are also among its `doubts`,
+        on every joint of the level. C1 has an empty core.
 
     Raises
     ------
@@ -80,12 +88,20 @@ def joints_of(
     pairs = anatomy.neighbouring_pairs(spine.shapes)
     doubts = level_doubts(spine, pairs)
     warnings = list(spine_warnings(spine, pairs))
+    for pair, sentence in mixed_pairs(volume, spine, pairs).items():
+        doubts[pair] = (*doubts.get(pair, ()), sentence)
+        warnings.append(sentence)
     joints: list[Joint] = []
+    heights: dict[str, float] = {}
     for done, (upper, lower) in enumerate(pairs):
         name = anatomy.level_name(upper, lower)
         progress(Progress("joints", 0.4 + 0.6 * done / len(pairs), f"Joints of {name}"))
         segment = _Segment(volume, spine, upper, lower, doubts.get((upper, lower), ()))
         joints += check_facets(segment.joints())
+        if segment.disc_height_mm is not None:
+            heights[name] = segment.disc_height_mm
+    joints, doubtful = check_heights(joints, heights)
+    warnings += doubtful
     if ct is not None:
         joints, doubtful = check_contrast(joints, ct)
         warnings += doubtful
@@ -103,7 +119,11 @@ class _Segment:
     ) -> None:
         self.volume, self.upper, self.lower = volume, upper, lower
         cut = [spine.truncated[n] for n in (upper, lower) if n in spine.truncated]
-        self.flags = (*cut, *doubts)
+        sliver = [n for n in (upper, lower) if n in spine.fits and spine.fits[n].trust == 0]
+        # What is left of a vertebra says little about where its joints are.
+        self.doubts = (*(spine.truncated[n] for n in sliver if n in spine.truncated), *doubts)
+        self.flags = tuple(dict.fromkeys((*cut, *self.doubts)))
+        self.disc_height_mm: float | None = None
         lost = [name for name in (upper, lower) if name not in spine.fits]
         self.reason = f"the position of {' and '.join(lost)} could not be found"
         self.pair: Pair | None = None
@@ -122,6 +142,7 @@ class _Segment:
         found = find_disc(self.pair) if self.pair is not None else self.reason
         if not isinstance(found, Disc) or self.pair is None:
             return self._lost("disc", "", str(found))
+        self.disc_height_mm = found.height_mm
         bone = found.band_upper | found.band_lower
         parts = {
             "disc_space": self.pair.region(found.space),
@@ -151,14 +172,14 @@ class _Segment:
         share = float(self.volume.at_border(region.points_mm()).mean())
         if share > _MAX_CUT_SHARE:
             return self._lost(kind, side, "cut by the field of view")
-        if share > 0:
-            flags = (*flags, "touches the border of the field of view")
+        border = ("touches the border of the field of view",) if share > 0 else ()
         return replace(
             self._lost(kind, side, ""),
             region=region,
             bone=bone,
             centre_mm=centre,
-            flags=(*self.flags, *flags),
+            flags=(*self.flags, *flags, *border),
+            doubts=(*self.doubts, *flags),
         )
 
     def _lost(self, kind: JointKind, side: Side, reason: str) -> Joint:
@@ -176,4 +197,5 @@ class _Segment:
             bone=None,
             centre_mm=None,
             flags=(*self.flags, reason),
+            doubts=self.doubts,
         )

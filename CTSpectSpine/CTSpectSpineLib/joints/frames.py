@@ -329,7 +329,8 @@ def _canal_hole(local: FloatArray, semi: tuple[float, float]) -> FloatArray | No
         area = len(columns) * _BIN_MM**2
         middle = columns.mean(axis=0)
         behind = 0.5 * semi[1] < np.hypot(*middle) < semi[1] + 25.0
-        if area < _MIN_CANAL_MM2 or not behind or abs(middle[0]) > abs(middle[1]):
+        # Of an arch whose body is not there, the thickest part lies behind the canal.
+        if area < _MIN_CANAL_MM2 or not behind or abs(middle[0]) > middle[1]:
             continue
         if area > best_score:
             best, best_score = columns, area

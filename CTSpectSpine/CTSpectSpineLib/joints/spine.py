@@ -24,6 +24,8 @@ from CTSpectSpineLib.model import FloatArray
 
 SACRAL = ("S1", anatomy.SACRUM)
 _CUT_SHARE = 0.01
+_FEWEST_POINTS = 150
+"""Half a millilitre: less bone of a vertebra has no position or axes."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def _fit_bodies(shapes: Mapping[str, Shape], truncated: Mapping[str, str]) -> di
     thin = slivers(shapes)
     fits = {}
     for name in names:
+        if len(shapes[name].points) < _FEWEST_POINTS:
+            continue
         superior = _tangent(name, names, shapes, thin)
         trust = 0 if name in thin else 1 if name in truncated else 2
         fits[name] = fit_vertebra(shapes[name], superior, trust)

@@ -42,6 +42,8 @@ _SUBSAMPLES = 2
 _MARGIN_VOXELS = 2
 _NOISE_FWHM_MM = 8.0
 _NOISE_GAIN = 1.0
+_NOISE_VOXEL_MM = 4.42
+"""Voxel size at which the gain is stated."""
 _STEP = 1.0 / 64.0
 
 
@@ -107,8 +109,10 @@ def simulate_spect(
     noise_fwhm_mm
         FWHM of the noise's correlation: that of the post-filter.
     noise_gain
-        Variance / mean of a voxel; 0 for a noise-free SPECT. 1 gives a coefficient of variation
-        of about 5 to 10 % in vertebral bodies at usual counts.
+        Variance / mean of a voxel of 4.42 mm; 0 for a noise-free SPECT. 1 gives a coefficient of
+        variation of about 5 to 10 % in vertebral bodies at usual counts. Other voxels have it in
+        proportion to their volume: a small one holds fewer counts of the same post-filtered
+        image, so that the noise of a region's mean does not depend on the voxels.
 
     Returns
     -------
@@ -207,9 +211,10 @@ def _sample(blurred: sitk.Image, spect_to_ct: FloatArray, grid: Grid) -> NDArray
 def _add_noise(
     mean: NDArray[np.float32], grid: Grid, fwhm_mm: float, gain: float, seed: int | Sequence[int]
 ) -> NDArray[np.float32]:
-    """Log-normal noise with the given mean, variance ``gain`` × mean, and correlation width."""
+    """Log-normal noise with the given mean and correlation width; see `simulate_spect`."""
     if gain <= 0:
         return mean
+    gain *= float(np.prod(grid.spacing_mm)) / _NOISE_VOXEL_MM**3
     rng = np.random.default_rng(seed)
     # Filtering white noise by a Gaussian of this width gives it an autocorrelation that is
     # wider by the square root of two: as post-filtered white noise has.

@@ -160,7 +160,7 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
         If the image is no scalar volume, or holds no bone.
     """
     _require_volume(ct, "CT")
-    fine = sitk.Cast(_shrink(ct, AVERAGING_MM), sitk.sitkFloat32)
+    fine = sitk.Cast(_shrink(_in_patient_order(ct), AVERAGING_MM), sitk.sitkFloat32)
     hu = sitk.GetArrayFromImage(fine)
     valid = np.isfinite(hu) & (hu > PADDING_HU)
     hu[~valid] = -1000.0
@@ -178,6 +178,12 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
     if np.count_nonzero(channels[..., BONE_CHANNELS[0]] > 0.5) < 20:
         raise InputError("The CT shows no bone (nothing above 200 HU); check that it is in HU.")
     return CtMaps(channels, coarse_valid, ijk_to_lps(maps[0]))
+
+
+def _in_patient_order(image: sitk.Image) -> sitk.Image:
+    """The same volume with its axes nearest to L, P, S: how it was stored changes no result."""
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    return image if code == "LPS" else sitk.DICOMOrient(image, "LPS")
 
 
 def _coarse(array: Float32Array, grid: sitk.Image) -> sitk.Image:
@@ -204,7 +210,8 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
         If the image is no scalar volume.
     """
     _require_volume(spect, "SPECT")
-    image = _shrink(_without_empty_ends(sitk.Cast(spect, sitk.sitkFloat32)), MAP_MM)
+    ordered = _in_patient_order(sitk.Cast(spect, sitk.sitkFloat32))
+    image = _shrink(_without_empty_ends(ordered), MAP_MM)
     values = np.nan_to_num(sitk.GetArrayFromImage(image), nan=0.0, posinf=0.0, neginf=0.0)
     positive = values[values > 0]
     if positive.size < 100 or float(np.ptp(values)) <= 1e-6 * float(np.abs(values).max()):

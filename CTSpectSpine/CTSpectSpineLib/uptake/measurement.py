@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
@@ -21,15 +22,18 @@ from CTSpectSpineLib.model import (
 )
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.uptake.observation import Scene, make_scene
-from CTSpectSpineLib.uptake.partition import Partition, PartKind
-from CTSpectSpineLib.uptake.psf import DEFAULT_FWHM_MM, estimate_psf, near_bone
+from CTSpectSpineLib.uptake.partition import Partition
+from CTSpectSpineLib.uptake.psf import DEFAULT_FWHM_MM, Systems, estimate_psf
 from CTSpectSpineLib.uptake.reference import (
+    CONTRALATERAL,
     MIN_COVERAGE,
     REFERENCES,
     bone_reference,
     choose_reference,
+    draw_reference,
     eligible_bodies,
 )
+from CTSpectSpineLib.uptake.repetition import bone_part, draw_corrected, repeat_plain
 from CTSpectSpineLib.uptake.sampling import (
     SpectField,
     region_max,
@@ -37,32 +41,22 @@ from CTSpectSpineLib.uptake.sampling import (
     region_peak,
     spect_field,
 )
+from CTSpectSpineLib.uptake.solution import Solution, solve_scene
 from CTSpectSpineLib.uptake.table import (
     METRICS,
     Measured,
     add_uncertainty,
     check_bounds,
     deciding_ratio,
-    drop_uninformative,
+    drop_unreliable,
     joint_table,
-)
-from CTSpectSpineLib.uptake.transfer import (
-    TransferSystem,
-    blurred_profiles,
-    region_nodes,
-)
-from CTSpectSpineLib.uptake.uncertainty import (
-    FWHM_NODES,
-    Groups,
-    Plan,
-    estimate_noise,
-    repeat_measurement,
+    other_sides,
+    reference_per_joint,
 )
 
 _FWHM_RANGE_MM = (2.0, 30.0)
-_POINTS_PER_JOINT = 400
-_POINTS_PER_BONE = 150
-_POINTS_PER_BLOCK = 20
+_LARGEST_ERROR_MM = 20.0
+"""A failed registration expects an endless error; beyond this all intervals are as wide."""
 _STAGE = "uptake"
 
 
@@ -86,7 +80,8 @@ def measure(
     ``corrected_mean`` is the uptake of the joint's bone after partial-volume correction
     (`transfer`). All ratios share one denominator, the corrected reference uptake (`reference`);
     ``ratio_corrected`` is therefore free of blur on both sides, and the other ratios show what
-    blur does to the joint alone.
+    blur does to the joint alone. Intervals and probabilities come from draws of the corrected
+    uptake (`uncertainty`, `repetition`).
 
     Parameters
     ----------
@@ -99,9 +94,12 @@ def measure(
     bounds
         Per kind of joint: the deciding ratio and what counts as increased.
     fwhm_mm
-        Point spread of the SPECT; estimated from the SPECT when None.
+        Point spread of the SPECT, before voxels average over their size; estimated from the
+        SPECT when None.
     reference
-        ``vertebral_bodies``, ``sacrum`` or ``iliac``.
+        ``vertebral_bodies``, ``sacrum``, ``iliac``, or ``contralateral``: facet joints against
+        the other side's corrected uptake, discs (and facets whose other side was not measured)
+        against the vertebral bodies.
     suv_factor
         SUV per SPECT unit; None leaves the SUV columns NaN.
     repetitions, seed
@@ -127,18 +125,20 @@ def measure(
     if scene is None:
         return _nothing_measured(joints, problems, bounds, fwhm_mm, reference, repetitions)
 
-    progress(Progress(_STAGE, 0.2, "Estimating the resolution of the SPECT"))
-    width, source, warnings = _point_spread(scene, fwhm_mm)
-    systems = tuple(scene.system(share * width) for share in FWHM_NODES)
-    corrected = systems[1].solve(scene.observed())
+    progress(Progress(_STAGE, 0.3, "Estimating the resolution of the SPECT"))
+    resolution = _point_spread(scene, fwhm_mm)
+    progress(Progress(_STAGE, 0.6, "Correcting for the resolution"))
+    error_mm = min(registration.expected_error_mm, _LARGEST_ERROR_MM)
+    solution = solve_scene(scene, resolution.systems, resolution.fwhm_mm, joints, error_mm)
 
-    progress(Progress(_STAGE, 0.5, "Measuring the joints"))
+    progress(Progress(_STAGE, 0.7, "Measuring the joints"))
+    corrected = solution.corrected
     measured = {
         joint.id: _measure_joint(whole, scene.partition, joint, corrected, problems[joint.id])
         for joint in joints.joints
     }
-    chosen, more = _reference(reference, scene, joints, measured, bounds, corrected)
-    warnings += more
+    chosen, warnings = _reference(reference, scene, joints, measured, bounds, corrected)
+    warnings = resolution.warnings + warnings
     if np.isnan(chosen.value):
         measured = {
             key: value
@@ -146,31 +146,32 @@ def measure(
             else replace(value, problem="there is no reference uptake to compare with")
             for key, value in measured.items()
         }
-    table = joint_table(joints.joints, measured, chosen.value, bounds, suv_factor)
+    across = reference == CONTRALATERAL
+    references = reference_per_joint(joints.joints, measured, chosen.value, across=across)
+    table = joint_table(joints.joints, measured, references, bounds, suv_factor)
 
-    progress(Progress(_STAGE, 0.6, "Repeating the measurement to see how sure it is"))
+    progress(Progress(_STAGE, 0.8, "Repeating the measurement to see how sure it is"))
     draws = _draws(
         scene,
-        (systems[0], systems[1], systems[2]),
-        corrected,
+        solution,
         joints.joints,
         chosen,
         bounds,
-        deciding_ratio(table, bounds),
-        registration.expected_error_mm,
+        table,
+        error_mm,
         repetitions,
         np.random.default_rng(seed),
-        progress,
     )
     progress(Progress(_STAGE, 1.0, "Uptake measured"))
-    table, draws = drop_uninformative(add_uncertainty(table, draws, bounds), draws, bounds)
+    table = add_uncertainty(table, draws, bounds)
+    table, draws = drop_unreliable(table, draws, joints.joints, bounds)
     return Uptake(
         table=table,
         reference=chosen,
         draws=draws,
-        fwhm_mm=width,
-        fwhm_source=source,
-        condition_number=systems[1].condition_number(),
+        fwhm_mm=resolution.fwhm_mm,
+        fwhm_source=resolution.source,
+        condition_number=solution.condition_number,
         warnings=warnings,
     )
 
@@ -214,18 +215,26 @@ def _problem(field: SpectField, joint: Joint) -> str:
     return ""
 
 
-def _point_spread(scene: Scene, given: float | None) -> tuple[float, str, tuple[str, ...]]:
-    """Point spread, where it comes from, and warnings."""
+@dataclass(frozen=True)
+class _Resolution:
+    """Point spread, where it comes from, the systems around it, and warnings."""
+
+    fwhm_mm: float
+    source: str
+    systems: Systems
+    warnings: tuple[str, ...] = ()
+
+
+def _point_spread(scene: Scene, given: float | None) -> _Resolution:
     if given is not None:
-        return float(given), "given", ()
-    found = estimate_psf(scene.field, scene.partition, scene.weights, scene.priors)
+        return _Resolution(float(given), "given", scene.view.around(given))
+    found = estimate_psf(scene.view)
     if found.estimated:
-        return found.fwhm_mm, "estimated from the SPECT", ()
-    return (
-        DEFAULT_FWHM_MM,
-        "default",
-        (f"The resolution of the SPECT is taken as {DEFAULT_FWHM_MM:g} mm FWHM: {found.reason}.",),
+        return _Resolution(found.fwhm_mm, "estimated from the SPECT", found.systems)
+    warning = (
+        f"The resolution of the SPECT is taken as {DEFAULT_FWHM_MM:g} mm FWHM: {found.reason}."
     )
+    return _Resolution(DEFAULT_FWHM_MM, "default", found.systems, (warning,))
 
 
 def _measure_joint(
@@ -233,7 +242,7 @@ def _measure_joint(
 ) -> Measured:
     if problem or joint.region is None:
         return Measured(problem=problem)
-    number = partition.position(_bone_kind(joint), joint.id)
+    number = bone_part(partition, joint)
     if number is None:
         return Measured(problem="its bone lies wholly inside that of neighbouring joints")
     points = joint.region.points_mm()
@@ -245,10 +254,6 @@ def _measure_joint(
     )
 
 
-def _bone_kind(joint: Joint) -> PartKind:
-    return "disc_bone" if joint.kind == "disc" else "facet_bone"
-
-
 def _reference(
     name: str,
     scene: Scene,
@@ -257,7 +262,7 @@ def _reference(
     bounds: Mapping[JointKind, UptakeBounds],
     corrected: FloatArray,
 ) -> tuple[ReferenceUptake, tuple[str, ...]]:
-    if name != "vertebral_bodies":
+    if name not in ("vertebral_bodies", CONTRALATERAL):
         return bone_reference(name, scene.partition, corrected), ()
     numerators = {
         joint.id: float(getattr(measured[joint.id], METRICS[bounds[joint.kind].metric]))
@@ -265,121 +270,51 @@ def _reference(
         if not measured[joint.id].problem
     }
     bodies = eligible_bodies(scene.field, joints.frames, scene.partition, corrected)
-    return choose_reference(bodies, joints.joints, numerators, bounds)
+    chosen, warnings = choose_reference(bodies, joints.joints, numerators, bounds)
+    return replace(chosen, name=name), warnings
 
 
 def _draws(
     scene: Scene,
-    systems: tuple[TransferSystem, TransferSystem, TransferSystem],
-    corrected: FloatArray,
+    solution: Solution,
     joints: tuple[Joint, ...],
     reference: ReferenceUptake,
     bounds: Mapping[JointKind, UptakeBounds],
-    ratios: FloatArray,
+    table: pd.DataFrame,
     error_mm: float,
     repetitions: int,
     rng: np.random.Generator,
-    progress: ProgressCallback,
 ) -> FloatArray:
-    """Repetitions of the deciding ratio, shape (repetitions, joints).
-
-    A repetition errs on top of an error that is already there, so where errors lower a ratio
-    (a region slipping off a hot spot) repetitions come out lower than the measured ratio, which
-    is itself lower than the truth. They are therefore mirrored at the measured ratio (the basic
-    bootstrap; Davison and Hinkley, Bootstrap Methods, 1997, 5.2).
-    """
-    draws = np.full((repetitions, len(joints)), np.nan)
-    wanted = np.flatnonzero(np.isfinite(ratios))
-    if not repetitions or not len(wanted):
-        return draws
-    profiles = blurred_profiles(scene.partition, scene.field, systems[1].fwhm_mm)
-    fitted = (profiles @ corrected).reshape(scene.field.array.shape)
-    noise = estimate_noise(scene.field, fitted, near_bone(scene.field, scene.partition))
-    chosen = [joints[n] for n in wanted]
-    centres = np.array([j.centre_mm for j in chosen if j.centre_mm is not None])
-    statistics = {bounds[j.kind].metric.removeprefix("ratio_") for j in chosen}
-    total = np.empty((repetitions, len(chosen)))
-    nominal = np.empty(len(chosen))
-    for statistic in sorted(statistics):
-        mine = [
-            n
-            for n, j in enumerate(chosen)
-            if bounds[j.kind].metric.removeprefix("ratio_") == statistic
-        ]
-        plan = _plan(scene, [chosen[n] for n in mine], joints, statistic, reference)
-        still, moved = repeat_measurement(
-            scene.field,
-            plan,
-            systems,
-            noise,
-            centres,
-            error_mm,
-            repetitions,
-            np.random.default_rng(rng.integers(2**63)),
-            lambda done: progress(Progress(_STAGE, 0.6 + 0.4 * done, "Repeating the measurement")),
-        )
-        total[:, mine] = moved
-        nominal[mine] = still
-    # Thinned points give slightly different values; only the change is taken from them.
-    change = total - nominal[None]
-    draws[:, wanted] = np.maximum(0.0, ratios[wanted][None] - change)
-    return draws
-
-
-def _plan(
-    scene: Scene,
-    chosen: list[Joint],
-    joints: tuple[Joint, ...],
-    statistic: str,
-    reference: ReferenceUptake,
-) -> Plan:
-    number_of = {joint.id: n for n, joint in enumerate(joints)}
-    numerator_parts = np.array([scene.partition.position(_bone_kind(j), j.id) or 0 for j in chosen])
-    if reference.name == "vertebral_bodies":
-        kind: PartKind = "body"
-    else:
-        kind = "sacrum" if reference.name == "sacrum" else "hip"
-    base = np.array([scene.partition.position(kind, owner) or 0 for owner in reference.used])
-    middle = np.median if kind == "body" else np.mean
-    corrected = statistic == "corrected"
-    plain = None if corrected else _joint_groups(scene, chosen, number_of)
-
-    def numerator(true: FloatArray, seen: FloatArray | None) -> FloatArray:
-        return true[numerator_parts] if seen is None else seen
-
-    return Plan(
-        parts=_part_groups(scene, number_of),
-        joints=plain,
-        statistic="mean" if corrected else statistic,
-        numerator=numerator,
-        reference=lambda true: float(middle(true[base])),
-    )
-
-
-def _part_groups(scene: Scene, number_of: Mapping[str, int]) -> Groups:
-    boxes = scene.partition.boxes()
-    groups, owner = [], []
-    for number, part in enumerate(scene.partition.parts):
-        joint = part.kind in ("disc_bone", "disc_space", "facet_bone")
-        if number in scene.cores:
-            points = scene.cores[number]
-            groups.append(points[:: max(1, len(points) // _POINTS_PER_BONE)])
-        else:
-            most = _POINTS_PER_BLOCK if part.kind == "background" else _POINTS_PER_BONE
-            groups.append(
-                region_nodes(scene.partition, boxes, number, _POINTS_PER_JOINT if joint else most)
+    """Repetitions of the deciding ratio, shape (repetitions, joints)."""
+    ratios = deciding_ratio(table, bounds)
+    if not repetitions or not np.isfinite(ratios).any():
+        return np.full((repetitions, len(joints)), np.nan)
+    true = solution.posterior.draw(rng, repetitions) * solution.unit
+    corrected = draw_corrected(scene.partition, joints, true, error_mm, rng)
+    uptake = corrected.copy()
+    statistics = [METRICS[bounds[joint.kind].metric] for joint in joints]
+    for statistic in sorted(set(statistics) - {"corrected_mean"}):
+        mine = [n for n, s in enumerate(statistics) if s == statistic and np.isfinite(ratios[n])]
+        if mine:
+            changes = repeat_plain(
+                scene.field,
+                [joints[n] for n in mine],
+                statistic,
+                solution.noise,
+                error_mm,
+                repetitions,
+                rng,
             )
-        owner.append(number_of[part.owner] if joint else -1)
-    return Groups.of(groups, owner)
-
-
-def _joint_groups(scene: Scene, chosen: list[Joint], number_of: Mapping[str, int]) -> Groups:
-    groups = []
-    for joint in chosen:
-        assert joint.region is not None, "only measured joints are repeated"
-        index = scene.field.index(joint.region.points_mm())
-        groups.append(index[:: max(1, len(index) // _POINTS_PER_JOINT)])
-    return Groups.of(groups, [number_of[joint.id] for joint in chosen])
+            uptake[:, mine] = table[statistic].to_numpy()[mine] + changes
+    common = draw_reference(reference, scene.partition, true, rng)
+    denominators = np.repeat(common[:, None], len(joints), axis=1)
+    if reference.name == CONTRALATERAL:
+        for n, other in enumerate(other_sides(joints)):
+            if other is not None:
+                denominators[:, n] = corrected[:, other]
+    draws: FloatArray = np.maximum(0.0, uptake) / np.maximum(denominators, 1e-3 * common[:, None])
+    draws[:, ~np.isfinite(ratios)] = np.nan
+    return draws
 
 
 def _nothing_measured(
@@ -396,7 +331,9 @@ def _nothing_measured(
         for key, problem in problems.items()
     }
     return Uptake(
-        table=joint_table(joints.joints, measured, np.nan, bounds, None),
+        table=joint_table(
+            joints.joints, measured, np.full(len(joints.joints), np.nan), bounds, None
+        ),
         reference=ReferenceUptake(np.nan, reference, (), {}, np.nan),
         draws=np.full((repetitions, len(joints.joints)), np.nan),
         fwhm_mm=fwhm_mm if fwhm_mm is not None else DEFAULT_FWHM_MM,

@@ -13,7 +13,7 @@ centres on lattice nodes. Every node belongs to at most one region:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -71,19 +71,29 @@ class Partition:
 
     def position(self, kind: PartKind, owner: str) -> int | None:
         """Number of a region, None when it has no node."""
-        part = Part(kind, owner)
-        return self.parts.index(part) if part in self.parts else None
+        return self._numbers.get(Part(kind, owner))
 
-    def boxes(self) -> list[Box]:
+    @cached_property
+    def _numbers(self) -> dict[Part, int]:
+        return {part: number for number, part in enumerate(self.parts)}
+
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
         """Bounding box of each region on the lattice."""
-        return [_as_box(found) for found in ndimage.find_objects(self.codes)]
+        return tuple(_as_box(found) for found in ndimage.find_objects(self.codes))
 
-    def node_index(self, box: Box, number: int) -> FloatArray:
-        """SPECT indices ``(i, j, k)`` of a region's nodes, shape (n, 3)."""
-        start = np.array([s.start for s in box])
-        kji = (np.argwhere(self.codes[box] == number + 1) + start) / np.asarray(self.factor)
-        index: FloatArray = kji[:, ::-1].astype(np.float64)
-        return index
+    def mask(self, number: int) -> tuple[Box, BoolArray]:
+        """Bounding box of a region and its nodes in there."""
+        box = self.boxes[number]
+        return box, self.codes[box] == number + 1
+
+    def masks(self) -> list[tuple[Box, BoolArray]]:
+        """`mask` of every region."""
+        return [self.mask(number) for number in range(len(self.parts))]
+
+    def of_kind(self, *kinds: PartKind) -> list[int]:
+        """Numbers of the regions of some kinds."""
+        return [number for number, part in enumerate(self.parts) if part.kind in kinds]
 
 
 def _as_box(found: tuple[slice, ...] | None) -> Box:
@@ -183,22 +193,34 @@ def build_partition(field: SpectField, spine: SpineJoints, labels: sitk.Image) -
     return _without_empty(lattice)
 
 
+def nodes_inside(field: SpectField, region: Region, box: Box) -> BoolArray:
+    """Which nodes of a box of a field's lattice lie in a region."""
+    return _Lattice(field).inside(region, box)
+
+
 def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.uint8]:
     matrix = ijk_to_lps(labels)
     to_index = np.linalg.inv(matrix) @ lattice.to_ct
-    array = sitk.GetArrayFromImage(labels)
-    found = ndimage.affine_transform(
+    array = sitk.GetArrayViewFromImage(labels)
+    # Every other node tells where labels are; all nodes there are then looked up.
+    shape = lattice.codes.shape
+    coarse = ndimage.affine_transform(
         array,
-        to_index[:3, :3][::-1, ::-1],
-        to_index[:3, 3][::-1],
-        output_shape=lattice.codes.shape,
+        2.0 * to_index[:3, :3][::-1, ::-1],
+        (to_index[:3, :3] @ [0.5, 0.5, 0.5] + to_index[:3, 3])[::-1],
+        output_shape=tuple((n + 1) // 2 for n in shape),
         order=0,
         mode="grid-constant",
     )
-    near = np.argwhere(ndimage.binary_dilation(found > 0, iterations=2))
-    k, j, i = near.T
-    found[k, j, i] = lookup(array, matrix, lattice.points(near))
-    return np.asarray(found)
+    around = ndimage.maximum_filter(coarse > 0, size=3)
+    found = np.zeros(shape, dtype=array.dtype)
+    corner = np.argwhere(around) * 2
+    for step in np.ndindex(2, 2, 2):
+        near = corner + step
+        near = near[np.all(near < shape, axis=1)]
+        k, j, i = near.T
+        found[k, j, i] = lookup(array, matrix, lattice.points(near))
+    return found
 
 
 def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.uint8]) -> None:

@@ -15,14 +15,24 @@ import numpy as np
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.model import Joint, JointKind, ReferenceUptake, UptakeBounds, VertebraFrame
-from CTSpectSpineLib.uptake.partition import Partition
+from CTSpectSpineLib.model import (
+    FloatArray,
+    Joint,
+    JointKind,
+    ReferenceUptake,
+    UptakeBounds,
+    VertebraFrame,
+)
+from CTSpectSpineLib.uptake.partition import Partition, PartKind
 from CTSpectSpineLib.uptake.sampling import SpectField
 
-REFERENCES = ("vertebral_bodies", "sacrum", "iliac")
+CONTRALATERAL = "contralateral"
+REFERENCES = ("vertebral_bodies", "sacrum", "iliac", CONTRALATERAL)
 MIN_COVERAGE = 0.9
 """Share of a region that must lie inside the SPECT field."""
 _FEWEST_BODIES = 2
+_USUAL_SPREAD = 0.05
+"""Relative spread of bodies where too few serve to tell."""
 _OUTLIER_SDS = 3.5
 _OUTLIER_SHARE = 0.3
 # No body, or one too small for a core that the blur spares.
@@ -152,6 +162,34 @@ def bone_reference(name: str, partition: Partition, corrected: Iterable[float]) 
             " inside the SPECT; use 'vertebral_bodies' or add the bone to the labels."
         )
     return ReferenceUptake(float(uptake.mean()), name, tuple(found), {}, relative_spread(uptake))
+
+
+def draw_reference(
+    reference: ReferenceUptake,
+    partition: Partition,
+    true: FloatArray,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Draws of the reference uptake, shape (repetitions,).
+
+    Which bodies happen to serve errs as well, by their spread over the root of their number.
+
+    Parameters
+    ----------
+    reference
+        What was chosen.
+    true
+        Draws of the regions' uptake, shape (repetitions, regions).
+    """
+    kinds: dict[str, PartKind] = {"sacrum": "sacrum", "iliac": "hip"}
+    kind = kinds.get(reference.name, "body")
+    numbers = [partition.position(kind, owner) for owner in reference.used]
+    used = true[:, [n for n in numbers if n is not None]]
+    middle: FloatArray = np.median(used, axis=1) if kind == "body" else used.mean(axis=1)
+    spread = _USUAL_SPREAD if np.isnan(reference.spread) else reference.spread
+    chance = spread / np.sqrt(max(1, used.shape[1])) * rng.standard_normal(len(true))
+    drawn: FloatArray = np.maximum(middle, 0.05 * reference.value) * np.exp(chance)
+    return drawn
 
 
 def relative_spread(values: np.ndarray) -> float:

@@ -21,6 +21,9 @@ from CTSpectSpineLib.model import FloatArray
 PEAK_DIAMETER_MM = 12.0
 """Sphere of the peak measure (Lodge et al., J Nucl Med 2012;53:1415)."""
 _PEAK_STEP_MM = 2.0
+_ROUGH_STEP_MM = 4.0
+_FINE_STEP_MM = 1.5
+_PEAK_CANDIDATES = 60
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,26 @@ class SpectField:
         shift[:3, 3] = -low
         box = tuple(slice(a, b + 1) for a, b in zip(low[::-1], high[::-1], strict=True))
         return replace(self, array=self.array[box], ct_to_index=shift @ self.ct_to_index)
+
+    def binned(self, most_mm: float) -> SpectField:
+        """The field with voxels averaged in blocks, as many as stay within ``most_mm``."""
+        size = np.maximum(1, np.floor(most_mm / self.spacing + 1e-6)).astype(int)
+        size = np.minimum(size, self.array.shape[::-1])
+        if (size == 1).all():
+            return self
+        blocks = np.array(self.array.shape[::-1]) // size
+        i, j, k = (int(n) for n in blocks)
+        a, b, c = (int(n) for n in size)
+        array = self.array[: k * c, : j * b, : i * a].reshape(k, c, j, b, i, a).mean(axis=(1, 3, 5))
+        # The first block's centre lies (size - 1) / 2 voxels after the first voxel's.
+        to_block = np.diag([*(1.0 / size), 1.0])
+        to_block[:3, 3] = -0.5 * (size - 1) / size
+        return replace(
+            self,
+            array=array,
+            ct_to_index=to_block @ self.ct_to_index,
+            spacing=self.spacing * size,
+        )
 
 
 def spect_field(spect: sitk.Image, ct_to_spect: FloatArray) -> SpectField:
@@ -148,11 +171,15 @@ def region_peak(field: SpectField, points_mm: FloatArray) -> float:
     _, first = np.unique(cells, axis=0, return_index=True)
     centres = field.index(points_mm[np.sort(first)])
     # Spheres are the same in CT and SPECT (the registration is rigid), so offsets are made in mm
-    # along the array's own axes.
-    offsets = sphere_offsets(step_mm=1.5) / field.spacing
-    best = -np.inf
-    for chunk in np.array_split(centres, max(1, len(centres) // 2000)):
-        index = (chunk[:, None, :] + offsets[None]).reshape(-1, 3)
-        means = interpolate(field.array, index).reshape(len(chunk), -1).mean(axis=1)
-        best = max(best, float(means.max()))
-    return best
+    # along the array's own axes. Coarsely sampled spheres tell which centres can be the best.
+    rough = _sphere_means(field, centres, _ROUGH_STEP_MM)
+    best = centres[np.argsort(-rough, kind="stable")[:_PEAK_CANDIDATES]]
+    return float(_sphere_means(field, best, _FINE_STEP_MM).max())
+
+
+def _sphere_means(field: SpectField, centres: FloatArray, step_mm: float) -> FloatArray:
+    """Mean over the peak sphere around continuous indices ``(i, j, k)``, shape (n, 3)."""
+    offsets = sphere_offsets(step_mm=step_mm) / field.spacing
+    index = (centres[:, None, :] + offsets[None]).reshape(-1, 3)
+    means: FloatArray = interpolate(field.array, index).reshape(len(centres), -1).mean(axis=1)
+    return means

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,17 +80,20 @@ def classify(ratio: float, bounds: UptakeBounds) -> str:
 def joint_table(
     joints: tuple[Joint, ...],
     measured: Mapping[str, Measured],
-    reference: float,
+    references: FloatArray,
     bounds: Mapping[JointKind, UptakeBounds],
     suv_factor: float | None,
 ) -> pd.DataFrame:
-    """Table without the columns that need the repeated measurement (they are NaN)."""
+    """Table without the columns that need the repeated measurement (they are NaN).
+
+    ``references`` is the uptake that each joint is compared with, shape (joints,).
+    """
     table: pd.DataFrame = pd.DataFrame(
         [_row(joint, measured[joint.id], suv_factor) for joint in joints], columns=list(COLUMNS)
     )
-    table["reference"] = reference
+    table["reference"] = references
     for ratio, uptake in METRICS.items():
-        table[ratio] = table[uptake].astype(float) / reference
+        table[ratio] = table[uptake].astype(float) / references
     deciding = deciding_ratio(table, bounds)
     table["z_score"] = _z_scores(table["kind"], deciding)
     table["asymmetry"] = _asymmetry(table, deciding)
@@ -101,6 +104,38 @@ def joint_table(
     numbers = [c for c in COLUMNS[COLUMNS.index("mean") :] if c != "uptake"]
     table[numbers] = table[numbers].astype(float)
     return table
+
+
+def other_sides(joints: Sequence[Joint]) -> list[int | None]:
+    """Per joint the place of the joint on the other side, None where there is none."""
+    place: dict[tuple[str, str, str], int] = {
+        (joint.level, joint.kind, joint.side): n for n, joint in enumerate(joints)
+    }
+    return [
+        place.get((joint.level, joint.kind, _OTHER_SIDE.get(joint.side, "none")))
+        for joint in joints
+    ]
+
+
+def reference_per_joint(
+    joints: Sequence[Joint], measured: Mapping[str, Measured], common: float, *, across: bool
+) -> FloatArray:
+    """Uptake that each joint is compared with, shape (joints,).
+
+    Parameters
+    ----------
+    common
+        The patient's reference uptake.
+    across
+        Whether joints are compared with the other side where it was measured.
+    """
+    references = np.full(len(joints), common)
+    if across:
+        for number, other in enumerate(other_sides(joints)):
+            uptake = np.nan if other is None else measured[joints[other].id].corrected_mean
+            if uptake > 0.0:
+                references[number] = uptake
+    return references
 
 
 def deciding_ratio(table: pd.DataFrame, bounds: Mapping[JointKind, UptakeBounds]) -> FloatArray:
@@ -132,28 +167,37 @@ def add_uncertainty(
     return table
 
 
-def drop_uninformative(
-    table: pd.DataFrame, draws: FloatArray, bounds: Mapping[JointKind, UptakeBounds]
+def drop_unreliable(
+    table: pd.DataFrame,
+    draws: FloatArray,
+    joints: Sequence[Joint],
+    bounds: Mapping[JointKind, UptakeBounds],
 ) -> tuple[pd.DataFrame, FloatArray]:
-    """Call joints not measurable whose interval reaches from nothing to a positive joint.
+    """Call joints not measurable on whose numbers nothing may rest.
 
-    Such an interval (a sliver of a joint at the border of the field, mostly) says nothing, so
-    the joint must not count as negative. Its numbers stay in the table; its draws become NaN.
+    These are joints whose place or level is in doubt (`Joint.doubts`), and joints whose interval
+    reaches from nothing to a positive joint (a sliver of a joint at the border of the field,
+    mostly): neither may count as negative or positive. Their numbers stay in the table; their
+    draws become NaN.
     """
     table, draws = table.copy(), draws.copy()
-    for number, row in table.iterrows():
-        kind: JointKind = row["kind"]
-        if row["ratio_low"] > 0.0 or not row["ratio_high"] >= bounds[kind].positive:
+    for number, joint in enumerate(joints):
+        row = table.loc[number]
+        if row["status"] != "measured":
             continue
-        reason = (
-            f"the interval of its ratio, {row['ratio_low']:.2f} to {row['ratio_high']:.2f}, "
-            "reaches from no uptake to increased uptake"
-        )
-        earlier = row["status_reason"]
+        if joint.doubts:
+            reason = "its numbers cannot be relied on"
+        elif row["ratio_low"] <= 0.0 and row["ratio_high"] >= bounds[joint.kind].positive:
+            reason = (
+                f"the interval of its ratio, {row['ratio_low']:.2f} to {row['ratio_high']:.2f}, "
+                "reaches from no uptake to increased uptake"
+            )
+        else:
+            continue
         table.loc[number, "status"] = "not_measurable"
         table.loc[number, "uptake"] = "not_measurable"
-        table.loc[number, "status_reason"] = "; ".join(filter(None, (earlier, reason)))
-        draws[:, table.index.get_loc(number)] = np.nan
+        table.loc[number, "status_reason"] = "; ".join(filter(None, (row["status_reason"], reason)))
+        draws[:, number] = np.nan
     return table, draws
 
 

@@ -132,7 +132,9 @@ def test_signal_cancels_with_130_and_the_manifest_says_so(
 ) -> None:
     folder = tmp_path / "r"
     arguments = ["analyze", *inputs(lumbar_phantom, "ct", "spect", "vertebrae")]
-    program = f"import sys; sys.path.insert(0, {str(Path(cli.__file__).parents[1])!r}); "
+    # Started in the background, a test run may hand down an ignored interrupt.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += f"import sys; sys.path.insert(0, {str(Path(cli.__file__).parents[1])!r}); "
     program += "from CTSpectSpineLib.cli import main; sys.exit(main(sys.argv[1:]))"
     child = subprocess.Popen(
         [sys.executable, "-c", program, *arguments, "--out", str(folder), "--progress", "none"],

@@ -206,7 +206,7 @@ VARIANTS = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if number >= 2 else [])
+        pytest.param(name, marks=[pytest.mark.slow] if number >= 1 else [])
         for number, name in enumerate(VARIANTS)
     ],
 )

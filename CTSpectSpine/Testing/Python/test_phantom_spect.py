@@ -217,6 +217,22 @@ def test_noise_is_correlated_over_the_width_of_the_post_filter():
     assert abs(np.corrcoef(noise[:-6].ravel(), noise[6:].ravel())[0, 1]) < 0.05
 
 
+def test_noise_of_a_region_does_not_depend_on_the_voxels() -> None:
+    """Means over cubes of 17.68 mm of the same activity, in voxels of 2.21 and 4.42 mm."""
+    activity = sitk.Image([40, 40, 40], sitk.sitkFloat32) + 1.0
+    activity.SetSpacing([4.42] * 3)
+    spread = []
+    for voxels in (4, 8):
+        size = 9 * voxels
+        spect = simulate_spect(
+            activity, np.eye(4), counts=4e5, spacing_mm=17.68 / voxels, size=(size, size, size)
+        )
+        cubes = sitk.GetArrayFromImage(spect).reshape(9, voxels, 9, voxels, 9, voxels)
+        means = cubes.mean(axis=(1, 3, 5))
+        spread.append(float(means.std() / means.mean()))
+    assert spread[1] == pytest.approx(spread[0], rel=0.12)
+
+
 def test_noise_depends_on_the_seed_only():
     assert np.array_equal(uniform_spect(8e6, seed=3), uniform_spect(8e6, seed=3))
     assert not np.array_equal(uniform_spect(8e6, seed=3), uniform_spect(8e6, seed=4))

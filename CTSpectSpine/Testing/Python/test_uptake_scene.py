@@ -174,11 +174,11 @@ class Scene:
         return value * reference
 
     def spect(self, ct_to_spect=None, fwhm=10.0, spacing=4.6, offset=0.0, noise=0.0, seed=0):
-        """SPECT whose voxel grid is axis-aligned in SPECT space."""
+        """SPECT whose voxel grid is axis-aligned in SPECT space; voxels average over their size."""
         ct_to_spect = np.eye(4) if ct_to_spect is None else ct_to_spect
         z = [body_z(level) for level in self.levels]
         low, high = np.array([-62.0, -55, min(z) - 62]), np.array([62.0, 85, max(z) + 62])
-        blurred, matrix = _blurred(repr(self), fwhm)
+        blurred, matrix = _blurred(repr(self), np.hypot(fwhm, 2.3548 * spacing / np.sqrt(12.0)))
         middle = apply_matrix(ct_to_spect, np.array([low, high])).mean(axis=0)
         half = (high - low) / 2
         at, to_lps = grid(middle - half + offset, middle + half + offset, spacing)

@@ -1,0 +1,94 @@
+"""Real label maps with independent masks of articular processes and of discs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy.spatial import cKDTree
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps, inverse
+from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.model import FloatArray, Region, SpineJoints
+
+# SPINEPS sub-regions: superior and inferior articular process, patient's left and right.
+SUPERIOR: Mapping[str, int] = {"left": 45, "right": 46}
+INFERIOR: Mapping[str, int] = {"left": 47, "right": 48}
+LEVELS = ("L2", "L3", "L4")
+NEAR_MM = 3.0
+
+
+def from_verse(path: Path) -> sitk.Image:
+    """Label map with VerSe numbers, in this library's ids."""
+    image = sitk.ReadImage(str(path))
+    verse = np.rint(sitk.GetArrayFromImage(image)).astype(int)
+    table = np.zeros(verse.max() + 1, dtype=np.uint8)
+    for row in anatomy.vertebrae():
+        if row.verse is not None and row.verse < len(table):
+            table[row.verse] = row.id
+    converted = sitk.GetImageFromArray(table[verse])
+    converted.CopyInformation(image)
+    return converted
+
+
+def true_facets(labels: sitk.Image, parts: sitk.Image) -> dict[str, FloatArray]:
+    """Centres of the interfaces: middles of process voxels within 3 mm of the other process."""
+    part, level = sitk.GetArrayFromImage(parts), sitk.GetArrayFromImage(labels)
+    matrix = ijk_to_lps(parts)
+    centres = {}
+    for upper, lower in pairwise(LEVELS):
+        for side in SUPERIOR:
+            above = (part == INFERIOR[side]) & (level == anatomy.vertebra(upper).id)
+            below = (part == SUPERIOR[side]) & (level == anatomy.vertebra(lower).id)
+            a, b = Region(above, matrix).points_mm(), Region(below, matrix).points_mm()
+            to_b, nearest_b = cKDTree(b).query(a)
+            to_a, nearest_a = cKDTree(a).query(b)
+            from_a = (a + b[nearest_b])[to_b <= NEAR_MM] / 2
+            from_b = (b + a[nearest_a])[to_a <= NEAR_MM] / 2
+            middle = np.concatenate([from_a, from_b]).mean(axis=0)
+            centres[f"{upper}-{lower} facet {side}"] = middle
+    return centres
+
+
+def facet_errors(folder: Path) -> dict[str, float]:
+    """Distance of found from true facet centres, mm."""
+    labels = from_verse(folder / "sub-ct_seg-vert_label-22_msk.nii.gz")
+    parts = sitk.ReadImage(str(folder / "sub-ct_seg-subreg_label-22_msk.nii.gz"))
+    found = build_joints(labels)
+    errors = {}
+    for name, true in true_facets(labels, parts).items():
+        centre = found[name].centre_mm
+        errors[name] = np.inf if centre is None else float(np.linalg.norm(centre - true))
+    return errors
+
+
+def disc_dice(folder: Path) -> dict[str, float]:
+    """Dice of disc spaces with TotalSegmentator's disc class, on its grid of 3 mm."""
+    found = build_joints(sitk.ReadImage(str(folder / "vertebrae_total.nii.gz")))
+    image = sitk.ReadImage(str(folder / "vertebrae_body.nii.gz"))
+    return overlaps(found, image, sitk.GetArrayFromImage(image) == 2)
+
+
+def overlaps(found: SpineJoints, image: sitk.Image, truth: np.ndarray) -> dict[str, float]:
+    """Dice of each disc with the true voxels that are nearest to it."""
+    grid = grid_of(image)
+    discs = [j for j in found.joints if j.kind == "disc" and j.located]
+    centres = [j.parts["disc_space"].centre_mm() for j in discs]
+    index = np.argwhere(truth)
+    points = apply_matrix(grid.ijk_to_lps, index[:, ::-1].astype(float))
+    nearest = np.argmin([np.linalg.norm(points - centre, axis=1) for centre in centres], axis=0)
+    result = {}
+    for number, joint in enumerate(discs):
+        region = joint.parts["disc_space"]
+        where = apply_matrix(inverse(grid.ijk_to_lps), region.points_mm()).round().astype(int)
+        volume = np.zeros(truth.shape)
+        np.add.at(volume, tuple(where.T[::-1]), region.voxel_volume_mm3)
+        mine = volume > 0.5 * np.prod(grid.spacing_mm)
+        own = np.zeros(truth.shape, dtype=bool)
+        own[tuple(index[nearest == number].T)] = True
+        result[joint.id] = float(2 * np.count_nonzero(mine & own) / (mine.sum() + own.sum()))
+    return result
