@@ -6,8 +6,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from CTSpectSpineLib.labelling.judgement import judge
+from CTSpectSpineLib.labelling.numbering import levels_in
 from CTSpectSpineLib.labelling.placement import check_on_bone, place_on_ct
-from CTSpectSpineLib.labelling.sequence import check_column
 from CTSpectSpineLib.labelling.sources import ImportedLabels, load_labels
 from CTSpectSpineLib.model import VertebraLabels
 
@@ -41,7 +42,7 @@ def import_labels(
     InputError
         If the source cannot be read, has no vertebra, or does not lie on the bones of the CT.
     """
-    return labels_from(load_labels(source, scheme), ct)
+    return judge(labels_from(load_labels(source, scheme), ct))
 
 
 def labels_from(
@@ -50,19 +51,19 @@ def labels_from(
     engine: str = "imported",
     engine_version: str | None = None,
 ) -> VertebraLabels:
-    """Labels that were read, put on the grid of the CT and checked; see `import_labels`."""
+    """Labels that were read, put on the grid of the CT; their levels are not checked yet."""
     image, notes = loaded.image, loaded.notes
     poor_fit: tuple[str, ...] = ()
     if ct is not None:
         image, placed = place_on_ct(image, ct, loaded.name)
         poor_fit = check_on_bone(image, ct, loaded.name)
         notes = (*notes, *placed)
-    column = check_column(image)
     return VertebraLabels(
-        image=column.image,
-        levels=column.levels,
+        image=image,
+        levels=levels_in(image),
         engine=engine,
         engine_version=loaded.scheme if engine_version is None else engine_version,
-        levels_confirmed=loaded.certain and column.plausible and not poor_fit,
-        warnings=(*notes, *poor_fit, *column.warnings),
+        levels_confirmed=loaded.certain and not poor_fit,
+        warnings=(*notes, *poor_fit),
+        ribs=loaded.ribs,
     )

@@ -27,6 +27,7 @@ from CTSpectSpineLib.labelling import totalsegmentator_install as install
 from CTSpectSpineLib.labelling.anchor import Anchor
 from CTSpectSpineLib.labelling.engines import USUAL, Engine, Settings, register_engine
 from CTSpectSpineLib.labelling.imported import labels_from
+from CTSpectSpineLib.labelling.judgement import has_landmark
 from CTSpectSpineLib.labelling.sources import load_labels
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.processes import end_tree, own_group
@@ -133,11 +134,21 @@ def label(
         loaded = replace(loaded, name="TotalSegmentator's labels")
         labels = labels_from(loaded, ct, NAME, f"{version}{' fast' if settings.fast else ''}")
     notes = list(labels.warnings)
+    known = has_landmark(labels.levels) or bool(labels.ribs)
+    if not known:
+        notes.append(
+            "Neither the top of the neck, the sacrum nor a rib is in view, by which "
+            "TotalSegmentator tells the levels: confirm them, or give an anchor."
+        )
     if grid is not ct:
         notes.insert(0, "The CT's axes are oblique: TotalSegmentator worked on an upright copy.")
     if device == "gpu" and any("No GPU detected" in line for line in said):
         notes.append("TotalSegmentator found no GPU and ran on the CPU.")
-    return replace(labels, warnings=tuple(notes))
+    return replace(
+        labels,
+        levels_confirmed=labels.levels_confirmed and known,
+        warnings=tuple(notes),
+    )
 
 
 def _run(request: dict[str, Any], folder: Path, progress: ProgressCallback) -> list[str]:
