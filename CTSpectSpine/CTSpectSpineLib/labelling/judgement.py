@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling.numbering import body_centres
@@ -39,7 +40,7 @@ def judge(labels: VertebraLabels) -> VertebraLabels:
     column = check_column(labels.image)
     findings = [
         *column.findings,
-        *spacing_findings(body_centres(column.image)),
+        *spacing_findings(_whole(column.image)),
         *count_findings(column.levels),
         *rib_findings(labels.ribs, column.levels),
     ]
@@ -56,6 +57,17 @@ def judge(labels: VertebraLabels) -> VertebraLabels:
         confidence={level: round(value, 3) for level, value in confidence.items()},
         warnings=tuple(dict.fromkeys(sentences)),
     )
+
+
+def _whole(labels: sitk.Image) -> dict[str, FloatArray]:
+    """Centres of the bodies of vertebrae that the image does not cut."""
+    array = sitk.GetArrayViewFromImage(labels)
+    cut: set[int] = set()
+    for axis in range(3):
+        for end in (0, -1):
+            cut |= set(np.unique(np.take(array, end, axis=axis)).tolist())
+    centres = body_centres(labels)
+    return {name: c for name, c in centres.items() if anatomy.vertebra(name).id not in cut}
 
 
 def has_landmark(levels: Sequence[str]) -> bool:

@@ -171,7 +171,8 @@ def test_an_unknown_device() -> None:
 def program(folder: Path, text: str) -> str:
     """A program that stands where Python with TotalSegmentator is expected."""
     path = folder / "program"
-    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    asked = '[ "$1" = -c ] && { echo 2.18.0; exit 0; }'
+    path.write_text(f"#!/bin/sh\n{asked}\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
