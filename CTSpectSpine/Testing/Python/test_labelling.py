@@ -483,7 +483,7 @@ def test_a_small_shift_is_doubted_and_a_larger_one_refused(axis: int, shared_dat
 
 
 def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'crystal-ball'.*--vertebrae"):
+    with pytest.raises(InputError, match=r"'crystal-ball'.*--vertebrae"):
         label_vertebrae(COLUMN.ct, "crystal-ball")
     monkeypatch.setattr(engine_registry, "_MODULES", ())
     monkeypatch.setattr(engine_registry, "_ENGINES", {})
