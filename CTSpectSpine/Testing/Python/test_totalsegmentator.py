@@ -118,7 +118,7 @@ def test_the_fast_path_on_an_oblique_ct(tiny: Path) -> None:
     for name, number in IDS.items():
         # Voxels at the edge of a block are between two HU, which is another class.
         core = ndimage.binary_erosion(voxels == HU_OF_CLASS[name], iterations=2)
-        assert core.sum() > 20
+        assert core.sum() >= 8
         assert (found[core] == number).mean() > 0.97, name
     assert (found[voxels == 0] > 0).mean() < 0.05
 
