@@ -8,6 +8,7 @@ from CTSpectSpineWidgets.common import UPTAKE_COLOURS, UPTAKE_WORDS, escaped, fi
 
 _SHOWN, _LEVEL, _KIND, _SIDE, _RATIO, _UPTAKE, _VERDICT = range(7)
 _SORTABLE_FROM = _LEVEL
+_GREYED = "#767676"
 
 
 class ResultsSection:
@@ -151,14 +152,18 @@ class ResultsSection:
             _SIDE: row.side,
             _RATIO: row.ratio_text,
             _UPTAKE: UPTAKE_WORDS[row.uptake],
-            _VERDICT: row.verdict or row.reason,
+            _VERDICT: row.explanation,
         }
+        tip = f"{row.joint}: {row.explanation}" if row.measurable else _notMeasurable(row)
         for j, text in texts.items():
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(f"{row.joint}: {row.verdict or row.reason}")
+            item.setToolTip(tip)
+            if not row.measurable:
+                item.setForeground(qt.QBrush(qt.QColor(_GREYED)))
             table.setItem(i, j, item)
         colour = qt.QColor(UPTAKE_COLOURS[row.uptake])
-        table.item(i, _UPTAKE).setForeground(qt.QBrush(colour))
+        if row.measurable:
+            table.item(i, _UPTAKE).setForeground(qt.QBrush(colour))
         font = table.item(i, _UPTAKE).font()
         font.setBold(True)
         table.item(i, _UPTAKE).setFont(font)
@@ -222,3 +227,9 @@ class ResultsSection:
         if self._hasSegment(joint):
             checked = self.ui.jointTable.item(row, column).checkState() == qt.Qt.Checked
             self._display().SetSegmentVisibility(joint, checked)
+
+
+def _notMeasurable(row):
+    """Why a joint is not measurable, and that its numbers do not count."""
+    text = _("{joint} is not measurable and counts neither as positive nor as negative: {reason}.")
+    return text.format(joint=row.joint, reason=row.explanation.rstrip(".") or _("no reason given"))

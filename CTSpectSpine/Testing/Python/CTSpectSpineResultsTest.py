@@ -4,6 +4,7 @@
 # ruff: noqa: PT009, PT027
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -49,6 +50,32 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.ui.searchText.text = ""
         combo.setCurrentIndex(combo.findText("not measurable"))
         self.assertEqual(self.table(), [])
+
+    def test_doubtedJointKeepsItsNumbersAndDoesNotCount(self):
+        nodes = self.addResults()
+        rows = list(csv.DictReader(io.StringIO(nodes.joints_text.GetText())))
+        doubted = next(row for row in rows if row["joint"] == HOT)
+        doubted.update(status="not_measurable", uptake="not_measurable")
+        doubted.update(status_reason="its level is in doubt", verdict="")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(doubted))
+        writer.writeheader()
+        writer.writerows(rows)
+        nodes.joints_text.SetText(text.getvalue())
+        self.widget.showResults(nodes.manifest)
+        self.assertEqual(self.table(), [])
+        self.assertIn("0 positive", self.ui.hiddenLabel.text)
+        self.assertIn("1 not measurable", self.ui.hiddenLabel.text)
+        self.ui.filterSelector.setCurrentIndex(self.ui.filterSelector.findText("not measurable"))
+        (row,) = self.table()
+        self.assertEqual(row[3:], ["4.12 (3.8–4.4)", "not measurable", "its level is in doubt"])
+        for column in range(1, 7):
+            item = self.ui.jointTable.item(0, column)
+            colour = item.foreground().color()
+            self.assertEqual(colour.red(), colour.green())
+            self.assertEqual(colour.red(), colour.blue())
+            self.assertIn("its level is in doubt", item.toolTip())
+            self.assertIn("neither as positive nor as negative", item.toolTip())
 
     def test_rowJumpsToItsJoint(self):
         from CTSpectSpineLib.scene_views import add_views

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,22 @@ def test_rows_are_filtered_and_sorted() -> None:
     assert [r.joint for r in shown_rows(ROWS, "not measurable")] == ["L5-S1 disc"]
     assert ROWS[3].ratio_text == "–"
     assert ROWS[1].ratio_text == "3.60 (3.6–3.6)"
+
+
+def test_numbers_of_an_unmeasurable_joint_do_not_count() -> None:
+    doubted = Row(
+        *("T12-L1 disc", "T12-L1", "disc", "", "not_measurable", 9.0, 0.1, 18.0),
+        *("counts for nothing", "its level is in doubt", None),
+    )
+    for descending in (True, False):
+        rows = shown_rows((doubted, *ROWS), "all", "", 3, descending)
+        assert not any(r.measurable for r in rows[-2:])
+        assert all(r.measurable for r in rows[:-2])
+    assert shown_rows((doubted,), "positive") == []
+    assert shown_rows((doubted,), "measured") == []
+    assert doubted.explanation == "its level is in doubt"
+    assert replace(doubted, reason="").explanation == "counts for nothing"
+    assert replace(doubted, uptake="positive").explanation == "counts for nothing"
 
 
 def test_saving_a_results_folder(tmp_path: Path) -> None:
