@@ -137,6 +137,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self):
         """Stop following the parameter node when another module is opened."""
         self.registration.stopAdjusting()
+        self.levels.stopPicking()
         self.setParameterNode(None)
 
     def onReload(self):
@@ -152,6 +153,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Forget what goes with the scene."""
         self.analysis.cancel()
         self.registration.stopAdjusting()
+        self.levels.stopPicking()
         self.setParameterNode(None)
         self.showResults(None)
         self.logic.discard()

@@ -59,7 +59,7 @@ class Camera:
 
     def wait(self, until: Any) -> None:
         """Let the panel work until something is so."""
-        end = time.monotonic() + 900
+        end = time.monotonic() + 3600
         while not until():
             assert time.monotonic() < end, self.widget.ui.statusLabel.text
             slicer.app.processEvents()

@@ -19,7 +19,7 @@ class CTSpectSpineReloadTest(PanelTestCase):
 
     def loaded(self):
         own = ("CTSpectSpine", "CTSpectSpineLib", "CTSpectSpineWidgets")
-        return {n: id(m) for n, m in sys.modules.items() if n.partition(".")[0] in own}
+        return {n: m for n, m in sys.modules.items() if n.partition(".")[0] in own}
 
     def test_reloadTakesTheWholeModule(self):
         nodes = self.addResults()
@@ -36,7 +36,7 @@ class CTSpectSpineReloadTest(PanelTestCase):
         after = self.loaded()
         self.assertIn("CTSpectSpineLib.scene_nodes", after)
         self.assertIn("CTSpectSpineWidgets.results", after)
-        same = [name for name in after if after[name] == before.get(name)]
+        same = [name for name in after if after[name] is before.get(name)]
         self.assertEqual(same, [], "not loaded again")
         # The panel is back with what the scene holds, and works.
         self.assertEqual((self.ui.verdictLabel.text, self.table()), (verdict, rows))
