@@ -102,14 +102,15 @@ class PatientSection:
             action.blockSignals(False)
 
     def _fillExclusions(self, protocol):
+        missing = _("This protocol names no exclusions.")
         try:
             from CTSpectSpineLib.errors import InputError
             from CTSpectSpineLib.triage_protocol import load_protocol
 
             try:
                 offered = dict(load_protocol(protocol).exclusions)
-            except InputError:
-                offered = {}
+            except InputError as error:
+                offered, missing = {}, str(error)
             self._exclusionsOf = protocol
         except ImportError:
             # Packages that come with the first analysis are needed to read the protocol.
@@ -122,8 +123,8 @@ class PatientSection:
             action.connect("toggled(bool)", self._exclusionSlot(name))
             self._exclusionsMenu.addAction(action)
             self._exclusions[name] = action
-        missing = "" if offered else _("This protocol names no exclusions.")
-        enable(self.ui.exclusionsButton, missing, _("Choose from the protocol's exclusions."))
+        tip = _("Choose from the protocol's exclusions.")
+        enable(self.ui.exclusionsButton, "" if offered else missing, tip)
 
     def _exclusionSlot(self, name):
         def onExclusion(checked):

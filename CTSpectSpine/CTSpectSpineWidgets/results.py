@@ -44,6 +44,7 @@ class ResultsSection:
         fillCombo(self.ui.filterSelector, self._filters)
         self.ui.filterSelector.connect("currentIndexChanged(int)", self.onFilter)
         self.ui.searchText.connect("textChanged(QString)", self.onFilter)
+        self.ui.protocolsCollapsibleButton.connect("contentsCollapsed(bool)", self.onProtocols)
 
     def show(self):
         """Show the panel's results."""
@@ -52,6 +53,8 @@ class ResultsSection:
         self.ui.verdictLabel.text = self._verdict(record)
         self.ui.reasonsLabel.text = self._reasons(record)
         self.ui.reasonsCollapsibleButton.visible = record is not None
+        self.ui.protocolsCollapsibleButton.visible = record is not None
+        self.onProtocols(self.ui.protocolsCollapsibleButton.collapsed)
         self._fill()
 
     def _showAnalyses(self):
@@ -114,6 +117,32 @@ class ResultsSection:
         heading = f"<b>{_('To be considered')}</b>" if notes else ""
         style = 'style="margin-left:-24px"'
         return f"<ol {style}>{''.join(items)}</ol>{heading}<ul {style}>{''.join(notes)}</ul>"
+
+    def onProtocols(self, collapsed):
+        """Apply all protocols that ship with the module, once their section is open."""
+        record = self.panel.record
+        if collapsed or record is None:
+            self.ui.protocolsLabel.text = ""
+            return
+        from CTSpectSpineLib.desktop.protocols import side_by_side
+        from CTSpectSpineLib.errors import InputError
+
+        try:
+            comparison = side_by_side(record, self.panel.logic.protocols())
+        except InputError as error:
+            self.ui.protocolsLabel.text = escaped(error)
+            return
+        rows = [
+            f"<p><b>{escaped(verdict.protocol['id'])}: "
+            f"{escaped(verdict.disposition.replace('_', ' '))}</b><br>"
+            f"{escaped(verdict.recommendation)}</p>"
+            for verdict in comparison.verdicts
+        ]
+        why = [f"<li>{escaped(text)}</li>" for text in comparison.differences]
+        heading = _("They agree.") if comparison.agree else _("They differ.")
+        self.ui.protocolsLabel.text = (
+            f'{"".join(rows)}<b>{heading}</b><ul style="margin-left:-24px">{"".join(why)}</ul>'
+        )
 
     def _fill(self):
         from CTSpectSpineLib.desktop.record import shown_rows

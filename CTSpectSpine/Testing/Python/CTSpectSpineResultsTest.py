@@ -77,6 +77,28 @@ class CTSpectSpineResultsTest(PanelTestCase):
             self.assertIn("its level is in doubt", item.toolTip())
             self.assertIn("neither as positive nor as negative", item.toolTip())
 
+    def test_otherProtocolsStandSideBySide(self):
+        nodes = self.addResults()
+        button, label = self.ui.protocolsCollapsibleButton, self.ui.protocolsLabel
+        button.collapsed = True
+        self.addCleanup(setattr, button, "collapsed", True)
+        self.assertEqual(label.text, "")
+        button.collapsed = False
+        for name in self.widget.logic.protocols():
+            self.assertIn(f"<b>{name}: ", label.text)
+        self.assertIn("They differ.", label.text)
+        self.ui.rejectButton.click()
+        self.assertIn("was rejected, so no protocol applies", label.text)
+        self.ui.acceptButton.click()
+        self.assertIn("spinus-2", label.text)
+        verdict = json.loads(nodes.verdict_text.GetText())
+        nodes.verdict_text.SetText(json.dumps({**verdict, "disposition": "no_verdict"}))
+        self.widget.showResults(nodes.manifest)
+        self.assertIn("has no verdict, so no protocol applies", label.text)
+        slicer.mrmlScene.Clear()
+        self.widget.enter()
+        self.assertEqual(label.text, "")
+
     def test_rowJumpsToItsJoint(self):
         from CTSpectSpineLib.scene_views import add_views
 

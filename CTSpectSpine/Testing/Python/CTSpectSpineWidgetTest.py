@@ -153,6 +153,8 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         self.assertFalse(self.ui.exclusionsButton.enabled)
         self.assertIn("no exclusions", self.ui.exclusionsButton.toolTip)
         self.assertEqual(self.ui.exclusions.text, "neoplasm")
+        self.ui.protocolPath.currentPath = str(self.folder / "none.json")
+        self.assertIn("none.json", self.ui.exclusionsButton.toolTip)
 
     def test_closedSceneLeavesAnEmptyPanel(self):
         self.addResults()

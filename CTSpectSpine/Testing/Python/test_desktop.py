@@ -19,7 +19,8 @@ from CTSpectSpineLib.desktop.numbering import (
     numbering_of,
     renumber,
 )
-from CTSpectSpineLib.desktop.record import Row, save_folder, shown_rows, with_decision
+from CTSpectSpineLib.desktop.protocols import side_by_side
+from CTSpectSpineLib.desktop.record import Record, Row, save_folder, shown_rows, with_decision
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import Registration
@@ -207,6 +208,28 @@ def test_numbers_of_an_unmeasurable_joint_do_not_count() -> None:
     assert doubted.explanation == "its level is in doubt"
     assert replace(doubted, reason="").explanation == "counts for nothing"
     assert replace(doubted, uptake="positive").explanation == "counts for nothing"
+
+
+def test_protocols_stand_side_by_side() -> None:
+    joints = (
+        "joint,level,kind,side,status,uptake\n"
+        "L4-L5 disc,L4-L5,disc,,measured,positive\n"
+        "L5-S1 disc,L5-S1,disc,,measured,negative\n"
+    )
+    record = Record({"joints.csv": joints}, (), {}, {"disposition": "lumbar_disc"}, {})
+    comparison = side_by_side(record, ["tender-2019", "spinus-1"])
+    assert [v.protocol["id"] for v in comparison.verdicts] == ["tender-2019", "spinus-1"]
+    assert comparison.verdicts[0].disposition == "lumbar_disc"
+    assert comparison.verdicts[0].eligibility["status"] == "unknown"
+    told = replace(record, manifest={"context": {"exclusions": ["fracture"]}})
+    told_verdict = side_by_side(told, ["tender-2019", "spinus-2"]).verdicts[0]
+    assert told_verdict.eligibility["status"] == "not_eligible"
+    for changes in (
+        {"verdict": {"disposition": "no_verdict"}},
+        {"manifest": {"registration_check": {"decision": "rejected"}}},
+    ):
+        with pytest.raises(InputError, match="no protocol applies"):
+            side_by_side(replace(record, **changes), ["tender-2019", "spinus-1"])
 
 
 def test_saving_a_results_folder(tmp_path: Path) -> None:
