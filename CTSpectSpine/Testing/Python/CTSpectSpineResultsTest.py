@@ -259,7 +259,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         picked.AddControlPoint([wanted[0] + 3, wanted[1] - 4, wanted[2] + 5])
         picked.InvokeEvent(picked.PointPositionDefinedEvent)
         self.assertEqual(self.ui.vertebraSelector.currentText, "L5")
-        self.wait(lambda: not self.ui.pickVertebraButton.checked, 5)
+        self.wait(lambda: not self.ui.pickVertebraButton.checked)
         self.assertIsNone(slicer.mrmlScene.GetFirstNodeByName("Picked vertebra"))
 
     def test_resultsAreSavedAndOpened(self):

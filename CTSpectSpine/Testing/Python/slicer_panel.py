@@ -59,7 +59,7 @@ class PanelTestCase(unittest.TestCase):
         self.widget.exit()
         slicer.mrmlScene.Clear()
 
-    def wait(self, condition, seconds=300.0):
+    def wait(self, condition, seconds=1800.0):
         end = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), end, self.ui.statusLabel.text)
