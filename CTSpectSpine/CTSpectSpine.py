@@ -1,40 +1,38 @@
 """3D Slicer module: joint-by-joint bone SPECT/CT uptake of the spine.
 
 Thin: everything that is computed comes from ``CTSpectSpineLib``, which is imported when it is
-needed, because it uses packages that Slicer does not bring.
+needed, because it uses packages that Slicer does not bring. The sections of the panel stand in
+``CTSpectSpineWidgets``.
 """
 
 # The self-test is written for unittest, which is what Slicer runs.
 # ruff: noqa: PT009, PT027
 
-import csv
-import json
 import logging
-import os
-import tempfile
-from pathlib import Path
-from typing import Union
+import sys
 
-import qt
 import slicer
 import vtk
-from slicer import (
-    vtkMRMLLabelMapVolumeNode,
-    vtkMRMLScalarVolumeNode,
-    vtkMRMLSegmentationNode,
-)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
 
-DEFAULT_PROTOCOL = "tender-2019"
+from CTSpectSpineWidgets import packages, requests, sampledata
+from CTSpectSpineWidgets.analysis import AnalysisSection
+from CTSpectSpineWidgets.common import fillCombo
+from CTSpectSpineWidgets.export import ExportSection, registerLayout, showLayout
+from CTSpectSpineWidgets.levels import LevelsSection
+from CTSpectSpineWidgets.logic import CTSpectSpineLogic
+from CTSpectSpineWidgets.patient import Ask, PatientSection
+from CTSpectSpineWidgets.registration import RegistrationSection
+from CTSpectSpineWidgets.results import ResultsSection
+
+WEBSITE = "https://github.com/SlicerCTSpectSpine/SlicerCTSpectSpine/blob/main/docs/slicer.md"
 
 
 class CTSpectSpine(ScriptedLoadableModule):
@@ -50,14 +48,26 @@ class CTSpectSpine(ScriptedLoadableModule):
             "<p>Registers a bone SPECT to a CT of the spine, measures the uptake of every disc and "
             "facet joint against the patient's own bone, and applies a published triage protocol "
             "to the result.</p>"
+            "<p>Select CT and SPECT and press <i>Analyse</i>; then check the registration and the "
+            "levels before you read the results. Three phantoms to try it on are offered by the "
+            "module <i>Sample Data</i>.</p>"
+            '<p>See the <a href="{website}">documentation</a>.</p>'
             "<p><b>For research use only. Not for diagnosis or treatment decisions.</b></p>"
-        )
+        ).format(website=WEBSITE)
         self.parent.acknowledgementText = _(
-            "The default protocol follows Tender et al., Neurosurg Focus 47(6):E18, 2019. "
-            "Vertebra labels may come from TotalSegmentator (Wasserthal et al., "
-            "Radiol Artif Intell 2023)."
+            "The default protocol follows Tender et al., "
+            '<a href="https://doi.org/10.3171/2019.9.FOCUS19608">Neurosurg Focus 47(6):E18, '
+            "2019</a>. Vertebra labels may come from "
+            '<a href="https://doi.org/10.1148/ryai.230024">TotalSegmentator</a> (Wasserthal et '
+            "al., Radiol Artif Intell 2023)."
         )
-        slicer.app.connect("startupCompleted()", self.loadTerminologies)
+        slicer.app.connect("startupCompleted()", self.onStartupCompleted)
+
+    def onStartupCompleted(self):
+        """Make terminologies, layout and sample data known to Slicer."""
+        self.loadTerminologies()
+        registerLayout()
+        sampledata.register(self.resourcePath("Icons"))
 
     def loadTerminologies(self):
         """Make the coded names of vertebrae and joints known to Slicer."""
@@ -68,41 +78,26 @@ class CTSpectSpine(ScriptedLoadableModule):
                 logging.error(f"Terminology could not be loaded: {path}")
 
 
-@parameterNodeWrapper
-class CTSpectSpineParameterNode:
-    """What the user chose, and where the results are; saved with the scene.
+class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel: what its sections share.
 
     Attributes
     ----------
-    ct, spect, vertebrae
-        Input nodes; the vertebra labels are optional.
-    protocol
-        Id of the triage protocol.
-    contextFile, outputFolder
-        Paths, empty when not given.
-    resultsFolder
-        Folder of the results that are shown.
+    parameters
+        The scene's `CTSpectSpineParameterNode`; None while the module is not open.
+    nodes, record
+        Nodes and texts of the results that are shown; None where there are none.
+    ask
+        Asks the user for files.
     """
-
-    ct: vtkMRMLScalarVolumeNode
-    spect: vtkMRMLScalarVolumeNode
-    vertebrae: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
-    protocol: str = DEFAULT_PROTOCOL
-    contextFile: str = ""
-    outputFolder: str = ""
-    resultsFolder: str = ""
-
-
-class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's panel."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
-        self._running = False
+        self.ask = Ask()
+        self.parameters = self.nodes = self.record = None
+        self._guiTag = None
         self._showing = False
 
     def setup(self):
@@ -113,27 +108,27 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = CTSpectSpineLogic()
-
-        for protocol in self.logic.protocols():
-            self.ui.protocolSelector.addItem(protocol)
-        self.ui.progressBar.visible = False
-        header = self.ui.jointTable.horizontalHeader()
-        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self.ui.reportButton.connect("clicked(bool)", self.onReportButton)
-        self.ui.protocolSelector.connect("currentIndexChanged(int)", self.onSettingsChanged)
-        self.ui.contextPath.connect("currentPathChanged(QString)", self.onSettingsChanged)
-        self.ui.outputPath.connect("currentPathChanged(QString)", self.onSettingsChanged)
+        self.analysis = AnalysisSection(self)
+        self.patient = PatientSection(self)
+        self.registration = RegistrationSection(self)
+        self.levels = LevelsSection(self)
+        self.results = ResultsSection(self)
+        self.export = ExportSection(self)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        for path in (self.ui.protocolPath, self.ui.outputPath):
+            path.connect("currentPathChanged(QString)", self.onSettingsChanged)
+        self.ui.labellerSelector.connect("currentIndexChanged(int)", self.onSettingsChanged)
         self.initializeParameterNode()
 
     def cleanup(self):
-        """Let go of the scene when the module is unloaded."""
+        """Let go of the scene, of a running analysis and of temporary files."""
+        self.analysis.cancel()
         self.setParameterNode(None)
         self.removeObservers()
+        self.logic.discard()
 
     def enter(self):
         """Follow the parameter node when the module is opened."""
@@ -141,342 +136,159 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         """Stop following the parameter node when another module is opened."""
+        self.registration.stopAdjusting()
+        self.levels.stopPicking()
         self.setParameterNode(None)
+
+    def onReload(self):
+        """Reload this file with the sections of the panel and the library (developer mode)."""
+        self.analysis.cancel()
+        self.exit()
+        own = ("CTSpectSpineLib", "CTSpectSpineWidgets")
+        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller=None, event=None):
-        """Forget the parameter node, which goes with the scene."""
+        """Forget what goes with the scene."""
+        self.analysis.cancel()
+        self.registration.stopAdjusting()
+        self.levels.stopPicking()
         self.setParameterNode(None)
-        self.showResults("")
+        self.showResults(None)
+        self.logic.discard()
 
     def onSceneEndClose(self, caller=None, event=None):
-        """Start afresh in the empty scene."""
+        """Start afresh in an empty scene, or with what a scene that was opened holds."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def initializeParameterNode(self):
         """Take the scene's parameter node, and preselect the inputs that are not in doubt."""
-        self.setParameterNode(self.logic.getParameterNode())
+        from CTSpectSpineLib.scene_guess import likely_inputs
 
-    def setParameterNode(self, parameterNode):
+        parameters = self.logic.getParameterNode()
+        if not parameters.ct and not parameters.spect:
+            ct, spect, vertebrae = likely_inputs(slicer.mrmlScene)
+            if ct is not None and spect is not None:
+                parameters.ct, parameters.spect = ct, spect
+                parameters.vertebrae = parameters.vertebrae or vertebrae
+        self.setParameterNode(parameters)
+
+    def setParameterNode(self, parameters):
         """Show and follow a parameter node; None to follow none."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(
-                self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged
-            )
-        self._parameterNode = parameterNode
-        if self._parameterNode:
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.parameters:
+            self.parameters.disconnectGui(self._guiTag)
+            self._guiTag = None
+            self.removeObserver(self.parameters, modified, self.onParametersChanged)
+        self.parameters = parameters
+        if self.parameters:
             self._showSettings()
-            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(
-                self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged
-            )
-            self.onParametersChanged()
-            self.showResults(self._parameterNode.resultsFolder)
+            self._guiTag = self.parameters.connectGui(self.ui)
+            self.addObserver(self.parameters, modified, self.onParametersChanged)
+            self.showResults(self.parameters.analysis)
 
     def _showSettings(self):
         """Show those parameters that Slicer cannot connect to their widgets by itself."""
-        values = self._parameterNode
         self._showing = True
-        self.ui.protocolSelector.setCurrentText(values.protocol)
-        self.ui.contextPath.currentPath = values.contextFile
-        self.ui.outputPath.currentPath = values.outputFolder
+        self.ui.protocolPath.currentPath = self.parameters.protocolFile
+        self.ui.outputPath.currentPath = self.parameters.outputFolder
+        labellers = self.logic.labellers()
+        fillCombo(self.ui.labellerSelector, labellers, self.parameters.labeller)
         self._showing = False
 
     def onSettingsChanged(self, *_unused):
         """Store those parameters that Slicer cannot connect to their widgets by itself."""
-        if self._parameterNode and not self._showing:
-            self._parameterNode.protocol = self.ui.protocolSelector.currentText
-            self._parameterNode.contextFile = self.ui.contextPath.currentPath
-            self._parameterNode.outputFolder = self.ui.outputPath.currentPath
+        if self.parameters and not self._showing:
+            self._showing = True
+            self.parameters.protocolFile = self.ui.protocolPath.currentPath
+            self.parameters.outputFolder = self.ui.outputPath.currentPath
+            self.parameters.labeller = self.ui.labellerSelector.currentText
+            self._showing = False
 
     def onParametersChanged(self, caller=None, event=None):
-        """Enable the button when it can be used; else its tooltip says what is missing."""
-        if self._parameterNode is None:
+        """Something was selected or typed."""
+        if self.parameters is None:
             return
-        values = self._parameterNode
+        if not self._showing:
+            self._showSettings()
+        self.update()
+
+    def update(self):
+        """Enable what can be used."""
+        if self.parameters is None:
+            return
+        self.patient.update()
+        self.analysis.update()
+        self.registration.update()
+        self.levels.update()
+        self.export.update()
+
+    def missingInput(self):
+        """What is missing for an analysis; empty if nothing is."""
+        values = self.parameters
         missing = [text for text, node in (("CT", values.ct), ("SPECT", values.spect)) if not node]
         if missing:
-            tip = _("Select a {names}.").format(names=" and a ".join(missing))
-        elif values.ct is values.spect:
-            missing, tip = ["SPECT"], _("CT and SPECT are the same volume: select two.")
-        else:
-            tip = _("Register, measure every joint and apply the protocol.")
-        self.ui.applyButton.enabled = not missing and not self._running
-        self.ui.applyButton.toolTip = tip
+            return _("Select a {names}.").format(names=" and a ".join(missing))
+        if values.ct is values.spect:
+            return _("CT and SPECT are the same volume: select two.")
+        if not values.vertebrae and not self.logic.canLabel():
+            return packages.totalSegmentatorHint() or _("Select vertebra labels.")
+        return ""
 
-    def onApplyButton(self):
-        """Analyse the selected volumes and show the results."""
-        values = self._parameterNode
-        self._running = True
-        self.ui.applyButton.enabled = False
-        self.ui.progressBar.visible = True
-        try:
-            with slicer.util.tryWithErrorDisplay(_("The analysis stopped."), waitCursor=True):
-                self.logic.ensurePackages(self.resourcePath("requirements.txt"))
-                results = self.logic.process(
-                    values.ct,
-                    values.spect,
-                    values.vertebrae,
-                    protocol=values.protocol,
-                    context=values.contextFile or None,
-                    outputFolder=values.outputFolder or None,
-                    progress=self.onProgress,
-                )
-                values.resultsFolder = str(results.folder)
-                self.ui.statusLabel.text = _("Results: {folder}").format(folder=results.folder)
-                self.showResults(values.resultsFolder)
-        except Exception as error:
-            self.ui.statusLabel.text = str(error)
-            raise
-        finally:
-            self._running = False
-            self.ui.progressBar.visible = False
-            self.onParametersChanged()
+    def startAnalysis(self):
+        """Analyse what is selected, with packages installed if the user agrees."""
+        packages.ensure(packages.REQUIREMENTS)
+        self.analysis.start(requests.firstRequest(self))
 
-    def onProgress(self, progress):
-        """Show how far the analysis is."""
-        self.ui.progressBar.value = round(100 * progress.fraction)
-        self.ui.statusLabel.text = progress.message
-        slicer.app.processEvents()
+    def measureAgain(self, whenDone=None, **changes):
+        """Analyse the shown images again, changed as `requests.nextRequest` says."""
+        packages.ensure(packages.REQUIREMENTS)
+        self.analysis.start(requests.nextRequest(self, **changes), whenDone)
 
-    def onReportButton(self):
-        """Open the report in the browser."""
-        report = Path(self._parameterNode.resultsFolder) / "report.html"
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(report)))
+    def decide(self, decision, adjusted=False):
+        """Record what the user decided on the registration, in the scene and in the folder."""
+        self.logic.decide(self.nodes, decision, adjusted)
+        self.showResults(self.nodes.manifest)
 
-    def showResults(self, folder):
-        """Show the results of a folder; nothing where there is none."""
-        shown = readResults(folder) if folder else None
-        self.ui.registrationLabel.text = (
-            registrationText(shown["registration"]) if shown else _("No analysis yet.")
-        )
-        self.ui.verdictLabel.text = verdictText(shown["verdict"]) if shown else ""
-        self._fillTable(shown["joints"] if shown else [])
-        hasReport = bool(folder) and (Path(folder) / "report.html").is_file()
-        self.ui.reportButton.enabled = hasReport
-        self.ui.reportButton.toolTip = (
-            _("Open the report in the browser.") if hasReport else _("Run an analysis first.")
-        )
+    def showNewResults(self):
+        """Show the results that the logic has just put into the scene."""
+        self.parameters.analysis = self.logic.nodes.manifest
+        self.showResults(self.logic.nodes.manifest)
+        self.ui.resultsCollapsibleButton.collapsed = False
+        showLayout()
+        self.showInViews()
 
-    def _fillTable(self, rows):
-        table = self.ui.jointTable
-        table.setRowCount(len(rows))
-        for i, row in enumerate(rows):
-            uptake = row["uptake"]
-            for j, text in enumerate((row["joint"], ratioText(row), uptake.replace("_", " "))):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(row.get("verdict") or row.get("status_reason") or "")
-                table.setItem(i, j, item)
-            if uptake in UPTAKE_COLOURS:
-                table.item(i, 2).setBackground(qt.QBrush(qt.QColor(UPTAKE_COLOURS[uptake])))
+    def showInViews(self):
+        """Show CT, SPECT, plot and table of the results in the views."""
+        from CTSpectSpineLib.scene import show, show_surfaces
 
+        if self.nodes is not None:
+            show(slicer.mrmlScene, self.nodes)
+            show_surfaces(self.nodes)
+            if slicer.app.layoutManager() is not None:
+                slicer.util.resetThreeDViews()
 
-UPTAKE_COLOURS = {"positive": "#f4b6b6", "indeterminate": "#ffdfa3", "not_measurable": "#d9d9d9"}
+    def showResults(self, manifest):
+        """Show the results of an analysis by its manifest node; None to show none."""
+        self.nodes = self.record = None
+        if manifest:
+            from CTSpectSpineLib.scene_nodes import scene_nodes
 
+            nodes = scene_nodes(manifest)
+            record = nodes.record()
+            if record is not None and nodes.ct is not None and nodes.spect is not None:
+                self.nodes, self.record = nodes, record
+        for section in (self.registration, self.levels, self.results):
+            section.show()
+        self.update()
 
-def readResults(folder):
-    """Registration, verdict and joints of a results folder; None if it is not there (any more)."""
-    folder = Path(folder)
-    try:
-        with (folder / "joints.csv").open(encoding="utf-8", newline="") as stream:
-            joints = list(csv.DictReader(stream))
-        registration, verdict = (
-            json.loads((folder / name).read_text(encoding="utf-8"))
-            for name in ("registration.json", "verdict.json")
-        )
-    except OSError:
-        return None
-    return {"joints": joints, "registration": registration, "verdict": verdict}
+    def resultsFolder(self):
+        """Folder of the shown results; None where it is not there any more."""
+        from CTSpectSpineLib.scene_nodes import results_folder
 
-
-def registrationText(registration):
-    """One line on the quality of the registration, and its reasons."""
-    error = registration.get("expected_error_mm")
-    text = _("Registration: {quality}").format(quality=registration["quality"])
-    if error is not None:
-        text += _(", expected error {error:.1f} mm").format(error=error)
-    return "\n".join([text, *registration.get("reasons", ())])
-
-
-def verdictText(verdict):
-    """The verdict with its reasons, for a person to read."""
-    lines = [
-        _("Verdict: {disposition}").format(disposition=verdict["disposition"].replace("_", " ")),
-        verdict.get("recommendation") or "",
-        _("This verdict is unstable.") if verdict.get("stable") is False else "",
-        *verdict.get("reasons", ()),
-    ]
-    return "\n".join(line for line in lines if line)
-
-
-def ratioText(row):
-    """Ratio of a joint to the reference bone with its interval."""
-    ratio, low, high = (row.get(f"ratio_{name}") for name in ("corrected", "low", "high"))
-    if not ratio:
-        return "–"
-    text = f"{float(ratio):.2f}"
-    return f"{text} ({float(low):.1f}–{float(high):.1f})" if low and high else text
-
-
-class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
-    """Analyses of volume nodes, with or without the panel.
-
-    Attributes
-    ----------
-    results
-        What the last analysis found (`CTSpectSpineLib.pipeline.Results`), or None.
-    nodes
-        The nodes that its results were put into (`CTSpectSpineLib.scene.SceneNodes`), or None.
-    """
-
-    def __init__(self):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self.results = None
-        self.nodes = None
-
-    def getParameterNode(self):
-        """The scene's parameter node of this module."""
-        return CTSpectSpineParameterNode(super().getParameterNode())
-
-    def protocols(self):
-        """Ids of the triage protocols that ship with the module, the default first."""
-        folder = Path(__file__).parent / "CTSpectSpineLib" / "triage_protocol" / "protocols"
-        return sorted((path.stem for path in folder.glob("*.json")), key=_defaultFirst)
-
-    def ensurePackages(self, requirementsFile):
-        """Install what the analysis needs and Slicer does not bring, after asking the user.
-
-        Raises
-        ------
-        RuntimeError
-            If the user declines.
-        """
-        try:
-            import slicer.packaging
-        except ImportError:  # Slicer before 5.12
-            ensurePackagesWithPip(requirementsFile)
-        else:
-            slicer.packaging.pip_ensure(
-                slicer.packaging.load_requirements(requirementsFile), requester="CTSpectSpine"
-            )
-
-    def process(
-        self,
-        ctNode,
-        spectNode,
-        vertebraeNode=None,
-        protocol=DEFAULT_PROTOCOL,
-        context=None,
-        outputFolder=None,
-        progress=None,
-        **settings,
-    ):
-        """Analyse a CT and a bone SPECT, and put the results into the scene.
-
-        Parameters
-        ----------
-        ctNode, spectNode
-            Scalar volume nodes; linear parent transforms are taken into account.
-        vertebraeNode
-            Segmentation or label map node with the vertebrae of the CT; None to label them.
-        protocol
-            Id or file of the triage protocol.
-        context
-            Clinical context: a dictionary, or the path of a JSON file.
-        outputFolder
-            Results folder; None for a folder in Slicer's temporary folder.
-        progress
-            Called with each `CTSpectSpineLib.progress.Progress`.
-        settings
-            Further settings of `CTSpectSpineLib.pipeline.Options`, such as ``threads=2``.
-
-        Returns
-        -------
-        CTSpectSpineLib.pipeline.Results
-            The same as ``ctspectspine analyze`` finds; also kept in ``logic.results``.
-
-        Raises
-        ------
-        CTSpectSpineLib.errors.InputError
-            If an input cannot be used.
-        """
-        from CTSpectSpineLib import analyze
-        from CTSpectSpineLib.errors import InputError
-        from CTSpectSpineLib.mrml import image_from_node, labels_from_segmentation
-        from CTSpectSpineLib.scene import populate_scene
-        from CTSpectSpineLib.triage_protocol.context import read_context
-
-        for node, role in ((ctNode, "CT"), (spectNode, "SPECT")):
-            if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
-                raise InputError(f"no {role} was given: select a scalar volume.")
-        if isinstance(context, (str, os.PathLike)):
-            context = read_context(Path(context))
-        ct, spect = image_from_node(ctNode), image_from_node(spectNode)
-        vertebrae = None
-        if vertebraeNode is not None:
-            isSegmentation = vertebraeNode.IsA("vtkMRMLSegmentationNode")
-            vertebrae = (
-                labels_from_segmentation(vertebraeNode, ctNode)
-                if isSegmentation
-                else image_from_node(vertebraeNode)
-            )
-        if outputFolder is None:
-            outputFolder = tempfile.mkdtemp(prefix="CTSpectSpine-", dir=slicer.app.temporaryPath)
-        self.results = analyze(
-            ct,
-            spect,
-            vertebrae=vertebrae,
-            protocol=protocol,
-            context=context,
-            progress=progress,
-            out=Path(outputFolder),
-            **settings,
-        )
-        self.nodes = populate_scene(
-            slicer.mrmlScene, ct=ctNode, spect=spectNode, folder=self.results.folder
-        )
-        return self.results
-
-
-def _defaultFirst(protocol):
-    return (protocol != DEFAULT_PROTOCOL, protocol)
-
-
-def ensurePackagesWithPip(requirementsFile):
-    """Ask, then install what is missing of a requirements file of lines ``name>=version``."""
-    missing = missingRequirements(Path(requirementsFile).read_text(encoding="utf-8"))
-    if not missing:
-        return
-    if slicer.app.testingEnabled():
-        logging.info(f"Testing mode is enabled: not installing {', '.join(missing)}")
-        return
-    question = _("These Python packages are needed and will be installed into Slicer:")
-    if not slicer.util.confirmOkCancelDisplay("\n".join([question, *missing])):
-        raise RuntimeError(_("The packages that the analysis needs were not installed."))
-    for requirement in missing:
-        slicer.util.pip_install(requirement)
-
-
-def missingRequirements(text):
-    """Lines ``name>=version`` of a requirements file that are not met."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    def numbers(release):
-        return [int(part) for part in release.split(".") if part.isdigit()]
-
-    missing = []
-    for line in filter(None, (line.strip() for line in text.splitlines())):
-        if line.startswith("#"):
-            continue
-        name, least = line.split(">=")
-        try:
-            if numbers(version(name)) < numbers(least):
-                missing.append(line)
-        except PackageNotFoundError:
-            missing.append(line)
-    return missing
+        return results_folder(self.nodes.manifest) if self.nodes is not None else None
 
 
 class CTSpectSpineTest(ScriptedLoadableModuleTest):
@@ -497,7 +309,7 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
         """A phantom with one hot joint: found in the table, coloured in the scene."""
         from CTSpectSpineLib.mrml import image_from_node
 
-        ct, spect, vertebrae = addPhantom()
+        ct, spect, vertebrae = sampledata.addPhantom("lumbar-disc", sampledata.SMALL)
         before = image_from_node(spect)
         logic = CTSpectSpineLogic()
         results = logic.process(ct, spect, vertebrae, threads=2)
@@ -516,7 +328,7 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
         self.assertEqual(nodes.joint_table.GetNumberOfRows(), len(results.table))
         composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
         for composite in composites:
-            self.assertEqual(composite.GetForegroundVolumeID(), spect.GetID())
+            self.assertEqual(composite.GetForegroundVolumeID(), nodes.relative.GetID())
 
         # A second analysis of the same nodes would start from the scanner's position again.
         self.assertEqual(image_from_node(spect).GetOrigin(), before.GetOrigin())
@@ -535,24 +347,3 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
 
 
 PHANTOM_HOT_JOINT = "L4-L5 disc"
-
-
-def addPhantom():
-    """Add CT, SPECT and vertebrae of a lumbar phantom with one hot disc to the scene."""
-    from dataclasses import replace
-
-    from CTSpectSpineLib.mrml import add_volume
-    from CTSpectSpineLib.phantom import load_case, make_phantom
-
-    case = load_case("lumbar-disc")
-    spine = replace(
-        case.spine, first="L3", spacing_mm=2.0, lateral_mm=200.0, ap_mm=170.0, margin_mm=10.0
-    )
-    phantom = make_phantom(replace(case, spine=spine))
-    scene = slicer.mrmlScene
-    ct = add_volume(scene, phantom.anatomy.ct, "Phantom CT")
-    spect = add_volume(scene, phantom.spect, "Phantom SPECT")
-    vertebrae = add_volume(
-        scene, phantom.anatomy.labels, "Phantom vertebrae", "vtkMRMLLabelMapVolumeNode"
-    )
-    return ct, spect, vertebrae

@@ -185,6 +185,12 @@ def _analyze(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--initial", type=Path, metavar="TFM", help="start the registration from this transform"
     )
+    parser.add_argument(
+        "--registration",
+        type=Path,
+        metavar="RESULTS",
+        help="keep the registration of this earlier analysis of the same images",
+    )
     parser.add_argument("--fwhm", type=float, metavar="MM", help="SPECT resolution, if known")
     parser.add_argument(
         "--reference",

@@ -45,6 +45,7 @@ def analyze(options: Namespace) -> int:
         label_scheme=options.label_scheme,
         transform=options.transform,
         initial_transform=options.initial,
+        registration=options.registration,
         fwhm_mm=options.fwhm,
         reference=options.reference,
         accept_registration=options.accept_registration,

@@ -107,6 +107,8 @@ class Job:
         self.manifest = folder_io.Manifest(None)
         self.start = _transform(options.initial_transform)
         self.fixed = _transform(options.transform)
+        kept = options.registration
+        self.kept = None if kept is None else outputs.read_registration(Path(kept))
         self.inputs: dict[str, Any] = {}
         for name in ("transform", "initial_transform"):
             source = getattr(options, name)
@@ -130,7 +132,7 @@ class Job:
         """Read and check CT and SPECT."""
         with self.stage("check", "Reading and checking the images") as (_, warnings):
             ct_volume, spect_volume = as_volume(ct, "ct"), as_volume(spect, "spect")
-            placed = self.start is not None or self.fixed is not None
+            placed = any(t is not None for t in (self.start, self.fixed, self.kept))
             warnings.extend(check_inputs(ct_volume, spect_volume, placed))
             warnings.extend((*ct_volume.notes, *spect_volume.notes))
         self.inputs["ct"] = outputs.volume_record(ct_volume)
@@ -161,7 +163,10 @@ class Job:
         """Register, or judge the transform that the user gave."""
         with self.stage("register", "Registering SPECT to CT") as (progress, warnings):
             threads = self.options.threads
-            if self.fixed is None:
+            if self.kept is not None:
+                registration = self.kept
+                warnings.append("The registration of an earlier analysis was kept.")
+            elif self.fixed is None:
                 registration = register(ct, spect, self.start, progress, threads)
             else:
                 registration = judge_given(ct, spect, self.fixed, progress, threads)

@@ -61,11 +61,12 @@ def numpy_matrix(matrix: Node) -> np.ndarray:
     return np.array([[matrix.GetElement(i, j) for j in range(4)] for i in range(4)])
 
 
-def image_from_node(node: Node) -> sitk.Image:
+def image_from_node(node: Node, *, where_shown: bool = False) -> sitk.Image:
     """Image of a scalar or label map volume node, where the scene shows it.
 
     Linear parent transforms are part of the image's geometry, except the SPECT to CT transform
-    of an earlier analysis: the SPECT of a second analysis starts where the scanner put it.
+    of an earlier analysis, unless ``where_shown``: the SPECT of a second analysis starts where
+    the scanner put it.
 
     Raises
     ------
@@ -89,7 +90,8 @@ def image_from_node(node: Node) -> sitk.Image:
     ijk_to_ras = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijk_to_ras)
     parent = node.GetParentTransformNode()
-    if parent is not None and parent.GetAttribute(ROLE) == TRANSFORM_ROLE:
+    own = parent is not None and parent.GetAttribute(ROLE) == TRANSFORM_ROLE
+    if own and not where_shown:
         parent = parent.GetParentTransformNode()
     if parent is not None:
         to_world = vtk.vtkMatrix4x4()
@@ -194,11 +196,21 @@ def headless_scene() -> Iterator[tuple[Node, Node]]:
         application.SetModuleLogic("Colors", colours)
         application.SetColorLogic(colours)
         colours.SetMRMLScene(scene)
+        # Without these, point lists are saved without their points, and segments get no surface,
+        # both in silence.
+        others = {
+            "Markups": slicer.vtkSlicerMarkupsLogic(),
+            "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
+        }
+        for name, logic in others.items():
+            logic.SetMRMLApplicationLogic(application)
+            application.SetModuleLogic(name, logic)
+            logic.SetMRMLScene(scene)
         try:
             yield scene, application
         finally:
             scene.Clear(True)
-            for logic in (colours, application):
+            for logic in (*others.values(), colours, application):
                 logic.SetMRMLScene(None)
 
 
@@ -222,3 +234,9 @@ def add_volume(
     slicer.util.updateVolumeFromArray(node, voxels)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def by_class(scene: Node, class_name: str) -> list[Node]:
+    """All nodes of a class."""
+    count = scene.GetNumberOfNodesByClass(class_name)
+    return [scene.GetNthNodeByClass(i, class_name) for i in range(count)]

@@ -21,6 +21,9 @@ class Options:
         A rigid transform from CT to SPECT points (or its file) that is used as it stands.
     initial_transform
         A rigid transform (or its file) from which the registration starts.
+    registration
+        Results folder of an earlier analysis of the same images: its registration is used with its
+        quality, nothing is registered again.
     label_scheme
         Numbering of a label map: ``auto``, ``totalsegmentator``, ``totalsegmentator_v1``,
         ``verse``.
@@ -42,6 +45,7 @@ class Options:
 
     transform: sitk.Transform | Path | str | None = None
     initial_transform: sitk.Transform | Path | str | None = None
+    registration: Path | str | None = None
     label_scheme: str = "auto"
     fwhm_mm: float | None = None
     reference: str = "vertebral_bodies"
@@ -93,6 +97,8 @@ def check_together(
         raise InputError(
             "A transform to be used as it is and one to start from are both given; give either."
         )
+    if options.registration is not None and (options.transform or options.initial_transform):
+        raise InputError("A registration to be kept and a transform are both given; give either.")
     if out is None and (options.save_volumes or options.save_scene):
         raise InputError("save_volumes and save_scene need a results folder; give out.")
     if options.save_scene:

@@ -12,9 +12,15 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib import segments as as_segments
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import transform_matrix
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
-from CTSpectSpineLib.registration.files import registration_record, write_transform
-from CTSpectSpineLib.results import write_json
+from CTSpectSpineLib.registration.files import (
+    centred,
+    read_transform,
+    registration_record,
+    write_transform,
+)
+from CTSpectSpineLib.results import read_json, write_json
 from CTSpectSpineLib.triage_protocol import Protocol
 from CTSpectSpineLib.volumes.files import sha256_of_files
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
@@ -28,12 +34,51 @@ def write_registration(registration: Registration, ct: sitk.Image, folder: Path)
     write_json(folder / "registration.json", registration_record(registration))
 
 
+def read_registration(folder: Path) -> Registration:
+    """Read what `write_registration` wrote.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no registration.
+    """
+    found = read_transform(folder / "spect_to_ct.tfm")
+    # The rounding makes it the same number as before it was written.
+    transform = centred(transform_matrix(found), np.array(found.GetCenter()))
+    path = folder / "registration.json"
+    record = read_json(path)
+    error = record.get("expected_error_mm") if isinstance(record, dict) else None
+    try:
+        return Registration(
+            transform=transform,
+            method=str(record["method"]),
+            metric_start=_number(record["metric_start"]),
+            metric_end=_number(record["metric_end"]),
+            expected_error_mm=_number(error),
+            quality=record["quality"],
+            reasons=tuple(str(reason) for reason in record["reasons"]),
+            seconds=float(record["seconds"]),
+            deformation_mm=float(record.get("deformation_mm", 0.0)),
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InputError(
+            f"{path} is no registration of this software ({problem}); register again."
+        ) from problem
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def write_labels(labels: VertebraLabels, folder: Path) -> None:
-    """Write ``vertebrae.nii.gz`` and ``vertebrae.seg.nrrd``."""
+    """Write ``vertebrae.nii.gz``, ``vertebrae.seg.nrrd``, and ``hips.nii.gz`` where there are."""
     segments = as_segments.vertebra_segments(labels)
     hips = set(anatomy.hip_ids().values())
     bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
     write_image(bones, folder / "vertebrae.nii.gz")
+    only_hips = labels.image - bones
+    if sitk.GetArrayViewFromImage(only_hips).any():
+        write_image(only_hips, folder / "hips.nii.gz")
     write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
 
 

@@ -6,16 +6,19 @@ Together with `mrml` the only place of the library that knows MRML; see there fo
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.anatomy import name_of_id
+from CTSpectSpineLib.desktop.numbering import body_centres
+from CTSpectSpineLib.desktop.record import FILES, record_from_texts
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.mrml import (
     ROLE,
@@ -28,71 +31,19 @@ from CTSpectSpineLib.mrml import (
     mrml,
     vtk_matrix,
 )
+from CTSpectSpineLib.scene_colours import LEAST_TOP, MOST_TOP, add_legend, show_spect
+from CTSpectSpineLib.scene_levels import add_level_names, show_where_readable
+from CTSpectSpineLib.scene_nodes import SceneNodes as SceneNodes
+from CTSpectSpineLib.scene_plot import add_uptake_plot, show_plot
 from CTSpectSpineLib.scene_tables import add_joint_table, add_verdict_table, number
+from CTSpectSpineLib.scene_views import add_views, fuse, overview, show_ct
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
 
+VERTEBRAE_OPACITY = 0.35
+"""Opacity of the vertebrae in 3D, so that the joints are seen through them."""
 TAG_PREFIX = "CTSpectSpine."
 """Joint segments carry the columns `TAG_COLUMNS` of the joint table as tags of this prefix."""
 TAG_COLUMNS = ("uptake", "ratio_corrected", "ratio_low", "ratio_high", "status", "verdict")
-
-BONE_WINDOW = (1500.0, 400.0)
-"""Window and level of the CT in HU."""
-SPECT_COLOURS = "vtkMRMLPETProceduralColorNodePET-Heat"
-SPECT_WINDOW_REFERENCES = 5.0
-"""The SPECT is shown from 0 to this multiple of the patient's reference uptake."""
-
-_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-
-
-@dataclass(frozen=True)
-class SceneNodes:
-    """What `populate_scene` put into the scene; None for what the results do not hold.
-
-    Attributes
-    ----------
-    folder_item
-        Subject hierarchy item of the folder that holds all of it.
-    ct, spect
-        The scalar volumes.
-    transform
-        Linear transform from SPECT to CT, the SPECT's parent.
-    vertebrae, joints
-        Segmentations.
-    joint_table, verdict_table
-        Tables: one row per joint; the verdict for a person to read.
-    verdict_text
-        ``verdict.json`` as it is.
-    """
-
-    folder_item: int
-    ct: Node
-    spect: Node
-    transform: Node
-    vertebrae: Node | None
-    joints: Node | None
-    joint_table: Node | None
-    verdict_table: Node | None
-    verdict_text: Node | None
-
-    def mark(self) -> None:
-        """Give every node the attribute `mrml.ROLE` with the name of its field."""
-        for name, node in vars(self).items():
-            if name != "folder_item" and node is not None:
-                node.SetAttribute(ROLE, name)
-
-    def nodes(self) -> tuple[Node, ...]:
-        """All nodes, in the order of the folder."""
-        every = (
-            self.verdict_table,
-            self.joint_table,
-            self.joints,
-            self.vertebrae,
-            self.ct,
-            self.spect,
-            self.transform,
-            self.verdict_text,
-        )
-        return tuple(node for node in every if node is not None)
 
 
 def write_scene(folder: Path, ct: sitk.Image, spect: sitk.Image) -> Path:
@@ -120,7 +71,7 @@ def write_scene(folder: Path, ct: sitk.Image, spect: sitk.Image) -> Path:
     slicer, _ = mrml()
     target = folder / "scene.mrb"
     with headless_scene() as (scene, _application):
-        _add_views(scene)
+        add_views(scene)
         populate_scene(scene, ct=ct, spect=spect, folder=folder)
         # The bundle's name is part of what is in it, so the temporary file keeps the name.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scene-") as temporary:
@@ -161,54 +112,122 @@ def populate_scene(
         If ``spect_to_ct.tfm`` is missing, or a file of the folder cannot be read.
     """
     matrix = _read_transform(folder / "spect_to_ct.tfm")
-    rows = _read_rows(folder / "joints.csv")
-    verdict = _read_text(folder / "verdict.json")
+    texts = {name: text for name in FILES if (text := _read_text(folder / name))}
+    rows = list(csv.DictReader(io.StringIO(texts.get("joints.csv", ""))))
+    reference = next((v for r in rows if (v := number(r.get("reference", ""))) > 0), math.nan)
+    record = record_from_texts(texts, str(folder)) if set(texts) == set(FILES) else None
     ct_node = add_volume(scene, ct, "CT") if isinstance(ct, sitk.Image) else ct
     spect_node = _own_spect(scene, spect)
-    _show_ct(ct_node)
-    _show_spect(spect_node, rows)
+    show_ct(ct_node)
     transform = add_node(scene, "vtkMRMLLinearTransformNode", "SPECT to CT")
+    transform.SetAttribute(ROLE, TRANSFORM_ROLE)
     transform.SetMatrixTransformToParent(_spect_to_ct_ras(matrix))
     spect_node.SetAndObserveTransformNodeID(transform.GetID())
+    relative = _add_relative(scene, spect_node, reference, rows)
+    show_spect(scene, spect_node, top=None)
     segmented = next(
         (f for n in ("vertebrae.seg.nrrd", "vertebrae.nii.gz") if (f := folder / n).is_file()),
         None,
     )
-    joints_file = folder / "joints.seg.nrrd"
+    joints_file, labels_file = folder / "joints.seg.nrrd", folder / "vertebrae.nii.gz"
     joints = _add_joints(scene, joints_file, rows) if joints_file.is_file() else None
+    verdict = texts.get("verdict.json")
+    chart = uptake_table = None
+    if record is not None and record.rows:
+        chart, uptake_table, _ = add_uptake_plot(scene, record.rows, record.bounds)
     added = SceneNodes(
         folder_item=_add_folder(scene, f"CTSpectSpine {ct_node.GetName()}"),
         ct=ct_node,
         spect=spect_node,
         transform=transform,
+        relative=relative,
         vertebrae=_add_vertebrae(scene, segmented) if segmented else None,
         joints=joints,
+        levels=_add_levels(scene, labels_file) if labels_file.is_file() else None,
         joint_table=add_joint_table(scene, rows) if rows else None,
         verdict_table=add_verdict_table(scene, json.loads(verdict)) if verdict else None,
-        verdict_text=_add_text(scene, verdict) if verdict else None,
+        uptake_table=uptake_table,
+        chart=chart,
+        manifest=_add_text(scene, "manifest.json", texts),
+        registration_text=_add_text(scene, "registration.json", texts),
+        verdict_text=_add_text(scene, "verdict.json", texts),
+        joints_text=_add_text(scene, "joints.csv", texts),
     )
     added.mark()
     for segmentation in (added.vertebrae, added.joints):
         if segmentation is not None:
             segmentation.SetReferenceImageGeometryParameterFromVolumeNode(ct_node)
-    hierarchy = scene.GetSubjectHierarchyNode()
-    for node in added.nodes():
-        item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(added.folder_item, node)
-        hierarchy.SetItemParent(item, added.folder_item)
-    _fuse(scene, ct_node, spect_node)
-    _centre_views(scene, rows)
+    _tidy(scene, added)
+    show(scene, added)
     return added
 
 
+def show(scene: Node, nodes: SceneNodes) -> None:
+    """Show the fused images around the joints, the plot and the joint table in the views."""
+    fuse(scene, nodes.ct, nodes.relative or nodes.spect)
+    if nodes.levels is not None:
+        show_where_readable(nodes.levels)
+    if nodes.chart is not None and nodes.joint_table is not None:
+        show_plot(scene, nodes.chart, nodes.joint_table)
+    record = nodes.record()
+    located = [row for row in record.rows if row.centre_lps] if record is not None else []
+    if located:
+        counting = [row for row in located if row.measurable and not math.isnan(row.ratio)]
+        hottest = max(counting or located[:1], key=lambda row: row.ratio)
+        points = [row.centre_lps for row in located if row.centre_lps]
+        overview(scene, points, hottest.centre_lps or points[0])
+
+
+def show_surfaces(nodes: SceneNodes) -> None:
+    """Show the vertebrae, translucent, and the joints in 3D."""
+    for segmentation in (nodes.vertebrae, nodes.joints):
+        if segmentation is not None:
+            segmentation.CreateClosedSurfaceRepresentation()
+    if nodes.vertebrae is not None:
+        nodes.vertebrae.GetDisplayNode().SetOpacity3D(VERTEBRAE_OPACITY)
+
+
+def _tidy(scene: Node, nodes: SceneNodes) -> None:
+    hierarchy = scene.GetSubjectHierarchyNode()
+    for node in nodes.nodes():
+        _put(hierarchy, node, nodes.folder_item)
+    if nodes.texts():
+        files = hierarchy.CreateFolderItem(nodes.folder_item, "Files")
+        hierarchy.SetItemExpanded(files, False)
+        for node in nodes.texts().values():
+            _put(hierarchy, node, files)
+
+
+def _put(hierarchy: Node, node: Node, folder: int) -> None:
+    item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
+    hierarchy.SetItemParent(item, folder)
+
+
+def _add_relative(
+    scene: Node, spect: Node, reference: float, rows: Sequence[Mapping[str, str]]
+) -> Node | None:
+    """The SPECT divided by the reference, where the SPECT is."""
+    if math.isnan(reference):
+        return None
+    image = image_from_node(spect)
+    scaled = sitk.Cast(image, sitk.sitkFloat32) / reference
+    node = add_volume(scene, scaled, f"{spect.GetName()}, multiples of reference")
+    node.SetAndObserveTransformNodeID(spect.GetTransformNodeID())
+    counting = [row for row in rows if row.get("status") != "not_measurable"]
+    hottest = max((v for r in counting if (v := number(r.get("ratio_max", ""))) > 0), default=0.0)
+    top = float(min(max(math.ceil(hottest), LEAST_TOP), MOST_TOP))
+    show_spect(scene, node, top)
+    add_legend(node, top)
+    return node
+
+
+def _add_levels(scene: Node, labels_file: Path) -> Node | None:
+    centres = body_centres(sitk.ReadImage(str(labels_file)))
+    return add_level_names(scene, centres) if centres else None
+
+
 def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return path.read_bytes().decode("utf-8") if path.is_file() else ""
 
 
 def _read_transform(path: Path) -> np.ndarray:
@@ -239,30 +258,6 @@ def _own_spect(scene: Node, spect: sitk.Image | Node) -> Node:
     ):
         return spect
     return add_volume(scene, image_from_node(spect), f"{spect.GetName()} registered")
-
-
-def _show_ct(node: Node) -> None:
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.AutoWindowLevelOff()
-    display.SetWindow(BONE_WINDOW[0])
-    display.SetLevel(BONE_WINDOW[1])
-
-
-def _show_spect(node: Node, rows: Sequence[dict[str, str]]) -> None:
-    from vtk.util.numpy_support import vtk_to_numpy
-
-    reference = next((v for r in rows if (v := number(r.get("reference", ""))) > 0), None)
-    if reference is None:
-        voxels = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
-        top = float(np.percentile(voxels, 99.9)) or 1.0
-    else:
-        top = SPECT_WINDOW_REFERENCES * reference
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(SPECT_COLOURS)
-    display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, top)
 
 
 def _add_segmentation(scene: Node, path: Path, name: str) -> Node:
@@ -319,9 +314,11 @@ def _add_joints(scene: Node, path: Path, rows: Sequence[dict[str, str]]) -> Node
     return node
 
 
-def _add_text(scene: Node, text: str) -> Node:
-    node = add_node(scene, "vtkMRMLTextNode", "verdict.json")
-    node.SetText(text)
+def _add_text(scene: Node, name: str, texts: Mapping[str, str]) -> Node | None:
+    if name not in texts:
+        return None
+    node = add_node(scene, "vtkMRMLTextNode", name)
+    node.SetText(texts[name])
     return node
 
 
@@ -329,52 +326,3 @@ def _add_folder(scene: Node, name: str) -> int:
     hierarchy = scene.GetSubjectHierarchyNode()
     root = hierarchy.GetSceneItemID()
     return int(hierarchy.CreateFolderItem(root, hierarchy.GenerateUniqueItemName(name)))
-
-
-def _by_class(scene: Node, class_name: str) -> list[Node]:
-    count = scene.GetNumberOfNodesByClass(class_name)
-    return [scene.GetNthNodeByClass(i, class_name) for i in range(count)]
-
-
-def _add_views(scene: Node) -> None:
-    """The three slice views of Slicer's standard layouts."""
-    for layout_name, orientation in _VIEWS.items():
-        for class_name in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
-            node = scene.CreateNodeByClass(class_name)
-            node.UnRegister(None)
-            node.SetLayoutName(layout_name)
-            node.SetSingletonTag(layout_name)
-            node.SetName(layout_name)
-            if class_name == "vtkMRMLSliceNode":
-                node.SetLayoutLabel(layout_name[0])
-            node = scene.AddNode(node)
-            if class_name == "vtkMRMLSliceNode":
-                node.SetOrientation(orientation)
-
-
-def _fuse(scene: Node, ct: Node, spect: Node) -> None:
-    bounds = [0.0] * 6
-    ct.GetRASBounds(bounds)
-    extent = [bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(3)]
-    for composite in _by_class(scene, "vtkMRMLSliceCompositeNode"):
-        composite.SetBackgroundVolumeID(ct.GetID())
-        composite.SetForegroundVolumeID(spect.GetID())
-        composite.SetForegroundOpacity(0.5)
-    axes = {"Axial": (0, 1), "Sagittal": (1, 2), "Coronal": (0, 2)}
-    for view in _by_class(scene, "vtkMRMLSliceNode"):
-        if view.GetOrientation() in axes:
-            width, height, _ = view.GetDimensions()
-            across, up = (extent[axis] for axis in axes[view.GetOrientation()])
-            scale = max(across / width, up / height)
-            view.SetFieldOfView(scale * width, scale * height, view.GetFieldOfView()[2])
-
-
-def _centre_views(scene: Node, rows: Sequence[dict[str, str]]) -> None:
-    """Centre the slice views on the CT, and cut through the joint of the highest ratio."""
-    slicer, _ = mrml()
-    ratios = [number(row.get("ratio_corrected", "")) for row in rows]
-    if not any(ratio == ratio for ratio in ratios):
-        return
-    row = rows[int(np.nanargmax(ratios))]
-    x, y, z = (number(row[column]) for column in ("x_mm", "y_mm", "z_mm"))
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, -x, -y, z, 0)

@@ -9,6 +9,7 @@ replaced by small ones with the same properties, methods and signals.
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import os
 import sys
@@ -96,7 +97,13 @@ def _connect(self: Any, signal: str, function: Callable[..., Any]) -> bool:
     call = _slot(function)
     count = 0 if signature.endswith("()") else signature.count(",") + 1
     # A fixed number of arguments makes PySide choose the overload that was asked for.
-    fixed = (lambda: call(), lambda a: call(a), lambda a, b: call(a, b))[count]
+    fixed = (
+        lambda: call(),
+        lambda a: call(a),
+        lambda a, b: call(a, b),
+        lambda a, b, c: call(a, b, c),
+        lambda a, b, c, d: call(a, b, c, d),
+    )[count]
     _plain_get(self, name).connect(fixed)
     return True
 
@@ -111,14 +118,17 @@ def _imitate_pythonqt() -> None:
 
 
 class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A titled box; it does not collapse here."""
+    """A titled box that hides what is in it."""
 
     contentsCollapsed = QtCore.Signal(bool)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._text = ""
-        self.setContentsMargins(8, 20, 8, 4)
+        self._collapsed = False
+        self._forcing = False
+        self._shown: dict[Any, bool] = {}
+        self.setContentsMargins(2, 22, 2, 2)
 
     def _get_text(self) -> str:
         return self._text
@@ -126,12 +136,47 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def _set_text(self, text: str) -> None:
         self._text = text
 
+    def _get_collapsed(self) -> bool:
+        return self._collapsed
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        if collapsed != self._collapsed:
+            self._collapsed = collapsed
+            self._hide_contents()
+            self.contentsCollapsed.emit(collapsed)
+
     text = QtCore.Property(str, _get_text, _set_text)
+    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+
+    def _hide_contents(self) -> None:
+        """Show what is inside only while open; as in CTK, what is hidden for itself stays so."""
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget):
+                if child not in self._shown:
+                    self._shown[child] = not child.isHidden()
+                    child.installEventFilter(self)
+                self._forcing = True
+                child.setVisible(not self._collapsed and self._shown[child])
+                self._forcing = False
+        self.setMaximumHeight(22 if self._collapsed else 16777215)
+        self.updateGeometry()
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        kinds = (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent)
+        if event.type() in kinds and not self._forcing:
+            self._shown[child] = event.type() == kinds[0]
+        return False
+
+    def showEvent(self, event: Any) -> None:
+        # A .ui file sets the property before it adds the contents.
+        super().showEvent(event)
+        if self._collapsed:
+            self._hide_contents()
 
     def paintEvent(self, event: Any) -> None:
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, self.width, 18, QtGui.QColor("#dde3ea"))
-        painter.drawText(6, 13, "▾ " + self._text)
+        painter.fillRect(0, 0, self.width, 20, QtGui.QColor("#dde3ea"))
+        painter.drawText(6, 15, ("▸ " if self._collapsed else "▾ ") + self._text)
         painter.end()
 
 
@@ -173,9 +218,13 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
     isEntered = False
     python: Any = None
+    create: Any = None
 
     def self(self) -> Any:
         return self.python
+
+    def reload(self) -> None:
+        self.create()
 
 
 class qMRMLNodeComboBox(QtWidgets.QWidget):
@@ -315,8 +364,19 @@ def _open_module(name: str, **attributes: Any) -> types.ModuleType:
     return module
 
 
+def _keep_constants_alive() -> None:
+    """Give None, True and False references to lose: PySide drops one with many a call.
+
+    From Python 3.12 on they are immortal; before, the interpreter would end with a fatal error.
+    """
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
+
+
 def install(slicer: types.ModuleType) -> Any:
     """Provide the modules ``qt`` and ``ctk`` and Slicer's widgets; return the application."""
+    _keep_constants_alive()
     _imitate_pythonqt()
     qt = types.ModuleType("qt")
     for module in _MODULES[:3]:

@@ -81,7 +81,10 @@ def make_results_folder(folder: Path) -> ResultsFolder:
         writer.writerows(rows)
     write_segmentation(folder / "vertebrae.seg.nrrd", _vertebra_segments(labels), ct)
     write_segmentation(folder / "joints.seg.nrrd", _joint_segments(rows, masks), ct)
-    (folder / "verdict.json").write_text(json.dumps(_VERDICT), encoding="utf-8")
+    sitk.WriteImage(image_from_array(labels, matrix), str(folder / "vertebrae.nii.gz"))
+    texts = {"verdict": _VERDICT, "registration": _REGISTRATION, "manifest": _MANIFEST}
+    for name, values in texts.items():
+        (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
     return ResultsFolder(
         folder=folder,
         ct=ct,
@@ -190,6 +193,24 @@ def _joint_segments(rows: list[dict[str, object]], masks: dict[str, np.ndarray])
     ]
 
 
+_REGISTRATION = {
+    "method": "by hand",
+    "translation_mm": [12.0, -50.0, 15.0],
+    "rotation_deg": [6.0, 0.0, 0.0],
+    "metric_start": 0.1,
+    "metric_end": 0.7,
+    "expected_error_mm": 0.8,
+    "quality": "good",
+    "reasons": ["It fits."],
+    "seconds": 1.0,
+}
+_MANIFEST = {
+    "status": "complete",
+    "parameters": {"accept_registration": False},
+    "labels": {"levels": list(_LEVELS), "levels_confirmed": False},
+    "uptake": {"reference": {"value": REFERENCE}},
+    "protocol": {"bounds": {"disc": {"positive": 1.8}, "facet": {"positive": 2.0}}},
+}
 _VERDICT = {
     "protocol": {"id": "tender-2019", "version": "1"},
     "disposition": "multiple_areas",

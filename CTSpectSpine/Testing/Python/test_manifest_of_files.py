@@ -13,7 +13,7 @@ import pytest
 
 MODULE = Path(__file__).resolve().parents[2]
 ROOT = MODULE.parent
-SHIPPED_FOLDERS = ("CTSpectSpineLib", "Resources")
+SHIPPED_FOLDERS = ("CTSpectSpineLib", "CTSpectSpineWidgets", "Resources")
 NOT_SHIPPED = ("__pycache__", ".mypy_cache", ".ruff_cache")
 
 

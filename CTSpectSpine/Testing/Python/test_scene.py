@@ -29,7 +29,18 @@ from CTSpectSpineLib.mrml import (
     numpy_matrix,
     vtk_matrix,
 )
-from CTSpectSpineLib.scene import BONE_WINDOW, populate_scene, write_scene
+from CTSpectSpineLib.scene import populate_scene, write_scene
+from CTSpectSpineLib.scene_colours import LEAST_TOP, hot_colours
+from CTSpectSpineLib.scene_nodes import analyses, remove_analysis, scene_nodes
+from CTSpectSpineLib.scene_views import (
+    BONE_WINDOW,
+    LAYOUT_ID,
+    OPACITY,
+    frame,
+    layout_description,
+    register_layout,
+    show_overlay,
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +120,21 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
         )
         display = ct.GetDisplayNode()
         assert (display.GetWindow(), display.GetLevel()) == BONE_WINDOW
-        display = spect.GetDisplayNode()
-        assert display.GetWindowLevelMin() == 0
-        assert display.GetWindowLevelMax() == pytest.approx(5 * REFERENCE)
-        assert "Heat" in display.GetColorNode().GetName()
         assert spect.GetParentTransformNode() is by_role(scene, "transform")
+
+        relative = by_role(scene, "relative")
+        assert relative.GetParentTransformNode() is by_role(scene, "transform")
+        np.testing.assert_allclose(
+            slicer.util.arrayFromVolume(relative),
+            slicer.util.arrayFromVolume(spect) / REFERENCE,
+            rtol=1e-5,
+        )
+        display = relative.GetDisplayNode()
+        assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, LEAST_TOP)
+        assert "hot" in display.GetColorNode().GetName()
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(relative)
+        assert legend.GetVisibility()
+        assert "reference" in legend.GetTitleText()
 
         kind = "vtkMRMLSliceCompositeNode"
         number = scene.GetNumberOfNodesByClass(kind)
@@ -121,8 +142,8 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
         assert {node.GetLayoutName() for node in composites} == {"Red", "Yellow", "Green"}
         for node in composites:
             assert node.GetBackgroundVolumeID() == ct.GetID()
-            assert node.GetForegroundVolumeID() == spect.GetID()
-            assert node.GetForegroundOpacity() == pytest.approx(0.5)
+            assert node.GetForegroundVolumeID() == relative.GetID()
+            assert node.GetForegroundOpacity() == pytest.approx(OPACITY)
 
         vertebrae = by_role(scene, "vertebrae").GetSegmentation()
         names = [vertebrae.GetSegment(i).GetName() for i in vertebrae.GetSegmentIDs()]
@@ -136,11 +157,133 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
             "Joint table",
             "Joints",
             "Vertebrae",
+            "Levels",
+            "SPECT, multiples of reference",
             "CT",
             "SPECT",
             "SPECT to CT",
-            "verdict.json",
+            "Uptake by level",
+            "Uptake by level, table",
+            "Files",
         ]
+
+
+def test_results_are_found_again_in_a_scene_that_is_opened(case: ResultsFolder) -> None:
+    path = write_scene(case.folder, case.ct, case.spect)
+    with headless_scene() as (scene, _):
+        assert scene.ReadFromMRB(str(path), True, slicer.vtkMRMLMessageCollection())
+        (manifest,) = analyses(scene)
+        nodes = scene_nodes(manifest)
+        assert all(value for value in vars(nodes).values())
+        record = nodes.record()
+        for name, text in record.texts.items():
+            assert text == (case.folder / name).read_bytes().decode("utf-8"), name
+        assert record.levels == ("L4", "L5", "sacrum")
+        assert record.reference == REFERENCE
+        hot = record.row("L5-S1 facet right")
+        np.testing.assert_allclose(hot.centre_lps, HOT_POINT_CT, atol=1.0)
+        levels = nodes.levels
+        names = [levels.GetNthControlPointLabel(i) for i in range(3)]
+        assert names == ["L4", "L5", "sacrum"]
+        for i, name in enumerate(names):
+            x, y, z = levels.GetNthControlPointPosition(i)
+            index = case.labels.TransformPhysicalPointToIndex((-x, -y, z))
+            assert case.labels[index] == {"L4": 28, "L5": 27, "sacrum": 25}[name]
+        assert nodes.chart.GetNumberOfPlotSeriesNodes() == 5
+        assert nodes.uptake_table.GetTable().GetNumberOfRows() == 2
+
+
+def test_removing_an_analysis_leaves_only_its_images(case: ResultsFolder) -> None:
+    with headless_scene() as (scene, _):
+        nodes = populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
+        before = scene.GetNumberOfNodes()
+        second = populate_scene(scene, ct=nodes.ct, spect=nodes.spect, folder=case.folder)
+        assert second.ct is nodes.ct
+        assert second.spect is nodes.spect
+        assert second.relative is not nodes.relative
+        assert len(analyses(scene)) == 2
+        remove_analysis(nodes.manifest)
+        assert analyses(scene) == [second.manifest]
+        assert second.spect.GetParentTransformNode() is second.transform
+        assert scene.GetNumberOfNodes() == before
+        remove_analysis(second.manifest)
+        left = {
+            scene.GetNthNode(i).GetName()
+            for i in range(scene.GetNumberOfNodes())
+            if not scene.GetNthNode(i).GetHideFromEditors()
+        }
+        assert left == {"CT", "SPECT", "SubjectHierarchy"}
+        hierarchy = scene.GetSubjectHierarchyNode()
+        assert hierarchy.GetItemByDataNode(nodes.ct)
+        assert children(scene, second.folder_item) == ["CT", "SPECT"]
+        assert nodes.spect.GetParentTransformNode() is None
+
+
+def test_hot_colours_get_evenly_lighter() -> None:
+    colours = hot_colours()
+    assert colours[0] == pytest.approx([0, 0, 0], abs=1e-3)
+    assert colours[-1] == pytest.approx([1, 1, 1], abs=1e-3)
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    lightness = 116 * np.cbrt(luminance) - 16
+    steps = np.diff(lightness[5:])
+    assert steps.min() > 0.1, "equal steps of uptake must be visible everywhere"
+    assert steps.max() < 1.0
+
+
+def test_layout_shows_the_views_and_is_registered_once() -> None:
+    with headless_scene() as (scene, _):
+        layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+        register_layout(layout)
+        register_layout(layout)
+        layout.SetViewArrangement(LAYOUT_ID)
+        assert layout.GetCurrentLayoutDescription().strip()
+        for tag in ("Yellow", "Green", "Red", "PlotView1", "TableView1"):
+            assert f'singletontag="{tag}"' in layout_description()
+
+
+def test_overlays_come_and_go(case: ResultsFolder) -> None:
+    from CTSpectSpineLib.scene_views import add_views
+
+    with headless_scene() as (scene, _):
+        add_views(scene)
+        nodes = populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
+        before = scene.GetNumberOfNodes()
+        composites = [scene.GetNthNodeByClass(i, "vtkMRMLSliceCompositeNode") for i in range(3)]
+
+        show_overlay(scene, "checkerboard", nodes.ct, nodes.relative)
+        board = scene.GetNodeByID(composites[0].GetForegroundVolumeID())
+        voxels = slicer.util.arrayFromVolume(board)
+        transparent = float(np.mean(voxels < board.GetDisplayNode().GetLowerThreshold()))
+        assert 0.4 < transparent < 0.6
+        assert not board.GetSaveWithScene()
+        image = image_from_node(board)
+        inside = image[image.TransformPhysicalPointToIndex(HOT_POINT_CT)]
+        assert inside == pytest.approx(5.0, abs=1.0) or inside == -1.0
+
+        show_overlay(scene, "bone edges", nodes.ct, nodes.relative)
+        edges = scene.GetNodeByID(composites[0].GetLabelVolumeID())
+        bone = image_from_node(edges)
+        assert bone[bone.TransformPhysicalPointToIndex((0.0, 20.0, -374.0))] == 1
+        show_overlay(scene, "blend", nodes.ct, nodes.relative)
+        assert composites[0].GetForegroundVolumeID() == nodes.relative.GetID()
+        assert not composites[0].GetLabelVolumeID()
+        assert scene.GetNumberOfNodes() == before
+
+
+def test_framing_a_joint_centres_every_view(case: ResultsFolder) -> None:
+    from CTSpectSpineLib.scene_views import FRAME_MM, add_views
+
+    with headless_scene() as (scene, _):
+        add_views(scene)
+        populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
+        frame(scene, HOT_POINT_CT)
+        x, y, z = HOT_POINT_CT
+        for i in range(3):
+            view = scene.GetNthNodeByClass(i, "vtkMRMLSliceNode")
+            matrix = numpy_matrix(view.GetSliceToRAS())
+            np.testing.assert_allclose(matrix[:3, 3], (-x, -y, z), atol=1e-6)
+            assert view.GetFieldOfView()[1] == pytest.approx(FRAME_MM)
 
 
 def test_joint_segments_carry_verdict_colour_and_terminology(case: ResultsFolder) -> None:
@@ -326,13 +469,13 @@ def test_fused_view_shows_the_hot_joint_where_it_is(case: ResultsFolder, tmp_pat
             "Sagittal",
             HOT_POINT_CT,
             background=nodes.ct,
-            foreground=nodes.spect,
+            foreground=nodes.relative,
             opacity=0.5,
             png=tmp_path / "sagittal.png",
         )
         hot = pixel(picture, to_pixel(HOT_POINT_CT))
         assert hot[0] > 100, "the hot joint is not shown"
-        assert hot[0] > hot[2] + 40, "the hot joint is not shown in the hot colours"
+        assert hot.min() > 120, "the hottest uptake is not shown white"
         bone = pixel(picture, to_pixel((HOT_POINT_CT[0], 15.0, -374.0)))
         assert np.ptp(bone) < 40, "away from the joint there is grey CT and no uptake"
         assert bone.max() > 40, "the CT is not shown"

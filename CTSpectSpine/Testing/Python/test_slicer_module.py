@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import importlib
+import re
 import sys
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import slicer
 import slicer_host
 import slicer_qt
 
 from CTSpectSpineLib.anatomy import vertebrae
+from CTSpectSpineLib.scene_views import LAYOUT_ID
 from CTSpectSpineLib.terminology import (
     motion_segments,
     recommended_rgb,
@@ -63,20 +65,7 @@ def test_import_needs_no_optional_package() -> None:
         "slicer_host.build_panel(code)\n"
         "assert not [n for n in sys.modules if n.startswith('CTSpectSpineLib.pipeline')]\n"
     )
-    result = run(code)
-    assert result.returncode == 0, result.stderr
-
-
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": str(MODULE)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    slicer_host.run_python(code)
 
 
 def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
@@ -85,22 +74,21 @@ def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
     passes(suite)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "test_buttonSaysWhatIsMissing",
-        "test_settingsAreKeptInTheScene",
-        "test_closedSceneLeavesAnEmptyPanel",
-        "test_resultsOfAFolderAreShown",
-        "test_badInputIsSaid",
-        pytest.param("test_analysis", marks=pytest.mark.slow),
-    ],
-)
-def test_panel(module: tuple[ModuleType, Any], name: str) -> None:
-    import CTSpectSpineWidgetTest as tests
+def cases() -> list[Any]:
+    """All tests of the panel; those that analyse are slow, those that reload run elsewhere."""
+    found = []
+    for file in sorted((MODULE / "Testing" / "Python").glob("CTSpectSpine*Test.py")):
+        if file.stem == "CTSpectSpineReloadTest":
+            continue
+        marks = [pytest.mark.slow] if file.stem == "CTSpectSpineAnalysisTest" else []
+        for name in re.findall(r"^    def (test_\w+)", file.read_text(encoding="utf-8"), re.M):
+            found.append(pytest.param(file.stem, name, marks=marks, id=name))
+    return found
 
-    case = tests.CTSpectSpineWidgetTest
-    assert name in unittest.TestLoader().getTestCaseNames(case)
+
+@pytest.mark.parametrize(("group", "name"), cases())
+def test_panel(module: tuple[ModuleType, Any], group: str, name: str) -> None:
+    case = getattr(importlib.import_module(group), group)
     passes(unittest.TestSuite([case(name)]))
 
 
@@ -122,8 +110,8 @@ def test_terminologies_are_those_of_the_library(module: tuple[ModuleType, Any]) 
 
 
 def test_slicer_knows_every_code(module: tuple[ModuleType, Any]) -> None:
-    assert module[1].loadTerminologies in slicer.app.startup
-    module[1].loadTerminologies()
+    assert module[1].onStartupCompleted in slicer.app.startup
+    module[1].onStartupCompleted()
     logic = slicer.modules.terminologies.logic()
     entries = {terminology_entry("vertebra", row.name): "vertebra" for row in vertebrae()}
     for level in motion_segments():
@@ -145,15 +133,19 @@ def test_slicer_knows_every_code(module: tuple[ModuleType, Any]) -> None:
 
 
 def test_missing_requirements_are_found(module: tuple[ModuleType, Any]) -> None:
+    from CTSpectSpineWidgets import packages
+
     text = "# comment\n\npandas>=2.0\npandas>=999.0\nno-such-package>=1\n"
-    assert module[0].missingRequirements(text) == ["pandas>=999.0", "no-such-package>=1"]
+    assert packages.missingRequirements(text) == ["pandas>=999.0", "no-such-package>=1"]
     shipped = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
-    assert module[0].missingRequirements(shipped) == []
+    assert packages.missingRequirements(shipped) == []
 
 
 def test_packages_are_installed_only_after_asking(
     module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from CTSpectSpineWidgets import packages
+
     wanted = tmp_path / "requirements.txt"
     wanted.write_text("no-such-package>=1\n", encoding="utf-8")
     asked, installed, answers = [], [], [False, True]
@@ -164,12 +156,81 @@ def test_packages_are_installed_only_after_asking(
 
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
     monkeypatch.setattr(slicer.util, "pip_install", installed.append)
-    module[0].ensurePackagesWithPip(wanted)
+    packages.ensureWithPip(wanted, tmp_path / "c.txt")
     assert (asked, installed) == ([], []), "in testing mode nothing is asked or installed"
     monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
     with pytest.raises(RuntimeError, match="not installed"):
-        module[0].ensurePackagesWithPip(wanted)
+        packages.ensureWithPip(wanted, tmp_path / "c.txt")
     assert installed == []
-    module[0].ensurePackagesWithPip(wanted)
-    assert installed == ["no-such-package>=1"]
+    packages.ensureWithPip(wanted, tmp_path / "c.txt")
+    assert installed == [["no-such-package>=1", "-c", str(tmp_path / "c.txt")]]
+    assert f"numpy=={np.__version__}\n" in packages.bundledVersions()
+    assert "no-such" not in packages.bundledVersions()
     assert all("no-such-package>=1" in text for text in asked)
+
+
+class FakeSampleData(ModuleType):
+    """The part of Slicer's Sample Data module that sources are registered with."""
+
+    def __init__(self) -> None:
+        super().__init__("SampleData")
+        self.sources: list[dict[str, Any]] = []
+        register = lambda **source: self.sources.append(source)  # noqa: E731
+        self.SampleDataLogic = SimpleNamespace(registerCustomSampleDataSource=register)
+
+
+def test_three_phantoms_are_offered_as_sample_data(
+    module: tuple[ModuleType, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CTSpectSpineWidgets import sampledata
+
+    fake = FakeSampleData()
+    monkeypatch.setitem(sys.modules, "SampleData", fake)
+    sampledata.register(module[1].resourcePath("Icons"))
+    assert len(fake.sources) == 3
+    for source in fake.sources:
+        assert isinstance(source["uris"], str), "Slicer counts the addresses of a source"
+        assert Path(source["thumbnailFileName"]).is_file()
+        assert source["category"] == "CT SPECT Spine"
+    monkeypatch.setattr(sampledata, "SAMPLE", {**sampledata.SMALL, "spacing_mm": 4.0})
+    nodes = fake.sources[0]["customDownloader"](None)
+    assert [node.GetClassName() for node in nodes] == [
+        "vtkMRMLScalarVolumeNode",
+        "vtkMRMLScalarVolumeNode",
+        "vtkMRMLLabelMapVolumeNode",
+    ]
+    from CTSpectSpineLib.scene_guess import likely_inputs
+
+    assert likely_inputs(slicer.mrmlScene) == tuple(nodes)
+
+
+def test_pictures_are_captured_for_every_positive_joint(
+    module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer_panel as tests
+
+    captured = []
+
+    class Logic:
+        def captureImageFromView(self, view: str, path: str) -> None:
+            captured.append((view, Path(path).name))
+
+    layout = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    manager = slicer_host.LayoutManager(layout)
+    monkeypatch.setitem(sys.modules, "ScreenCapture", SimpleNamespace(ScreenCaptureLogic=Logic))
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager)
+
+    class Case(tests.PanelTestCase):
+        def runTest(self) -> None:
+            slicer.mrmlScene.AddNode(layout)
+            self.addResults()
+            assert layout.GetViewArrangement() == LAYOUT_ID
+            self.widget.ask = tests.Answers(tmp_path / "pictures")
+            assert self.ui.captureButton.enabled
+            self.ui.captureButton.click()
+            assert "8 pictures saved" in self.ui.statusLabel.text
+
+    passes(unittest.TestSuite([Case()]))
+    assert captured[0] == ("Yellow", "overview_sagittal.png")
+    assert captured[-1] == ("3D", "L5-S1_facet_right_3d.png")
+    assert len({name for _, name in captured}) == 8

@@ -1,0 +1,157 @@
+"""Analyse and Cancel, progress and log."""
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CTSpectSpineWidgets.common import enable, errorsShown
+
+POLL_MILLISECONDS = 100
+
+
+class AnalysisSection:
+    """Starts analyses in a child process and follows them with a timer.
+
+    Parameters
+    ----------
+    panel
+        The module's panel.
+    """
+
+    def __init__(self, panel):
+        self.panel, self.ui = panel, panel.ui
+        self.run = None
+        self._whenDone = None
+        self._timeLeft = None
+        self._logged = 0
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self.onTimer)
+        self.ui.progressBar.visible = False
+        self.ui.statusLabel.visible = False
+        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+
+    @property
+    def running(self):
+        """Whether an analysis runs."""
+        return self.run is not None
+
+    def update(self):
+        """Enable the button when it can be used; else its tooltip says what is missing."""
+        button = self.ui.applyButton
+        if self.running:
+            button.text = _("Cancel")
+            enable(button, "", _("Stop the analysis and delete what it has written."))
+            return
+        button.text = _("Analyse")
+        problem = self.panel.missingInput() or self.panel.patient.problem()
+        enable(button, problem, _("Register, measure every joint and apply the protocol."))
+
+    def onApplyButton(self, *_unused):
+        """Analyse what is selected; or cancel."""
+        if self.running:
+            self.cancel()
+            return
+        with errorsShown(_("The analysis cannot start.")):
+            self.panel.startAnalysis()
+
+    def start(self, request, whenDone=None):
+        """Start an analysis; a running one is cancelled.
+
+        Parameters
+        ----------
+        request
+            `CTSpectSpineLib.scene_run.Request`.
+        whenDone
+            Called with the folder of the results, once they are in the scene.
+        """
+        from CTSpectSpineLib.desktop.child import TimeLeft
+
+        if self.running:
+            self._kill()
+        self.say(_("Writing the images"))
+        self.ui.logText.clear()
+        slicer.app.processEvents()
+        try:
+            self.run = self.panel.logic.startRun(request)
+        except Exception as error:
+            self.say(str(error), isError=True)
+            raise
+        self._whenDone, self._timeLeft, self._logged = whenDone, TimeLeft(), 0
+        self.ui.progressBar.value = 0
+        self.ui.progressBar.visible = True
+        self._timer.start()
+        self.panel.update()
+
+    def cancel(self):
+        """Kill the running analysis; the scene and the disk are as before."""
+        if not self.running:
+            return
+        self._kill()
+        self.say(_("Cancelled."))
+        self.panel.levels.forget()
+        self.panel.update()
+
+    def onTimer(self):
+        """Show what the analysis has said, and its end."""
+        from CTSpectSpineLib.desktop.child import time_text
+
+        run = self.run
+        if run is None:
+            return
+        messages = run.poll()
+        self._log(messages)
+        if run.running:
+            if messages:
+                self.ui.progressBar.value = round(100 * run.fraction)
+            left = self._timeLeft.update(run.fraction)
+            ending = "" if left is None else _(", {time} left").format(time=time_text(left))
+            self.say(run.message + ending)
+            return
+        self._end()
+        if run.error:
+            self.panel.levels.forget()
+            self.panel.update()
+            self.say(run.error, isError=True)
+            slicer.util.errorDisplay(run.error)
+            return
+        try:
+            with errorsShown(_("The results cannot be shown.")):
+                folder = self.panel.logic.finishRun(run)
+                self.say(self._whereItIs(run, folder))
+                self.panel.showNewResults()
+                if self._whenDone is not None:
+                    self._whenDone(folder)
+        finally:
+            self.panel.update()
+
+    def _whereItIs(self, run, folder):
+        if run.request.out is None:
+            return _("Done. The results are temporary until you save them (Export).")
+        return _("Done. Results in {folder}").format(folder=folder)
+
+    def _kill(self):
+        # The process first: when Slicer ends, the widgets may be gone already.
+        self.run.cancel()
+        self._end()
+
+    def _end(self):
+        self.run = None
+        self._timer.stop()
+        self.ui.progressBar.visible = False
+
+    def say(self, text, isError=False):
+        """Say something below the button."""
+        label = self.ui.statusLabel
+        if label.text != text:
+            label.text = text
+            label.visible = bool(text)
+            label.styleSheet = "color: #b00020;" if isError else ""
+
+    def _log(self, messages):
+        for message in messages:
+            self.ui.logText.appendPlainText(f"{message.fraction:4.0%}  {message.message}")
+        lines = self.run.lines
+        for line in lines[self._logged :]:
+            self.ui.logText.appendPlainText(line)
+        self._logged = len(lines)

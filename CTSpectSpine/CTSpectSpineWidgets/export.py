@@ -1,0 +1,134 @@
+"""Export: the report, the results folder, pictures, and the module's layout."""
+
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from CTSpectSpineWidgets.common import enable, errorsShown
+
+
+class ExportSection:
+    """What can be taken away from the shown analysis.
+
+    Parameters
+    ----------
+    panel
+        The module's panel.
+    """
+
+    def __init__(self, panel):
+        self.panel, self.ui = panel, panel.ui
+        self.ui.reportButton.connect("clicked(bool)", self.onReport)
+        self.ui.saveResultsButton.connect("clicked(bool)", self.onSave)
+        self.ui.captureButton.connect("clicked(bool)", self.onCapture)
+        self.ui.layoutButton.connect("clicked(bool)", self.onLayout)
+
+    def update(self):
+        """Enable the buttons."""
+        folder, missing = self.panel.resultsFolder(), ""
+        if self.panel.record is None:
+            missing = _("Run an analysis first.")
+        gone = missing or ("" if folder else _("The results folder is not there any more."))
+        noReport = gone or (
+            "" if (folder / "report.html").is_file() else _("The folder holds no report.")
+        )
+        enable(self.ui.reportButton, noReport, _("Open the report in the browser."))
+        tip = _("Copy the results folder (tables, report, segments) to where you want to keep it.")
+        enable(self.ui.saveResultsButton, gone, tip)
+        tip = _("Save pictures of the views: an overview and one set per positive joint.")
+        noViews = missing or ("" if slicer.app.layoutManager() else _("There are no views."))
+        enable(self.ui.captureButton, noViews, tip)
+
+    def onReport(self, *_unused):
+        """Open the report in the browser."""
+        self.panel.ask.show(self.panel.resultsFolder() / "report.html")
+
+    def onSave(self, *_unused):
+        """Copy the results folder."""
+        name = self.panel.ask.folder(_("Folder for the results"))
+        if name:
+            with errorsShown(_("The results cannot be saved.")):
+                from CTSpectSpineLib.desktop.record import save_folder
+
+                folder = save_folder(self.panel.resultsFolder(), Path(name))
+                self.panel.nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
+                self.panel.parameters.outputFolder = str(folder)
+                self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))
+                self.panel.update()
+
+    def onCapture(self, *_unused):
+        """Save pictures of the views."""
+        name = self.panel.ask.folder(_("Folder for the pictures"))
+        if name:
+            with errorsShown(_("The pictures cannot be saved.")):
+                written = capturePictures(self.panel, Path(name))
+                text = _("{count} pictures saved in {folder}")
+                self.panel.analysis.say(text.format(count=len(written), folder=name))
+
+    def onLayout(self, *_unused):
+        """Show the module's layout."""
+        showLayout()
+        self.panel.showInViews()
+
+
+def registerLayout():
+    """Make the module's layout known to Slicer; does nothing without main window."""
+    from CTSpectSpineLib.scene_views import register_layout
+
+    manager = slicer.app.layoutManager()
+    if manager is not None:
+        register_layout(manager.layoutLogic().GetLayoutNode())
+
+
+def showLayout():
+    """Show the module's layout; does nothing without main window."""
+    from CTSpectSpineLib.scene_views import LAYOUT_ID
+
+    manager = slicer.app.layoutManager()
+    if manager is not None:
+        registerLayout()
+        manager.setLayout(LAYOUT_ID)
+
+
+def capturePictures(panel, folder):
+    """Save the views: fused over the whole CT, and zoomed to every positive joint.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    import ScreenCapture
+
+    from CTSpectSpineLib.scene import show
+    from CTSpectSpineLib.scene_views import frame
+
+    manager, scene = slicer.app.layoutManager(), slicer.mrmlScene
+    nodes, capture = panel.nodes, ScreenCapture.ScreenCaptureLogic()
+    folder.mkdir(parents=True, exist_ok=True)
+    positive = [row for row in panel.record.rows if row.uptake == "positive" and row.centre_lps]
+    places = [("overview", None), *((row.joint, row) for row in positive)]
+    written = []
+    for name, row in places:
+        show(scene, nodes)
+        if row is not None:
+            frame(scene, row.centre_lps)
+        for view, widget in _views(manager):
+            path = folder / f"{name.replace(' ', '_')}_{view}.png"
+            capture.captureImageFromView(widget, str(path))
+            written.append(path)
+    return written
+
+
+def _views(manager):
+    """Name and view of the slice views and of the first 3D view."""
+    named = (("sagittal", "Yellow"), ("coronal", "Green"), ("axial", "Red"))
+    views = [
+        (name, manager.sliceWidget(tag).sliceView())
+        for name, tag in named
+        if manager.sliceWidget(tag) is not None
+    ]
+    if manager.threeDViewCount > 0:
+        views.append(("3d", manager.threeDWidget(0).threeDView()))
+    return views

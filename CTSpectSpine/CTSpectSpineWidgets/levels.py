@@ -1,0 +1,260 @@
+"""Levels check: other names for the vertebrae, and what follows from them."""
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CTSpectSpineWidgets.common import enable, errorsShown, fillCombo
+
+
+class LevelsSection:
+    """The names of the vertebrae of the shown analysis.
+
+    Parameters
+    ----------
+    panel
+        The module's panel.
+    """
+
+    def __init__(self, panel):
+        self.panel, self.ui = panel, panel.ui
+        self._numbering = None
+        self._known = {}
+        self._picked = None
+        self._extras = {"L6": self.ui.extraL6, "T13": self.ui.extraT13}
+        self.ui.shiftUpButton.connect("clicked(bool)", self.onShiftUp)
+        self.ui.shiftDownButton.connect("clicked(bool)", self.onShiftDown)
+        self.ui.setLevelButton.connect("clicked(bool)", self.onSetLevel)
+        self.ui.pickVertebraButton.connect("toggled(bool)", self.onPick)
+        self.ui.extraL6.connect("toggled(bool)", self.onExtraL6)
+        self.ui.extraT13.connect("toggled(bool)", self.onExtraT13)
+        self.ui.sacralised.connect("toggled(bool)", self.onSacralised)
+        self.ui.confirmLevelsButton.connect("clicked(bool)", self.onConfirm)
+        self.ui.vertebraSelector.connect("currentIndexChanged(int)", self.onVertebra)
+
+    @property
+    def _buttons(self):
+        ui = self.ui
+        return {
+            ui.shiftUpButton: _("Name every vertebra one level higher (L5 becomes L4)."),
+            ui.shiftDownButton: _("Name every vertebra one level lower (L4 becomes L5)."),
+            ui.setLevelButton: _("Rename this vertebra; all others follow by counting."),
+            ui.pickVertebraButton: _("Then click on a vertebra in a slice view."),
+            ui.extraL6: _("This spine has a sixth lumbar vertebra."),
+            ui.extraT13: _("This spine has a thirteenth thoracic vertebra."),
+            ui.sacralised: _(
+                "The lowest lumbar vertebra is fused with the sacrum and counts as part of it."
+            ),
+        }
+
+    def show(self):
+        """Show the names of the panel's results."""
+        record = self.panel.record
+        self.stopPicking()
+        if record is None or not record.levels:
+            self._numbering = None
+            self._known.clear()
+            self.ui.levelsLabel.text = _("No analysis yet.")
+        else:
+            self._numbering = self._measured()
+            known = _("confirmed") if record.levels_confirmed else _("not confirmed")
+            self.ui.levelsLabel.text = _("Levels ({known}): {levels}").format(
+                known=known, levels=", ".join(record.levels)
+            )
+            if not record.levels_confirmed:
+                self.ui.levelsCollapsibleButton.collapsed = False
+        self._showNumbering()
+        self.update()
+
+    def _showNumbering(self):
+        numbering = self._numbering
+        chosen = self.ui.vertebraSelector.currentIndex
+        names = self._namesNow()
+        fillCombo(
+            self.ui.vertebraSelector, names, names[chosen] if 0 <= chosen < len(names) else None
+        )
+        self.onVertebra()
+        for name, box in self._extras.items():
+            self._check(box, numbering is not None and name in numbering.extra)
+        self._check(self.ui.sacralised, numbering is not None and numbering.sacralised)
+
+    def _measured(self):
+        """The numbering of the shown results: of the label map they began with, if it is known."""
+        from CTSpectSpineLib.desktop.numbering import numbering_of
+
+        known = self._known.get(self.panel.nodes.manifest.GetID())
+        return known[0] if known else numbering_of(self.panel.record.levels)
+
+    def _labels(self):
+        """The label map that the numbering belongs to."""
+        known = self._known.get(self.panel.nodes.manifest.GetID())
+        return known[1] if known else self.panel.logic.labels(self.panel.nodes)
+
+    def _namesNow(self):
+        """What the vertebrae of the label map are called now, cranial to caudal."""
+        if self._numbering is None:
+            return []
+        mapping, names = self._numbering.mapping(), self._numbering.presacral
+        joined = _("{name} (sacrum)")
+        return [
+            mapping[name] if mapping[name] in self._numbering.chain else joined.format(name=name)
+            for name in names
+        ]
+
+    def _check(self, box, checked):
+        box.blockSignals(True)
+        box.checked = checked
+        box.blockSignals(False)
+
+    def update(self):
+        """Enable the buttons."""
+        missing = "" if self._numbering else _("Run an analysis first.")
+        nodes = self.panel.nodes
+        if not missing and (nodes is None or nodes.vertebrae is None):
+            missing = _("The segmentation of the vertebrae has been deleted.")
+        for button, tip in self._buttons.items():
+            enable(button, missing, tip)
+        record = self.panel.record
+        confirmed = record is not None and record.levels_confirmed
+        done = _("The levels are confirmed.") if confirmed else ""
+        running = _("Wait for the running analysis.") if self.panel.analysis.running else ""
+        tip = _("Record that you have checked the names of the vertebrae.")
+        enable(self.ui.confirmLevelsButton, missing or done or running, tip)
+        for combo in (self.ui.vertebraSelector, self.ui.levelSelector):
+            combo.enabled = not missing
+
+    def onVertebra(self, *_unused):
+        """Offer the levels, with the vertebra's own first chosen."""
+        numbering = self._numbering
+        levels = numbering.chain if numbering else []
+        fillCombo(self.ui.levelSelector, levels, self.ui.vertebraSelector.currentText)
+
+    def onShiftUp(self, *_unused):
+        """Name all one level higher."""
+        self._change(lambda numbering: numbering.shifted(-1))
+
+    def onShiftDown(self, *_unused):
+        """Name all one level lower."""
+        self._change(lambda numbering: numbering.shifted(1))
+
+    def onSetLevel(self, *_unused):
+        """Name one vertebra."""
+        found = self._numbering.presacral[self.ui.vertebraSelector.currentIndex]
+        level = self.ui.levelSelector.currentText
+        self._change(lambda numbering: numbering.with_level(found, level))
+
+    def onExtraL6(self, present):
+        """Insert or remove L6."""
+        self._change(lambda numbering: numbering.with_extra("L6", present))
+
+    def onExtraT13(self, present):
+        """Insert or remove T13."""
+        self._change(lambda numbering: numbering.with_extra("T13", present))
+
+    def onSacralised(self, present):
+        """Join the lowest lumbar vertebra to the sacrum, or no longer."""
+        self._change(lambda numbering: numbering.with_sacralised(present))
+
+    def onConfirm(self, *_unused):
+        """Record that the names are right."""
+        with errorsShown(_("The levels cannot be confirmed.")):
+            self._measure()
+
+    def _change(self, change):
+        try:
+            with errorsShown(_("The levels cannot be changed.")):
+                self._numbering = change(self._numbering)
+                self._preview()
+                self._measure()
+        finally:
+            self._showNumbering()
+
+    def _preview(self):
+        """Show the new names in the views before anything is measured."""
+        from CTSpectSpineLib.scene_levels import show_numbering
+
+        names = self.panel.nodes.levels
+        if names is not None:
+            shown, new = self._measured().mapping(), self._numbering.mapping()
+            show_numbering(names, {shown[found]: new[found] for found in new})
+
+    def forget(self):
+        """Take back names that were not measured, after a cancel or an error."""
+        if self._numbering is not None and self.panel.record is not None:
+            self._numbering = self._measured()
+            self._preview()
+            self._showNumbering()
+
+    def _measure(self):
+        from CTSpectSpineLib.desktop.numbering import renumber
+
+        base, numbering = self._labels(), self._numbering
+
+        def keep(folder):
+            self._known[self.panel.nodes.manifest.GetID()] = (numbering, base)
+            self.show()
+
+        self.panel.measureAgain(
+            vertebrae=renumber(base, numbering.mapping()),
+            settings={"confirm-levels": True},
+            whenDone=keep,
+        )
+
+    def onPick(self, on):
+        """Let the user click on a vertebra."""
+        if not on:
+            self.stopPicking()
+            return
+        from CTSpectSpineLib.mrml import add_node
+
+        self._picked = add_node(slicer.mrmlScene, "vtkMRMLMarkupsFiducialNode", "Picked vertebra")
+        self._picked.SetHideFromEditors(True)
+        self._picked.SetSaveWithScene(False)
+        self.panel.addObserver(self._picked, self._picked.PointPositionDefinedEvent, self.onPicked)
+        placePoint(self._picked)
+
+    def onPicked(self, caller=None, event=None):
+        """Choose the vertebra that was clicked."""
+        from CTSpectSpineLib.scene_levels import nearest_level
+
+        names, picked = self.panel.nodes.levels, self._picked
+        if names is None or picked is None or not picked.GetNumberOfControlPoints():
+            return
+        point = picked.GetNthControlPointPosition(picked.GetNumberOfControlPoints() - 1)
+        level = nearest_level(names, point)
+        index = self.ui.vertebraSelector.findText(level)
+        if index >= 0:
+            self.ui.vertebraSelector.setCurrentIndex(index)
+            self.onVertebra()
+        # Not now: this is called by the node that goes.
+        qt.QTimer.singleShot(0, self.stopPicking)
+
+    def stopPicking(self):
+        """Leave the mode in which the user clicks on a vertebra."""
+        picked, self._picked = self._picked, None
+        if picked is not None:
+            self.panel.removeObserver(picked, picked.PointPositionDefinedEvent, self.onPicked)
+            stopPlacing()
+            slicer.mrmlScene.RemoveNode(picked)
+        self.ui.pickVertebraButton.blockSignals(True)
+        self.ui.pickVertebraButton.checked = False
+        self.ui.pickVertebraButton.blockSignals(False)
+
+
+def placePoint(node):
+    """Let the user place one point in a view."""
+    logic = slicer.app.applicationLogic()
+    selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
+    if selection is None or interaction is None:
+        return
+    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+    selection.SetActivePlaceNodeID(node.GetID())
+    interaction.SetPlaceModePersistence(0)
+    interaction.SetCurrentInteractionMode(interaction.Place)
+
+
+def stopPlacing():
+    """Leave the mode in which points are placed."""
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    if interaction is not None:
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)

@@ -1,0 +1,198 @@
+"""Analyses of a scene's volumes, with or without the panel."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from CTSpectSpineWidgets.parameters import (
+    DEFAULT_PROTOCOL,
+    PROTOCOLS,
+    CTSpectSpineParameterNode,
+)
+
+
+class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
+    """Analyses of volume nodes, with or without the panel.
+
+    Attributes
+    ----------
+    results
+        What the last analysis of this process found (`CTSpectSpineLib.pipeline.Results`), or None.
+    nodes
+        The nodes that the last results were put into (`CTSpectSpineLib.scene_nodes.SceneNodes`),
+        or None.
+    """
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.results = None
+        self.nodes = None
+        self._workplace = None
+
+    def getParameterNode(self):
+        """The scene's parameter node of this module."""
+        return CTSpectSpineParameterNode(super().getParameterNode())
+
+    def protocols(self):
+        """Ids of the triage protocols that ship with the module, the default first."""
+        return list(PROTOCOLS)
+
+    def labellers(self):
+        """Names of the labellers that can run here, ``auto`` first."""
+        try:
+            from CTSpectSpineLib.labelling import available_engines
+        except ImportError:
+            # They need packages that come with the first analysis.
+            return ["auto"]
+        return ["auto", *available_engines()]
+
+    def canLabel(self):
+        """Whether a labeller can run here, as far as can be known before the first analysis."""
+        try:
+            from CTSpectSpineLib.labelling import available_engines
+        except ImportError:
+            return True
+        return bool(available_engines())
+
+    def workplace(self):
+        """Temporary files of this logic."""
+        from CTSpectSpineLib.scene_run import Workplace
+
+        if self._workplace is None:
+            python = shutil.which("PythonSlicer") or sys.executable
+            self._workplace = Workplace(Path(slicer.app.temporaryPath), python)
+        return self._workplace
+
+    def discard(self):
+        """Delete temporary files, also results that were not saved."""
+        if self._workplace is not None:
+            self._workplace.discard()
+            self._workplace = None
+
+    def startRun(self, request):
+        """Start an analysis in a child process.
+
+        Returns
+        -------
+        CTSpectSpineLib.scene_run.Run
+            Call its ``poll`` now and then, and `finishRun` once it does not run any more.
+        """
+        from CTSpectSpineLib.scene_run import Run
+
+        return Run(request, self.workplace())
+
+    def finishRun(self, run):
+        """Put the results of a run into the scene; return their folder."""
+        self.nodes, folder = run.finish(slicer.mrmlScene)
+        return folder
+
+    def labels(self, nodes):
+        """Vertebra label map of an analysis, from its folder or from the scene."""
+        from CTSpectSpineLib.scene_inputs import labels_of
+
+        return labels_of(nodes)
+
+    def decide(self, nodes, decision, adjusted=False):
+        """Record what the user decided on the registration of an analysis."""
+        from CTSpectSpineLib.scene_nodes import record_decision
+
+        record_decision(nodes, decision, adjusted=adjusted)
+
+    def process(
+        self,
+        ctNode,
+        spectNode,
+        vertebraeNode=None,
+        protocol=DEFAULT_PROTOCOL,
+        context=None,
+        outputFolder=None,
+        progress=None,
+        **settings,
+    ):
+        """Analyse a CT and a bone SPECT, and put the results into the scene.
+
+        Parameters
+        ----------
+        ctNode, spectNode
+            Scalar volume nodes; linear parent transforms are taken into account.
+        vertebraeNode
+            Segmentation or label map node with the vertebrae of the CT; None to label them.
+        protocol
+            Id or file of the triage protocol.
+        context
+            Clinical context: a dictionary, or the path of a JSON file.
+        outputFolder
+            Results folder; None for a folder in Slicer's temporary folder.
+        progress
+            Called with each `CTSpectSpineLib.progress.Progress`.
+        settings
+            Further settings of `CTSpectSpineLib.pipeline.Options`, such as ``threads=2``.
+
+        Returns
+        -------
+        CTSpectSpineLib.pipeline.Results
+            The same as ``ctspectspine analyze`` finds; also kept in ``logic.results``.
+
+        Raises
+        ------
+        CTSpectSpineLib.errors.InputError
+            If an input cannot be used.
+        """
+        from CTSpectSpineLib.scene_inputs import images_of_nodes
+
+        images = images_of_nodes(ctNode, spectNode, vertebraeNode)
+        self._analyze(*images, protocol, context, outputFolder, progress, settings)
+        return self._populate(ctNode, spectNode)
+
+    def processFolder(
+        self,
+        ct,
+        spect,
+        vertebrae=None,
+        protocol=DEFAULT_PROTOCOL,
+        context=None,
+        outputFolder=None,
+        progress=None,
+        **settings,
+    ):
+        """Analyse files or DICOM folders, and put images and results into the scene.
+
+        As `process`, with paths instead of nodes.
+        """
+        from CTSpectSpineLib.job import as_volume
+
+        images = as_volume(ct, "ct"), as_volume(spect, "spect")
+        self._analyze(*images, vertebrae, protocol, context, outputFolder, progress, settings)
+        return self._populate(*(volume.image for volume in images))
+
+    def _analyze(self, ct, spect, vertebrae, protocol, context, outputFolder, progress, settings):
+        from CTSpectSpineLib import analyze
+        from CTSpectSpineLib.triage_protocol.context import read_context
+
+        if isinstance(context, (str, os.PathLike)):
+            context = read_context(Path(context))
+        if outputFolder is None:
+            outputFolder = tempfile.mkdtemp(prefix="CTSpectSpine-", dir=slicer.app.temporaryPath)
+        self.results = analyze(
+            ct,
+            spect,
+            vertebrae=vertebrae,
+            protocol=protocol,
+            context=context,
+            progress=progress,
+            out=Path(outputFolder),
+            **settings,
+        )
+
+    def _populate(self, ct, spect):
+        from CTSpectSpineLib.scene import populate_scene
+
+        folder = self.results.folder
+        self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=folder)
+        self.getParameterNode().analysis = self.nodes.manifest
+        return self.results

@@ -1,0 +1,83 @@
+"""What the user chose: the module's typed parameter node."""
+
+from pathlib import Path
+from typing import Annotated, Union
+
+from slicer import (
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLLinearTransformNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTextNode,
+)
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+from CTSpectSpineWidgets.patient import CHOICES, NOT_GIVEN
+
+DEFAULT_PROTOCOL = "tender-2019"
+_LIBRARY = Path(__file__).resolve().parents[1] / "CTSpectSpineLib"
+PROTOCOLS = sorted(
+    (path.stem for path in (_LIBRARY / "triage_protocol" / "protocols").glob("*.json")),
+    key=lambda name: (name != DEFAULT_PROTOCOL, name),
+)
+LABEL_SCHEMES = ["auto", "totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v3", "verse"]
+REFERENCE_BONES = ["vertebral_bodies", "sacrum", "iliac"]
+
+
+@parameterNodeWrapper
+class CTSpectSpineParameterNode:
+    """What the user chose, and which results are shown; saved with the scene.
+
+    Attributes
+    ----------
+    ct, spect, vertebrae, initialTransform
+        Input nodes; the vertebra labels and the transform are optional.
+    protocol, protocolFile
+        Id of the triage protocol; a protocol file that is used instead, or empty.
+    labeller, labelScheme, fwhm, referenceBone, threads, saveVolumes
+        Settings, as the command line has them; ``fwhm`` empty and ``threads`` 0 for the default.
+    outputFolder
+        Results folder, empty for a temporary one.
+    painRegion … scanTime
+        The patient's clinical context as texts.
+    contextExtra
+        JSON of the clinical context that the panel has no field for.
+    opacity
+        How strongly the SPECT covers the CT, in percent.
+    analysis
+        Manifest node of the results that are shown.
+    """
+
+    ct: vtkMRMLScalarVolumeNode
+    spect: vtkMRMLScalarVolumeNode
+    vertebrae: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+    initialTransform: vtkMRMLLinearTransformNode
+    protocol: Annotated[str, Choice(PROTOCOLS)] = DEFAULT_PROTOCOL
+    protocolFile: str = ""
+    labeller: str = "auto"
+    labelScheme: Annotated[str, Choice(LABEL_SCHEMES)] = "auto"
+    fwhm: str = ""
+    referenceBone: Annotated[str, Choice(REFERENCE_BONES)] = "vertebral_bodies"
+    threads: Annotated[int, WithinRange(0, 64)] = 0
+    saveVolumes: bool = False
+    outputFolder: str = ""
+    painRegion: Annotated[str, Choice(CHOICES["painRegion"])] = NOT_GIVEN
+    vasAxial: str = ""
+    painDuration: str = ""
+    nonsurgicalTreatment: str = ""
+    physicalTherapy: str = ""
+    daysSinceSteroid: str = ""
+    radicularPain: Annotated[str, Choice(CHOICES["radicularPain"])] = NOT_GIVEN
+    instability: str = ""
+    surgeryDeclined: Annotated[str, Choice(CHOICES["surgeryDeclined"])] = NOT_GIVEN
+    exclusions: str = ""
+    spectIntolerance: Annotated[str, Choice(CHOICES["spectIntolerance"])] = NOT_GIVEN
+    age: str = ""
+    sex: Annotated[str, Choice(CHOICES["sex"])] = NOT_GIVEN
+    bodyWeight: str = ""
+    injectedDose: str = ""
+    injectionTime: str = ""
+    scanTime: str = ""
+    contextExtra: str = ""
+    opacity: Annotated[int, WithinRange(0, 100)] = 60
+    analysis: vtkMRMLTextNode

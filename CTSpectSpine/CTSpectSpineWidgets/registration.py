@@ -1,0 +1,193 @@
+"""Registration check: look, adjust by hand, register again, accept or reject."""
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from CTSpectSpineWidgets.common import enable, errorsShown, escaped, fillCombo
+
+_COLOURS = {"good": "#1b7f3b", "check": "#b36b00", "failed": "#b00020"}
+_DECISIONS = {"accepted": _("You accepted it."), "rejected": _("You rejected it.")}
+
+
+class RegistrationSection:
+    """The registration of the shown analysis.
+
+    Parameters
+    ----------
+    panel
+        The module's panel.
+    """
+
+    def __init__(self, panel):
+        self.panel, self.ui = panel, panel.ui
+        self._original = None
+        self._adjusted = None
+        from CTSpectSpineLib.scene_views import OVERLAYS
+
+        fillCombo(self.ui.overlaySelector, OVERLAYS)
+        self.ui.overlaySelector.connect("currentIndexChanged(int)", self.onOverlay)
+        self.ui.opacitySlider.connect("valueChanged(int)", self.onOpacity)
+        self.ui.adjustButton.connect("toggled(bool)", self.onAdjust)
+        self.ui.resetButton.connect("clicked(bool)", self.onReset)
+        self.ui.registerAgainButton.connect("clicked(bool)", self.onRegisterAgain)
+        self.ui.usePositionButton.connect("clicked(bool)", self.onUsePosition)
+        self.ui.acceptButton.connect("clicked(bool)", self.onAccept)
+        self.ui.rejectButton.connect("clicked(bool)", self.onReject)
+
+    def show(self):
+        """Show the registration of the panel's results."""
+        record, nodes = self.panel.record, self.panel.nodes
+        self.stopAdjusting()
+        self._original = None
+        if record is None:
+            self.ui.registrationLabel.text = _("No analysis yet.")
+        else:
+            self.ui.registrationLabel.text = self._text(record)
+            if nodes.transform is not None:
+                self._original = self._matrix(nodes.transform)
+            if record.registration["quality"] != "good" and not record.decision:
+                self.ui.registrationCollapsibleButton.collapsed = False
+        fillCombo(self.ui.overlaySelector, self._overlays(), self._overlays()[0])
+        self.update()
+
+    def _overlays(self):
+        from CTSpectSpineLib.scene_views import OVERLAYS
+
+        return OVERLAYS
+
+    def _text(self, record):
+        registration = record.registration
+        quality, error = registration["quality"], registration.get("expected_error_mm")
+        text = f'<b style="color:{_COLOURS[quality]}">{_("Registration")}: {quality}</b>'
+        if error is not None:
+            text += _(", expected error {error:.1f} mm").format(error=error)
+        parts = [text, *(escaped(reason) for reason in registration.get("reasons", ()))]
+        if record.decision:
+            parts.append(f"<b>{_DECISIONS[record.decision]}</b>")
+        return "<br>".join(parts)
+
+    def update(self):
+        """Enable the buttons."""
+        ui, record = self.ui, self.panel.record
+        missing = "" if record is not None else _("Run an analysis first.")
+        if self.panel.analysis.running:
+            missing = _("Wait for the running analysis, or cancel it.")
+        nodes = self.panel.nodes
+        noTransform = missing or (
+            "" if nodes and nodes.transform else _("The SPECT's transform has been deleted.")
+        )
+        unmoved = noTransform or ("" if self.moved() else _("Adjust the position by hand first."))
+        decision = record.decision if record else ""
+        enable(ui.adjustButton, noTransform, _("Move and turn the SPECT with handles."))
+        enable(ui.resetButton, unmoved, _("Put the SPECT back where the registration put it."))
+        tip = _("Register again, starting from where the SPECT lies now.")
+        enable(ui.registerAgainButton, noTransform, tip)
+        tip = _("Measure with the SPECT exactly where it lies now.")
+        enable(ui.usePositionButton, unmoved, tip)
+        accepted = _("It is accepted already.") if decision == "accepted" else ""
+        rejected = _("It is rejected already.") if decision == "rejected" else ""
+        tip = _("Record that you have checked and accepted the registration.")
+        enable(ui.acceptButton, missing or accepted, tip)
+        tip = _("Record that the registration is wrong: the verdict does not count.")
+        enable(ui.rejectButton, missing or rejected, tip)
+        for widget in (ui.overlaySelector, ui.opacitySlider):
+            widget.enabled = record is not None
+
+    def moved(self):
+        """Whether the SPECT lies elsewhere than the registration put it."""
+        nodes = self.panel.nodes
+        if nodes is None or nodes.transform is None or self._original is None:
+            return False
+        return bool((abs(self._matrix(nodes.transform) - self._original) > 1e-6).any())
+
+    def _matrix(self, transform):
+        from CTSpectSpineLib.mrml import numpy_matrix
+
+        matrix = vtk.vtkMatrix4x4()
+        transform.GetMatrixTransformToParent(matrix)
+        return numpy_matrix(matrix)
+
+    def onOverlay(self, *_unused):
+        """Show CT and SPECT in another way."""
+        from CTSpectSpineLib.scene_views import show_overlay
+
+        nodes = self.panel.nodes
+        if nodes is None:
+            return
+        name = self.ui.overlaySelector.currentText
+        with errorsShown(_("The overlay cannot be shown.")):
+            show_overlay(slicer.mrmlScene, name, nodes.ct, nodes.relative or nodes.spect)
+        if name == self._overlays()[0]:
+            self.onOpacity()
+
+    def onOpacity(self, *_unused):
+        """Let the SPECT cover the CT more or less."""
+        from CTSpectSpineLib.scene_views import set_opacity
+
+        if self.panel.nodes is not None:
+            set_opacity(slicer.mrmlScene, self.ui.opacitySlider.value / 100.0)
+
+    def onAdjust(self, on):
+        """Show or hide the handles."""
+        from CTSpectSpineLib.scene_views import edit_by_hand, middle_lps
+
+        transform, self._adjusted = self._adjusted, None
+        if transform is not None:
+            self.panel.removeObserver(transform, transform.TransformModifiedEvent, self.onMoved)
+            if transform.GetScene() is not None:
+                edit_by_hand(transform, False)
+        nodes = self.panel.nodes
+        if on and nodes is not None and nodes.transform is not None:
+            self.ui.overlaySelector.setCurrentIndex(0)
+            transform = self._adjusted = nodes.transform
+            self.panel.addObserver(transform, transform.TransformModifiedEvent, self.onMoved)
+            edit_by_hand(transform, True, middle_lps(nodes.ct))
+
+    def stopAdjusting(self):
+        """Hide the handles."""
+        if self.ui.adjustButton.checked:
+            self.ui.adjustButton.checked = False
+
+    def onMoved(self, caller=None, event=None):
+        """The user moves the SPECT."""
+        self.update()
+
+    def onReset(self, *_unused):
+        """Put the SPECT back."""
+        from CTSpectSpineLib.mrml import vtk_matrix
+
+        transform = self.panel.nodes.transform
+        transform.SetMatrixTransformToParent(vtk_matrix(self._original))
+        self.update()
+
+    def onRegisterAgain(self, *_unused):
+        """Register from where the SPECT lies."""
+        with errorsShown(_("The registration cannot start.")):
+            self.panel.measureAgain(initial=self.panel.nodes.transform)
+
+    def onUsePosition(self, *_unused):
+        """Measure where the SPECT lies."""
+        with errorsShown(_("The measurement cannot start.")):
+            self.panel.measureAgain(
+                transform=self.panel.nodes.transform,
+                whenDone=lambda folder: self.panel.decide("accepted", adjusted=True),
+            )
+
+    def onAccept(self, *_unused):
+        """Record that the registration is accepted; a failed one then gets a verdict."""
+        with errorsShown(_("The decision cannot be recorded.")):
+            failed = self.panel.record.registration["quality"] == "failed"
+            settings = self.panel.record.manifest.get("parameters") or {}
+            if failed and not settings.get("accept_registration"):
+                self.panel.measureAgain(
+                    settings={"accept-registration": True},
+                    whenDone=lambda folder: self.panel.decide("accepted"),
+                )
+            else:
+                self.panel.decide("accepted")
+
+    def onReject(self, *_unused):
+        """Record that the registration is rejected."""
+        with errorsShown(_("The decision cannot be recorded.")):
+            self.panel.decide("rejected")

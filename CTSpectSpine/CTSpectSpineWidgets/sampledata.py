@@ -1,0 +1,81 @@
+"""Phantoms for Slicer's Sample Data module, made on the user's machine: nothing is downloaded."""
+
+import logging
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from CTSpectSpineWidgets import packages
+
+CATEGORY = "CT SPECT Spine"
+CASES = {
+    "lumbar-disc": _("Phantom: one active lumbar disc"),
+    "lumbar-facet": _("Phantom: one active lumbar facet joint"),
+    "multiple-areas": _("Phantom: several active areas"),
+}
+"""Case of the library to its name."""
+SAMPLE = {"spacing_mm": 2.0}
+SMALL = {
+    "first": "L3",
+    "spacing_mm": 2.0,
+    "lateral_mm": 200.0,
+    "ap_mm": 170.0,
+    "margin_mm": 10.0,
+}
+"""Settings of the phantom's spine: for samples, and for tests."""
+
+
+def register(iconFolder):
+    """Offer the phantoms in the Sample Data module, if it is there."""
+    try:
+        import SampleData
+    except ImportError:
+        logging.info("There is no Sample Data module: the phantoms are not offered")
+        return
+    for case, name in CASES.items():
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category=CATEGORY,
+            sampleName=name,
+            uris=f"ctspectspine:{case}",
+            fileNames=None,
+            nodeNames=None,
+            thumbnailFileName=str(Path(iconFolder) / f"{case}.png"),
+            loadFiles=False,
+            customDownloader=_maker(case),
+        )
+
+
+def _maker(case):
+    def make(source=None):
+        with slicer.util.tryWithErrorDisplay(_("The phantom cannot be made."), waitCursor=True):
+            packages.ensure(packages.REQUIREMENTS)
+            return list(addPhantom(case, SAMPLE))
+
+    return make
+
+
+def addPhantom(case, spine):
+    """Add CT, SPECT and vertebrae of a phantom to the scene.
+
+    Parameters
+    ----------
+    case
+        Name of one of the library's cases.
+    spine
+        Settings of its spine that are changed.
+    """
+    from dataclasses import replace
+
+    from CTSpectSpineLib.mrml import add_volume
+    from CTSpectSpineLib.phantom import load_case, make_phantom
+
+    loaded = load_case(case)
+    phantom = make_phantom(replace(loaded, spine=replace(loaded.spine, **spine)))
+    scene, name = slicer.mrmlScene, case.replace("-", " ").capitalize()
+    ct = add_volume(scene, phantom.anatomy.ct, f"{name} CT")
+    spect = add_volume(scene, phantom.spect, f"{name} SPECT")
+    vertebrae = add_volume(
+        scene, phantom.anatomy.labels, f"{name} vertebrae", "vtkMRMLLabelMapVolumeNode"
+    )
+    return ct, spect, vertebrae

@@ -1,0 +1,195 @@
+"""Draw the pictures of the Slicer module under docs/images.
+
+    python docs/screenshots.py [--work DIR] [--data DIR]
+
+It drives the module's panel on the test host (PySide, slicer-core), without Slicer. Results
+of analyses are kept in the working folder, so that a second run is quick. With a folder of real CT
+data (see docs/developer.md) the layout is also drawn with a real CT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+ICONS = ROOT / "CTSpectSpine" / "Resources" / "Icons"
+sys.path[:0] = [str(ROOT / "CTSpectSpine" / "Testing" / "Python"), str(ROOT / "CTSpectSpine")]
+
+import slicer  # noqa: E402
+import slicer_host  # noqa: E402
+from slicer_pictures import Layout, save  # noqa: E402
+
+WIDTHS = (350, 500)
+
+
+class Camera:
+    """Takes pictures of the panel at a width, as high as it needs."""
+
+    def __init__(self) -> None:
+        slicer_host.load_module(ROOT / "CTSpectSpine" / "CTSpectSpine.py")
+        self.panel = slicer.modules.ctspectspine.widgetRepresentation()
+        self.widget = self.panel.python
+        self.widget.enter()
+        self.panel.show()
+
+    def sections(self, *opened: str) -> None:
+        """Open some sections by the beginning of their names, close the others."""
+        for name, section in vars(self.widget.ui).items():
+            if name.endswith("CollapsibleButton"):
+                section.collapsed = not any(name.startswith(part) for part in opened)
+
+    def take(self, name: str, width: int) -> None:
+        """Write docs/images/slicer_panel_NAME_WIDTH.png."""
+        import qt
+
+        for _ in range(3):
+            qt.QApplication.processEvents()
+            layout = self.panel.layout()
+            layout.activate()
+            height = layout.totalHeightForWidth(width)
+            self.panel.resize(width, height)
+        path = IMAGES / f"slicer_panel_{name}_{width}.png"
+        assert self.panel.grab().save(str(path)), path
+        print(path.relative_to(ROOT), f"{width} x {height}")
+
+    def wait(self, until: Any) -> None:
+        """Let the panel work until something is so."""
+        end = time.monotonic() + 3600
+        while not until():
+            assert time.monotonic() < end, self.widget.ui.statusLabel.text
+            slicer.app.processEvents()
+            time.sleep(0.02)
+
+
+def panel_pictures(camera: Camera) -> Any:
+    """Before, during and after an analysis of a phantom, and an error; return the nodes."""
+    from CTSpectSpineWidgets import sampledata
+
+    widget, ui = camera.widget, camera.widget.ui
+    camera.sections("inputs", "patient", "settings", "advanced", "log", "registration", "levels",
+                    "results", "export")  # fmt: skip
+    for width in WIDTHS:
+        camera.take("all_sections", width)
+    nodes = sampledata.addPhantom("lumbar-disc", sampledata.SMALL)
+    ui.ctSelector.setCurrentNode(nodes[0])
+    ui.spectSelector.setCurrentNode(nodes[1])
+    ui.vertebraeSelector.setCurrentNode(nodes[2])
+    camera.sections("inputs")
+    for width in WIDTHS:
+        camera.take("before", width)
+    ui.applyButton.click()
+    camera.wait(lambda: widget.analysis.run.stage == "uptake" and "left" in ui.statusLabel.text)
+    camera.sections("inputs", "log")
+    for width in WIDTHS:
+        camera.take("during", width)
+    camera.wait(lambda: not widget.analysis.running)
+    camera.sections("registration", "levels", "results", "reasons", "protocols", "export")
+    ui.filterSelector.setCurrentIndex(ui.filterSelector.findText("all"))
+    for width in WIDTHS:
+        camera.take("after", width)
+    good = widget.nodes
+    ui.vasAxial.text = "eleven"
+    ui.protocolPath.currentPath = "/data/protocols/own.json"
+    camera.sections("inputs", "patient", "settings", "advanced")
+    for width in WIDTHS:
+        camera.take("error_form", width)
+    ui.vasAxial.text = ""
+    ui.applyButton.click()
+    camera.wait(lambda: not widget.analysis.running)
+    ui.protocolPath.currentPath = ""
+    camera.sections("inputs")
+    for width in WIDTHS:
+        camera.take("error", width)
+    return good
+
+
+def layout_picture(layout: Layout, nodes: Any, name: str) -> None:
+    """Write the module's layout with some results."""
+    from CTSpectSpineLib.scene import show_surfaces
+
+    show_surfaces(nodes)
+    path = IMAGES / f"slicer_layout_{name}.png"
+    save(layout.picture(nodes), path)
+    print(path.relative_to(ROOT))
+
+
+def real_picture(data: Path, work: Path) -> None:
+    """The layout with a real CT and a SPECT simulated from it, in a scene of its own."""
+    import SimpleITK as sitk
+
+    from CTSpectSpineLib.cli import main
+    from CTSpectSpineLib.mrml import headless_scene
+    from CTSpectSpineLib.scene import populate_scene
+
+    source = data / "totalsegmentator_example"
+    phantom, results = work / "phantom", work / "results"
+    inputs = ["--ct", str(source / "ct.nii.gz")]
+    inputs += ["--vertebrae", str(source / "vertebrae_total.nii.gz"), "--progress", "none"]
+    if not (results / "report.html").is_file():
+        hot = ["--hot", "L4-L5 disc=4", "--hot", "L5-S1 facet right=4"]
+        move = ["--translation", "12", "-8", "15", "--rotation", "6", "6", "6"]
+        assert main(["phantom", *inputs, *hot, *move, "--out", str(phantom)]) == 0
+        spect = ["--spect", str(phantom / "spect.nii.gz")]
+        assert main(["analyze", *inputs, *spect, "--out", str(results)]) == 0
+    ct, spect = (sitk.ReadImage(str(p)) for p in (source / "ct.nii.gz", phantom / "spect.nii.gz"))
+    with headless_scene() as (scene, application):
+        layout = Layout(scene, application)
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=results)
+        layout_picture(layout, nodes, "real_ct")
+
+
+def sample_icons() -> None:
+    """Draw the pictures of the phantoms for Slicer's Sample Data module."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    from CTSpectSpineLib.phantom import load_case, make_phantom
+    from CTSpectSpineLib.scene_colours import hot_colours
+    from CTSpectSpineWidgets.sampledata import CASES
+
+    for name in CASES:
+        phantom = make_phantom(load_case(name))
+        truth = sitk.GetArrayViewFromImage(phantom.activity)
+        ct = sitk.GetArrayViewFromImage(phantom.anatomy.ct).max(axis=1)[::-1]
+        hot = truth.max(axis=1)[::-1]
+        grey = np.clip((ct + 100.0) / 1500.0, 0.0, 1.0)[..., np.newaxis]
+        share = np.clip(hot / np.percentile(hot, 99.7), 0.0, 1.0)
+        colours = hot_colours()[(share * 255).astype(int)]
+        mixed = grey * 0.4 + colours * 0.8
+        size = min(mixed.shape[:2])
+        picture = mixed[:size, (mixed.shape[1] - size) // 2 :][:, :size]
+        step = size / 128.0
+        index = (np.arange(128) * step).astype(int)
+        save(np.clip(picture[np.ix_(index, index)], 0.0, 1.0), ICONS / f"{name}.png")
+        print((ICONS / f"{name}.png").relative_to(ROOT))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=ROOT / ".screenshots", help="working folder")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--icons", action="store_true", help="only the icons of the samples")
+    options = parser.parse_args()
+    if options.icons:
+        slicer_host.start()
+        sample_icons()
+        return
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    camera = Camera()
+    layout = Layout(slicer.mrmlScene, slicer.app.applicationLogic())
+    layout_picture(layout, panel_pictures(camera), "phantom")
+    camera.widget.exit()
+    camera.widget.cleanup()
+    if options.data.is_dir():
+        real_picture(options.data, options.work)
+    else:
+        print(f"{options.data} is not there: no picture with a real CT")
+
+
+if __name__ == "__main__":
+    main()
