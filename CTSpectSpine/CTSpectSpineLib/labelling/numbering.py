@@ -18,7 +18,8 @@ from CTSpectSpineLib.model import FloatArray
 _SACRAL = ("S1", anatomy.SACRUM)
 _OPTIONAL = ("T13", "L6")
 _CENTRE_MM = 2.0
-_DEEP = 0.9
+_BLUR_MM = 5.0
+_DENSE = 0.9
 _MAY_BE_ABSENT = ("T12", "T13", "L5", "L6")
 
 
@@ -188,7 +189,10 @@ def levels_in(labels: sitk.Image) -> tuple[str, ...]:
 
 
 def body_centres(labels: sitk.Image) -> dict[str, FloatArray]:
-    """Middle of each vertebral body: where its label is deepest, LPS mm.
+    """Middle of each vertebral body: where its label is densest, LPS mm.
+
+    Arches and processes are thinner than bodies at any voxel size; the depth inside the label is
+    not, when voxels are as large as half a cervical body.
 
     Returns
     -------
@@ -205,8 +209,11 @@ def body_centres(labels: sitk.Image) -> dict[str, FloatArray]:
         name = anatomy.name_of_id(number)
         if box is None or name is None:
             continue
-        depth = ndimage.distance_transform_edt(np.pad(coarse[box] == number, 1), spacing_mm)
-        inside = np.argwhere(depth >= _DEEP * depth.max()).mean(axis=0) - 1
+        mask = np.pad(coarse[box] == number, 1).astype(np.float32)
+        dense = ndimage.gaussian_filter(mask, _BLUR_MM / spacing_mm, mode="constant")
+        parts, _ = ndimage.label(dense >= _DENSE * dense.max())
+        core = parts == parts[np.unravel_index(int(dense.argmax()), dense.shape)]
+        inside = np.average(np.argwhere(core), axis=0, weights=dense[core]) - 1
         kji = (inside + [axis.start for axis in box]) * step[::-1]
         centres[name] = apply_matrix(matrix, kji[np.newaxis, ::-1])[0]
     return {name: centres[name] for name in anatomy.sort_levels(centres)}

@@ -233,7 +233,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.assertEqual(ui.vertebraSelector.currentText, "L3")
         ui.shiftDownButton.click()
         self.assertEqual(self.names(), ["L4", "L5", "sacrum"])
-        with self.assertRaisesRegex(ValueError, "tick L6"):
+        with self.assertRaisesRegex(ValueError, "add L6"):
             self.widget.levels.onShiftDown()
         ui.extraL6.click()
         ui.vertebraSelector.setCurrentIndex(1)
