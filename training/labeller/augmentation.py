@@ -124,6 +124,10 @@ def _recoloured(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) 
     for code in (*_BONES, Tissue.OTHER_BONE):
         gain[code] = common * np.exp(rng.normal(0, 0.08))
     hu = hu * gain[tissue] + shift[tissue]
+    if rng.random() < 0.4:
+        # Marrow about as dark as a disc inside of its shell, as in osteoporosis.
+        bone = np.isin(tissue, _BONES)
+        hu = hu - bone * np.float32(rng.uniform(0.1, 0.9)) * np.clip(hu - 30, 0, 220)
     soft = np.isin(tissue, (Tissue.MUSCLE, Tissue.FAT, Tissue.LIVER))
     texture = _noise_field(hu.shape, int(rng.integers(4, 12)), rng)
     hu = hu + soft * texture * np.float32(rng.uniform(0, 70))

@@ -26,6 +26,8 @@ from torch.nn import functional
 _HERE = Path(__file__).parent
 _VALIDATION = 10_000_000
 """First seed of the validation cases; far from those of training."""
+_FIXED = ("seed", "spacing_mm", "channels")
+"""Of the configuration: what may not change when a run goes on."""
 _MEMORY = 0.998
 """Of the running average of the weights, which is what is exported."""
 
@@ -154,7 +156,7 @@ def run(config: dict[str, Any], work: Path, cache: Path, device: str) -> None:
     checkpoint, step = work / "checkpoint.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=False)
-        if {**state["config"], "steps": 0} != {**config, "steps": 0}:
+        if any(state["config"][name] != config[name] for name in _FIXED):
             raise SystemExit(f"{checkpoint} has another configuration; use another --work folder.")
         net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
