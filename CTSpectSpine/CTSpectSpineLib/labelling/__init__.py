@@ -7,6 +7,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.labelling.anchor import Anchor, parse_anchor
 from CTSpectSpineLib.labelling.engines import (
     Engine,
     available_engines,
@@ -21,10 +22,12 @@ from CTSpectSpineLib.volumes.files import SUFFIXES, image_suffix
 
 __all__ = [
     "SCHEMES",
+    "Anchor",
     "Engine",
     "available_engines",
     "import_labels",
     "label_vertebrae",
+    "parse_anchor",
     "register_engine",
 ]
 
@@ -32,7 +35,7 @@ __all__ = [
 def label_vertebrae(
     ct: sitk.Image,
     labeller: str | Path | sitk.Image = "auto",
-    anchor: str | None = None,
+    anchor: str | Anchor | None = None,
     scheme: str = "auto",
     progress: ProgressCallback = silent,
 ) -> VertebraLabels:
@@ -57,8 +60,9 @@ def label_vertebrae(
     InputError
         If the engine is not there, or the labels cannot be used.
     """
+    known = parse_anchor(anchor) if isinstance(anchor, str) else anchor
     if isinstance(labeller, str) and not _is_path(labeller):
-        return engine_by_name(labeller).label(ct, anchor, progress)
+        return engine_by_name(labeller).label(ct, known, progress)
     if anchor is not None:
         raise InputError(
             f"Anchor '{anchor}' cannot be used with labels that are given; correct the levels in "

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.labelling.anchor import Anchor
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
 
-LabelFunction = Callable[[sitk.Image, str | None, ProgressCallback], VertebraLabels]
+LabelFunction = Callable[[sitk.Image, Anchor | None, ProgressCallback], VertebraLabels]
+
+_MODULES = ("totalsegmentator",)
+"""Modules of this package that register one engine each when they are imported; the engines that
+``auto`` prefers come first. Importing one must not need the packages that its engine needs."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,11 @@ class Engine:
     name
         As the user asks for it.
     label
-        Labels a CT; gets the CT, the user's anchor (``"L5@x,y,z"``) or None, and progress.
+        Labels a CT; gets the CT in HU, the user's anchor or None, and progress. An engine may use
+        the anchor or not: the levels are counted from it afterwards in any case.
     missing
-        Says in one sentence what is missing to run it; empty when it can run.
+        Says in one sentence, without a full stop, what is missing to run it and how to get it;
+        empty when it can run.
     """
 
     name: str
@@ -41,9 +49,16 @@ def register_engine(engine: Engine) -> None:
     _ENGINES[engine.name] = engine
 
 
+def engines() -> dict[str, Engine]:
+    """All engines by name, the preferred one first."""
+    for module in _MODULES:
+        import_module(f"CTSpectSpineLib.labelling.{module}")
+    return dict(_ENGINES)
+
+
 def available_engines() -> tuple[str, ...]:
     """Names of the engines that can run here, the preferred one first."""
-    return tuple(name for name, engine in _ENGINES.items() if not engine.missing())
+    return tuple(name for name, engine in engines().items() if not engine.missing())
 
 
 def engine_by_name(name: str) -> Engine:
@@ -54,21 +69,23 @@ def engine_by_name(name: str) -> Engine:
     InputError
         If it does not exist or cannot run here.
     """
-    available = available_engines()
+    known = engines()
+    missing = {key: engine.missing() for key, engine in known.items()}
+    available = [key for key in known if not missing[key]]
     offer = f"available: {', '.join(available)}" if available else "none is available here"
     if name == "auto":
         if not available:
+            why = "".join(f" {key}: {words}." for key, words in missing.items())
             raise InputError(
                 "No labeller is available here, so the vertebrae must be labelled already: give "
-                "a label map with --vertebrae."
+                f"a label map with --vertebrae.{why}"
             )
-        return _ENGINES[available[0]]
-    if name not in _ENGINES:
+        return known[available[0]]
+    if name not in known:
         raise InputError(
             f"There is no labeller '{name}' ({offer}); give a label map with --vertebrae, or "
             "the name of one that is available."
         )
-    missing = _ENGINES[name].missing()
-    if missing:
-        raise InputError(f"Labeller '{name}' cannot run: {missing} ({offer}).")
-    return _ENGINES[name]
+    if missing[name]:
+        raise InputError(f"Labeller '{name}' cannot run: {missing[name]} ({offer}).")
+    return known[name]

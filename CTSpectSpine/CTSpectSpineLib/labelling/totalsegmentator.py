@@ -1,0 +1,3 @@
+"""TotalSegmentator as an engine."""
+
+from __future__ import annotations
