@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse.csgraph import minimum_spanning_tree
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.labelling.builtin_curve import Curve, Segment, find_segments, fit_curve
 from CTSpectSpineLib.labelling.builtin_field import SpineField
 from CTSpectSpineLib.labelling.network import CLASSES, Float
 from CTSpectSpineLib.model import BoolArray, FloatArray
@@ -28,7 +28,9 @@ _CLOSEST_MM = 9.5
 _LEAST_MM3 = 900.0
 """Volume of the votes of a vertebra; a body of the neck has 4000 mm³ and more."""
 _LONGEST_STEP_MM = 62.0
-_FARTHEST_VOTE_MM = 20.0
+_FARTHEST_VOTE_MM = 24.0
+_BODY_REACH_MM = 34.0
+"""From the curve through the bodies to their farthest voxels."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +81,86 @@ class Column:
 
 
 def find_column(field: SpineField) -> Column:
-    """Find the vertebrae of a CT and put them in order."""
-    whole = _sum(field, VERTEBRA)
+    """Find the vertebrae of a CT and put them in order.
+
+    Votes give rough centres and their order along the spine; the curve through the bodies is
+    divided into vertebrae where discs and votes say so (`builtin_curve`); then every voxel goes
+    to a vertebra, those of the bodies by their place on the curve, the others by their vote.
+    """
+    whole = vertebra_share(field)
+    nothing = Column((), np.zeros(whole.shape, dtype=np.uint8))
     index = np.argwhere(whole > _VOTER)
     if not len(index):
-        return Column((), np.zeros(whole.shape, dtype=np.uint8))
+        return nothing
     at = tuple(index.T)
     votes = index + field.offsets[(slice(None), *at)].T.astype(np.float64)
-    weight = whole[at].astype(np.float64)
     central = _sum(field, _CENTRAL)[at].astype(np.float64)
-    peaks, mass = _peaks(votes, weight * (0.25 + central), whole.shape, field.spacing_mm)
+    weight = whole[at] * (0.25 + central)
+    peaks, mass = _peaks(votes, weight, whole.shape, field.spacing_mm)
     chain = _chain(peaks * field.spacing_mm, mass)
     if not len(chain):
-        return Column((), np.zeros(whole.shape, dtype=np.uint8))
-    peaks = peaks[chain]
-    distance, owner = cKDTree(peaks).query(votes)
-    owner = np.where(distance * field.spacing_mm <= _FARTHEST_VOTE_MM, owner + 1, 0)
+        return nothing
+    to_lps = field.grid.ijk_to_lps
+    disc = np.argwhere(field.shares[CLASSES.index("disc")] > 0.5)
+    points, aims, discs, rough = (
+        apply_matrix(to_lps, v[:, ::-1]) for v in (index, votes, disc, peaks[chain])
+    )
+    is_body = central > 0.5 * whole[at]
+    curve = fit_curve(rough, np.concatenate([points[is_body], discs]))
+    along, away = curve.place(points)
+    is_body &= away < _BODY_REACH_MM
+    if not is_body.any():
+        return nothing
+    disc_at, disc_away = curve.place(discs) if len(discs) else (np.zeros(0), np.zeros(0))
+    aim_at, _ = curve.place(aims)
+    segments = find_segments(
+        len(curve.points), along[is_body], disc_at[disc_away < _BODY_REACH_MM], aim_at[is_body]
+    )
+    owner, distance = _owners(segments, curve, points, along, aims, aim_at, is_body)
     labels = np.zeros(whole.shape, dtype=np.uint8)
     labels[at] = owner
-    labels = _tidied(labels, len(peaks))
-    return _described(field, labels, peaks, index, distance * field.spacing_mm, whole)
+    labels = _tidied(labels, len(segments))
+    centres = np.array([curve.points[int(s.middle)] for s in segments])
+    return _described(field, labels, centres, index, distance, whole)
+
+
+def _owners(
+    segments: tuple[Segment, ...],
+    curve: Curve,
+    points: FloatArray,
+    along: FloatArray,
+    aims: FloatArray,
+    aim_at: FloatArray,
+    is_body: BoolArray,
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Vertebra (from 1) of each voxel, 0 for none, and how far its vote misses the centre, mm."""
+    middles = np.array([s.middle for s in segments])
+    lengths = np.array([s.length for s in segments])
+    centres = curve.points[middles.astype(int)]
+    # A vote's place along the spine decides; far beside the curve its distance tells the same.
+    voted = np.abs(aim_at[:, None] - middles) / lengths
+    own = np.abs(along[:, None] - middles) / lengths
+    by_vote, by_place = voted.argmin(axis=1), own.argmin(axis=1)
+    rows = np.arange(len(points))
+    clear = own[rows, by_place] < 0.36
+    number = np.where(is_body & clear, by_place, by_vote)
+    miss = np.linalg.norm(aims - centres[number], axis=1)
+    outside = np.where(is_body, own[rows, number] > 0.75, voted[rows, number] > 0.8)
+    far = outside | (miss > np.where(is_body, 45.0, _FARTHEST_VOTE_MM))
+    return np.where(far, 0, number + 1), miss
+
+
+def vertebra_share(field: SpineField) -> Float:
+    """Probability that a voxel belongs to any vertebra, float32, ``[k, j, i]``."""
+    return _sum(field, VERTEBRA)
+
+
+def chosen(column: Column, indices: tuple[int, ...]) -> Column:
+    """The column with some of its vertebrae only."""
+    table = np.zeros(len(column.instances) + 1, dtype=np.uint8)
+    for number, index in enumerate(indices, start=1):
+        table[index + 1] = number
+    return Column(tuple(column.instances[n] for n in indices), table[column.assigned])
 
 
 def _sum(field: SpineField, classes: tuple[int, ...]) -> Float:
@@ -201,7 +263,7 @@ def _tidied(labels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 def _described(
     field: SpineField,
     labels: NDArray[np.uint8],
-    peaks: FloatArray,
+    centres: FloatArray,
     index: NDArray[np.intp],
     distance_mm: FloatArray,
     whole: Float,
@@ -211,8 +273,7 @@ def _described(
     body = field.shares[CLASSES.index("body")]
     cell = field.spacing_mm**3
     instances, numbers = [], []
-    points = apply_matrix(field.grid.ijk_to_lps, peaks[:, ::-1])
-    for number, point in enumerate(points, start=1):
+    for number, point in enumerate(centres, start=1):
         mine = owner == number
         if np.count_nonzero(mine) * cell < _LEAST_MM3:
             continue
@@ -235,7 +296,7 @@ def _described(
             )
         )
         numbers.append(number)
-    table = np.zeros(len(peaks) + 1, dtype=np.uint8)
+    table = np.zeros(len(centres) + 1, dtype=np.uint8)
     table[numbers] = np.arange(1, len(numbers) + 1)
     return Column(tuple(instances), _spread(table[labels], whole > 0.02, field.spacing_mm))
 
