@@ -81,9 +81,11 @@ class VertebraLabels:
     levels_confirmed
         Whether the numbering can be relied on.
     confidence
-        Per level 0 to 1; empty when the engine gives none.
+        Per level 0 to 1: how far outline and name can be relied on; empty when unknown.
     warnings
         Sentences about what was doubtful or changed.
+    ribs
+        Rib (``"left 12"``) to the vertebra that it meets, where the labels have ribs.
     """
 
     image: sitk.Image
@@ -93,6 +95,7 @@ class VertebraLabels:
     levels_confirmed: bool = True
     confidence: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    ribs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.anatomy import name_of_id
-from CTSpectSpineLib.desktop.numbering import body_centres
 from CTSpectSpineLib.desktop.record import FILES, record_from_texts
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.labelling.numbering import body_centres
 from CTSpectSpineLib.mrml import (
     ROLE,
     TRANSFORM_ROLE,

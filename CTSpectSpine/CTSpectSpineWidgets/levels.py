@@ -80,7 +80,7 @@ class LevelsSection:
 
     def _measured(self):
         """The numbering of the shown results: of the label map they began with, if it is known."""
-        from CTSpectSpineLib.desktop.numbering import numbering_of
+        from CTSpectSpineLib.labelling.numbering import numbering_of
 
         known = self._known.get(self.panel.nodes.manifest.GetID())
         return known[0] if known else numbering_of(self.panel.record.levels)
@@ -186,7 +186,7 @@ class LevelsSection:
             self._showNumbering()
 
     def _measure(self):
-        from CTSpectSpineLib.desktop.numbering import renumber
+        from CTSpectSpineLib.labelling.numbering import renumber
 
         base, numbering = self._labels(), self._numbering
 

@@ -7,7 +7,6 @@ for the user.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -19,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from CTSpectSpineLib.processes import end_tree, own_group
 from CTSpectSpineLib.progress import Progress
 
 REFUSED = 1
@@ -67,7 +67,7 @@ class ChildProcess:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ),
-                **_own_group(),
+                **own_group(),
             )
 
     @property
@@ -98,17 +98,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End the child and everything that it started, at once, and wait until it is gone."""
-        if os.name == "nt":
-            subprocess.run(
-                ["taskkill", "/F", "/T", "/PID", str(self.pid)],
-                capture_output=True,
-                check=False,
-                **_hidden(),
-            )
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        end_tree(self._process)
         self.code = self._process.returncode
 
     def failure(self) -> str:
@@ -201,15 +191,6 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
         k: v for k, v in base.items() if k not in ("ITK_AUTOLOAD_PATH", "SITK_AUTOLOAD_PATH")
     }
     return {**changed, "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
-
-
-def _own_group() -> dict[str, Any]:
-    return _hidden() if os.name == "nt" else {"start_new_session": True}
-
-
-def _hidden() -> dict[str, Any]:
-    """No console window on Windows."""
-    return {"creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
 
 
 def run(parent: str, arguments: Sequence[str]) -> int:

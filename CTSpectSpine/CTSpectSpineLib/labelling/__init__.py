@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.labelling.anchor import Anchor, parse_anchor
+from CTSpectSpineLib.labelling.comparison import Comparison, compare_labels
+from CTSpectSpineLib.labelling.correction import anchored, renumbered, shifted
 from CTSpectSpineLib.labelling.engines import (
+    USUAL,
     Engine,
+    Settings,
     available_engines,
     engine_by_name,
     register_engine,
 )
-from CTSpectSpineLib.labelling.imported import import_labels
+from CTSpectSpineLib.labelling.imported import import_labels, labels_from
+from CTSpectSpineLib.labelling.judgement import judge
 from CTSpectSpineLib.labelling.schemes import SCHEMES
+from CTSpectSpineLib.labelling.sources import load_labels
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.volumes.files import SUFFIXES, image_suffix
@@ -23,12 +29,19 @@ from CTSpectSpineLib.volumes.files import SUFFIXES, image_suffix
 __all__ = [
     "SCHEMES",
     "Anchor",
+    "Comparison",
     "Engine",
+    "Settings",
+    "anchored",
     "available_engines",
+    "compare_labels",
     "import_labels",
+    "judge",
     "label_vertebrae",
     "parse_anchor",
     "register_engine",
+    "renumbered",
+    "shifted",
 ]
 
 
@@ -38,6 +51,7 @@ def label_vertebrae(
     anchor: str | Anchor | None = None,
     scheme: str = "auto",
     progress: ProgressCallback = silent,
+    settings: Settings = USUAL,
 ) -> VertebraLabels:
     """Label the vertebrae of a CT.
 
@@ -53,22 +67,32 @@ def label_vertebrae(
     scheme
         How to read the numbers of imported labels.
     progress
-        Called with messages.
+        Called with messages; cancels by raising.
+    settings
+        Device and fast option of an engine.
+
+    Returns
+    -------
+    VertebraLabels
+        On the grid of the CT, with the engine and its version, a confidence per vertebra and
+        sentences on what was doubtful. With an anchor the whole column is counted from it.
 
     Raises
     ------
     InputError
-        If the engine is not there, or the labels cannot be used.
+        If the engine is not there, the labels cannot be used, or the anchor is in no vertebra.
     """
     known = parse_anchor(anchor) if isinstance(anchor, str) else anchor
     if isinstance(labeller, str) and not _is_path(labeller):
-        return engine_by_name(labeller).label(ct, known, progress)
-    if anchor is not None:
-        raise InputError(
-            f"Anchor '{anchor}' cannot be used with labels that are given; correct the levels in "
-            "the label map instead."
-        )
-    return import_labels(labeller, ct, scheme)
+        labels = engine_by_name(labeller, settings).label(ct, known, progress)
+        return judge(labels if known is None else anchored(labels, known))
+    loaded = load_labels(labeller, scheme)
+    if known is None:
+        return judge(labels_from(loaded, ct))
+    # The anchor settles the levels, but not whether the labels lie on the bones.
+    labels = labels_from(replace(loaded, certain=True), ct)
+    named = anchored(labels, known)
+    return judge(replace(named, levels_confirmed=labels.levels_confirmed))
 
 
 def _is_path(labeller: str) -> bool:

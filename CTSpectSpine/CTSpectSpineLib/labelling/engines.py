@@ -21,6 +21,22 @@ _MODULES = ("totalsegmentator", "builtin")
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What the user asks of an engine; one without the choice ignores it.
+
+    Attributes
+    ----------
+    device
+        ``auto``, ``cpu``, ``gpu``, ``gpu:1`` … or ``mps``.
+    fast
+        Rather quick than fine.
+    """
+
+    device: str = "auto"
+    fast: bool = False
+
+
+@dataclass(frozen=True)
 class Engine:
     """A labelling engine.
 
@@ -34,13 +50,17 @@ class Engine:
     missing
         Says in one sentence, without a full stop, what is missing to run it and how to get it;
         empty when it can run.
+    variant
+        The engine with other settings than the usual ones; None where it has no choice.
     """
 
     name: str
     label: LabelFunction
     missing: Callable[[], str]
+    variant: Callable[[Settings], Engine] | None = None
 
 
+USUAL = Settings()
 _ENGINES: dict[str, Engine] = {}
 
 
@@ -49,11 +69,14 @@ def register_engine(engine: Engine) -> None:
     _ENGINES[engine.name] = engine
 
 
-def engines() -> dict[str, Engine]:
+def engines(settings: Settings = USUAL) -> dict[str, Engine]:
     """All engines by name, the preferred one first."""
     for module in _MODULES:
         import_module(f"CTSpectSpineLib.labelling.{module}")
-    return dict(_ENGINES)
+    return {
+        name: engine.variant(settings) if engine.variant else engine
+        for name, engine in _ENGINES.items()
+    }
 
 
 def available_engines() -> tuple[str, ...]:
@@ -61,7 +84,7 @@ def available_engines() -> tuple[str, ...]:
     return tuple(name for name, engine in engines().items() if not engine.missing())
 
 
-def engine_by_name(name: str) -> Engine:
+def engine_by_name(name: str, settings: Settings = USUAL) -> Engine:
     """The engine of a name, or for ``auto`` the first that can run.
 
     Raises
@@ -69,7 +92,7 @@ def engine_by_name(name: str) -> Engine:
     InputError
         If it does not exist or cannot run here.
     """
-    known = engines()
+    known = engines(settings)
     missing = {key: engine.missing() for key, engine in known.items()}
     available = [key for key in known if not missing[key]]
     offer = f"available: {', '.join(available)}" if available else "none is available here"

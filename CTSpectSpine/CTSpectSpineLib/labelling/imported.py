@@ -6,9 +6,10 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from CTSpectSpineLib.labelling.judgement import judge
+from CTSpectSpineLib.labelling.numbering import levels_in
 from CTSpectSpineLib.labelling.placement import check_on_bone, place_on_ct
-from CTSpectSpineLib.labelling.sequence import check_column
-from CTSpectSpineLib.labelling.sources import load_labels
+from CTSpectSpineLib.labelling.sources import ImportedLabels, load_labels
 from CTSpectSpineLib.model import VertebraLabels
 
 
@@ -41,19 +42,28 @@ def import_labels(
     InputError
         If the source cannot be read, has no vertebra, or does not lie on the bones of the CT.
     """
-    loaded = load_labels(source, scheme)
+    return judge(labels_from(load_labels(source, scheme), ct))
+
+
+def labels_from(
+    loaded: ImportedLabels,
+    ct: sitk.Image | None,
+    engine: str = "imported",
+    engine_version: str | None = None,
+) -> VertebraLabels:
+    """Labels that were read, put on the grid of the CT; their levels are not checked yet."""
     image, notes = loaded.image, loaded.notes
     poor_fit: tuple[str, ...] = ()
     if ct is not None:
         image, placed = place_on_ct(image, ct, loaded.name)
         poor_fit = check_on_bone(image, ct, loaded.name)
         notes = (*notes, *placed)
-    column = check_column(image)
     return VertebraLabels(
-        image=column.image,
-        levels=column.levels,
-        engine="imported",
-        engine_version=loaded.scheme,
-        levels_confirmed=loaded.certain and column.plausible and not poor_fit,
-        warnings=(*notes, *poor_fit, *column.warnings),
+        image=image,
+        levels=levels_in(image),
+        engine=engine,
+        engine_version=loaded.scheme if engine_version is None else engine_version,
+        levels_confirmed=loaded.certain and not poor_fit,
+        warnings=(*notes, *poor_fit),
+        ribs=loaded.ribs,
     )

@@ -20,6 +20,31 @@ _SPECK_SHARE = 0.01
 _SECOND_SHARE = 0.2
 _SECOND_DISTANCE_MM = 15.0
 _TRANSITIONAL = {"T12", "T13", "L5", "L6"}
+LANDMARKS = {"C1", "C2", "S1", anatomy.SACRUM}
+"""Vertebrae that are told by their shape; all others are counted from them."""
+_DOUBTED, _TRANSITION, _NO_LANDMARK = 0.4, 0.8, 0.7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that speaks about the levels.
+
+    Attributes
+    ----------
+    sentence
+        For the user.
+    levels
+        The vertebrae that it concerns.
+    doubtful
+        Whether it casts doubt on the numbering.
+    trust
+        What remains of the confidence in these levels, 0 to 1.
+    """
+
+    sentence: str
+    levels: tuple[str, ...] = ()
+    doubtful: bool = False
+    trust: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,16 +57,23 @@ class Column:
         The label map without specks.
     levels
         Vertebrae present, cranial to caudal.
-    plausible
-        False when order, gaps or pieces cast doubt on the numbering.
-    warnings
-        Sentences.
+    findings
+        What was found, doubts about the numbering first.
     """
 
     image: sitk.Image
     levels: tuple[str, ...]
-    plausible: bool
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def plausible(self) -> bool:
+        """False when order, gaps or pieces cast doubt on the numbering."""
+        return not any(finding.doubtful for finding in self.findings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(finding.sentence for finding in self.findings)
 
 
 @dataclass(frozen=True)
@@ -73,16 +105,19 @@ def check_column(labels: sitk.Image) -> Column:
     levels = anatomy.sort_levels(pieces)
     main = {level: parts[0] for level, parts in pieces.items()}
     doubts = [*_twice(levels, pieces), *_out_of_order(levels, main), *_numbering_gaps(levels, main)]
-    remarks = [*_remarks(levels, main)]
+    remarks = _remarks(levels, main)
     if removed:
         remarks.append(
-            f"Specks far smaller than a vertebra were removed from {', '.join(sorted(removed))}."
+            Finding(
+                "Specks far smaller than a vertebra were removed from "
+                f"{', '.join(sorted(removed))}."
+            )
         )
     image = labels
     if removed:
         image = sitk.GetImageFromArray(array)
         image.CopyInformation(labels)
-    return Column(image, levels, not doubts, (*doubts, *remarks))
+    return Column(image, levels, (*doubts, *remarks))
 
 
 def _pieces(mask: BoolArray, grid: Grid, box: tuple[slice, ...]) -> tuple[list[_Piece], BoolArray]:
@@ -103,7 +138,7 @@ def _pieces(mask: BoolArray, grid: Grid, box: tuple[slice, ...]) -> tuple[list[_
     return found, specks
 
 
-def _twice(levels: tuple[str, ...], pieces: Mapping[str, list[_Piece]]) -> list[str]:
+def _twice(levels: tuple[str, ...], pieces: Mapping[str, list[_Piece]]) -> list[Finding]:
     """Levels whose label is in two places along the body."""
     found = []
     for level in levels:
@@ -113,52 +148,62 @@ def _twice(levels: tuple[str, ...], pieces: Mapping[str, list[_Piece]]) -> list[
             step = typical_steps_mm().get(level, 30.0)
             far = apart > max(_SECOND_DISTANCE_MM, 0.6 * step)
             if far and other.volume_mm3 > _SECOND_SHARE * first.volume_mm3:
-                found.append(f"{level} is labelled in two places, {apart:.0f} mm apart.")
+                words = f"{level} is labelled in two places, {apart:.0f} mm apart."
+                found.append(Finding(words, (level,), doubtful=True, trust=_DOUBTED))
                 break
     return found
 
 
-def _out_of_order(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[str]:
+def _out_of_order(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Finding]:
     """Neighbours in the list that lie the wrong way round in the body."""
     found = []
     for upper, lower in itertools.pairwise(levels):
         drop = float(main[upper].centre_mm[2] - main[lower].centre_mm[2])
         if drop <= 0 and not {upper, lower} <= {"S1", anatomy.SACRUM}:
-            found.append(f"{upper} lies below {lower}: the levels are out of order.")
+            words = f"{upper} lies below {lower}: the levels are out of order."
+            found.append(Finding(words, (upper, lower), doubtful=True, trust=_DOUBTED))
     return found
 
 
-def _numbering_gaps(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[str]:
+def _numbering_gaps(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Finding]:
     """Gaps in the numbers without room for the missing vertebrae."""
     return [
-        f"{_listed(missing)} missing between {upper} and {lower}, which are only "
-        f"{distance:.0f} mm apart: the levels below or above may be misnumbered."
+        Finding(
+            f"{_listed(missing)} missing between {upper} and {lower}, which are only "
+            f"{distance:.0f} mm apart: the levels below or above may be misnumbered.",
+            (upper, lower),
+            doubtful=True,
+            trust=_DOUBTED,
+        )
         for upper, lower, missing, distance in _gaps(levels, main)
         if distance < _room(upper, missing) and not set(missing) <= _TRANSITIONAL
     ]
 
 
-def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[str]:
-    remarks = []
+def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Finding]:
+    remarks: list[Finding] = []
     for upper, lower, missing, distance in _gaps(levels, main):
         if distance >= _room(upper, missing):
-            remarks.append(
+            words = (
                 f"{_listed(missing)} not labelled between {upper} and {lower} ({distance:.0f} mm "
                 "apart): no joints are found there."
             )
+            remarks.append(Finding(words))
         elif set(missing) <= _TRANSITIONAL:
-            remarks.append(
+            words = (
                 f"{_listed(missing)} missing between {upper} and {lower}, which are neighbours: "
                 "taken as transitional anatomy; check the levels."
             )
+            remarks.append(Finding(words, (upper, lower), trust=_TRANSITION))
     for extra in ("T13", "L6"):
         if extra in levels:
-            remarks.append(f"{extra} is labelled: transitional anatomy; check the levels.")
-    anchors = {"C1", "C2", "S1", anatomy.SACRUM}
-    if not anchors & set(levels):
-        remarks.append(
+            words = f"{extra} is labelled: transitional anatomy; check the levels."
+            remarks.append(Finding(words, (extra,), trust=_TRANSITION))
+    if not LANDMARKS & set(levels):
+        words = (
             "Neither C1, C2 nor the sacrum is labelled: the numbering rests on the label map alone."
         )
+        remarks.append(Finding(words, levels, trust=_NO_LANDMARK))
     return remarks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import ndimage
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_array, inverse
 from CTSpectSpineLib.labelling.naming import is_hip, level_of_name, library_id
+from CTSpectSpineLib.labelling.ribs import rib_contacts, rib_numbers, rib_of_name
 from CTSpectSpineLib.labelling.schemes import (
     SCHEMES,
     LabelledBlob,
@@ -48,6 +49,8 @@ class ImportedLabels:
         Whether the levels follow from the source without doubt.
     notes
         Sentences on what was ignored or assumed.
+    ribs
+        Rib to the vertebra that it meets, where the source has ribs.
     """
 
     image: sitk.Image
@@ -55,6 +58,7 @@ class ImportedLabels:
     scheme: str
     certain: bool = True
     notes: tuple[str, ...] = ()
+    ribs: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_labels(source: Path | str | sitk.Image, scheme: str = "auto") -> ImportedLabels:
@@ -82,9 +86,7 @@ def load_labels(source: Path | str | sitk.Image, scheme: str = "auto") -> Import
     if image_suffix(path) in (".nii", ".nii.gz"):
         names = read_nifti_header(path).label_names
     loaded = _from_image(volume.image, names, scheme, str(path))
-    return ImportedLabels(
-        loaded.image, loaded.name, loaded.scheme, loaded.certain, (*volume.notes, *loaded.notes)
-    )
+    return replace(loaded, notes=(*volume.notes, *loaded.notes))
 
 
 def _from_image(
@@ -104,12 +106,22 @@ def _from_image(
         _require_vertebra(meaning.values(), name, "classes", list(names.values()))
     else:
         meaning, used, certain, doubts = _by_numbers(image, present, scheme, name)
-    ignored = sorted(set(present) - set(meaning))
+    ribs = _ribs(names if used == "names" else None, used, present)
+    ignored = set(present) - set(meaning) - set(ribs)
     notes = [*doubts]
     if ignored:
         notes.append(f"{len(ignored)} labels of other structures were ignored.")
     mapped = _relabel(image, {n: library_id(level) for n, level in meaning.items()})
-    return ImportedLabels(mapped, name, used, certain, tuple(notes))
+    met = rib_contacts(image, ribs, mapped) if ribs else {}
+    return ImportedLabels(mapped, name, used, certain, tuple(notes), met)
+
+
+def _ribs(names: Mapping[int, str] | None, scheme: str, present: Sequence[int]) -> dict[int, str]:
+    """Which of the numbers are ribs, by their names or by TotalSegmentator's table."""
+    if names is not None:
+        return {n: rib for n, text in names.items() if (rib := rib_of_name(text))}
+    known = rib_numbers() if scheme == "totalsegmentator" else {}
+    return {n: known[n] for n in present if n in known}
 
 
 def _by_numbers(

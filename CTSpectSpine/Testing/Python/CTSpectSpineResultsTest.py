@@ -167,7 +167,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         return [levels.GetNthControlPointLabel(i) for i in range(levels.GetNumberOfControlPoints())]
 
     def levelsOf(self, request):
-        from CTSpectSpineLib.desktop.numbering import levels_in
+        from CTSpectSpineLib.labelling.numbering import levels_in
 
         self.assertIs(request.settings["confirm-levels"], True)
         self.assertIs(request.keep, self.widget.nodes.manifest)

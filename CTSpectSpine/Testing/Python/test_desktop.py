@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.desktop.context_form import context_from_form, form_from_context
-from CTSpectSpineLib.desktop.numbering import (
+from CTSpectSpineLib.desktop.record import Row, save_folder, shown_rows, with_decision
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import image_from_array
+from CTSpectSpineLib.labelling.numbering import (
     body_centres,
     levels_in,
     numbering_of,
     renumber,
 )
-from CTSpectSpineLib.desktop.record import Row, save_folder, shown_rows, with_decision
-from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import Registration
 from CTSpectSpineLib.options import Options, check_together
 from CTSpectSpineLib.outputs import read_registration, write_registration
@@ -34,7 +34,7 @@ def test_shifting_up_and_down() -> None:
     assert list(up.mapping().values()) == ["T12", "L1", "L2", "L3", "L4", "sacrum"]
     assert up.changed
     assert not up.shifted(1).changed
-    with pytest.raises(InputError, match=r"below L5.*tick L6"):
+    with pytest.raises(InputError, match=r"below L5.*add L6"):
         numbering_of(LUMBAR).shifted(1)
 
 

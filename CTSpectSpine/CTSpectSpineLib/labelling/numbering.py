@@ -83,7 +83,7 @@ class Numbering:
     def _counted(self, names: Sequence[str]) -> dict[str, str]:
         chain = self.chain
         if self.level not in chain:
-            raise InputError(f"{self.level} is not part of this spine; tick it first.")
+            raise InputError(f"{self.level} is not part of this spine; add it first.")
         steps = _steps(names)
         start = chain.index(self.level) - steps[names.index(self.anchor)]
         if start < 0:
@@ -94,7 +94,7 @@ class Numbering:
         if start + steps[-1] >= len(chain):
             raise InputError(
                 f"With {self.anchor} as {self.level} there would be vertebrae below {chain[-1]}; "
-                "choose another level, or tick L6."
+                "choose another level, or add L6."
             )
         return {name: chain[start + step] for name, step in zip(names, steps, strict=True)}
 
