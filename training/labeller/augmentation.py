@@ -15,7 +15,7 @@ from synthesis import Case
 
 _BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)
 _RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "C1", "C2"))
-_RARE_SHARE = (0.4, 0.1, 0.2, 0.15, 0.15)
+_RARE_SHARE = (0.32, 0.08, 0.15, 0.2, 0.25)
 """How often patches are cut around bones that few patches would hold by chance."""
 _AIR_HU = -1000.0
 Float = NDArray[np.float32]
@@ -88,10 +88,13 @@ def _random_centre(case: Case, rng: np.random.Generator) -> Float:
     shape = np.array(case.hu.shape)
     seen = case.centres[np.isfinite(case.centres).all(axis=1)]
     chance = rng.random()
-    rare = rng.choice(len(_RARE), p=_RARE_SHARE)
-    if chance < 0.45 and len(seen):
+    there = np.bincount(case.classes.ravel(), minlength=len(CLASSES))[list(_RARE)] > 0
+    if chance < 0.4 and len(seen):
         centre = seen[rng.integers(len(seen))] + rng.normal(0, 9, 3)
-    elif chance < 0.85 and (bone := np.flatnonzero(case.classes.ravel() == _RARE[rare])).size:
+    elif chance < 0.88 and there.any():
+        share = np.where(there, _RARE_SHARE, 0.0)
+        rare = _RARE[rng.choice(len(_RARE), p=share / share.sum())]
+        bone = np.flatnonzero(case.classes.ravel() == rare)
         at = np.unravel_index(bone[rng.integers(bone.size)], case.hu.shape)
         centre = np.array(at) + rng.normal(0, 6, 3)
     else:

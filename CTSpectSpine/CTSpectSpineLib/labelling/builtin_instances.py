@@ -271,6 +271,7 @@ def _described(
     """Measure the vertebrae, leave out those of which nothing is there, and spread the labels."""
     owner = labels[tuple(index.T)]
     body = field.shares[CLASSES.index("body")]
+    central = _sum(field, _CENTRAL)[tuple(index.T)]
     cell = field.spacing_mm**3
     instances, numbers = [], []
     for number, point in enumerate(centres, start=1):
@@ -280,8 +281,11 @@ def _described(
         at = tuple(index[mine].T)
         shares = field.shares[(slice(None), *at)].astype(np.float64).sum(axis=1)
         total = max(float(shares[list(VERTEBRA)].sum()), 1e-6)
-        centre = apply_matrix(field.grid.ijk_to_lps, index[mine].mean(axis=0)[None, ::-1])[0]
-        way = centre - point
+        kernel = index[mine][central[mine] > 0.5]
+        if len(kernel) * cell >= _LEAST_MM3:
+            point = apply_matrix(field.grid.ijk_to_lps, kernel.mean(axis=0)[None, ::-1])[0]
+        whole_centre = apply_matrix(field.grid.ijk_to_lps, index[mine].mean(axis=0)[None, ::-1])
+        way = whole_centre[0] - point
         levels = index[mine][:, 0]
         instances.append(
             Instance(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling.builtin_evidence import Evidence, Surroundings
 from CTSpectSpineLib.labelling.schemes import typical_steps_mm
 from CTSpectSpineLib.model import FloatArray
@@ -21,11 +20,11 @@ CONFIRMED = 0.9
 """Probability of the whole numbering from which on it is called confirmed."""
 _CERVICAL = tuple(f"C{n}" for n in range(1, 8))
 _VARIANTS = (
-    ("", 0.88, 12, 5),
+    ("", 0.9, 12, 5),
     ("a sixth lumbar vertebra (L6)", 0.03, 12, 6),
     ("four lumbar vertebrae (a sacralised L5)", 0.03, 12, 4),
-    ("a thirteenth pair of ribs (T13)", 0.03, 13, 5),
-    ("eleven pairs of ribs", 0.03, 11, 5),
+    ("a thirteenth pair of ribs (T13)", 0.02, 13, 5),
+    ("eleven pairs of ribs", 0.02, 11, 5),
 )
 """Sentence, prior probability, thoracic and lumbar vertebrae. About one person in eight has
 another number of vertebrae than the usual one (Carrino et al., Radiology 2011;259:196)."""
@@ -169,7 +168,7 @@ def _score(
 
 def _rib_weight(name: str) -> float:
     """The last ribs may be tiny, and the transverse processes of L1 and C7 long."""
-    return {"T12": 0.6, "T13": 0.5, "L1": 0.6, "C7": 0.6}.get(name, 1.0)
+    return {"T12": 0.8, "T13": 0.6, "L1": 0.9, "T1": 0.7, "C7": 0.9}.get(name, 1.0)
 
 
 def _end_score(seen: Surroundings, spine: tuple[str, ...], names: Sequence[str]) -> float:
