@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
@@ -26,7 +27,6 @@ from CTSpectSpineLib.model import BoolArray, VertebraLabels
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 NAME = "builtin"
-_THRESHOLD = 0.5
 _NEAR_MM = 25.0
 """An anchor this near to a body's centre means that vertebra, even when it lies outside of it."""
 
@@ -125,13 +125,11 @@ def _painted(
         if mask.any():
             share = field.shares[CLASSES.index(kind)].astype(np.float32)
             shares[label] = np.where(_grown(mask), share, np.float32(0))
-    return paint(ct, field.grid, shares, _THRESHOLD)
+    return paint(ct, field.grid, shares)
 
 
 def _grown(mask: BoolArray) -> BoolArray:
     """A mask and the voxels next to it, which hold the slope of its probability."""
-    from scipy import ndimage
-
     return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3, 3)), iterations=2))
 
 

@@ -18,11 +18,12 @@ _LEAST_SACRUM_MM3 = 6000.0
 _SACRUM_REACH_MM = 60.0
 _RIB_LATERAL_MM = (15.0, 34.0)
 _RIB_BACK_MM = (-14.0, 30.0)
-_RIB_HEIGHT = (-0.25, 0.75)
+_RIB_HEIGHT = (-0.3, 0.65)
 """Of a rib beside its vertebra, in units of the step between vertebrae: heads lie at the upper
-endplate, necks beside the upper half of the body."""
-_RIB_MM3 = 300.0
-"""Volume of rib in that window at which it is as likely as not."""
+endplate, necks beside the upper half of the body; the next rib begins below."""
+_RIB_MM3 = 110.0
+"""Volume of rib in that window at which it is as likely as not: on phantoms 0 beside C7 and L1,
+300 on each side of T12, 600 beside T1, 1200 and more between."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _rib_odds(
             lateral = sign * local[:, 0]
             beside = inside & (lateral > _RIB_LATERAL_MM[0]) & (lateral < _RIB_LATERAL_MM[1])
             volume = float(np.count_nonzero(beside)) * cell
-            sides.append(np.clip(1.2 * np.log((volume + 40.0) / (_RIB_MM3 + 40.0)), -2.5, 2.5))
+            sides.append(np.clip(1.5 * np.log((volume + 20.0) / (_RIB_MM3 + 20.0)), -2.5, 2.5))
         odds[number] = sum(sides)
     return odds
 

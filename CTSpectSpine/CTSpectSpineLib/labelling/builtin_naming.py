@@ -34,7 +34,7 @@ _SIZE_SPREAD = 0.14
 _VOLUME_SPREAD = 0.4
 _DENS = 5.0
 _SACRUM = 7.0
-_NO_SACRUM = 3.0
+_NO_END = 3.0
 _GAP = 1.6
 _L5_TO_SACRUM_MM = 24.0
 """From the centre of L5 to the nearest voxel of the sacrum."""
@@ -158,10 +158,8 @@ def _score(
     for name, row in zip(names, rows, strict=True):
         score += row.rib * (0.5 if name.startswith("T") else -0.5) * _rib_weight(name)
         for level, share in (("C1", row.atlas), ("C2", row.axis)):
-            if name == level:
-                score += _DENS * (2 * min(share / 0.5, 1.0) - 1) * (0.4 if row.cut else 1.0)
-            elif share > 0.5:
-                score -= _DENS
+            if share > 0.5:
+                score += _DENS if name == level else -_DENS
     score += _size_score(names, rows, skipped)
     return score + _end_score(seen, spine, names)
 
@@ -172,13 +170,16 @@ def _rib_weight(name: str) -> float:
 
 
 def _end_score(seen: Surroundings, spine: tuple[str, ...], names: Sequence[str]) -> float:
-    """Whether the column ends at the sacrum."""
+    """Whether the column ends where the picture shows that it does: at skull and sacrum."""
+    above = spine.index(names[0])
+    # C1 itself is easily missed.
+    score = -_NO_END if seen.room_above_mm > 60.0 + 18.0 * above and above > 1 else 0.0
     below = len(spine) - 1 - spine.index(names[-1])
     if seen.sacrum_mm is not None:
         missing = max(0, round((seen.sacrum_mm - _L5_TO_SACRUM_MM) / 36.0))
-        return -_SACRUM * min(abs(below - missing), 2)
+        return score - _SACRUM * min(abs(below - missing), 2)
     expected = 35.0 * (below + 1)
-    return -_NO_SACRUM if seen.room_below_mm > expected + 45.0 else 0.0
+    return score - (_NO_END if seen.room_below_mm > expected + 45.0 else 0.0)
 
 
 def _size_score(names: Sequence[str], rows: Sequence[Evidence], skipped: np.ndarray) -> float:
