@@ -9,6 +9,7 @@ needed, because it uses packages that Slicer does not bring. The sections of the
 # ruff: noqa: PT009, PT027
 
 import logging
+import sys
 
 import slicer
 import vtk
@@ -136,12 +137,23 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self):
         """Stop following the parameter node when another module is opened."""
         self.registration.stopAdjusting()
+        self.levels.stopPicking()
         self.setParameterNode(None)
+
+    def onReload(self):
+        """Reload this file with the sections of the panel and the library (developer mode)."""
+        self.analysis.cancel()
+        self.exit()
+        own = ("CTSpectSpineLib", "CTSpectSpineWidgets")
+        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller=None, event=None):
         """Forget what goes with the scene."""
         self.analysis.cancel()
         self.registration.stopAdjusting()
+        self.levels.stopPicking()
         self.setParameterNode(None)
         self.showResults(None)
         self.logic.discard()

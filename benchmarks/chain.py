@@ -1,4 +1,6 @@
-"""Time and peak memory of each stage of the chain, on a phantom of 512×512×400 voxels.
+"""Time and peak memory of each stage of the chain, on phantoms of clinical size.
+
+A lumbar CT of 512×512×400 voxels, and a whole spine of 512×512×600 with 24 vertebrae.
 
     python -m benchmarks.chain [--small] [--out docs/validation/chain.md]
 
@@ -17,13 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.meter import Result, metered
+from benchmarks.sizes import WHOLE_SPINE, resampled
 from CTSpectSpineLib import __version__
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
-from CTSpectSpineLib.phantom import Phantom, load_case, make_phantom
+from CTSpectSpineLib.phantom import load_case, make_phantom
 from CTSpectSpineLib.pipeline import analyze
 from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.triage_protocol import load_protocol, triage
@@ -56,14 +60,39 @@ class Meter:
         return cost.result
 
 
-def _phantom(small: bool) -> Phantom:
+@dataclass(frozen=True)
+class Pair:
+    """A CT with the labels of its vertebrae, and a SPECT."""
+
+    name: str
+    ct: sitk.Image
+    labels: sitk.Image
+    spect: sitk.Image
+
+
+def lumbar(small: bool) -> Pair:
     """Lumbar phantom; the full one is cut to the size of a clinical CT."""
     case = load_case("lumbar-disc")
     if small:
-        return make_phantom(replace(case, spine=replace(case.spine, spacing_mm=3.0)))
+        phantom = make_phantom(replace(case, spine=replace(case.spine, spacing_mm=3.0)))
+        return Pair("Lumbar spine", phantom.anatomy.ct, phantom.anatomy.labels, phantom.spect)
     field = {"lateral_mm": 399.0, "ap_mm": 399.0}
     spine = replace(case.spine, spacing_mm=FULL_SPACING, first="T8", last="sacrum", **field)
-    return make_phantom(replace(case, spine=spine))
+    phantom = make_phantom(replace(case, spine=spine))
+    ct, labels = (_lower_part(i) for i in (phantom.anatomy.ct, phantom.anatomy.labels))
+    return Pair("Lumbar spine", ct, labels, phantom.spect)
+
+
+def whole_spine(small: bool) -> Pair:
+    """C1 to sacrum, built in voxels of 1.5 mm and resampled to the full size."""
+    case = load_case("whole-spine")
+    field = {"lateral_mm": 360.0, "ap_mm": 360.0, "spacing_mm": 3.0 if small else 1.5}
+    phantom = make_phantom(replace(case, spine=replace(case.spine, **field)))
+    ct, labels = phantom.anatomy.ct, phantom.anatomy.labels
+    if not small:
+        ct = resampled(ct, WHOLE_SPINE, sitk.sitkLinear)
+        labels = resampled(labels, WHOLE_SPINE, sitk.sitkNearestNeighbor)
+    return Pair("Whole spine", ct, labels, phantom.spect)
 
 
 def _lower_part(image: sitk.Image) -> sitk.Image:
@@ -72,14 +101,9 @@ def _lower_part(image: sitk.Image) -> sitk.Image:
     return sitk.RegionOfInterest(image, size, [0, 0, 0])
 
 
-def run(small: bool) -> tuple[list[Row], tuple[int, ...]]:
+def run(pair: Pair) -> list[Row]:
     """Measure every stage alone, then the whole chain with its results folder."""
-    phantom = _phantom(small)
-    ct, labels_image = phantom.anatomy.ct, phantom.anatomy.labels
-    spect = phantom.spect
-    if not small:
-        ct, labels_image = _lower_part(ct), _lower_part(labels_image)
-    del phantom
+    ct, spect, labels_image = pair.ct, pair.spect, pair.labels
     bounds = load_protocol("tender-2019").bounds
     meter = Meter()
     meter("resampling (unit)", lambda: sitk.Resample(spect, ct, sitk.Transform(), sitk.sitkLinear))
@@ -93,15 +117,19 @@ def run(small: bool) -> tuple[list[Row], tuple[int, ...]]:
             "whole chain with folder and report",
             lambda: analyze(ct, spect, labels_image, out=Path(folder) / "results"),
         )
-    return meter.rows, ct.GetSize()
+    return meter.rows
 
 
-def table(rows: list[Row], size: tuple[int, ...]) -> str:
+def table(pair: Pair, rows: list[Row]) -> str:
     """The measurements as Markdown."""
     unit = rows[0].wall_s
+    vertebrae = len(set(np.unique(sitk.GetArrayFromImage(pair.labels)).tolist()) - {0})
     lines = [
-        f"CT of {'×'.join(map(str, size))} voxels, version {__version__}, "
-        f"{os.cpu_count()} logical cores, {platform.machine()}.",
+        f"## {pair.name}",
+        "",
+        f"CT of {'×'.join(map(str, pair.ct.GetSize()))} voxels with {vertebrae} labels, version "
+        f"{__version__}, {os.cpu_count()} logical cores, {platform.machine()}, load "
+        f"{os.getloadavg()[0]:.1f} (processes that wanted a core).",
         "",
         "| stage | wall s | CPU s | wall / resampling | peak memory above start, MiB |",
         "|---|---:|---:|---:|---:|",
@@ -120,8 +148,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a 3 mm phantom, in seconds")
     parser.add_argument("--out", type=Path, help="write the table to this file")
     options = parser.parse_args()
-    text = table(*run(options.small))
-    print(text)
+    parts = []
+    for make in (lumbar, whole_spine):
+        pair = make(options.small)
+        parts.append(table(pair, run(pair)))
+        print(parts[-1], flush=True)
+    text = "\n".join(parts)
     if options.out is not None:
         heading = "# Time and memory of the chain\n\nMade by `python -m benchmarks.chain`.\n\n"
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ class Camera:
 
     def wait(self, until: Any) -> None:
         """Let the panel work until something is so."""
-        end = time.monotonic() + 900
+        end = time.monotonic() + 3600
         while not until():
             assert time.monotonic() < end, self.widget.ui.statusLabel.text
             slicer.app.processEvents()
@@ -88,7 +88,7 @@ def panel_pictures(camera: Camera) -> Any:
     for width in WIDTHS:
         camera.take("during", width)
     camera.wait(lambda: not widget.analysis.running)
-    camera.sections("inputs", "registration", "levels", "results", "reasons", "export")
+    camera.sections("registration", "levels", "results", "reasons", "protocols", "export")
     ui.filterSelector.setCurrentIndex(ui.filterSelector.findText("all"))
     for width in WIDTHS:
         camera.take("after", width)

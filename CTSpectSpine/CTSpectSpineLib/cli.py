@@ -29,6 +29,10 @@ _CASES_HELP = (
     "multiple-areas, negative, scoliosis, l6, ribs11, limited-fov, metal, whole-spine"
 )
 
+_ANCHOR_HELP = (
+    "a point (LPS mm) in a vertebra that you know, like L5@3.5,-40,812: all others follow"
+)
+
 if TYPE_CHECKING:
     Subparsers: TypeAlias = argparse._SubParsersAction["_Parser"]
 
@@ -109,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         _analyze,
         _register,
         _label,
+        _shift,
         _joints,
         _triage,
         _protocols,
@@ -174,7 +179,7 @@ def _analyze(subparsers: Subparsers) -> None:
         "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels: file or folder"
     )
     _scheme(parser)
-    parser.add_argument("--labeller", default="auto", metavar="NAME", help="labeller to use")
+    _labeller(parser)
     parser.add_argument(
         "--protocol", default="tender-2019", metavar="ID|FILE", help="triage protocol"
     )
@@ -230,7 +235,38 @@ def _label(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("label", help="vertebra labels of a CT")
     parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
     parser.add_argument("--vertebrae", type=Path, metavar="LABELS", help="a label map to import")
-    parser.add_argument("--labeller", default="auto", metavar="NAME", help="labeller to use")
+    _labeller(parser)
+    _scheme(parser)
+    parser.add_argument(
+        "--compare",
+        metavar="NAME|LABELS",
+        help="compare level by level with another labeller or label map",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    _common(parser)
+
+
+def _shift(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "shift", help="renumber vertebra labels, or a whole analysis, and derive its results anew"
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="RESULTS|LABELS", help="results folder, or label map"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--by", type=int, metavar="N", help="move every name N places towards the feet (L4 to L5)"
+    )
+    what.add_argument("--anchor", metavar="LEVEL@x,y,z", help=_ANCHOR_HELP)
+    parser.add_argument(
+        "--extra",
+        action="append",
+        choices=("L6", "T13"),
+        help="this spine has it (with --by); repeatable",
+    )
+    parser.add_argument("--ct", type=Path, help="CT, where it is not at its old place")
+    parser.add_argument("--spect", type=Path, help="SPECT, where it is not at its old place")
+    parser.add_argument("--protocol", metavar="FILE", help="protocol, if it was a file")
     _scheme(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     _common(parser)
@@ -382,6 +418,25 @@ def _images(parser: argparse.ArgumentParser) -> None:
         "--spect", type=Path, required=True, help="bone SPECT: file or DICOM folder"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
+
+
+def _labeller(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--labeller",
+        default="auto",
+        metavar="NAME",
+        help="labeller to use: auto (default), totalsegmentator or builtin",
+    )
+    parser.add_argument("--anchor", metavar="LEVEL@x,y,z", help=_ANCHOR_HELP)
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where TotalSegmentator runs: auto (default), cpu, gpu, gpu:1 ... or mps",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="TotalSegmentator's 3 mm model: quicker, less fine"
+    )
 
 
 def _scheme(parser: argparse.ArgumentParser) -> None:

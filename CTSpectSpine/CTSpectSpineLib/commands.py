@@ -13,6 +13,8 @@ import pandas as pd
 
 from CTSpectSpineLib import results as folder_io
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.label_commands import label as label
+from CTSpectSpineLib.label_commands import shift as shift
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.printing import joint_lines, progress_printer, verdict_lines
 from CTSpectSpineLib.progress import Progress
@@ -50,6 +52,9 @@ def analyze(options: Namespace) -> int:
         reference=options.reference,
         accept_registration=options.accept_registration,
         confirm_levels=options.confirm_levels,
+        anchor=options.anchor,
+        device=options.device,
+        fast=options.fast,
         save_volumes=options.save_volumes,
         save_scene=options.save_scene,
         threads=options.threads,
@@ -302,32 +307,6 @@ def register(options: Namespace) -> int:
         )
         print_lines(registration.reasons)
     return 1 if registration.quality == "failed" else 0
-
-
-def label(options: Namespace) -> int:
-    """``ctspectspine label``."""
-    from CTSpectSpineLib.labelling import label_vertebrae
-    from CTSpectSpineLib.outputs import labels_record, write_labels
-    from CTSpectSpineLib.volumes.checks import check_ct
-    from CTSpectSpineLib.volumes.reading import read_volume
-
-    ct = read_volume(options.ct, "ct")
-    check_ct(ct)
-    labels = label_vertebrae(
-        ct.image, options.vertebrae or options.labeller, scheme=options.label_scheme
-    )
-    inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
-    folder = folder_io.prepare_folder(
-        options.out, inputs, ("vertebrae.nii.gz", "vertebrae.seg.nrrd")
-    )
-    write_labels(labels, folder)
-    if options.json:
-        print_json({"folder": str(folder), **labels_record(labels)})
-    else:
-        confirmed = "" if labels.levels_confirmed else " (levels not confirmed)"
-        print(f"Levels: {', '.join(labels.levels)}{confirmed}; {folder / 'vertebrae.seg.nrrd'}")
-        print_lines(labels.warnings)
-    return 0
 
 
 def joints(options: Namespace) -> int:

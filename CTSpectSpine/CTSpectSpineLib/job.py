@@ -15,7 +15,14 @@ import SimpleITK as sitk
 from CTSpectSpineLib import outputs
 from CTSpectSpineLib import results as folder_io
 from CTSpectSpineLib.joints import build_joints
-from CTSpectSpineLib.labelling import label_vertebrae
+from CTSpectSpineLib.labelling import (
+    Settings,
+    anchored,
+    judge,
+    label_vertebrae,
+    parse_anchor,
+)
+from CTSpectSpineLib.level_checks import trust_after_joints
 from CTSpectSpineLib.model import (
     Registration,
     SpineJoints,
@@ -181,14 +188,19 @@ class Job:
         """Label the vertebrae, or import the labels given."""
         message = "Labelling the vertebrae" if source is None else "Reading the vertebra labels"
         with self.stage("label", message) as (progress, warnings):
+            anchor, settings = self.options.anchor, Settings(self.options.device, self.options.fast)
             if isinstance(source, VertebraLabels):
                 labels = source
+                if anchor is not None:
+                    labels = judge(anchored(labels, parse_anchor(anchor)))
             else:
                 labels = label_vertebrae(
                     ct.image,
                     self.labeller if source is None else _label_source(source),
-                    scheme=self.options.label_scheme,
-                    progress=progress,
+                    anchor,
+                    self.options.label_scheme,
+                    progress,
+                    settings,
                 )
             outputs.check_neighbours(labels, _name(source))
             warnings.extend(labels.warnings)
@@ -201,12 +213,14 @@ class Job:
             self.manifest.values["labels"] = outputs.labels_record(labels)
         return labels
 
-    def joints(self, labels: VertebraLabels, ct: sitk.Image) -> SpineJoints:
-        """Derive the joint regions."""
+    def joints(self, labels: VertebraLabels, ct: sitk.Image) -> tuple[SpineJoints, VertebraLabels]:
+        """Derive the joint regions; the labels come back with what the joints say of them."""
         with self.stage("joints", "Finding the joints") as (progress, warnings):
             joints = build_joints(labels.image, ct, progress=progress)
             warnings.extend(joints.warnings)
-        return joints
+            labels = trust_after_joints(labels, joints)
+            self.manifest.values["labels"] = outputs.labels_record(labels)
+        return joints, labels
 
     def uptake(
         self,

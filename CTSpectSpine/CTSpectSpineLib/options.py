@@ -8,6 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.labelling.anchor import parse_anchor
 from CTSpectSpineLib.uptake.reference import REFERENCES
 
 
@@ -35,6 +36,12 @@ class Options:
         Give a verdict although the registration failed; recorded with the verdict.
     confirm_levels
         The user has checked the vertebra levels; recorded with the verdict.
+    anchor
+        ``LEVEL@x,y,z`` (LPS mm), a point in a vertebra that the user knows: the whole column is
+        counted from it.
+    device, fast
+        Where the labeller runs (``auto``, ``cpu``, ``gpu``, ``gpu:1`` … or ``mps``), and whether
+        it should rather be quick than fine; for TotalSegmentator.
     save_volumes, save_scene
         Write ``spect_on_ct.nrrd``; write ``scene.mrb`` (needs slicer-core).
     threads
@@ -51,6 +58,9 @@ class Options:
     reference: str = "vertebral_bodies"
     accept_registration: bool = False
     confirm_levels: bool = False
+    anchor: str | None = None
+    device: str = "auto"
+    fast: bool = False
     save_volumes: bool = False
     save_scene: bool = False
     threads: int | None = None
@@ -73,6 +83,8 @@ class Options:
             )
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads is {self.threads}; give 1 or more.")
+        if self.anchor is not None:
+            parse_anchor(self.anchor)
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; give 0 or more.")
 

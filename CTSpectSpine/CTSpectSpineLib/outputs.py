@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,14 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def write_labels(labels: VertebraLabels, folder: Path) -> None:
-    """Write ``vertebrae.nii.gz``, ``vertebrae.seg.nrrd``, and ``hips.nii.gz`` where there are."""
+def write_labels(
+    labels: VertebraLabels, folder: Path, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``vertebrae.nii.gz``, ``.seg.nrrd`` and ``.json``, and ``hips.nii.gz`` if there are.
+
+    ``more`` is added to what ``vertebrae.json`` says of the labels.
+    """
+    write_labels_record(labels, folder, more)
     segments = as_segments.vertebra_segments(labels)
     hips = set(anatomy.hip_ids().values())
     bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
@@ -80,6 +87,13 @@ def write_labels(labels: VertebraLabels, folder: Path) -> None:
     if sitk.GetArrayViewFromImage(only_hips).any():
         write_image(only_hips, folder / "hips.nii.gz")
     write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
+
+
+def write_labels_record(
+    labels: VertebraLabels, folder: Path, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``vertebrae.json``: who made the labels, and how far they can be relied on."""
+    write_json(folder / "vertebrae.json", {**labels_record(labels), **(more or {})})
 
 
 def write_joint_segments(
@@ -102,6 +116,7 @@ def labels_record(labels: VertebraLabels) -> dict[str, Any]:
         "levels": list(labels.levels),
         "levels_confirmed": labels.levels_confirmed,
         "confidence": dict(labels.confidence),
+        "ribs": dict(labels.ribs),
         "warnings": list(labels.warnings),
     }
 

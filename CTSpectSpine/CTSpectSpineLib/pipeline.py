@@ -105,7 +105,9 @@ def _run(
     if folder is not None:
         outputs.write_labels(labels, folder)
     registration = job.register(ct.image, spect.image)
-    joints = job.joints(labels, ct.image)
+    joints, labels = job.joints(labels, ct.image)
+    if folder is not None:
+        outputs.write_labels_record(labels, folder)
     uptake = job.uptake(spect, joints, labels, registration)
     verdict, table = job.triage(uptake, registration, labels)
     results = Results(

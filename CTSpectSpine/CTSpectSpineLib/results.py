@@ -36,6 +36,7 @@ _KNOWN_FILES = (
     "spect_on_ct.nrrd",
     "vertebrae.nii.gz",
     "vertebrae.seg.nrrd",
+    "vertebrae.json",
     "hips.nii.gz",
     "joints.seg.nrrd",
     "joint_parts.seg.nrrd",

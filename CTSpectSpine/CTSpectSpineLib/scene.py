@@ -172,7 +172,8 @@ def show(scene: Node, nodes: SceneNodes) -> None:
     record = nodes.record()
     located = [row for row in record.rows if row.centre_lps] if record is not None else []
     if located:
-        hottest = max(located, key=lambda row: -math.inf if math.isnan(row.ratio) else row.ratio)
+        counting = [row for row in located if row.measurable and not math.isnan(row.ratio)]
+        hottest = max(counting or located[:1], key=lambda row: row.ratio)
         points = [row.centre_lps for row in located if row.centre_lps]
         overview(scene, points, hottest.centre_lps or points[0])
 
@@ -212,7 +213,8 @@ def _add_relative(
     scaled = sitk.Cast(image, sitk.sitkFloat32) / reference
     node = add_volume(scene, scaled, f"{spect.GetName()}, multiples of reference")
     node.SetAndObserveTransformNodeID(spect.GetTransformNodeID())
-    hottest = max((v for r in rows if (v := number(r.get("ratio_max", ""))) > 0), default=0.0)
+    counting = [row for row in rows if row.get("status") != "not_measurable"]
+    hottest = max((v for r in counting if (v := number(r.get("ratio_max", ""))) > 0), default=0.0)
     top = float(min(max(math.ceil(hottest), LEAST_TOP), MOST_TOP))
     show_spect(scene, node, top)
     add_legend(node, top)

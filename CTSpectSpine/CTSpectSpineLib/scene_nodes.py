@@ -193,7 +193,7 @@ def results_folder(manifest: Node) -> Path | None:
 
 
 def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None:
-    """Record what the user decided on the registration, in the scene and in the results folder.
+    """Record what the user decided on the registration: in the scene, the folder and its report.
 
     Raises
     ------
@@ -210,4 +210,8 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
     folder = results_folder(nodes.manifest)
     if folder is not None:
         write_json(folder / "manifest.json", manifest)
+        if (folder / "report.html").is_file():
+            from CTSpectSpineLib.report import write_report
+
+            write_report(folder)
     nodes.manifest.SetText(json.dumps(manifest, indent=2) + "\n")

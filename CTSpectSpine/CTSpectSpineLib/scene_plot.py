@@ -47,7 +47,8 @@ def add_uptake_plot(
     }
     for row in rows:
         name = f"{row.kind} {row.side}".strip()
-        columns[name][row.level] = row.ratio
+        if row.measurable:
+            columns[name][row.level] = row.ratio
     for kind, bound in bounds.items():
         columns[f"{kind} bound"] = dict.fromkeys(levels, bound)
     for name, values in columns.items():

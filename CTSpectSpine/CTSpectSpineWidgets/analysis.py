@@ -68,7 +68,7 @@ class AnalysisSection:
         from CTSpectSpineLib.desktop.child import TimeLeft
 
         if self.running:
-            self._end().cancel()
+            self._kill()
         self.say(_("Writing the images"))
         self.ui.logText.clear()
         slicer.app.processEvents()
@@ -87,8 +87,7 @@ class AnalysisSection:
         """Kill the running analysis; the scene and the disk are as before."""
         if not self.running:
             return
-        run = self._end()
-        run.cancel()
+        self._kill()
         self.say(_("Cancelled."))
         self.panel.levels.forget()
         self.panel.update()
@@ -131,11 +130,15 @@ class AnalysisSection:
             return _("Done. The results are temporary until you save them (Export).")
         return _("Done. Results in {folder}").format(folder=folder)
 
+    def _kill(self):
+        # The process first: when Slicer ends, the widgets may be gone already.
+        self.run.cancel()
+        self._end()
+
     def _end(self):
-        run, self.run = self.run, None
+        self.run = None
         self._timer.stop()
         self.ui.progressBar.visible = False
-        return run
 
     def say(self, text, isError=False):
         """Say something below the button."""

@@ -50,7 +50,7 @@ class LevelsSection:
     def show(self):
         """Show the names of the panel's results."""
         record = self.panel.record
-        self._stopPicking()
+        self.stopPicking()
         if record is None or not record.levels:
             self._numbering = None
             self._known.clear()
@@ -203,7 +203,7 @@ class LevelsSection:
     def onPick(self, on):
         """Let the user click on a vertebra."""
         if not on:
-            self._stopPicking()
+            self.stopPicking()
             return
         from CTSpectSpineLib.mrml import add_node
 
@@ -227,9 +227,10 @@ class LevelsSection:
             self.ui.vertebraSelector.setCurrentIndex(index)
             self.onVertebra()
         # Not now: this is called by the node that goes.
-        qt.QTimer.singleShot(0, self._stopPicking)
+        qt.QTimer.singleShot(0, self.stopPicking)
 
-    def _stopPicking(self):
+    def stopPicking(self):
+        """Leave the mode in which the user clicks on a vertebra."""
         picked, self._picked = self._picked, None
         if picked is not None:
             self.panel.removeObserver(picked, picked.PointPositionDefinedEvent, self.onPicked)

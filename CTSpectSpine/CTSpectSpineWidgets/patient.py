@@ -5,7 +5,7 @@ import json
 import qt
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import errorsShown
+from CTSpectSpineWidgets.common import enable, errorsShown
 
 PARAMETERS = {
     "painRegion": "pain_region",
@@ -52,6 +52,10 @@ class PatientSection:
         self.ui.loadPatientButton.connect("clicked(bool)", self.onLoad)
         self.ui.savePatientButton.connect("clicked(bool)", self.onSave)
         self.ui.clearPatientButton.connect("clicked(bool)", self.onClear)
+        self._exclusionsMenu = qt.QMenu(self.ui.exclusionsButton)
+        self._exclusionsOf = None
+        self._exclusions = {}
+        self.ui.exclusionsButton.setMenu(self._exclusionsMenu)
 
     def context(self):
         """The clinical context; raises `InputError` that names a wrong field."""
@@ -83,6 +87,52 @@ class PatientSection:
         if label.text != problem:
             label.text = problem
             label.styleSheet = "color: #b00020;"
+        self._offerExclusions()
+
+    def _offerExclusions(self):
+        """Offer the protocol's exclusions, checked as the text beside them says."""
+        values = self.panel.parameters
+        protocol = values.protocolFile or values.protocol
+        if protocol != self._exclusionsOf:
+            self._fillExclusions(protocol)
+        given = _listed(values.exclusions)
+        for name, action in self._exclusions.items():
+            action.blockSignals(True)
+            action.setChecked(name in given)
+            action.blockSignals(False)
+
+    def _fillExclusions(self, protocol):
+        missing = _("This protocol names no exclusions.")
+        try:
+            from CTSpectSpineLib.errors import InputError
+            from CTSpectSpineLib.triage_protocol import load_protocol
+
+            try:
+                offered = dict(load_protocol(protocol).exclusions)
+            except InputError as error:
+                offered, missing = {}, str(error)
+            self._exclusionsOf = protocol
+        except ImportError:
+            # Packages that come with the first analysis are needed to read the protocol.
+            offered = {}
+        self._exclusions = {}
+        self._exclusionsMenu.clear()
+        for name, text in offered.items():
+            action = qt.QAction(text, self._exclusionsMenu)
+            action.setCheckable(True)
+            action.connect("toggled(bool)", self._exclusionSlot(name))
+            self._exclusionsMenu.addAction(action)
+            self._exclusions[name] = action
+        tip = _("Choose from the protocol's exclusions.")
+        enable(self.ui.exclusionsButton, "" if offered else missing, tip)
+
+    def _exclusionSlot(self, name):
+        def onExclusion(checked):
+            values = self.panel.parameters
+            names = [other for other in _listed(values.exclusions) if other != name]
+            values.exclusions = ", ".join([*names, name] if checked else names)
+
+        return onExclusion
 
     def fill(self, context):
         """Fill the form from a clinical context."""
@@ -118,6 +168,10 @@ class PatientSection:
     def onClear(self, *_unused):
         """Empty the form."""
         self.fill({})
+
+
+def _listed(text):
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 class Ask:

@@ -8,6 +8,7 @@ from CTSpectSpineWidgets.common import UPTAKE_COLOURS, UPTAKE_WORDS, escaped, fi
 
 _SHOWN, _LEVEL, _KIND, _SIDE, _RATIO, _UPTAKE, _VERDICT = range(7)
 _SORTABLE_FROM = _LEVEL
+_GREYED = "#767676"
 
 
 class ResultsSection:
@@ -43,6 +44,7 @@ class ResultsSection:
         fillCombo(self.ui.filterSelector, self._filters)
         self.ui.filterSelector.connect("currentIndexChanged(int)", self.onFilter)
         self.ui.searchText.connect("textChanged(QString)", self.onFilter)
+        self.ui.protocolsCollapsibleButton.connect("contentsCollapsed(bool)", self.onProtocols)
 
     def show(self):
         """Show the panel's results."""
@@ -51,6 +53,8 @@ class ResultsSection:
         self.ui.verdictLabel.text = self._verdict(record)
         self.ui.reasonsLabel.text = self._reasons(record)
         self.ui.reasonsCollapsibleButton.visible = record is not None
+        self.ui.protocolsCollapsibleButton.visible = record is not None
+        self.onProtocols(self.ui.protocolsCollapsibleButton.collapsed)
         self._fill()
 
     def _showAnalyses(self):
@@ -114,6 +118,32 @@ class ResultsSection:
         style = 'style="margin-left:-24px"'
         return f"<ol {style}>{''.join(items)}</ol>{heading}<ul {style}>{''.join(notes)}</ul>"
 
+    def onProtocols(self, collapsed):
+        """Apply all protocols that ship with the module, once their section is open."""
+        record = self.panel.record
+        if collapsed or record is None:
+            self.ui.protocolsLabel.text = ""
+            return
+        from CTSpectSpineLib.desktop.protocols import side_by_side
+        from CTSpectSpineLib.errors import InputError
+
+        try:
+            comparison = side_by_side(record, self.panel.logic.protocols())
+        except InputError as error:
+            self.ui.protocolsLabel.text = escaped(error)
+            return
+        rows = [
+            f"<p><b>{escaped(verdict.protocol['id'])}: "
+            f"{escaped(verdict.disposition.replace('_', ' '))}</b><br>"
+            f"{escaped(verdict.recommendation)}</p>"
+            for verdict in comparison.verdicts
+        ]
+        why = [f"<li>{escaped(text)}</li>" for text in comparison.differences]
+        heading = _("They agree.") if comparison.agree else _("They differ.")
+        self.ui.protocolsLabel.text = (
+            f'{"".join(rows)}<b>{heading}</b><ul style="margin-left:-24px">{"".join(why)}</ul>'
+        )
+
     def _fill(self):
         from CTSpectSpineLib.desktop.record import shown_rows
 
@@ -151,14 +181,18 @@ class ResultsSection:
             _SIDE: row.side,
             _RATIO: row.ratio_text,
             _UPTAKE: UPTAKE_WORDS[row.uptake],
-            _VERDICT: row.verdict or row.reason,
+            _VERDICT: row.explanation,
         }
+        tip = f"{row.joint}: {row.explanation}" if row.measurable else _notMeasurable(row)
         for j, text in texts.items():
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(f"{row.joint}: {row.verdict or row.reason}")
+            item.setToolTip(tip)
+            if not row.measurable:
+                item.setForeground(qt.QBrush(qt.QColor(_GREYED)))
             table.setItem(i, j, item)
         colour = qt.QColor(UPTAKE_COLOURS[row.uptake])
-        table.item(i, _UPTAKE).setForeground(qt.QBrush(colour))
+        if row.measurable:
+            table.item(i, _UPTAKE).setForeground(qt.QBrush(colour))
         font = table.item(i, _UPTAKE).font()
         font.setBold(True)
         table.item(i, _UPTAKE).setFont(font)
@@ -222,3 +256,9 @@ class ResultsSection:
         if self._hasSegment(joint):
             checked = self.ui.jointTable.item(row, column).checkState() == qt.Qt.Checked
             self._display().SetSegmentVisibility(joint, checked)
+
+
+def _notMeasurable(row):
+    """Why a joint is not measurable, and that its numbers do not count."""
+    text = _("{joint} is not measurable and counts neither as positive nor as negative: {reason}.")
+    return text.format(joint=row.joint, reason=row.explanation.rstrip(".") or _("no reason given"))

@@ -13,19 +13,17 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter, process_time
 
 import SimpleITK as sitk
 
+from benchmarks.meter import metered
+from benchmarks.sizes import WHOLE_SPINE, resampled
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.spine import make_anatomy
 
-SIZE = (512, 512, 600)
 _WIDTH_MM = 360.0
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Speed:
 
 def speed(threads: int, small: bool = False) -> list[Speed]:
     """Measure with and without the CT; ``small`` takes voxels three times as long."""
-    size = tuple(n // 3 for n in SIZE) if small else SIZE
+    size = tuple(n // 3 for n in WHOLE_SPINE) if small else WHOLE_SPINE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_spine(folder, (size[0], size[1], size[2]))
@@ -75,15 +73,7 @@ def _write_spine(folder: Path, size: tuple[int, int, int]) -> None:
         ("labels", spine.labels, sitk.sitkNearestNeighbor),
         ("ct", spine.ct, sitk.sitkLinear),
     ):
-        old = image.GetSize()
-        spacing = [s * n / m for s, n, m in zip(image.GetSpacing(), old, size, strict=True)]
-        first = [n / m / 2 - 0.5 for n, m in zip(old, size, strict=True)]
-        origin = image.TransformContinuousIndexToPhysicalPoint(first)
-        axes = image.GetDirection()
-        resampled = sitk.Resample(
-            image, list(size), sitk.Transform(), order, origin, spacing, axes, 0
-        )
-        sitk.WriteImage(resampled, str(folder / f"{name}.mha"))
+        sitk.WriteImage(resampled(image, size, order), str(folder / f"{name}.mha"))
 
 
 def _measured_in_child(folder: Path, threads: int, with_ct: bool) -> Speed:
@@ -100,41 +90,20 @@ def _measured_in_child(folder: Path, threads: int, with_ct: bool) -> Speed:
 def _child(folder: Path, with_ct: bool) -> None:
     labels = sitk.ReadImage(str(folder / "labels.mha"))
     ct = sitk.ReadImage(str(folder / "ct.mha")) if with_ct else None
-    before = _reset_peak()
-    wall, cpu = perf_counter(), process_time()
-    found = build_joints(labels, ct)
-    wall, cpu = perf_counter() - wall, process_time() - cpu
-    peak = _status_mib("VmHWM")
+    cost = metered(lambda: build_joints(labels, ct))
+    found = cost.result
     sacral = {"S1", anatomy.SACRUM}
     values = {
         "size": labels.GetSize(),
         "vertebrae": len(set(found.frames) - sacral),
         "joints": sum(j.located for j in found.joints),
-        "wall_s": wall,
-        "cpu_s": cpu,
-        "memory_mib": None if before is None or peak is None else peak - before,
+        "wall_s": cost.wall_s,
+        "cpu_s": cost.cpu_s,
+        "memory_mib": cost.memory_mib,
         "with_ct": with_ct,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
     print(json.dumps(values))
-
-
-def _reset_peak() -> float | None:
-    """Forget the peak of the resident set; return the present size in MiB."""
-    try:
-        _CLEAR.write_text("5", encoding="ascii")
-    except OSError:
-        return None
-    return _status_mib("VmRSS")
-
-
-def _status_mib(key: str) -> float | None:
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    return None
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ _DECISIONS = ("accepted", "rejected")
 
 @dataclass(frozen=True)
 class Row:
-    """One joint as the panel shows it; numbers are NaN where there is none."""
+    """One joint as the panel shows it; numbers are NaN where there is none.
+
+    A joint that is not measurable may keep its numbers; nothing may rest on them.
+    """
 
     joint: str
     level: str
@@ -43,6 +46,17 @@ class Row:
     verdict: str
     reason: str
     centre_lps: tuple[float, float, float] | None
+
+    @property
+    def measurable(self) -> bool:
+        """Whether its numbers count."""
+        return self.uptake != "not_measurable"
+
+    @property
+    def explanation(self) -> str:
+        """Its part in the verdict, or why it is not measurable."""
+        parts = (self.verdict, self.reason) if self.measurable else (self.reason, self.verdict)
+        return next(filter(None, parts), "")
 
     @property
     def ratio_text(self) -> str:
@@ -180,7 +194,7 @@ def shown_rows(
         Words that must all stand in the joint's name, uptake or part of the verdict.
     column
         0 level, 1 kind, 2 side, 3 ratio, 4 uptake, 5 verdict; other numbers keep the order of the
-        spine. Rows without ratio come last, whichever way is sorted.
+        spine. Rows without ratio that counts come last, whichever way is sorted.
     """
     classes, words = FILTERS[filter_name], text.lower().split()
     found = [
@@ -200,8 +214,8 @@ def shown_rows(
         5: lambda row: row.verdict,
     }
     if column == 3:
-        with_ratio = [row for row in found if not math.isnan(row.ratio)]
-        without = [row for row in found if math.isnan(row.ratio)]
+        with_ratio = [row for row in found if row.measurable and not math.isnan(row.ratio)]
+        without = [row for row in found if row not in with_ratio]
         return sorted(with_ratio, key=lambda row: row.ratio, reverse=descending) + without
     key = keys.get(column, lambda row: place[row.joint])
     return sorted(found, key=key, reverse=descending)

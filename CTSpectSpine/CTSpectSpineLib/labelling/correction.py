@@ -1,4 +1,4 @@
-"""Other names for a whole column, from one vertebra that the user knows or by a number of places."""
+"""Other names for a whole column: from one vertebra that is known, or by a number of places."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region, SpineJoints
-from CTSpectSpineLib.phantom.activity import covered_fraction
 from CTSpectSpineLib.phantom.cases import SpectConfig
+from CTSpectSpineLib.phantom.coverage import covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.product import Phantom, phantom_of
 

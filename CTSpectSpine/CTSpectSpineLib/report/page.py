@@ -82,6 +82,7 @@ def render(results: ResultsFolder) -> str:
         reference=_reference(_mapping(manifest.get("uptake"))),
         labels=_labels(manifest.get("labels")),
         registration=_registration(results.registration),
+        check=_check(manifest.get("registration_check")),
         pictures=_pictures(results, bounds),
         provenance=_provenance(manifest),
         warnings=list(_warnings(manifest)),
@@ -311,6 +312,22 @@ def _registration(registration: Mapping[str, Any] | None) -> Mapping[str, Any] |
             ("Similarity, end", _number(registration.get("metric_end"), 3)),
             ("Method", str(registration.get("method", "–"))),
         ],
+    }
+
+
+def _check(check: Any) -> Mapping[str, Any] | None:
+    """What the user decided on the registration after looking at it; None without a decision."""
+    check = _mapping(check)
+    decision = str(check.get("decision", ""))
+    if not decision:
+        return None
+    wording = _wording("registration_check", decision)
+    return {
+        "text": wording.get("text", decision),
+        "tone": wording.get("tone", "plain"),
+        "rejected": decision == "rejected",
+        "adjusted": check.get("adjusted_by_hand") is True,
+        "time": str(check.get("time", "")).replace("T", " "),
     }
 
 

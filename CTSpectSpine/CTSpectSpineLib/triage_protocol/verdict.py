@@ -276,10 +276,18 @@ def _not_seen(engine: Engine) -> list[str]:
 def _unmeasured(case: _Case) -> list[str]:
     """Joints that were not measured, and what they could change."""
     engine = case.engine
-    names = [row.id for row in engine.rows if row.uptake == "not_measurable"]
-    if not names:
+    left_out = [row for row in engine.rows if row.uptake == "not_measurable"]
+    if not left_out:
         return []
-    sentence = f"Not measurable, so neither counted positive nor negative: {', '.join(names)}."
+    names = ", ".join(row.id for row in left_out)
+    sentence = f"Not measurable, so neither counted positive nor negative: {names}."
+    high = [
+        f"{row.id} ({row.evidence})"
+        for row in left_out
+        if row.ratio is not None and row.ratio >= engine.protocol.bounds[row.kind].positive
+    ]
+    if high:
+        sentence += f" Look at these, whose doubtful number is high: {', '.join(high)}."
     found = changes(engine, engine.keys("positive"), engine.keys("not_measurable"))
     others = possible_names(case.decision, found)[len(case.decision.possible) :]
     if others:

@@ -290,7 +290,7 @@ def _draws(
     if not repetitions or not np.isfinite(ratios).any():
         return np.full((repetitions, len(joints)), np.nan)
     true = solution.posterior.draw(rng, repetitions) * solution.unit
-    corrected = draw_corrected(scene.partition, joints, true, error_mm, rng)
+    corrected = draw_corrected(scene.partition, joints, true, solution.unit, error_mm, rng)
     uptake = corrected.copy()
     statistics = [METRICS[bounds[joint.kind].metric] for joint in joints]
     for statistic in sorted(set(statistics) - {"corrected_mean"}):

@@ -24,22 +24,27 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.uptake.partition import Partition, PartKind
 
 PRIOR_SD: Mapping[PartKind, float] = {
-    "disc_bone": 0.15,
-    "facet_bone": 0.15,
-    "body": 0.15,
-    "posterior": 0.25,
+    "disc_bone": 0.07,
+    "facet_bone": 0.07,
+    "body": 0.07,
+    "posterior": 0.15,
     "sacrum": 1.0,
     "hip": 1.0,
     "disc_space": 0.2,
     "background": 0.2,
 }
 """Standard deviation of a region's difference from comparable ones, in units of the reference
-uptake; where mixed, when they are normal."""
-NORMAL_SHARE = 0.5
-"""Share of mixed regions taken as normal: even odds, so that a small joint that is truly hot is
-not explained away as noise."""
+uptake; where mixed, when they are normal. Published mean + 2 SD of normal vertebrae, mean over
+mean within a patient, begins at 1.14."""
+NORMAL_SHARE = 0.9
+"""Share of mixed regions taken as normal. Patients with active facet joints have 2.4 ± 1.9 of them
+(Perez-Roman et al. 2020, 190 patients), so more would be normal; with less certainty a small joint
+that is truly hot is not explained away as noise."""
 WIDE_SD = 3.0
 """Standard deviation of those that are not, and of regions that nothing compares with."""
+_STANDS_OUT = 0.35
+"""Bodies further than this from their median are not what other bone is compared with: about three
+times the spread between normal vertebrae."""
 _DECIMALS = 6
 _MIXED: frozenset[PartKind] = frozenset(
     {"disc_bone", "facet_bone", "body", "posterior", "background"}
@@ -139,10 +144,21 @@ class Posterior:
         return drawn
 
 
-def build_prior(partition: Partition) -> Prior:
-    """Which regions are comparable, and how closely."""
+def build_prior(partition: Partition, first: FloatArray | None = None) -> Prior:
+    """Which regions are comparable, and how closely.
+
+    Parameters
+    ----------
+    partition
+        The regions.
+    first
+        A first solution, shape (regions,); bone that stands out in it (a fracture, a vertebra of
+        Paget's disease) is nothing to compare others with. None to compare with all bodies.
+    """
     parts = partition.parts
     bodies = partition.of_kind("body") or partition.of_kind("posterior", "sacrum")
+    if first is not None:
+        bodies = _alike(bodies, first)
     background = partition.of_kind("background")
     count = len(parts)
     rows = sparse.lil_matrix((count, count))
@@ -157,6 +173,14 @@ def build_prior(partition: Partition) -> Prior:
             rows[number, beside] = -1.0 / len(beside)
         rows[number, number] = 1.0
     return Prior(sparse.csr_matrix(rows), sd, mixed)
+
+
+def _alike(numbers: list[int], first: FloatArray) -> list[int]:
+    """Those within `_STANDS_OUT` of their median; all where the median is nothing."""
+    median = float(np.median(first[numbers])) if numbers else 0.0
+    if median <= 0.0:
+        return numbers
+    return [n for n in numbers if abs(first[n] / median - 1.0) <= _STANDS_OUT]
 
 
 def solve(

@@ -16,7 +16,13 @@ from scipy import ndimage
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.uptake.partition import Partition, PartKind
 from CTSpectSpineLib.uptake.sampling import SpectField, sphere_offsets
-from CTSpectSpineLib.uptake.uncertainty import REGION_SD_MM, Noise, rigid_error, size_sd
+from CTSpectSpineLib.uptake.uncertainty import (
+    REGION_SD_MM,
+    SURROUNDINGS,
+    Noise,
+    rigid_error,
+    size_sd,
+)
 
 _POINTS_PER_JOINT = 400
 
@@ -31,15 +37,21 @@ def draw_corrected(
     partition: Partition,
     joints: Sequence[Joint],
     draws: FloatArray,
+    unit: float,
     error_mm: float,
     rng: np.random.Generator,
 ) -> FloatArray:
     """Draws of the joints' corrected uptake, shape (repetitions, joints).
 
+    A region of the wrong size holds some of its surroundings, or lacks some of its own bone, so
+    the size's error acts on the contrast with the surroundings.
+
     Parameters
     ----------
     draws
         Of the regions' uptake, shape (repetitions, regions).
+    unit
+        About the reference uptake, in the units of `draws`.
     error_mm
         Root mean square displacement at the joints by misregistration.
     """
@@ -49,7 +61,8 @@ def draw_corrected(
         part = bone_part(partition, joint)
         if part is not None:
             size = np.exp(size_sd(joint.kind, error_mm) * sizes[:, number])
-            result[:, number] = np.maximum(0.0, draws[:, part]) * size
+            around = SURROUNDINGS * unit
+            result[:, number] = np.maximum(0.0, around + (draws[:, part] - around) * size)
     return result
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from CTSpectSpineLib.model import FloatArray, SpineJoints
 from CTSpectSpineLib.uptake.observation import Scene
-from CTSpectSpineLib.uptake.posterior import Posterior, condition_number, solve
+from CTSpectSpineLib.uptake.posterior import Posterior, build_prior, condition_number, solve
 from CTSpectSpineLib.uptake.psf import Systems
 from CTSpectSpineLib.uptake.uncertainty import Noise, error_model
 
@@ -67,7 +67,8 @@ def solve_scene(
     model, noise = error_model(scene, systems, width, first, unit, centres, error_mm)
     true = first / unit
     for _ in range(_PASSES):
-        posterior = solve(omega, observed / unit, model.covariance(true), view.prior, model.common)
+        prior = build_prior(view.partition, true)
+        posterior = solve(omega, observed / unit, model.covariance(true), prior, model.common)
         true = posterior.true
     return Solution(posterior, unit, noise, condition_number(omega, view.partition))
 

@@ -27,14 +27,14 @@ FWHM_SD = 0.04
 """Relative standard deviation of the point spread: ±8 % is its 95 % range."""
 REGION_SD_MM = 1.0
 """Error of a joint's own position (0.4 to 1.2 mm were measured against subregion truth)."""
-SIZE_SD: dict[JointKind, float] = {"disc": 0.04, "facet": 0.10}
+SIZE_SD: dict[JointKind, float] = {"disc": 0.04, "facet": 0.11}
 """Relative error of a joint's bone volume, which its uptake inherits."""
-UNEVEN_SD = 0.02
+UNEVEN_SD = 0.015
 """Error of an observed mean by uneven uptake, in units of the reference."""
 _SLIP_MM2 = 60.0
 """Twice the variance of a joint's blurred profile: sets what a displacement loses. It gives 6 % at
 2 mm, 14 % at 3 mm, 45 % at 6 mm; 5 to 7, 10 to 15 and 31 to 47 % were measured on hot facets."""
-_SURROUNDINGS = 0.5
+SURROUNDINGS = 0.5
 """Uptake around a joint, between soft tissue and bone, in units of the reference."""
 _NOISE_FLOOR = 0.05
 
@@ -140,7 +140,7 @@ class ErrorModel:
 
     def covariance(self, true: FloatArray) -> FloatArray:
         """Covariance where the regions have the given uptake."""
-        contrast = np.tile(true[self.joints] - _SURROUNDINGS, 3)
+        contrast = np.tile(true[self.joints] - SURROUNDINGS, 3)
         ways = self.moved * contrast * (REGION_SD_MM / np.sqrt(3.0))
         total: FloatArray = self.fixed + ways @ ways.T
         return total

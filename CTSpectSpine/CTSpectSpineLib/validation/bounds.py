@@ -100,8 +100,11 @@ class GroupBounds:
     upper
         Value that no more than the given share of normal joints reaches; None on too few.
     lower
-        Value below which no more than the given share of increased joints lies (truth study), or
-        that no more than the borderline share of normal joints reaches (site); None on too few.
+        Value below which no more than the given share of just increased joints lies (truth
+        study), or that no more than the borderline share of normal joints reaches (site); None on
+        too few.
+    middle
+        Median of just increased joints (truth study); None for a site.
     """
 
     name: str
@@ -111,13 +114,15 @@ class GroupBounds:
     increased: int
     upper: Limit | None
     lower: Limit | None
+    middle: Limit | None = None
 
     @property
     def positive(self) -> float | None:
         """The positive bound, rounded up to 0.01; None on too few joints."""
         if self.upper is None or self.lower is None:
             return None
-        return ceil(round(100 * max(self.upper.value, self.lower.value), 6)) / 100
+        middle = self.upper if self.middle is None else self.middle
+        return ceil(round(100 * max(self.upper.value, middle.value), 6)) / 100
 
     @property
     def indeterminate(self) -> float | None:
@@ -125,7 +130,7 @@ class GroupBounds:
         if self.upper is None or self.lower is None:
             return None
         to_safe_side = floor if self.increased else ceil
-        return to_safe_side(round(100 * min(self.upper.value, self.lower.value), 6)) / 100
+        return to_safe_side(round(100 * self.lower.value, 6)) / 100
 
 
 def exceeded_by(values: FloatArray, patients: Sequence[str], share: float, seed: int = 0) -> Limit:
@@ -180,10 +185,12 @@ def study_bounds(
 ) -> list[GroupBounds]:
     """Bounds from a truth study, for each kind and for parts of it.
 
-    The two limits are where normal joints end and where increased ones begin. The higher is the
-    positive and the lower the indeterminate bound: so at most ``false_positive`` of the normal
-    joints are positive and at most ``missed`` of the increased ones are negative, whether or not
-    the two overlap; where they do not, joints in the gap are indeterminate.
+    Increased joints are looked at as if each were just increased: a corrected ratio is scaled by
+    the increased ratio over the true one, so that the bounds do not depend on how hot the study's
+    joints were drawn. From the positive bound on a joint is more likely than not increased: it is
+    the median of just increased joints, or where normal joints end if that is higher. Below the
+    indeterminate bound lie at most ``missed`` of them. So at most ``false_positive`` of the normal
+    joints are positive and at most ``missed`` of the increased ones negative.
 
     Returns
     -------
@@ -197,14 +204,28 @@ def study_bounds(
         normal = part[part.true_ratio <= shares.normal_ratio]
         increased = part[part.true_ratio >= shares.increased_ratio]
         upper = _limit(normal, metric, shares.false_positive, seed)
-        mirrored = _limit(
-            increased.assign(**{metric: -increased[metric]}), metric, shares.missed, seed
-        )
+        just = _just_increased(increased, shares.increased_ratio, metric)
+        mirrored = _limit(just.assign(**{metric: -just[metric]}), metric, shares.missed, seed)
         lower = None if mirrored is None else Limit(-mirrored.value, -mirrored.high, -mirrored.low)
+        middle = _limit(just, metric, 0.5, seed)
         patients = int(part.patient.nunique())
-        group = GroupBounds(name, kind, patients, len(normal), len(increased), upper, lower)
-        found.append(group)
+        found.append(
+            GroupBounds(name, kind, patients, len(normal), len(just), upper, lower, middle)
+        )
     return found
+
+
+def _just_increased(increased: pd.DataFrame, ratio: float, metric: str) -> pd.DataFrame:
+    """Increased joints with the ratios they would have if they were just increased.
+
+    Corrected ratios err in proportion; others hold the uptake of the surroundings and stay.
+    """
+    if metric != CORRECTED:
+        return increased
+    scaled: pd.DataFrame = increased.assign(
+        **{metric: increased[metric] * ratio / increased.true_ratio}
+    )
+    return scaled
 
 
 def site_bounds(

@@ -140,7 +140,11 @@ def _bounds(values: Mapping[str, Any]) -> UptakeBounds:
 def _plain(group: GroupBounds) -> dict[str, Any]:
     limits = {
         name: None if limit is None else [limit.value, limit.low, limit.high]
-        for name, limit in (("upper", group.upper), ("lower", group.lower))
+        for name, limit in (
+            ("upper", group.upper),
+            ("lower", group.lower),
+            ("middle", group.middle),
+        )
     }
     return {
         "name": group.name,
@@ -166,10 +170,12 @@ def _study_source(
             f"Truth study of {len(study.patients)} simulated patients ({options.split} split; "
             f"sets: {sets}) with version {__version__}: at most {shares.false_positive:.3g} of "
             f"{group.normal} normal {group.kind} joints (true ratio at most "
-            f"{shares.normal_ratio:g}) reach {group.upper} and at most {shares.missed:.3g} of "
-            f"{group.increased} increased ones (at least {shares.increased_ratio:g}) lie below "
-            f"{group.lower}, with 95 % bootstrap "
-            "intervals; the higher is the positive bound."
+            f"{shares.normal_ratio:g}) reach {group.upper}; of {group.increased} increased ones "
+            f"(at least {shares.increased_ratio:g}), scaled to a true ratio of "
+            f"{shares.increased_ratio:g}, at most {shares.missed:.3g} lie below {group.lower} and "
+            f"half below {group.middle}, with 95 % bootstrap intervals. Positive from the last "
+            "value on, or where normal joints end if that is higher; indeterminate from the one "
+            "before."
         )
         for group in _whole(groups)
         if group.positive is not None
@@ -191,12 +197,12 @@ def _site_source(groups: list[GroupBounds], shares: Shares) -> dict[str, str]:
 def _study_lines(groups: list[GroupBounds]) -> Iterator[str]:
     yield (
         f"{'joints':<32} {'normal':>7} {'end at':>21} {'increased':>10} {'begin at':>21} "
-        f"{'positive':>9} {'indet.':>7}"
+        f"{'half below':>21} {'positive':>9} {'indet.':>7}"
     )
     for group in groups:
         yield (
             f"{group.name:<32} {group.normal:>7} {_words(group.upper):>21} "
-            f"{group.increased:>10} {_words(group.lower):>21} "
+            f"{group.increased:>10} {_words(group.lower):>21} {_words(group.middle):>21} "
             f"{_words(group.positive):>9} {_words(group.indeterminate):>7}"
         )
 

@@ -4,6 +4,7 @@
 # ruff: noqa: PT009, PT027
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -49,6 +50,54 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.ui.searchText.text = ""
         combo.setCurrentIndex(combo.findText("not measurable"))
         self.assertEqual(self.table(), [])
+
+    def test_doubtedJointKeepsItsNumbersAndDoesNotCount(self):
+        nodes = self.addResults()
+        rows = list(csv.DictReader(io.StringIO(nodes.joints_text.GetText())))
+        doubted = next(row for row in rows if row["joint"] == HOT)
+        doubted.update(status="not_measurable", uptake="not_measurable")
+        doubted.update(status_reason="its level is in doubt", verdict="")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(doubted))
+        writer.writeheader()
+        writer.writerows(rows)
+        nodes.joints_text.SetText(text.getvalue())
+        self.widget.showResults(nodes.manifest)
+        self.assertEqual(self.table(), [])
+        self.assertIn("0 positive", self.ui.hiddenLabel.text)
+        self.assertIn("1 not measurable", self.ui.hiddenLabel.text)
+        self.ui.filterSelector.setCurrentIndex(self.ui.filterSelector.findText("not measurable"))
+        (row,) = self.table()
+        self.assertEqual(row[3:], ["4.12 (3.8–4.4)", "not measurable", "its level is in doubt"])
+        for column in range(1, 7):
+            item = self.ui.jointTable.item(0, column)
+            colour = item.foreground().color()
+            self.assertEqual(colour.red(), colour.green())
+            self.assertEqual(colour.red(), colour.blue())
+            self.assertIn("its level is in doubt", item.toolTip())
+            self.assertIn("neither as positive nor as negative", item.toolTip())
+
+    def test_otherProtocolsStandSideBySide(self):
+        nodes = self.addResults()
+        button, label = self.ui.protocolsCollapsibleButton, self.ui.protocolsLabel
+        button.collapsed = True
+        self.addCleanup(setattr, button, "collapsed", True)
+        self.assertEqual(label.text, "")
+        button.collapsed = False
+        for name in self.widget.logic.protocols():
+            self.assertIn(f"<b>{name}: ", label.text)
+        self.assertIn("They differ.", label.text)
+        self.ui.rejectButton.click()
+        self.assertIn("was rejected, so no protocol applies", label.text)
+        self.ui.acceptButton.click()
+        self.assertIn("spinus-2", label.text)
+        verdict = json.loads(nodes.verdict_text.GetText())
+        nodes.verdict_text.SetText(json.dumps({**verdict, "disposition": "no_verdict"}))
+        self.widget.showResults(nodes.manifest)
+        self.assertIn("has no verdict, so no protocol applies", label.text)
+        slicer.mrmlScene.Clear()
+        self.widget.enter()
+        self.assertEqual(label.text, "")
 
     def test_rowJumpsToItsJoint(self):
         from CTSpectSpineLib.scene_views import add_views
@@ -210,7 +259,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         picked.AddControlPoint([wanted[0] + 3, wanted[1] - 4, wanted[2] + 5])
         picked.InvokeEvent(picked.PointPositionDefinedEvent)
         self.assertEqual(self.ui.vertebraSelector.currentText, "L5")
-        self.wait(lambda: not self.ui.pickVertebraButton.checked, 5)
+        self.wait(lambda: not self.ui.pickVertebraButton.checked)
         self.assertIsNone(slicer.mrmlScene.GetFirstNodeByName("Picked vertebra"))
 
     def test_resultsAreSavedAndOpened(self):

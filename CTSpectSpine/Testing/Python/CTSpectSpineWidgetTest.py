@@ -135,6 +135,27 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         self.ui.loadPatientButton.click()
         self.ui.savePatientButton.click()
 
+    def test_exclusionsAreChosenFromTheProtocol(self):
+        self.assertTrue(self.ui.exclusionsButton.enabled)
+        actions = {action.text: action for action in self.ui.exclusionsButton.menu().actions()}
+        self.assertGreater(len(actions), 5)
+        actions["fracture"].trigger()
+        actions["infection"].trigger()
+        self.assertEqual(self.ui.exclusions.text, "fracture, infection")
+        self.assertEqual(self.widget.patient.context(), {"exclusions": ["fracture", "infection"]})
+        actions["fracture"].trigger()
+        self.assertEqual(self.ui.exclusions.text, "infection")
+        self.ui.exclusions.text = "neoplasm"
+        self.assertTrue(actions["neoplasm"].checked)
+        self.assertFalse(actions["infection"].checked)
+        without = self.ui.protocolSelector.findText("spinus-1")
+        self.ui.protocolSelector.setCurrentIndex(without)
+        self.assertFalse(self.ui.exclusionsButton.enabled)
+        self.assertIn("no exclusions", self.ui.exclusionsButton.toolTip)
+        self.assertEqual(self.ui.exclusions.text, "neoplasm")
+        self.ui.protocolPath.currentPath = str(self.folder / "none.json")
+        self.assertIn("none.json", self.ui.exclusionsButton.toolTip)
+
     def test_closedSceneLeavesAnEmptyPanel(self):
         self.addResults()
         self.assertEqual(self.ui.jointTable.rowCount, 1)

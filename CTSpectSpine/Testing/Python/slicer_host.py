@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 import tempfile
 import types
@@ -165,6 +166,51 @@ def build_panel(code: types.ModuleType) -> Any:
     panel = slicer.qSlicerScriptedLoadableModuleWidget()
     panel.setLayout(qt.QVBoxLayout())
     panel.setMRMLScene(slicer.mrmlScene)
-    panel.python = getattr(code, f"{code.__name__}Widget")(panel)
-    panel.python.setup()
+    panel.create = lambda: _create(panel, code.__name__)
+    panel.create()
     return panel
+
+
+def _create(panel: Any, name: str) -> None:
+    """Create the Python part of a panel from the module as it is loaded now."""
+    panel.python = getattr(sys.modules[name], f"{name}Widget")(panel)
+    setattr(slicer.modules, f"{name}Widget", panel.python)
+    panel.python.setup()
+
+
+def run_python(code: str, *arguments: str) -> str:
+    """What code prints that runs in a Python process of its own, in the folder of the tests."""
+    here = Path(__file__).parent
+    library = os.pathsep.join([str(here), str(here.parents[1])])
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": library},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+class LayoutManager:
+    """The part of the desktop's layout manager that the module uses, over a layout node."""
+
+    threeDViewCount = 1
+
+    def __init__(self, layout: Any) -> None:
+        self._layout = layout
+        self.setLayout = layout.SetViewArrangement
+
+    def layoutLogic(self) -> Any:
+        return types.SimpleNamespace(GetLayoutNode=lambda: self._layout)
+
+    def sliceWidget(self, name: str) -> Any:
+        return types.SimpleNamespace(sliceView=lambda: name)
+
+    def threeDWidget(self, _number: int) -> Any:
+        return types.SimpleNamespace(threeDView=lambda: "3D")
+
+    def resetThreeDViews(self) -> None:
+        pass

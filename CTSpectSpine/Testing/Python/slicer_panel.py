@@ -59,7 +59,7 @@ class PanelTestCase(unittest.TestCase):
         self.widget.exit()
         slicer.mrmlScene.Clear()
 
-    def wait(self, condition, seconds=300.0):
+    def wait(self, condition, seconds=1800.0):
         end = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), end, self.ui.statusLabel.text)
@@ -102,3 +102,44 @@ class PanelTestCase(unittest.TestCase):
     def table(self):
         table = self.ui.jointTable
         return [[table.item(i, j).text() for j in range(1, 7)] for i in range(table.rowCount)]
+
+
+def contents(widget):
+    """What a panel shows and its scene keeps, as plain values."""
+    from CTSpectSpineWidgets.patient import PARAMETERS
+
+    ui, nodes = widget.ui, widget.nodes
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    table = nodes.joint_table
+    names = [*PARAMETERS, "ct", "spect", "protocol", "threads", "outputFolder", "analysis"]
+    values = {name: getattr(widget.parameters, name) for name in names}
+    segmentations = {"joints": nodes.joints, "vertebrae": nodes.vertebrae}
+    return {
+        "layout": layout.GetViewArrangement(),
+        "verdict": ui.verdictLabel.text,
+        "reasons": ui.reasonsLabel.text,
+        "registration": ui.registrationLabel.text,
+        "levels": ui.levelsLabel.text,
+        "rows": [
+            [ui.jointTable.item(i, j).text() for j in range(1, 7)]
+            for i in range(ui.jointTable.rowCount)
+        ],
+        "table": [
+            [table.GetCellText(i, j) for j in range(table.GetNumberOfColumns())]
+            for i in range(table.GetNumberOfRows())
+        ],
+        "parameters": {
+            name: value.GetName() if hasattr(value, "GetName") else value
+            for name, value in values.items()
+        },
+        "segments": {
+            name: {
+                node.GetSegmentation().GetNthSegmentID(i): list(
+                    node.GetSegmentation().GetNthSegment(i).GetColor()
+                )
+                for i in range(node.GetSegmentation().GetNumberOfSegments())
+            }
+            for name, node in segmentations.items()
+        },
+        "texts": {name: node.GetText() for name, node in nodes.texts().items()},
+    }

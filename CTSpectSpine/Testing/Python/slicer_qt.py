@@ -218,9 +218,13 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
     isEntered = False
     python: Any = None
+    create: Any = None
 
     def self(self) -> Any:
         return self.python
+
+    def reload(self) -> None:
+        self.create()
 
 
 class qMRMLNodeComboBox(QtWidgets.QWidget):

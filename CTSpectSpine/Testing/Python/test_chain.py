@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from CTSpectSpineLib import analyze, build_joints, label_vertebrae, measure_uptake, triage
+from CTSpectSpineLib import analyze, anatomy, build_joints, label_vertebrae, measure_uptake, triage
 from CTSpectSpineLib.cli import main
 from CTSpectSpineLib.commands import registration_errors_mm
 from CTSpectSpineLib.errors import Cancelled
@@ -219,6 +219,11 @@ def test_label_and_register_commands(lumbar_phantom: Path, tmp_path: Path) -> No
     labels = ["--vertebrae", str(lumbar_phantom / "vertebrae.nii.gz")]
     assert main(["label", *ct, *labels, "--out", str(tmp_path / "label")]) == 0
     assert (tmp_path / "label" / "vertebrae.seg.nrrd").is_file()
+    told = load(tmp_path / "label" / "vertebrae.json")
+    assert told["engine"] == "imported"
+    assert told["levels_confirmed"]
+    assert set(told["confidence"]) == set(told["levels"])
+    assert min(told["confidence"].values()) > 0.5
     spect = ["--spect", str(lumbar_phantom / "spect.nii.gz"), "--progress", "none"]
     assert main(["register", *ct, *spect, "--out", str(tmp_path / "register")]) == 0
     record = load(tmp_path / "register" / "registration.json")
@@ -226,6 +231,34 @@ def test_label_and_register_commands(lumbar_phantom: Path, tmp_path: Path) -> No
         *("method", "translation_mm", "rotation_deg", "metric_start", "metric_end"),
         *("expected_error_mm", "quality", "reasons", "seconds"),
     }
+
+
+def test_shift_derives_an_analysis_anew(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load(results / "manifest.json")["labels"]
+    out = tmp_path / "shifted"
+    arguments = ["--by", "-1", "--out", str(out), "--json", "--progress", "none"]
+    assert main(["shift", str(results), *arguments]) in (0, 1)
+    capsys.readouterr()
+    order = [row.name for row in anatomy.vertebrae() if row.name not in ("T13", "L6")]
+    expected = [n if n in ("S1", "sacrum") else order[order.index(n) - 1] for n in before["levels"]]
+    after = load(out / "manifest.json")
+    assert after["labels"]["levels"] == expected
+    assert after["labels"]["engine"] == before["engine"]
+    assert load(out / "vertebrae.json")["levels"] == expected
+    kept, first = (load(f / "registration.json") for f in (out, results))
+    assert kept["translation_mm"] == pytest.approx(first["translation_mm"], abs=1e-6)
+    assert kept["expected_error_mm"] == first["expected_error_mm"]
+    old, new = (pd.read_csv(f / "joints.csv").set_index("joint") for f in (results, out))
+    # The active disc is the same place under another name.
+    for column in ("x_mm", "y_mm", "z_mm", "mean"):
+        assert new.loc["L3-L4 disc", column] == pytest.approx(
+            old.loc["L4-L5 disc", column], rel=1e-3
+        )
+    with pytest.raises(SystemExit):
+        main(["shift", str(results), "--out", str(out)])
+    assert main(["shift", str(results), "--by", "1", "--out", str(results)]) == 2
 
 
 def test_given_transform_is_used_as_it_stands(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.desktop.context_form import context_from_form, form_from_context
-from CTSpectSpineLib.desktop.record import Row, save_folder, shown_rows, with_decision
+from CTSpectSpineLib.desktop.protocols import side_by_side
+from CTSpectSpineLib.desktop.record import Record, Row, save_folder, shown_rows, with_decision
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.labelling.numbering import (
@@ -190,6 +192,44 @@ def test_rows_are_filtered_and_sorted() -> None:
     assert [r.joint for r in shown_rows(ROWS, "not measurable")] == ["L5-S1 disc"]
     assert ROWS[3].ratio_text == "–"
     assert ROWS[1].ratio_text == "3.60 (3.6–3.6)"
+
+
+def test_numbers_of_an_unmeasurable_joint_do_not_count() -> None:
+    doubted = Row(
+        *("T12-L1 disc", "T12-L1", "disc", "", "not_measurable", 9.0, 0.1, 18.0),
+        *("counts for nothing", "its level is in doubt", None),
+    )
+    for descending in (True, False):
+        rows = shown_rows((doubted, *ROWS), "all", "", 3, descending)
+        assert not any(r.measurable for r in rows[-2:])
+        assert all(r.measurable for r in rows[:-2])
+    assert shown_rows((doubted,), "positive") == []
+    assert shown_rows((doubted,), "measured") == []
+    assert doubted.explanation == "its level is in doubt"
+    assert replace(doubted, reason="").explanation == "counts for nothing"
+    assert replace(doubted, uptake="positive").explanation == "counts for nothing"
+
+
+def test_protocols_stand_side_by_side() -> None:
+    joints = (
+        "joint,level,kind,side,status,uptake\n"
+        "L4-L5 disc,L4-L5,disc,,measured,positive\n"
+        "L5-S1 disc,L5-S1,disc,,measured,negative\n"
+    )
+    record = Record({"joints.csv": joints}, (), {}, {"disposition": "lumbar_disc"}, {})
+    comparison = side_by_side(record, ["tender-2019", "spinus-1"])
+    assert [v.protocol["id"] for v in comparison.verdicts] == ["tender-2019", "spinus-1"]
+    assert comparison.verdicts[0].disposition == "lumbar_disc"
+    assert comparison.verdicts[0].eligibility["status"] == "unknown"
+    told = replace(record, manifest={"context": {"exclusions": ["fracture"]}})
+    told_verdict = side_by_side(told, ["tender-2019", "spinus-2"]).verdicts[0]
+    assert told_verdict.eligibility["status"] == "not_eligible"
+    for changes in (
+        {"verdict": {"disposition": "no_verdict"}},
+        {"manifest": {"registration_check": {"decision": "rejected"}}},
+    ):
+        with pytest.raises(InputError, match="no protocol applies"):
+            side_by_side(replace(record, **changes), ["tender-2019", "spinus-1"])
 
 
 def test_saving_a_results_folder(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
@@ -18,10 +18,13 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.labelling import (
     SCHEMES,
+    Anchor,
     Engine,
+    Settings,
     available_engines,
     import_labels,
     label_vertebrae,
+    parse_anchor,
     register_engine,
 )
 from CTSpectSpineLib.labelling import engines as engine_registry
@@ -479,30 +482,53 @@ def test_a_small_shift_is_doubted_and_a_larger_one_refused(axis: int, shared_dat
 # --- the dispatcher ---
 
 
-def test_no_engine_is_there_yet() -> None:
-    with pytest.raises(InputError, match="--vertebrae"):
+def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'crystal-ball'.*--vertebrae"):
+        label_vertebrae(COLUMN.ct, "crystal-ball")
+    monkeypatch.setattr(engine_registry, "_MODULES", ())
+    monkeypatch.setattr(engine_registry, "_ENGINES", {})
+    register_engine(Engine("toy", _never, lambda: "the package toy is not installed"))
+    with pytest.raises(InputError, match=r"--vertebrae\. toy: the package toy is not installed"):
         label_vertebrae(COLUMN.ct, "auto")
-    for name in ("totalsegmentator", "crystal-ball"):
-        with pytest.raises(InputError, match=f"'{name}'.*--vertebrae"):
-            label_vertebrae(COLUMN.ct, name)
+
+
+def _never(*_: object) -> VertebraLabels:
+    raise AssertionError("asked for although it cannot run")
 
 
 def test_engines_register(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_registry, "_MODULES", ())
     monkeypatch.setattr(engine_registry, "_ENGINES", {})
-    made = VertebraLabels(COLUMN.labels(V2), LUMBAR, "toy")
-    calls: list[str | None] = []
+    made = VertebraLabels(COLUMN.labels(V2), LUMBAR, "toy", confidence={"L5": 0.5})
+    calls: list[Anchor | None] = []
 
-    def label(ct: sitk.Image, anchor: str | None, progress: object) -> VertebraLabels:
+    def label(ct: sitk.Image, anchor: Anchor | None, progress: object) -> VertebraLabels:
         calls.append(anchor)
         return made
 
+    def variant(wanted: Settings) -> Engine:
+        name = "toy on " + wanted.device
+        return Engine("toy", lambda *a: replace(label(*a), engine=name), lambda: "", variant)
+
     register_engine(Engine("broken", label, lambda: "the package toy is not installed"))
-    register_engine(Engine("toy", label, lambda: ""))
+    register_engine(variant(Settings()))
     assert available_engines() == ("toy",)
-    assert label_vertebrae(COLUMN.ct, "auto", anchor="L5@1,2,3") is made
-    assert calls == ["L5@1,2,3"]
+    labels = label_vertebrae(COLUMN.ct, "auto", anchor=f"L5@{at('L5')}", settings=Settings("cpu"))
+    assert labels.engine == "toy on cpu"
+    assert labels.levels == LUMBAR
+    assert labels.confidence["L5"] == pytest.approx(0.5)
+    assert labels.confidence["L4"] == pytest.approx(1.0)
+    assert calls == [parse_anchor(f"L5@{at('L5')}")]
     with pytest.raises(InputError, match=r"toy is not installed .*available: toy"):
         label_vertebrae(COLUMN.ct, "broken")
+
+
+def at(level: str) -> str:
+    """A point in a vertebra of the column, as an anchor has it."""
+    index = np.argwhere(COLUMN.masks[level]).mean(axis=0)[::-1]
+    return ",".join(
+        str(v) for v in COLUMN.ct.TransformContinuousIndexToPhysicalPoint(index.tolist())
+    )
 
 
 def test_paths_and_images_are_imported(tmp_path: Path) -> None:
@@ -512,6 +538,8 @@ def test_paths_and_images_are_imported(tmp_path: Path) -> None:
         assert label_vertebrae(COLUMN.ct, source).levels == LUMBAR
     with pytest.raises(InputError, match="Anchor"):
         label_vertebrae(COLUMN.ct, path, anchor="L5@0,0,0")
+    one_up = label_vertebrae(COLUMN.ct, path, anchor=f"L4@{at('L5')}")
+    assert one_up.levels == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "sacrum")
     with pytest.raises(InputError, match="does not exist"):
         label_vertebrae(COLUMN.ct, "none.nii.gz")
 

@@ -36,7 +36,8 @@ from CTSpectSpineLib.phantom import (
     phantom_of,
     write_phantom,
 )
-from CTSpectSpineLib.phantom.activity import assign_activity, covered_fraction
+from CTSpectSpineLib.phantom.activity import assign_activity
+from CTSpectSpineLib.phantom.coverage import covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.spect import FWHM_PER_SIGMA, rigid_matrix, simulate_spect
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from CTSpectSpineLib.desktop.record import with_decision
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.report import write_report
 
@@ -264,6 +265,22 @@ def test_registration_measurement_and_provenance(folder: Path) -> None:
         assert words in text, words
 
 
+@pytest.mark.parametrize("decision", ["accepted", "rejected"])
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_what_the_user_decided_on_the_registration(
+    folder: Path, decision: str, adjusted: bool
+) -> None:
+    assert "no decision of a user is recorded" in Page(write_report(folder)).text
+    decided = with_decision(manifest(), "check", decision, adjusted=adjusted)
+    dump(folder, "manifest.json", decided)
+    text = Page(write_report(folder)).text
+    assert f"{decision} by the user" in text
+    assert ("adjusted by hand" in text) == adjusted
+    assert decided["registration_check"]["time"].replace("T", " ") in text
+    assert ("the verdict below does not count" in text) == (decision == "rejected")
+    assert "no decision of a user" not in text
+
+
 def poison(value: Any) -> Any:
     """Every string of a JSON value, keys too where they are free, made hostile."""
     if isinstance(value, str):
@@ -279,6 +296,7 @@ def test_hostile_strings_are_only_ever_text(folder: Path) -> None:
     fixed = manifest()
     dump(folder, "manifest.json", {
         **poison(fixed), "schema": fixed["schema"], "status": fixed["status"],
+        "registration_check": {"decision": HOSTILE, "time": HOSTILE},
         "context": {HOSTILE: HOSTILE}, "protocol": {**poison(fixed["protocol"]),
         "bounds": fixed["protocol"]["bounds"]},
     })  # fmt: skip

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
 import sys
 import unittest
 from collections.abc import Iterator
@@ -67,20 +65,7 @@ def test_import_needs_no_optional_package() -> None:
         "slicer_host.build_panel(code)\n"
         "assert not [n for n in sys.modules if n.startswith('CTSpectSpineLib.pipeline')]\n"
     )
-    result = run(code)
-    assert result.returncode == 0, result.stderr
-
-
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": str(MODULE)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    slicer_host.run_python(code)
 
 
 def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
@@ -90,9 +75,11 @@ def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
 
 
 def cases() -> list[Any]:
-    """All tests of the panel; those that analyse are slow."""
+    """All tests of the panel; those that analyse are slow, those that reload run elsewhere."""
     found = []
     for file in sorted((MODULE / "Testing" / "Python").glob("CTSpectSpine*Test.py")):
+        if file.stem == "CTSpectSpineReloadTest":
+            continue
         marks = [pytest.mark.slow] if file.stem == "CTSpectSpineAnalysisTest" else []
         for name in re.findall(r"^    def (test_\w+)", file.read_text(encoding="utf-8"), re.M):
             found.append(pytest.param(file.stem, name, marks=marks, id=name))
@@ -228,18 +215,8 @@ def test_pictures_are_captured_for_every_positive_joint(
         def captureImageFromView(self, view: str, path: str) -> None:
             captured.append((view, Path(path).name))
 
-    def widget(tag: str) -> Any:
-        return SimpleNamespace(sliceView=lambda: tag, threeDView=lambda: "3D")
-
     layout = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
-    manager = SimpleNamespace(
-        sliceWidget=widget,
-        threeDWidget=widget,
-        threeDViewCount=1,
-        resetThreeDViews=lambda: None,
-        setLayout=layout.SetViewArrangement,
-        layoutLogic=lambda: SimpleNamespace(GetLayoutNode=lambda: layout),
-    )
+    manager = slicer_host.LayoutManager(layout)
     monkeypatch.setitem(sys.modules, "ScreenCapture", SimpleNamespace(ScreenCaptureLogic=Logic))
     monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager)
 

@@ -118,7 +118,7 @@ def test_the_fast_path_on_an_oblique_ct(tiny: Path) -> None:
     for name, number in IDS.items():
         # Voxels at the edge of a block are between two HU, which is another class.
         core = ndimage.binary_erosion(voxels == HU_OF_CLASS[name], iterations=2)
-        assert core.sum() > 20
+        assert core.sum() >= 8
         assert (found[core] == number).mean() > 0.97, name
     assert (found[voxels == 0] > 0).mean() < 0.05
 
@@ -171,7 +171,8 @@ def test_an_unknown_device() -> None:
 def program(folder: Path, text: str) -> str:
     """A program that stands where Python with TotalSegmentator is expected."""
     path = folder / "program"
-    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    asked = '[ "$1" = -c ] && { echo 2.18.0; exit 0; }'
+    path.write_text(f"#!/bin/sh\n{asked}\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 

@@ -26,6 +26,9 @@ from CTSpectSpineLib.triage_protocol.schema import TEMPLATE_FILE, protocol_schem
 LEVELS = ["C4-C5", "C5-C6", "L2-L3", "L3-L4", "L4-L5", "L5-S1"]
 
 
+DISC = load_protocol("tender-2019").bounds["disc"]
+
+
 def measured(**ratios: float) -> pd.DataFrame:
     """Joint table with ratios: 1 but for the discs named, with classes of tender-2019."""
     rows = []
@@ -228,7 +231,10 @@ def test_a_joint_that_is_not_measurable_stays_so_whatever_its_ratio() -> None:
     joints.loc[joints.level == "L4-L5", "uptake"] = "not_measurable"
     verdict = triage(joints)
     assert verdict.disposition == "negative"
-    assert "Were any of them positive" in " ".join(verdict.caveats)
+    caveats = " ".join(verdict.caveats)
+    assert "Were any of them positive" in caveats
+    assert "whose doubtful number is high: L4-L5 disc (corrected ratio 4.00" in caveats
+    assert "high" not in " ".join(triage(joints.assign(ratio_corrected=1.0)).caveats)
 
 
 def test_areas_counted_per_joint_on_request() -> None:
@@ -259,8 +265,12 @@ def test_chain_leads_from_the_joint_to_the_recommendation() -> None:
     verdict = triage(measured(L4L5=3.9), {"pain_region": "lumbar"})
     assert [step["step"] for step in verdict.chain] == ["joint", "areas", "rule", "disposition"]
     joint, areas, rule, end = verdict.chain
-    assert (joint["joint"], joint["ratio"], joint["positive_from"]) == ("L4-L5 disc", 3.9, 1.8)
-    assert joint["provenance"].startswith("judgement: ")
+    assert (joint["joint"], joint["ratio"], joint["positive_from"]) == (
+        "L4-L5 disc",
+        3.9,
+        DISC.positive,
+    )
+    assert joint["provenance"].startswith("computed: ")
     assert (areas["count"], areas["areas"]) == (1, ["L4-L5 disc"])
     assert (rule["disposition"], rule["holds"]) == ("lumbar_disc", True)
     assert rule["source"].startswith("Lumbar disc, 1 or 2 adjacent levels")
@@ -277,16 +287,17 @@ def test_supporting_evidence_is_told_and_never_decides() -> None:
 
 
 def test_unstable_verdicts_are_said_to_be_unstable() -> None:
-    joints = measured(L4L5=1.85)
+    above = DISC.positive + 0.05
+    joints = measured(L4L5=above)
     draws = np.tile(joints["ratio_corrected"].to_numpy(), (100, 1))
-    hot = int(np.flatnonzero(joints["ratio_corrected"] > 1.8)[0])
+    hot = int(np.flatnonzero(joints["ratio_corrected"] > DISC.positive)[0])
     draws[:30, hot] = 1.2
     verdict = triage(joints, {"pain_region": "lumbar"}, draws=draws)
     assert verdict.stability == pytest.approx(0.7)
     assert verdict.stable is False
     assert verdict.stability_shares == {"lumbar_disc": 0.7, "negative": 0.3}
     assert any("unstable" in caveat and "30% negative" in caveat for caveat in verdict.caveats)
-    draws[:15, hot] = 1.85
+    draws[:15, hot] = above
     verdict = triage(joints, {"pain_region": "lumbar"}, draws=draws)
     assert verdict.stable is True
     assert "unstable" not in " ".join(verdict.caveats)
@@ -295,7 +306,7 @@ def test_unstable_verdicts_are_said_to_be_unstable() -> None:
 def test_stability_from_the_intervals_of_a_table() -> None:
     sure = triage(measured(L4L5=4.0))
     assert sure.stability == 1.0
-    joints = measured(L4L5=1.8)
+    joints = measured(L4L5=DISC.positive)
     verdict = triage(joints, {"pain_region": "lumbar"})
     # The bound is the median of the repetitions.
     assert verdict.stability == pytest.approx(0.5, abs=0.08)
@@ -358,8 +369,8 @@ def test_differing_bounds_are_named_in_the_comparison(tmp_path: Path) -> None:
     path = own_protocol(tmp_path, lambda values: values["bounds"]["disc"].update(positive=2.5))
     found = compare(measured(L4L5=2.2), {"pain_region": "lumbar"}, ["tender-2019", str(path)])
     assert (
-        "L4-L5 disc is positive by tender-2019 (bounds 1.5 and 1.8), indeterminate by own"
-        in (found.differences[0])
+        f"L4-L5 disc is positive by tender-2019 (bounds {DISC.indeterminate} and {DISC.positive}),"
+        " indeterminate by own" in (found.differences[0])
     )
 
 

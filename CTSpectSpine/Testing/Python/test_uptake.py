@@ -139,7 +139,7 @@ def test_reference_leaves_out_bodies_that_stand_out_and_truncated_ones():
     result = quick(scene.spect(), scene, SpineJoints(joints.joints, frames))
     assert "stands out" in result.reference.left_out["L2"]
     assert "truncated" in result.reference.left_out["L5"]
-    assert result.reference.value == pytest.approx(100.0, rel=0.04)
+    assert result.reference.value == pytest.approx(100.0, rel=0.02)
 
 
 def test_all_discs_hot_still_gives_a_reference_with_a_warning():
@@ -226,7 +226,8 @@ def test_scaling_the_spect_changes_no_ratio():
     spect = SCENE.spect(noise=0.08, seed=2)
     one, many = (quick(spect * s, repetitions=20, fwhm_mm=None).table for s in (1.0, 512.0))
     for column in ("ratio_corrected", "ratio_max", "ratio_low", "ratio_high", "z_score"):
-        np.testing.assert_allclose(one[column], many[column], rtol=1e-3, err_msg=column)
+        # A z-score near zero is a difference of nearly equal numbers.
+        np.testing.assert_allclose(one[column], many[column], rtol=1e-3, atol=1e-4, err_msg=column)
 
 
 def test_same_seed_same_result():

@@ -31,7 +31,7 @@ def study_of(normal: list[float], increased: list[float], per_patient: int = 10)
     """Joints of both kinds with these ratios, dealt out to patients."""
     joints = []
     for kind in ("disc", "facet"):
-        for true, values in ((1.0, normal), (3.0, increased)):
+        for true, values in ((1.0, normal), (2.0, increased)):
             joints += [
                 joint_row(
                     f"p{number // per_patient}",
@@ -88,16 +88,35 @@ def test_bounds_of_joints_that_overlap() -> None:
     increased = list(np.linspace(1.5, 3.49, 200))
     for group in study_bounds(study_of(normal, increased), Shares())[:2]:
         assert (group.normal, group.increased) == (100, 200)
-        assert group.positive == pytest.approx(1.79)
+        assert group.positive == pytest.approx(2.5)
         assert group.indeterminate == pytest.approx(1.59)
+    normal[-2:] = 4.0, 4.1
+    assert study_bounds(study_of(normal, increased), Shares())[0].positive == pytest.approx(4.1)
 
 
 def test_bounds_of_joints_with_a_gap_between() -> None:
     normal, increased = list(np.linspace(0.9, 1.2, 100)), list(np.linspace(2.0, 4.0, 100))
     disc, facet = study_bounds(study_of(normal, increased), Shares())[:2]
-    assert disc.indeterminate == pytest.approx(1.2)
-    assert disc.positive == pytest.approx(2.09, abs=0.01)
+    assert disc.indeterminate == pytest.approx(2.09, abs=0.01)
+    assert disc.positive == pytest.approx(3.0, abs=0.03)
     assert (facet.positive, facet.indeterminate) == (disc.positive, disc.indeterminate)
+
+
+def test_bounds_do_not_depend_on_how_hot_the_joints_were() -> None:
+    rng = np.random.default_rng(4)
+    error = np.exp(rng.normal(0.0, 0.1, 400))
+    found = []
+    for low, high in ((2.0, 2.2), (2.0, 6.0)):
+        study = study_of(list(np.linspace(0.9, 1.2, 100)), [3.0] * 400)
+        joints = study.joints
+        hot = joints.true_ratio >= 2.0
+        joints.loc[hot, "true_ratio"] = rng.uniform(low, high, int(hot.sum()))
+        both = np.concatenate([error, error])
+        joints.loc[hot, "ratio_corrected"] = both * joints.true_ratio[hot]
+        group = study_bounds(study, Shares())[0]
+        found.append((group.positive, group.indeterminate))
+    assert found[0] == pytest.approx(found[1], abs=0.011)
+    assert found[0] == pytest.approx((2.0, 2.0 * np.exp(-0.16449)), abs=0.04)
 
 
 @settings(deadline=None, max_examples=8)
@@ -289,7 +308,7 @@ def test_command_shows_bounds_of_a_study(
     text = capsys.readouterr().out
     assert "disc, tender-2019 bounds: of normal 0.0 % positive" in text
     found = json.loads(text[text.index("\n{") :])
-    assert found["facet"]["indeterminate"] == pytest.approx(1.3, abs=0.011)
+    assert found["facet"]["indeterminate"] == pytest.approx(1.97, abs=0.011)
     assert "12 simulated patients (test split; sets: standard)" in found["facet"]["source"]
 
 
