@@ -61,9 +61,7 @@ def measure(case: Case, network: Network, anchored: bool = False) -> list[dict[s
     except InputError:
         labels = None
     seconds = process_time() - began
-    about = {
-        name: value for name, value in vars(case).items() if name not in ("ct", "labels")
-    }
+    about = {name: value for name, value in vars(case).items() if name not in ("ct", "labels")}
     about["cpu_s"] = seconds
     return [{**about, **asdict(row)} for row in compare(case.labels, labels)]
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from synthesis import Case
 
 from CTSpectSpineLib.labelling.network import CLASSES, OFFSET_MM, normalised
 from CTSpectSpineLib.phantom.model import Tissue
-from synthesis import Case
 
 _BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)
 _RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "C1", "C2"))
@@ -204,7 +204,7 @@ def _stepped(hu: Float, axis: int, step: float) -> Float:
     shape = [1, 1, 1]
     shape[axis] = n
     part = weight.reshape(shape)
-    result: Float = np.take(kept, lower, axis=axis) * (1 - part) + np.take(
-        kept, lower + 1, axis=axis
-    ) * part
+    result: Float = (
+        np.take(kept, lower, axis=axis) * (1 - part) + np.take(kept, lower + 1, axis=axis) * part
+    )
     return result

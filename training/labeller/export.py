@@ -8,8 +8,9 @@ from pathlib import Path
 
 import onnx
 import torch
-from CTSpectSpineLib.labelling.network import CLASSES
 from model import SpineNet
+
+from CTSpectSpineLib.labelling.network import CLASSES
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from CTSpectSpineLib.labelling.network import CLASSES
 from torch import nn
+
+from CTSpectSpineLib.labelling.network import CLASSES
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

@@ -75,9 +75,7 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
         lumbar = [n for n in free if n[0] in "TL"]
         start = int(rng.integers(0, max(1, len(lumbar) - 3)))
         screws = tuple(lumbar[start : start + int(rng.integers(2, 5))])
-    joints = [
-        j for j in SpineConfig(**base).joint_ids if j.split("-")[0] in free and "C" not in j
-    ]
+    joints = [j for j in SpineConfig(**base).joint_ids if j.split("-")[0] in free and "C" not in j]
     chosen = rng.choice(joints, size=int(rng.integers(0, 8)), replace=True) if joints else []
     return SpineConfig(
         seed=int(rng.integers(1, 2**31)),

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from augmentation import Patch, random_patch
-from CTSpectSpineLib.labelling.network import CLASSES
 from model import SpineNet
 from synthesis import load_case, read_config
 from torch.nn import functional
+
+from CTSpectSpineLib.labelling.network import CLASSES
 
 _HERE = Path(__file__).parent
 _VALIDATION = 10_000_000

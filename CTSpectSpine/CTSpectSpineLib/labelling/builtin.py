@@ -76,9 +76,7 @@ def label_with(
     present = set(np.unique(sitk.GetArrayViewFromImage(image)).tolist())
     confidence = {
         name: round(float(sure * item.agreement**0.5), 3)
-        for name, sure, item in zip(
-            naming.levels, naming.confidence, column.instances, strict=True
-        )
+        for name, sure, item in zip(naming.levels, naming.confidence, column.instances, strict=True)
     }
     levels = anatomy.sort_levels(name for n in present if (name := anatomy.name_of_id(n)))
     return VertebraLabels(
@@ -92,9 +90,7 @@ def label_with(
     )
 
 
-def _anchored(
-    anchor: Anchor | None, column: Column, field: SpineField
-) -> tuple[int, str] | None:
+def _anchored(anchor: Anchor | None, column: Column, field: SpineField) -> tuple[int, str] | None:
     """Which vertebra the anchor lies in; None where it lies in none."""
     if anchor is None or anchor.level in (anatomy.SACRUM, "S1"):
         return None

@@ -121,7 +121,13 @@ def look_around(
     ribs = _rib_odds(field, centres, frames, steps)
     rows = tuple(
         Evidence(
-            item.centre_mm, item.body_mm3, float(rib), item.atlas, item.axis, item.agreement, item.cut
+            item.centre_mm,
+            item.body_mm3,
+            float(rib),
+            item.atlas,
+            item.axis,
+            item.agreement,
+            item.cut,
         )
         for item, rib in zip(instances, ribs, strict=True)
     )

@@ -98,9 +98,7 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
         float(sum(w for w, g in zip(weight, guesses, strict=True) if g.names[n] == name))
         for n, name in enumerate(best.names)
     )
-    whole = float(
-        sum(w for w, g in zip(weight, guesses, strict=True) if g.names == best.names)
-    )
+    whole = float(sum(w for w, g in zip(weight, guesses, strict=True) if g.names == best.names))
     hard = anchor is not None or _landmarks(seen) != ""
     confirmed = bool(whole >= CONFIRMED and hard and not skipped.any())
     return Naming(
@@ -122,9 +120,7 @@ def skipped_levels(centres: FloatArray) -> np.ndarray:
     return missing
 
 
-def _hypotheses(
-    seen: Surroundings, places: np.ndarray, skipped: np.ndarray
-) -> list[_Hypothesis]:
+def _hypotheses(seen: Surroundings, places: np.ndarray, skipped: np.ndarray) -> list[_Hypothesis]:
     guesses = []
     for sentence, prior, thoracic, lumbar in _VARIANTS:
         spine = (
@@ -245,7 +241,8 @@ def _sentences(
     marks = _landmarks(seen)
     if not confirmed:
         why = (
-            f"they rest on {marks}, which leave doubt" if marks
+            f"they rest on {marks}, which leave doubt"
+            if marks
             else "neither sacrum, last or first ribs nor C1 and C2 are in view"
         )
         found.append(

@@ -95,7 +95,9 @@ def what_is_missing(path: Path = MODEL) -> str:
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
-        return "the Python package onnxruntime is missing; install it with 'pip install onnxruntime'"
+        return (
+            "the Python package onnxruntime is missing; install it with 'pip install onnxruntime'"
+        )
     return ""
 
 
