@@ -126,7 +126,7 @@ def _painted(
 
 def _grown(mask: BoolArray) -> BoolArray:
     """A mask and the voxels next to it, which hold the slope of its probability."""
-    return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3, 3)), iterations=2))
+    return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3, 3), dtype=bool), iterations=4))
 
 
 register_engine(Engine(NAME, label_builtin, what_is_missing))

@@ -46,7 +46,7 @@ class Curve:
     def place(self, points_mm: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Arc length, mm, of the nearest point of the curve, and the distance to it."""
         distance, nearest = self.tree.query(points_mm)
-        return nearest.astype(float), distance
+        return np.asarray(nearest, dtype=float), np.asarray(distance, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def _smooth(points: FloatArray, spread_mm: float) -> Curve:
     degree = min(3, len(points) - 1)
     length = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
     spline, _ = splprep(points.T, k=degree, s=len(points) * spread_mm**2)
-    line = np.stack(splev(np.linspace(0, 1, max(8, int(4 * length))), spline), axis=1)
+    ticks = np.linspace(0, 1, max(8, int(4 * length)))
+    line = np.stack(splev(ticks, spline), axis=1)  # type: ignore[call-overload]
     reach = max(1, min(len(line) - 1, 80))
     first, last = line[0] - line[reach], line[-1] - line[-1 - reach]
     ticks = np.arange(1.0, _BEYOND_MM + 1)
@@ -137,7 +138,7 @@ def find_segments(
     rim = ndimage.maximum_filter1d(dark, 5)
     lengths = np.arange(_SHORTEST_MM, _LONGEST_MM + 1)
     scores = np.full((length + 1, len(lengths)), -np.inf)
-    for n, long in enumerate(lengths):
+    for n, long in enumerate(lengths.tolist()):
         ends = np.arange(long, length + 1)
         scores[ends, n] = _segment_scores(ends - long, long, tables, rim)
     return _best_row(scores, lengths)
@@ -145,8 +146,7 @@ def find_segments(
 
 def _profile(at: FloatArray, length: int) -> FloatArray:
     counts = np.bincount(np.clip(np.rint(at), 0, length - 1).astype(int), minlength=length)
-    smooth: FloatArray = ndimage.gaussian_filter1d(counts.astype(float), 1.5)
-    return smooth
+    return np.asarray(ndimage.gaussian_filter1d(counts.astype(float), 1.5))
 
 
 def _segment_scores(
@@ -165,7 +165,7 @@ def _segment_scores(
     core = inside(dark, 0.25, 0.75) / (0.5 * long)
     ends = 0.5 * (rim[start] + rim[np.minimum(start + long, len(rim) - 1)])
     worth = met + 0.8 * ends - core - _COST
-    return worth * inside(present, 0.0, 1.0)
+    return np.asarray(worth * inside(present, 0.0, 1.0))
 
 
 def _best_row(scores: FloatArray, lengths: np.ndarray) -> tuple[Segment, ...]:
@@ -186,9 +186,8 @@ def _best_row(scores: FloatArray, lengths: np.ndarray) -> tuple[Segment, ...]:
                 before[end, n] = choice
             else:
                 best[end, n] = scores[end, n]
-    end, n = np.unravel_index(int(best.argmax()), best.shape)
+    at, kind = (int(v) for v in np.unravel_index(int(best.argmax()), best.shape))
     row: list[Segment] = []
-    at, kind = int(end), int(n)
     while kind >= 0:
         long = int(lengths[kind])
         worth = float(scores[at, kind]) / long

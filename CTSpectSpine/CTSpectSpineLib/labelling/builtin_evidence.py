@@ -93,7 +93,7 @@ def above_sacrum(
     instances: tuple[Instance, ...], field: SpineField, sacrum: BoolArray
 ) -> tuple[int, ...]:
     """Indices of the instances that are no part of the sacrum and not below its top."""
-    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(sacrum)[:, ::-1])
+    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(sacrum)[:, ::-1].astype(float))
     if not len(points):
         return tuple(range(len(instances)))
     tree = cKDTree(points)
@@ -141,7 +141,7 @@ def look_around(
 
 
 def _distance_to(sacrum: BoolArray, field: SpineField, centre: FloatArray) -> float | None:
-    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(sacrum)[:, ::-1])
+    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(sacrum)[:, ::-1].astype(float))
     if not len(points):
         return None
     distance = float(np.linalg.norm(points - centre, axis=1).min())
@@ -181,7 +181,7 @@ def _rib_odds(
 ) -> FloatArray:
     """Log odds of ribs of each vertebra, from the volume of rib beside it on both sides."""
     rib = field.shares[CLASSES.index("rib")]
-    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(rib > 0.5)[:, ::-1])
+    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(rib > 0.5)[:, ::-1].astype(float))
     cell = field.spacing_mm**3
     odds = np.zeros(len(centres))
     for number, (centre, axes, step) in enumerate(zip(centres, frames, steps, strict=True)):

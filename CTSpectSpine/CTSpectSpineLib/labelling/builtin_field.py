@@ -71,7 +71,7 @@ def coarse_ct(ct: sitk.Image, spacing_mm: float) -> tuple[Float, Grid]:
     reference = sitk.Image(size.tolist(), sitk.sitkUInt8)
     reference.SetSpacing([spacing_mm] * 3)
     reference.SetOrigin(matrix[:3, 3].tolist())
-    # A coarse CT ends half a voxel beyond its last centre; ITK's interpolation would leave air there.
+    # The CT ends half a voxel beyond its last centres: extrapolation fills that with its rim.
     resampled = sitk.Resample(
         image, reference, sitk.Transform(), sitk.sitkLinear, _AIR_HU, sitk.sitkFloat32, True
     )
@@ -107,10 +107,12 @@ def spine_field(ct: sitk.Image, network: Network, progress: ProgressCallback) ->
         shares, offsets = network.run(cube)
         inner = tuple(slice(0, s.stop - s.start) for s in box)
         part = window[inner]
-        total[(slice(None), *box)] += shares[(slice(None), *inner)] * part
-        way[(slice(None), *box)] += offsets[(slice(None), *inner)] * part
+        k, j, i = box
+        nk, nj, ni = part.shape
+        total[:, k, j, i] += shares[:, :nk, :nj, :ni] * part
+        way[:, k, j, i] += offsets[:, :nk, :nj, :ni] * part
         weight[box] += part
-        spine = shares[(list(_SPINE), *inner)].sum(axis=0) > 0.5
+        spine = shares[list(_SPINE), :nk, :nj, :ni].sum(axis=0) > 0.5
         order.report(place, spine)
     seen = np.maximum(weight, np.float32(1e-6))
     total /= seen

@@ -93,7 +93,7 @@ def find_column(field: SpineField) -> Column:
     if not len(index):
         return nothing
     at = tuple(index.T)
-    votes = index + field.offsets[(slice(None), *at)].T.astype(np.float64)
+    votes = index + field.offsets[:, at[0], at[1], at[2]].T.astype(np.float64)
     central = _sum(field, _CENTRAL)[at].astype(np.float64)
     weight = whole[at] * (0.25 + central)
     peaks, mass = _peaks(votes, weight, whole.shape, field.spacing_mm)
@@ -103,7 +103,7 @@ def find_column(field: SpineField) -> Column:
     to_lps = field.grid.ijk_to_lps
     disc = np.argwhere(field.shares[CLASSES.index("disc")] > 0.5)
     points, aims, discs, rough = (
-        apply_matrix(to_lps, v[:, ::-1]) for v in (index, votes, disc, peaks[chain])
+        apply_matrix(to_lps, v[:, ::-1].astype(float)) for v in (index, votes, disc, peaks[chain])
     )
     is_body = central > 0.5 * whole[at]
     curve = fit_curve(rough, np.concatenate([points[is_body], discs]))
@@ -180,11 +180,11 @@ def _peaks(
     flat = np.ravel_multi_index(tuple(cells[inside].T), tuple(room))
     heat = np.bincount(flat, weight[inside], minlength=int(np.prod(room))).reshape(room)
     smooth = ndimage.gaussian_filter(heat, _BLUR_MM / spacing_mm)
-    width = 2 * int(round(_NEIGHBOURHOOD_MM / spacing_mm)) + 1
+    width = 2 * round(_NEIGHBOURHOOD_MM / spacing_mm) + 1
     top = (smooth == ndimage.maximum_filter(smooth, width)) & (smooth > 0)
     found = np.argwhere(top)
-    near = ndimage.uniform_filter(heat, 2 * int(round(7.5 / spacing_mm)) + 1)
-    mass = near[tuple(found.T)] * (2 * int(round(7.5 / spacing_mm)) + 1) ** 3 * spacing_mm**3
+    near = ndimage.uniform_filter(heat, 2 * round(7.5 / spacing_mm) + 1)
+    mass = near[tuple(found.T)] * (2 * round(7.5 / spacing_mm) + 1) ** 3 * spacing_mm**3
     height = smooth[tuple(found.T)]
     order = np.argsort(-height, kind="stable")
     kept: list[int] = []
@@ -239,7 +239,7 @@ def _paths(start: int, neighbours: list[NDArray[np.intp]]) -> list[list[int]]:
 def _tidied(labels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Small loose pieces of a vertebra go to the one that they touch most."""
     result = labels.copy()
-    boxes = ndimage.find_objects(labels, count)
+    boxes: list[tuple[slice, ...] | None] = list(ndimage.find_objects(labels, count))
     for number, box in enumerate(boxes, start=1):
         if box is None:
             continue
@@ -257,7 +257,7 @@ def _tidied(labels: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
             around = np.bincount(labels[grown][rim], minlength=count + 1)
             around[[0, number]] = 0
             result[grown][mask] = around.argmax() if around.any() else 0
-    return result
+    return np.asarray(result)
 
 
 def _described(
@@ -279,7 +279,7 @@ def _described(
         if np.count_nonzero(mine) * cell < _LEAST_MM3:
             continue
         at = tuple(index[mine].T)
-        shares = field.shares[(slice(None), *at)].astype(np.float64).sum(axis=1)
+        shares = field.shares[:, at[0], at[1], at[2]].astype(np.float64).sum(axis=1)
         total = max(float(shares[list(VERTEBRA)].sum()), 1e-6)
         kernel = index[mine][central[mine] > 0.5]
         if len(kernel) * cell >= _LEAST_MM3:

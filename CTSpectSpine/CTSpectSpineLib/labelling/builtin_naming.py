@@ -7,6 +7,7 @@ those of the best hypothesis, and their confidence is the posterior probability 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -220,9 +221,9 @@ def _landmarks(seen: Surroundings) -> str:
     if any(row.atlas > 0.5 or row.axis > 0.5 for row in seen.vertebrae):
         found.append("C1 and C2")
     ribs = [row.rib for row in seen.vertebrae]
-    if any(a > 1 and b < -1 for a, b in zip(ribs, ribs[1:], strict=False)):
+    if any(a > 1 and b < -1 for a, b in itertools.pairwise(ribs)):
         found.append("the last ribs")
-    if any(a < -1 and b > 1 for a, b in zip(ribs, ribs[1:], strict=False)):
+    if any(a < -1 and b > 1 for a, b in itertools.pairwise(ribs)):
         found.append("the first ribs")
     if seen.sacrum_mm is not None:
         found.append("the sacrum")

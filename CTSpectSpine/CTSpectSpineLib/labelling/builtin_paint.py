@@ -66,9 +66,9 @@ def paint(ct: sitk.Image, grid: Grid, shares: Mapping[int, Float]) -> sitk.Image
         labels[box][wins] = label
         total[box] = np.minimum(total[box].astype(np.uint16) + part, 255).astype(np.uint8)
     hu = sitk.GetArrayViewFromImage(ct)
-    for plane, share, values in zip(labels, total, hu, strict=True):
+    for plane, sums, values in zip(labels, total, hu, strict=True):
         least = np.where(values > BONE_HU, BONE_SHARE * _FULL, SOFT_SHARE * _FULL)
-        plane[share < least] = 0
+        plane[sums < least] = 0
     image = sitk.GetImageFromArray(labels)
     image.CopyInformation(ct)
     return image

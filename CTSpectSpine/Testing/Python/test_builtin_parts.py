@@ -87,7 +87,7 @@ def test_nothing_seen_gives_no_vertebra() -> None:
 
 
 def test_ribs_and_sacrum_are_seen_where_they_are() -> None:
-    field, centres = model_field(sacrum=True, ribs=3)
+    field, _ = model_field(sacrum=True, ribs=3)
     sacrum = sacrum_mask(field)
     column = find_column(field)
     assert above_sacrum(column.instances, field, sacrum) == tuple(range(len(STEPS)))
