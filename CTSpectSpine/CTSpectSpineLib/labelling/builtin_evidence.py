@@ -18,12 +18,13 @@ _LEAST_SACRUM_MM3 = 6000.0
 _SACRUM_REACH_MM = 60.0
 _RIB_LATERAL_MM = (15.0, 34.0)
 _RIB_BACK_MM = (-14.0, 30.0)
-_RIB_HEIGHT = (-0.3, 0.65)
+_RIB_HEIGHT = (-0.25, 0.65)
 """Of a rib beside its vertebra, in units of the step between vertebrae: heads lie at the upper
 endplate, necks beside the upper half of the body; the next rib begins below."""
-_RIB_MM3 = 110.0
-"""Volume of rib in that window at which it is as likely as not: on phantoms 0 beside C7 and L1,
-300 on each side of T12, 600 beside T1, 1200 and more between."""
+_RIB_SHARE = 0.25
+_RIB_MM3 = 60.0
+"""Volume of rib in that window at which it is as likely as not: on phantoms next to 0 beside C7 and L1,
+200 on each side of T12, 350 beside T1, 1000 and more between."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,9 @@ def _rib_odds(
 ) -> FloatArray:
     """Log odds of ribs of each vertebra, from the volume of rib beside it on both sides."""
     rib = field.shares[CLASSES.index("rib")]
-    points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(rib > 0.5)[:, ::-1].astype(float))
+    points = apply_matrix(
+        field.grid.ijk_to_lps, np.argwhere(rib > _RIB_SHARE)[:, ::-1].astype(float)
+    )
     cell = field.spacing_mm**3
     odds = np.zeros(len(centres))
     for number, (centre, axes, step) in enumerate(zip(centres, frames, steps, strict=True)):
@@ -196,7 +199,7 @@ def _rib_odds(
             lateral = sign * local[:, 0]
             beside = inside & (lateral > _RIB_LATERAL_MM[0]) & (lateral < _RIB_LATERAL_MM[1])
             volume = float(np.count_nonzero(beside)) * cell
-            sides.append(np.clip(1.5 * np.log((volume + 20.0) / (_RIB_MM3 + 20.0)), -2.5, 2.5))
+            sides.append(np.clip(1.5 * np.log((volume + 12.0) / (_RIB_MM3 + 12.0)), -2.5, 2.5))
         odds[number] = sum(sides)
     return odds
 
