@@ -23,8 +23,8 @@ _RIB_HEIGHT = (-0.25, 0.65)
 endplate, necks beside the upper half of the body; the next rib begins below."""
 _RIB_SHARE = 0.25
 _RIB_MM3 = 60.0
-"""Volume of rib in that window at which it is as likely as not: on phantoms next to 0 beside C7 and L1,
-200 on each side of T12, 350 beside T1, 1000 and more between."""
+"""Volume of rib in that window at which it is as likely as not: on phantoms next to 0 beside C7
+and L1, 200 on each side of T12, 350 beside T1, 1000 and more between."""
 
 
 @dataclass(frozen=True)
