@@ -15,7 +15,7 @@ from CTSpectSpineLib.progress import ProgressCallback
 
 LabelFunction = Callable[[sitk.Image, Anchor | None, ProgressCallback], VertebraLabels]
 
-_MODULES = ("totalsegmentator",)
+_MODULES = ("totalsegmentator", "builtin")
 """Modules of this package that register one engine each when they are imported; the engines that
 ``auto`` prefers come first. Importing one must not need the packages that its engine needs."""
 

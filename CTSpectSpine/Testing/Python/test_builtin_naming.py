@@ -1,0 +1,151 @@
+"""Names of a column that was found, from ribs, sacrum, atlas and axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from CTSpectSpineLib.labelling.builtin_evidence import Evidence, Surroundings
+from CTSpectSpineLib.labelling.builtin_naming import name_column, skipped_levels
+from CTSpectSpineLib.labelling.schemes import typical_steps_mm
+
+SPINE = (
+    *(f"C{n}" for n in range(1, 8)),
+    *(f"T{n}" for n in range(1, 13)),
+    *(f"L{n}" for n in range(1, 6)),
+)
+RIB = 5.0
+VOLUME = {"C": 5000.0, "T": 15000.0, "L": 33000.0}
+
+
+def levels(first: str, last: str) -> tuple[str, ...]:
+    return SPINE[SPINE.index(first) : SPINE.index(last) + 1]
+
+
+def column(
+    names: Sequence[str],
+    ribs: bool = True,
+    sacrum: bool = False,
+    dens: bool = False,
+    room_mm: float = 10.0,
+    size: float = 1.0,
+) -> Surroundings:
+    """What is seen of a spine with these vertebrae, of a patient of a size."""
+    steps = [typical_steps_mm()[name] * size for name in names]
+    heights = -np.concatenate([[0], np.cumsum(steps[:-1])])
+    rows = tuple(
+        Evidence(
+            np.array([0.0, 0.0, height]),
+            VOLUME[name[0]] * size**3,
+            rib=(RIB if name[0] == "T" else -RIB) if ribs else 0.0,
+            atlas=0.9 if dens and name == "C1" else 0.0,
+            axis=0.9 if dens and name == "C2" else 0.0,
+        )
+        for name, height in zip(names, heights, strict=True)
+    )
+    return Surroundings(rows, 24.0 * size if sacrum else None, 10.0, room_mm)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "sacrum", "dens"),
+    [
+        ("T10", "L5", True, False),
+        ("C1", "T2", False, True),
+        ("C5", "L3", False, False),
+        ("C1", "L5", True, True),
+    ],
+)
+def test_two_landmarks_give_confirmed_names(
+    first: str, last: str, sacrum: bool, dens: bool
+) -> None:
+    found = name_column(column(levels(first, last), sacrum=sacrum, dens=dens))
+    assert found.levels == levels(first, last)
+    assert found.confirmed
+    assert min(found.confidence) > 0.9
+
+
+def test_the_sacrum_alone_names_a_lumbar_spine_and_says_what_it_cannot_tell() -> None:
+    found = name_column(column(levels("L2", "L5"), ribs=False, sacrum=True))
+    assert found.levels == levels("L2", "L5")
+    assert found.confirmed
+    assert any("sixth lumbar" in sentence for sentence in found.warnings)
+
+
+def test_without_a_landmark_levels_are_not_confirmed() -> None:
+    found = name_column(column(levels("L2", "L4"), ribs=False))
+    assert not found.confirmed
+    assert any("Levels not confirmed" in sentence for sentence in found.warnings)
+    assert max(found.confidence) < 0.9
+
+
+def test_a_vertebra_the_user_knows_settles_the_names() -> None:
+    found = name_column(column(levels("L2", "L4"), ribs=False), anchor=(1, "L3"))
+    assert found.levels == ("L2", "L3", "L4")
+    assert found.confirmed
+
+
+def test_six_vertebrae_without_ribs_above_the_sacrum_are_told_and_flagged() -> None:
+    names = (*levels("T9", "L5"), "L6")
+    found = name_column(column(names, sacrum=True))
+    assert found.levels == names
+    assert any("sixth lumbar" in s and "Transitional" in s for s in found.warnings)
+
+
+def test_ribs_that_contradict_the_sacrum_are_never_silent() -> None:
+    """Four rib-free vertebrae above the sacrum: a sacralised L5 or a thirteenth pair of ribs."""
+    usual = column(levels("T9", "L4"), sacrum=True)
+    found = name_column(usual)
+    assert found.levels == levels("T9", "L4") or not found.confirmed
+    assert any("Transitional" in s or "not confirmed" in s for s in found.warnings)
+
+
+def test_a_vertebra_that_was_not_found_leaves_a_gap_in_the_names() -> None:
+    names = [n for n in levels("T9", "L5") if n != "L2"]
+    whole = column(levels("T9", "L5"), sacrum=True)
+    rows = tuple(r for r, n in zip(whole.vertebrae, levels("T9", "L5"), strict=True) if n != "L2")
+    found = name_column(Surroundings(rows, 24.0))
+    assert list(found.levels) == names
+    assert not found.confirmed
+    assert any("Between L1 and L3" in sentence for sentence in found.warnings)
+
+
+def test_regular_columns_have_no_gaps() -> None:
+    centres = np.array([row.centre_mm for row in column(SPINE).vertebrae])
+    assert not skipped_levels(centres).any()
+
+
+def test_an_empty_column_has_no_names() -> None:
+    assert name_column(Surroundings((), None)).levels == ()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    first=st.integers(0, 17),
+    length=st.integers(4, 12),
+    size=st.floats(0.85, 1.15),
+    noise=st.integers(0, 1000),
+)
+def test_clear_evidence_gives_the_right_names_for_any_part_and_size(
+    first: int, length: int, size: float, noise: int
+) -> None:
+    names = SPINE[first : first + length]
+    rng = np.random.default_rng(noise)
+    seen = column(names, sacrum=names[-1] == "L5", dens=True, size=size)
+    rows = tuple(
+        Evidence(
+            row.centre_mm + rng.normal(0, 1.0, 3),
+            row.body_mm3 * float(np.exp(rng.normal(0, 0.15))),
+            row.rib + float(rng.normal(0, 0.4)),
+            row.atlas,
+            row.axis,
+        )
+        for row in seen.vertebrae
+    )
+    found = name_column(Surroundings(rows, seen.sacrum_mm, 10.0, 10.0))
+    landmarks = {"C1", "C2", "L5"} & set(names) or len({n[0] for n in names}) > 1
+    if landmarks or found.confirmed:
+        assert found.levels == names

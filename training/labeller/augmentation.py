@@ -1,0 +1,210 @@
+"""Random patches of a case: domain randomisation of geometry, tissues and scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+from synthesis import Case
+
+from CTSpectSpineLib.labelling.network import CLASSES, OFFSET_MM, normalised
+from CTSpectSpineLib.phantom.model import Tissue
+
+_BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)
+_RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "C1", "C2"))
+_RARE_SHARE = (0.32, 0.08, 0.15, 0.2, 0.25)
+"""How often patches are cut around bones that few patches would hold by chance."""
+_AIR_HU = -1000.0
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One training patch.
+
+    Attributes
+    ----------
+    image
+        Normalised CT, shape (n, n, n).
+    classes
+        Class of each voxel.
+    offsets
+        Way to the body's centre in units of `OFFSET_MM`, (3, n, n, n), along k, j, i.
+    voting
+        Voxels whose offset counts.
+    """
+
+    image: Float
+    classes: NDArray[np.uint8]
+    offsets: Float
+    voting: NDArray[np.bool_]
+
+
+def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
+    """Cut a patch, turned, scaled, bent and imaged at random; the axes may not be mirrored."""
+    matrix = _random_matrix(rng)
+    centre = _random_centre(case, rng)
+    ticks = np.arange(size, dtype=np.float32) - (size - 1) / 2
+    local = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij")).reshape(3, -1)
+    source = matrix @ local + centre[:, None]
+    if rng.random() < 0.5:
+        source = source + _bending(size, rng)
+    shape = (size, size, size)
+    nearest = np.rint(source).astype(np.int32)
+    inside = np.ones(nearest.shape[1], dtype=bool)
+    for axis, length in enumerate(case.hu.shape):
+        inside &= (nearest[axis] >= 0) & (nearest[axis] < length)
+        np.clip(nearest[axis], 0, length - 1, out=nearest[axis])
+    at = tuple(nearest)
+    tissue = np.where(inside, case.tissue[at], Tissue.AIR).reshape(shape)
+    classes = np.where(inside, case.classes[at], 0).astype(np.uint8).reshape(shape)
+    instance = np.where(inside, case.instances[at], 0)
+    # The picture ends abruptly where a field of view does.
+    hu = ndimage.map_coordinates(case.hu, source, np.float32, 1, "nearest")
+    hu = np.where(inside, hu, np.float32(_AIR_HU)).reshape(shape)
+    back = np.linalg.inv(matrix)
+    centres = (case.centres - centre) @ back.T
+    offsets = (centres[instance].T - local) * (case.spacing.mean() / OFFSET_MM)
+    voting = np.isfinite(offsets).all(axis=0) & (instance > 0)
+    offsets = np.where(voting, offsets, 0).astype(np.float32).reshape(3, *shape)
+    hu = _imaged(_recoloured(hu, tissue, rng), tissue, rng)
+    return Patch(normalised(hu), classes, offsets, voting.reshape(shape))
+
+
+def _random_matrix(rng: np.random.Generator) -> Float:
+    """Rotation (mostly small, to 45 degrees at times) and scale; patch to case voxels."""
+    widest = 50.0 if rng.random() < 0.25 else 15.0
+    angles = rng.uniform(-widest, widest, 3)
+    turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    scale = np.exp(rng.normal(0, 0.06)) * np.exp(rng.normal(0, 0.06, 3))
+    return (turn * scale).astype(np.float32)
+
+
+def _random_centre(case: Case, rng: np.random.Generator) -> Float:
+    """Middle of a patch, mostly near the spine, the sacrum or the dens, sometimes anywhere."""
+    shape = np.array(case.hu.shape)
+    seen = case.centres[np.isfinite(case.centres).all(axis=1)]
+    chance = rng.random()
+    there = np.bincount(case.classes.ravel(), minlength=len(CLASSES))[list(_RARE)] > 0
+    if chance < 0.4 and len(seen):
+        centre = seen[rng.integers(len(seen))] + rng.normal(0, 9, 3)
+    elif chance < 0.88 and there.any():
+        share = np.where(there, _RARE_SHARE, 0.0)
+        rare = _RARE[rng.choice(len(_RARE), p=share / share.sum())]
+        bone = np.flatnonzero(case.classes.ravel() == rare)
+        at = np.unravel_index(bone[rng.integers(bone.size)], case.hu.shape)
+        centre = np.array(at) + rng.normal(0, 6, 3)
+    else:
+        centre = rng.uniform(0, shape)
+    result: Float = np.asarray(centre, dtype=np.float32)
+    return result
+
+
+def _bending(size: int, rng: np.random.Generator) -> Float:
+    """Smooth displacements of a few voxels."""
+    coarse = rng.normal(0, rng.uniform(0.3, 1.6), (3, 5, 5, 5)).astype(np.float32)
+    fields = [ndimage.zoom(c, size / 5, order=1, mode="nearest", grid_mode=True) for c in coarse]
+    result: Float = np.stack(fields).reshape(3, -1)
+    return result
+
+
+def _recoloured(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) -> Float:
+    """Other HU of tissues: contrast, density, soft tissue that is no uniform muscle."""
+    shift = np.zeros(len(Tissue), dtype=np.float32)
+    for code in (Tissue.MUSCLE, Tissue.LIVER, Tissue.FAT, Tissue.CARTILAGE):
+        shift[code] = rng.normal(0, 25)
+    if rng.random() < 0.5:
+        shift[Tissue.BLOOD] = rng.uniform(40, 380)
+        shift[Tissue.KIDNEY] = rng.uniform(0, 250)
+        shift[Tissue.LIVER] += rng.uniform(0, 70)
+    if rng.random() < 0.15:
+        shift[Tissue.BLADDER] = rng.uniform(0, 600)
+    gain = np.ones(len(Tissue), dtype=np.float32)
+    common = np.exp(rng.normal(0, 0.18))
+    for code in (*_BONES, Tissue.OTHER_BONE):
+        gain[code] = common * np.exp(rng.normal(0, 0.08))
+    hu = hu * gain[tissue] + shift[tissue]
+    if rng.random() < 0.4:
+        # Marrow about as dark as a disc inside of its shell, as in osteoporosis.
+        bone = np.isin(tissue, _BONES)
+        hu = hu - bone * np.float32(rng.uniform(0.1, 0.9)) * np.clip(hu - 30, 0, 220)
+    soft = np.isin(tissue, (Tissue.MUSCLE, Tissue.FAT, Tissue.LIVER))
+    texture = _noise_field(hu.shape, int(rng.integers(4, 12)), rng)
+    hu = hu + soft * texture * np.float32(rng.uniform(0, 70))
+    if rng.random() < 0.5:
+        _paint_blobs(hu, soft, rng)
+    if rng.random() < 0.3:
+        bone = np.isin(tissue, _BONES)
+        lumps = _noise_field(hu.shape, int(rng.integers(8, 16)), rng)
+        hu = hu + bone * lumps * np.float32(rng.uniform(0, 150))
+    if rng.random() < 0.2:
+        hu[tissue == Tissue.AIR] += np.float32(rng.choice([0.0, 200.0, 900.0, 1000.0]))
+    result: Float = hu.astype(np.float32)
+    return result
+
+
+def _noise_field(shape: tuple[int, ...], cells: int, rng: np.random.Generator) -> Float:
+    coarse = rng.standard_normal((cells,) * 3).astype(np.float32)
+    field: Float = ndimage.zoom(coarse, shape[0] / cells, order=1, mode="nearest", grid_mode=True)
+    return field
+
+
+def _paint_blobs(hu: Float, soft: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    """Bright or dark ellipsoids in soft tissue: bowel, vessels with contrast, calcifications."""
+    n = hu.shape[0]
+    for _ in range(int(rng.integers(1, 9))):
+        middle, radii = rng.uniform(0, n, 3), np.exp(rng.uniform(0.3, 2.6, 3))
+        low = np.maximum(np.floor(middle - radii), 0).astype(int)
+        high = np.minimum(np.ceil(middle + radii) + 1, n).astype(int)
+        if np.any(high <= low):
+            continue
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        axes = np.ogrid[box]
+        away = sum(((a - m) / r) ** 2 for a, m, r in zip(axes, middle, radii, strict=True))
+        value = rng.choice([rng.uniform(120, 700), rng.uniform(-900, -100)], p=[0.7, 0.3])
+        hu[box][(away < 1) & soft[box]] = value
+
+
+def _imaged(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) -> Float:
+    """Scanner: thick slices, blur, streaks from metal, noise, a shift of the scale."""
+    chance = rng.random()
+    if chance < 0.3:
+        # Thick slices (to 6 mm) along any axis of the patch, mostly the axial one.
+        axis = int(rng.choice(3, p=[0.8, 0.1, 0.1]))
+        hu = ndimage.gaussian_filter1d(hu, rng.uniform(0.5, 1.1), axis=axis)
+        hu = _stepped(hu, axis, rng.uniform(1.2, 2.4))
+    elif chance < 0.7:
+        hu = ndimage.gaussian_filter(hu, rng.uniform(0.2, 0.8))
+    elif chance < 0.8:
+        sharp = ndimage.gaussian_filter(hu, 1.0)
+        hu = hu + np.float32(rng.uniform(0.2, 0.9)) * (hu - sharp)
+    if (tissue == Tissue.METAL).any():
+        glare = ndimage.uniform_filter((tissue == Tissue.METAL).astype(np.float32), (1, 31, 31))
+        field = _noise_field(hu.shape, 16, rng)
+        hu = hu + glare * field * np.float32(rng.uniform(2000, 20000))
+    noise = rng.standard_normal(hu.shape, dtype=np.float32)
+    if rng.random() < 0.5:
+        noise = ndimage.gaussian_filter(noise, 0.7) * np.float32(3.0)
+    hu = hu + noise * np.float32(np.exp(rng.uniform(np.log(3), np.log(90))))
+    result: Float = (hu * rng.uniform(0.95, 1.05) + rng.normal(0, 12)).astype(np.float32)
+    return result
+
+
+def _stepped(hu: Float, axis: int, step: float) -> Float:
+    """Sampled every `step` voxels along an axis and interpolated back."""
+    n = hu.shape[axis]
+    ticks = np.arange(0, n - 1 + 1e-6, step)
+    position = np.clip(np.arange(n) / step, 0, len(ticks) - 1)
+    lower = np.minimum(np.floor(position).astype(int), len(ticks) - 2)
+    weight = (position - lower).astype(np.float32)
+    kept = np.take(hu, np.rint(ticks).astype(int), axis=axis)
+    shape = [1, 1, 1]
+    shape[axis] = n
+    part = weight.reshape(shape)
+    result: Float = (
+        np.take(kept, lower, axis=axis) * (1 - part) + np.take(kept, lower + 1, axis=axis) * part
+    )
+    return result
