@@ -186,7 +186,6 @@ CASES: dict[str, tuple[Callable[[Workbench], Arguments], list[str]]] = {
         lambda b: b.analyze(spect=_spaced(b, "spect.nii.gz", 0.01)),
         ["spaced-spect.nii.gz"],
     ),
-    "no labels, no labeller": (lambda b: b.analyze(vertebrae=None), ["--vertebrae"]),
     "unknown labeller": (
         lambda b: b.analyze(vertebrae=None, labeller="crystal-ball"),
         ["crystal-ball"],
