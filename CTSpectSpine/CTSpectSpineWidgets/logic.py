@@ -9,6 +9,7 @@ from pathlib import Path
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from CTSpectSpineWidgets import packages
 from CTSpectSpineWidgets.parameters import (
     DEFAULT_PROTOCOL,
     PROTOCOLS,
@@ -57,7 +58,11 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             from CTSpectSpineLib.labelling import available_engines
         except ImportError:
             return True
-        return bool(available_engines())
+        if available_engines():
+            return True
+        # The built-in labeller's packages come with the first analysis, too.
+        text = packages.REQUIREMENTS.read_text(encoding="utf-8")
+        return bool(packages.missingRequirements(text))
 
     def workplace(self):
         """Temporary files of this logic."""
