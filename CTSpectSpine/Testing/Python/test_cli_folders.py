@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import cli
 from CTSpectSpineLib.cli import main
+from CTSpectSpineLib.cli_parser import build_parser
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results import MANIFEST, prepare_folder
 
@@ -172,7 +173,7 @@ def test_a_defect_is_no_refusal(
 )
 def test_negative_numbers_with_exponent_are_numbers(word: str, plain: str) -> None:
     """argparse by itself takes ``-1e-3`` for an option."""
-    options = cli.build_parser().parse_args(
+    options = build_parser().parse_args(
         ["phantom", "--out", "x", "--translation", "1", cli._without_exponent("-1e-3"), "2"]
     )
     assert options.translation == [1.0, -0.001, 2.0]
