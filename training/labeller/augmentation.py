@@ -49,9 +49,8 @@ def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
     centre = _random_centre(case, rng)
     ticks = np.arange(size, dtype=np.float32) - (size - 1) / 2
     local = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij")).reshape(3, -1)
-    source = matrix @ local + centre[:, None]
-    if rng.random() < 0.5:
-        source = source + _bending(size, rng)
+    bending = _bending(size, rng)
+    source = matrix @ local + centre[:, None] + bending.reshape(3, -1)
     shape = (size, size, size)
     nearest = np.rint(source).astype(np.int32)
     inside = np.ones(nearest.shape[1], dtype=bool)
@@ -66,7 +65,7 @@ def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
     hu = ndimage.map_coordinates(case.hu, source, np.float32, 1, "nearest")
     hu = np.where(inside, hu, np.float32(_AIR_HU)).reshape(shape)
     back = np.linalg.inv(matrix)
-    centres = (case.centres - centre) @ back.T
+    centres = _unbent((case.centres - centre) @ back.T, bending, back)
     offsets = (centres[instance].T - local) * (case.spacing.mean() / OFFSET_MM)
     voting = np.isfinite(offsets).all(axis=0) & (instance > 0)
     offsets = np.where(voting, offsets, 0).astype(np.float32).reshape(3, *shape)
@@ -104,10 +103,24 @@ def _random_centre(case: Case, rng: np.random.Generator) -> Float:
 
 
 def _bending(size: int, rng: np.random.Generator) -> Float:
-    """Smooth displacements of a few voxels."""
-    coarse = rng.normal(0, rng.uniform(0.3, 1.6), (3, 5, 5, 5)).astype(np.float32)
-    fields = [ndimage.zoom(c, size / 5, order=1, mode="nearest", grid_mode=True) for c in coarse]
-    result: Float = np.stack(fields).reshape(3, -1)
+    """Smooth displacements of a few voxels, (3, n, n, n): other curvature, other shapes."""
+    result = np.zeros((3, size, size, size), dtype=np.float32)
+    for cells, most in ((3, 2.5), (5, 1.6)):
+        if rng.random() < 0.5:
+            coarse = rng.normal(0, rng.uniform(0.3, most), (3, cells, cells, cells))
+            for axis, field in enumerate(coarse.astype(np.float32)):
+                result[axis] += ndimage.zoom(
+                    field, size / cells, order=1, mode="nearest", grid_mode=True
+                )
+    return result
+
+
+def _unbent(centres: Float, bending: Float, back: Float) -> Float:
+    """Centres in the patch where the case is bent: points that the bending moves onto them."""
+    size = bending.shape[1]
+    at = np.nan_to_num(np.rint(centres + (size - 1) / 2), nan=0.0, posinf=0.0, neginf=0.0)
+    k, j, i = np.clip(at, 0, size - 1).astype(int).T
+    result: Float = centres - bending[:, k, j, i].T @ back.T
     return result
 
 
@@ -131,6 +144,8 @@ def _recoloured(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) 
         # Marrow about as dark as a disc inside of its shell, as in osteoporosis.
         bone = np.isin(tissue, _BONES)
         hu = hu - bone * np.float32(rng.uniform(0.1, 0.9)) * np.clip(hu - 30, 0, 220)
+    if rng.random() < 0.6:
+        _fatten(hu, tissue, rng)
     soft = np.isin(tissue, (Tissue.MUSCLE, Tissue.FAT, Tissue.LIVER))
     texture = _noise_field(hu.shape, int(rng.integers(4, 12)), rng)
     hu = hu + soft * texture * np.float32(rng.uniform(0, 70))
@@ -144,6 +159,19 @@ def _recoloured(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) 
         hu[tissue == Tissue.AIR] += np.float32(rng.choice([0.0, 200.0, 900.0, 1000.0]))
     result: Float = hu.astype(np.float32)
     return result
+
+
+def _fatten(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Fatty marrow in sacrum and pelvis, darker than that of the bodies, to below water."""
+    pelvic = np.isin(tissue, (Tissue.SACRUM, Tissue.PELVIS))
+    if not pelvic.any():
+        return
+    patchy = 1 + 0.5 * _noise_field(hu.shape, int(rng.integers(3, 10)), rng)
+    darker = np.clip(patchy, 0, 2) * np.float32(rng.uniform(20, 160))
+    # Compact bone keeps its brightness.
+    marrow = np.clip((450 - hu) / 250, 0, 1)
+    lower = np.maximum(hu - darker * marrow, np.minimum(hu, np.float32(-90)))
+    hu[pelvic] = lower[pelvic]
 
 
 def _noise_field(shape: tuple[int, ...], cells: int, rng: np.random.Generator) -> Float:

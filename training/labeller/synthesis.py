@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from head import paint_head
 from numpy.typing import NDArray
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, grid_of
-from CTSpectSpineLib.labelling.network import CLASSES
+from CTSpectSpineLib.labelling.network import BODIES, CLASSES
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.spine import make_anatomy
 
-VERSION = 1
+VERSION = 2
 """Of the cached cases: a new number makes old caches unusable."""
+_STREAM, _HEAD_STREAM = 1, 2
+"""Of the random numbers that a spine and its head are drawn from."""
+_HEAD_SHARE = 0.8
 _REGIONS = (("C1", "T4"), ("C1", "sacrum"), ("T1", "L1"), ("T6", "sacrum"), ("L1", "sacrum"))
 _REGION_SHARE = (0.2, 0.2, 0.15, 0.2, 0.25)
 
@@ -57,7 +61,7 @@ class Case:
 
 def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
     """Draw a spine: shape, curvature, field of view, density, metal, transitional anatomy."""
-    rng = np.random.default_rng([seed, VERSION])
+    rng = np.random.default_rng([seed, _STREAM])
     first, last = _REGIONS[rng.choice(len(_REGIONS), p=_REGION_SHARE)]
     extra = rng.random(4)
     eleven = bool(extra[0] < 0.04)
@@ -103,8 +107,8 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
     )
 
 
-def case_of(made: Anatomy) -> Case:
-    """Turn a phantom into a case."""
+def case_of(made: Anatomy, seed: int) -> Case:
+    """Turn a phantom into a case; mostly it gets a head where its atlas is in view."""
     labels = sitk.GetArrayFromImage(made.labels)
     tissue = sitk.GetArrayFromImage(made.tissue)
     classes = np.zeros(labels.shape, dtype=np.uint8)
@@ -129,27 +133,30 @@ def case_of(made: Anatomy) -> Case:
         body = whole & (tissue == Tissue.BODY)
         classes[whole] = CLASSES.index(name if name in CLASSES else "posterior")
         if name not in CLASSES:
-            classes[body] = CLASSES.index("body")
+            classes[body] = CLASSES.index(body_class(name))
         if np.count_nonzero(body) < 20:
             body = whole & (tissue != Tissue.METAL)
         instances[whole] = len(centres)
         visible = body.any() and not _cut(body)
         centres.append(np.argwhere(body).mean(axis=0) if visible else np.full(3, np.nan))
-    return Case(
-        sitk.GetArrayFromImage(made.ct),
-        tissue,
-        classes,
-        instances,
-        np.array(centres, dtype=np.float32),
-        np.array(made.ct.GetSpacing()[::-1], dtype=np.float32),
-    )
+    hu = sitk.GetArrayFromImage(made.ct)
+    spacing = np.array(made.ct.GetSpacing()[::-1], dtype=np.float32)
+    rng = np.random.default_rng([seed, _HEAD_STREAM])
+    if rng.random() < _HEAD_SHARE:
+        paint_head(hu, tissue, classes, spacing.astype(float), rng)
+    return Case(hu, tissue, classes, instances, np.array(centres, dtype=np.float32), spacing)
+
+
+def body_class(level: str) -> str:
+    """Class of the body of a vertebra, C3 and below, from its name."""
+    return BODIES["CTL".index(level[0])]
 
 
 def load_case(folder: Path, seed: int, spacing_mm: float) -> Case:
     """Give the case of a seed, from the cache on disk or made and put there."""
     path = folder / f"v{VERSION}-{spacing_mm:g}mm-{seed:07d}.npz"
     if not path.exists():
-        case = case_of(make_anatomy(random_spine(seed, spacing_mm)))
+        case = case_of(make_anatomy(random_spine(seed, spacing_mm)), seed)
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
         np.savez_compressed(part, **vars(case))

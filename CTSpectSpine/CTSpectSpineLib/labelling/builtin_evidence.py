@@ -41,6 +41,8 @@ class Evidence:
         Log odds that it carries ribs; 0 where nothing can be said.
     atlas, axis
         Share of its voxels that look like C1 and C2.
+    region
+        Shares of its body that look cervical, thoracic and lumbar; all 0 where nothing is known.
     agreement
         How well its voxels agree on its centre, 0 to 1.
     cut
@@ -52,6 +54,7 @@ class Evidence:
     rib: float = 0.0
     atlas: float = 0.0
     axis: float = 0.0
+    region: tuple[float, float, float] = (0.0, 0.0, 0.0)
     agreement: float = 1.0
     cut: bool = False
 
@@ -127,6 +130,7 @@ def look_around(
             float(rib),
             item.atlas,
             item.axis,
+            item.region,
             item.agreement,
             item.cut,
         )

@@ -13,11 +13,12 @@ from scipy.spatial.distance import cdist
 from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.labelling.builtin_curve import Curve, Segment, find_segments, fit_curve
 from CTSpectSpineLib.labelling.builtin_field import SpineField
-from CTSpectSpineLib.labelling.network import CLASSES, Float
+from CTSpectSpineLib.labelling.network import BODIES, CLASSES, Float
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
-VERTEBRA = tuple(CLASSES.index(name) for name in ("body", "posterior", "C1", "C2"))
-_CENTRAL = tuple(CLASSES.index(name) for name in ("body", "C1", "C2"))
+BODY = tuple(CLASSES.index(name) for name in BODIES)
+VERTEBRA = tuple(CLASSES.index(name) for name in (*BODIES, "posterior", "C1", "C2"))
+_CENTRAL = tuple(CLASSES.index(name) for name in (*BODIES, "C1", "C2"))
 _VOTER = 0.4
 """Probability of a vertebra from which on a voxel votes."""
 _PAD = 12
@@ -47,6 +48,9 @@ class Instance:
         Volume of its body and of all of it.
     atlas, axis
         Share of its voxels that are called C1 and C2.
+    region
+        Shares of its body that are called cervical, thoracic and lumbar; they add up to 1, or all
+        are 0 where it has no body.
     agreement
         Share of its voxels whose votes meet within 6 mm of the centre.
     cut
@@ -59,6 +63,7 @@ class Instance:
     volume_mm3: float
     atlas: float
     axis: float
+    region: tuple[float, float, float]
     agreement: float
     cut: bool
 
@@ -270,7 +275,7 @@ def _described(
 ) -> Column:
     """Measure the vertebrae, leave out those of which nothing is there, and spread the labels."""
     owner = labels[tuple(index.T)]
-    body = field.shares[CLASSES.index("body")]
+    body = _sum(field, BODY)
     central = _sum(field, _CENTRAL)[tuple(index.T)]
     cell = field.spacing_mm**3
     instances, numbers = [], []
@@ -295,6 +300,7 @@ def _described(
                 volume_mm3=float(np.count_nonzero(mine)) * cell,
                 atlas=float(shares[CLASSES.index("C1")] / total),
                 axis=float(shares[CLASSES.index("C2")] / total),
+                region=_region(shares),
                 agreement=float(np.mean(distance_mm[mine] <= 6.0)),
                 cut=bool(levels.min() <= 0 or levels.max() >= labels.shape[0] - 1),
             )
@@ -303,6 +309,13 @@ def _described(
     table = np.zeros(len(centres) + 1, dtype=np.uint8)
     table[numbers] = np.arange(1, len(numbers) + 1)
     return Column(tuple(instances), _spread(table[labels], whole > 0.02, field.spacing_mm))
+
+
+def _region(shares: FloatArray) -> tuple[float, float, float]:
+    """Shares of the three kinds of body among the bodies' voxels, from sums over all classes."""
+    kinds = shares[list(BODY)]
+    cervical, thoracic, lumbar = (kinds / max(float(kinds.sum()), 1e-6)).tolist()
+    return cervical, thoracic, lumbar
 
 
 def _spread(labels: NDArray[np.uint8], where: BoolArray, spacing_mm: float) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """How far the levels of labels can be relied on, whatever made them.
 
-Order, gaps and pieces (`sequence`), distances along the spine, ribs, and the numbers of vertebrae
-between landmarks. What needs the shape of the joints (neighbours mixed in one vertebra, discs not
-darker than endplates) is checked where the joints are built.
+Order, gaps and pieces (`sequence`), distances along the spine, ribs, the numbers of vertebrae
+between landmarks, and contact of the lowest one with the sacrum (`transition`). What needs the
+shape of the joints (neighbours mixed in one vertebra, discs not darker than endplates) is checked
+where the joints are built.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from CTSpectSpineLib.labelling.numbering import body_centres
 from CTSpectSpineLib.labelling.ribs import rib_findings
 from CTSpectSpineLib.labelling.schemes import typical_steps_mm
 from CTSpectSpineLib.labelling.sequence import LANDMARKS, Finding, check_column
+from CTSpectSpineLib.labelling.transition import fusion_findings
 from CTSpectSpineLib.model import FloatArray, VertebraLabels
 
 FAR, NEAR = 1.55, 0.6
@@ -40,9 +42,11 @@ def judge(labels: VertebraLabels) -> VertebraLabels:
     about this level leave of it.
     """
     column = check_column(labels.image)
+    centres = body_centres(column.image)
     findings = [
         *column.findings,
-        *spacing_findings(_whole(column.image)),
+        *spacing_findings(_whole(column.image, centres)),
+        *fusion_findings(column.image, centres),
         *count_findings(column.levels),
         *rib_findings(labels.ribs, column.levels),
     ]
@@ -61,14 +65,13 @@ def judge(labels: VertebraLabels) -> VertebraLabels:
     )
 
 
-def _whole(labels: sitk.Image) -> dict[str, FloatArray]:
-    """Centres of the bodies of vertebrae that the image does not cut."""
+def _whole(labels: sitk.Image, centres: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Those of the bodies of vertebrae that the image does not cut."""
     array = sitk.GetArrayViewFromImage(labels)
     cut: set[int] = set()
     for axis in range(3):
         for end in (0, -1):
             cut |= set(np.unique(np.take(array, end, axis=axis)).tolist())
-    centres = body_centres(labels)
     return {name: c for name, c in centres.items() if anatomy.vertebra(name).id not in cut}
 
 

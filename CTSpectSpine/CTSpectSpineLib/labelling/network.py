@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 
-CLASSES = ("background", "body", "posterior", "disc", "sacrum", "rib", "hip", "C1", "C2")
-"""What a voxel is; ``body`` and ``posterior`` are those of C3 and below."""
+BODIES = ("cervical", "thoracic", "lumbar")
+"""Classes of vertebral bodies, C3 and below; ``thoracic`` are those that carry ribs."""
+CLASSES = ("background", *BODIES, "posterior", "disc", "sacrum", "rib", "hip", "C1", "C2")
+"""What a voxel is; ``posterior`` is the arch of C3 and below."""
 OFFSET_MM = 20.0
 """Unit of the offsets to the vertebral body's centre."""
 MODEL = Path(__file__).parent / "data" / "builtin.onnx"
