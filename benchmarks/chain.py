@@ -108,6 +108,7 @@ def run(pair: Pair) -> list[Row]:
     meter = Meter()
     meter("resampling (unit)", lambda: sitk.Resample(spect, ct, sitk.Transform(), sitk.sitkLinear))
     registration = meter("register", lambda: register(ct, spect))
+    meter("label (built-in labeller)", lambda: label_vertebrae(ct, "builtin"))
     labels = meter("label (import)", lambda: label_vertebrae(ct, labels_image))
     joints = meter("joints", lambda: build_joints(labels.image, ct))
     uptake = meter("uptake", lambda: measure(spect, joints, labels.image, registration, bounds))

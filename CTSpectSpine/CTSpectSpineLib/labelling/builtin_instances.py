@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
 from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.labelling.builtin_atlas import with_atlas_and_axis
 from CTSpectSpineLib.labelling.builtin_curve import Curve, Segment, find_segments, fit_curve
 from CTSpectSpineLib.labelling.builtin_field import SpineField
 from CTSpectSpineLib.labelling.network import BODIES, CLASSES, Float
@@ -122,10 +123,11 @@ def find_column(field: SpineField) -> Column:
         len(curve.points), along[is_body], disc_at[disc_away < _BODY_REACH_MM], aim_at[is_body]
     )
     owner, distance = _owners(segments, curve, points, along, aims, aim_at, is_body)
+    centres = np.array([curve.points[int(s.middle)] for s in segments])
+    owner, centres = with_atlas_and_axis(owner, centres, field, index, points)
     labels = np.zeros(whole.shape, dtype=np.uint8)
     labels[at] = owner
-    labels = _tidied(labels, len(segments))
-    centres = np.array([curve.points[int(s.middle)] for s in segments])
+    labels = _tidied(labels, len(centres))
     return _described(field, labels, centres, index, distance, whole)
 
 

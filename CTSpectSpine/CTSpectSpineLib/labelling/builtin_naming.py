@@ -36,6 +36,8 @@ _VOLUME_SPREAD = 0.4
 _DENS = 5.0
 _SACRUM = 7.0
 _NO_END = 3.0
+_REGION, _LEAST_REGION = 0.8, 0.03
+"""Weight of a body's looks, and the least share that counts, since a network is never sure."""
 _GAP = 1.6
 _L5_TO_SACRUM_MM = 24.0
 """From the centre of L5 to the nearest voxel of the sacrum."""
@@ -153,12 +155,21 @@ def _score(
     names = [spine[first + int(p)] for p in places]
     score = 0.0
     for name, row in zip(names, rows, strict=True):
+        score += _region_score(name, row)
         score += row.rib * (0.5 if name.startswith("T") else -0.5) * _rib_weight(name)
         for level, share in (("C1", row.atlas), ("C2", row.axis)):
             if share > 0.5:
                 score += _DENS if name == level else -_DENS
     score += _size_score(names, rows, skipped)
     return score + _end_score(seen, spine, names)
+
+
+def _region_score(name: str, row: Evidence) -> float:
+    """Log likelihood of how cervical, thoracic or lumbar a body looks."""
+    if not any(row.region):
+        return 0.0
+    share = row.region["CTL".index(name[0])]
+    return _REGION * float(np.log(max(share, _LEAST_REGION)))
 
 
 def _rib_weight(name: str) -> float:
@@ -220,14 +231,21 @@ def _landmarks(seen: Surroundings) -> str:
     found = []
     if any(row.atlas > 0.5 or row.axis > 0.5 for row in seen.vertebrae):
         found.append("C1 and C2")
-    ribs = [row.rib for row in seen.vertebrae]
-    if any(a > 1 and b < -1 for a, b in itertools.pairwise(ribs)):
+    pairs = list(itertools.pairwise(seen.vertebrae))
+    if any(_ends_ribs(a, b, "L") for a, b in pairs):
         found.append("the last ribs")
-    if any(a < -1 and b > 1 for a, b in itertools.pairwise(ribs)):
+    if any(_ends_ribs(b, a, "C") for a, b in pairs):
         found.append("the first ribs")
     if seen.sacrum_mm is not None:
         found.append("the sacrum")
     return ", ".join(found[:-1]) + (" and " if len(found) > 1 else "") + found[-1] if found else ""
+
+
+def _ends_ribs(thoracic: Evidence, other: Evidence, region: str) -> bool:
+    """Whether ribs or the bodies' looks show the end of the ribs between neighbours."""
+    place = "CTL".index(region)
+    looks = thoracic.region[1] > 0.7 and other.region[place] > 0.7
+    return looks or (thoracic.rib > 1 and other.rib < -1)
 
 
 def _sentences(

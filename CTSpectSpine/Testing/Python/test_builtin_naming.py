@@ -26,6 +26,14 @@ def levels(first: str, last: str) -> tuple[str, ...]:
     return SPINE[SPINE.index(first) : SPINE.index(last) + 1]
 
 
+def shares(region: str, sure: float) -> tuple[float, float, float]:
+    """How a body of a region looks when this is seen with some certainty; 0 for not at all."""
+    if not sure:
+        return (0.0, 0.0, 0.0)
+    first, second, third = (sure if name == region else (1 - sure) / 2 for name in "CTL")
+    return first, second, third
+
+
 def column(
     names: Sequence[str],
     ribs: bool = True,
@@ -33,6 +41,7 @@ def column(
     dens: bool = False,
     room_mm: float = 10.0,
     size: float = 1.0,
+    looks: float = 0.0,
 ) -> Surroundings:
     """What is seen of a spine with these vertebrae, of a patient of a size."""
     steps = [typical_steps_mm()[name] * size for name in names]
@@ -44,6 +53,7 @@ def column(
             rib=(RIB if name[0] == "T" else -RIB) if ribs else 0.0,
             atlas=0.9 if dens and name == "C1" else 0.0,
             axis=0.9 if dens and name == "C2" else 0.0,
+            region=shares(name[0], looks),
         )
         for name, height in zip(names, heights, strict=True)
     )
@@ -73,6 +83,26 @@ def test_the_sacrum_alone_names_a_lumbar_spine_and_says_what_it_cannot_tell() ->
     assert found.levels == levels("L2", "L5")
     assert found.confirmed
     assert any("sixth lumbar" in sentence for sentence in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "mark"), [("T5", "L2", "the last ribs"), ("C4", "T4", "the first ribs")]
+)
+def test_the_looks_of_bodies_name_a_column_where_regions_meet(
+    first: str, last: str, mark: str
+) -> None:
+    found = name_column(column(levels(first, last), ribs=False, looks=0.98))
+    assert found.levels == levels(first, last)
+    assert found.confirmed
+    assert not any("not confirmed" in sentence for sentence in found.warnings)
+    unsure = name_column(column(levels(first, last), ribs=False, looks=0.4))
+    assert not unsure.confirmed
+    assert mark not in " ".join(unsure.warnings)
+
+
+def test_the_looks_of_one_region_alone_are_no_landmark() -> None:
+    assert not name_column(column(levels("L1", "L4"), ribs=False, looks=0.95)).confirmed
+    assert not name_column(column(levels("T4", "T9"), ribs=False, looks=0.95)).confirmed
 
 
 def test_without_a_landmark_levels_are_not_confirmed() -> None:

@@ -45,7 +45,7 @@ def model_field(
         body = round_ & (z < top - 3) & (z > top - long + 3)
         arch = (np.abs(x) < 6) & (y - bend > radius + 12) & (y - bend < radius + 30)
         arch &= np.abs(z - middle + 0.3 * long) < 0.35 * long
-        shares[CLASSES.index("body")][body] = 1
+        shares[CLASSES.index("lumbar")][body] = 1
         shares[CLASSES.index("posterior")][arch] = 1
         if discs:
             shares[CLASSES.index("disc")][round_ & (z <= top + 3) & (z >= top - 3)] = 1

@@ -31,12 +31,12 @@ def case(training: tuple[ModuleType, ModuleType]) -> object:
     config = SpineConfig(
         seed=5, spacing_mm=2.5, first="L4", last="sacrum", lateral_mm=200, ap_mm=160, noise_hu=0
     )
-    return training[0].case_of(make_anatomy(config))
+    return training[0].case_of(make_anatomy(config), 5)
 
 
 def test_a_case_has_all_its_classes_and_centres(case: object) -> None:
     present = {CLASSES[n] for n in np.unique(case.classes)}  # type: ignore[attr-defined]
-    assert {"body", "posterior", "disc", "sacrum", "hip"} <= present
+    assert {"lumbar", "posterior", "disc", "sacrum", "hip"} <= present
     count = int(case.instances.max())  # type: ignore[attr-defined]
     assert len(case.centres) == count + 1  # type: ignore[attr-defined]
 
@@ -61,7 +61,7 @@ def test_offsets_of_a_patch_meet_in_one_point_per_vertebra(
         patch = training[1].random_patch(case, 48, np.random.default_rng(seed))
         assert set(np.unique(patch.classes)) <= set(range(len(CLASSES)))
         assert np.isfinite(patch.image).all()
-        body = patch.voting & (patch.classes == CLASSES.index("body"))
+        body = patch.voting & (patch.classes == CLASSES.index("lumbar"))
         if np.count_nonzero(body) < 300:
             continue
         at = np.argwhere(body)
@@ -69,3 +69,38 @@ def test_offsets_of_a_patch_meet_in_one_point_per_vertebra(
         cells = {tuple(cell) for cell in np.rint(aims / 6).astype(int)}
         met += len(cells) < 30
     assert met >= 3
+
+
+def test_a_neck_gets_a_head_that_is_background_and_leaves_the_vertebrae_alone(
+    training: tuple[ModuleType, ModuleType],
+) -> None:
+    config = SpineConfig(
+        seed=6,
+        spacing_mm=2.5,
+        first="C1",
+        last="C4",
+        lateral_mm=200,
+        ap_mm=200,
+        margin_mm=40,
+        noise_hu=0,
+    )
+    synthesis = training[0]
+    made = make_anatomy(config)
+    with_head, without = (
+        max((synthesis.case_of(made, seed) for seed in range(20)), key=key)
+        for key in (brightness, lambda c: -brightness(c))
+    )
+    assert brightness(with_head) > brightness(without) + 2000
+    assert np.array_equal(with_head.classes, without.classes)
+    bone = with_head.instances > 0
+    changed = np.abs(with_head.hu[bone].astype(float) - without.hu[bone])
+    assert np.median(changed) == 0
+
+
+def brightness(case: object) -> int:
+    return int(np.count_nonzero(case.hu[-12:] > 500))  # type: ignore[attr-defined]
+
+
+def test_bodies_are_told_by_region(training: tuple[ModuleType, ModuleType]) -> None:
+    names = {level: training[0].body_class(level) for level in ("C3", "T13", "L6")}
+    assert names == {"C3": "cervical", "T13": "thoracic", "L6": "lumbar"}
