@@ -1,6 +1,11 @@
 """Train the built-in labeller: ``python training/labeller/train.py --work DIR``.
 
 Run again with the same folder to go on from the last checkpoint. Needs torch (CPU or GPU).
+
+On a CPU two processes of one thread each do more than one of two threads. They learn together when
+each has a folder and a seed of its own and names the other's folder with ``--partner``: at every
+checkpoint each takes the mean of its weights and the other's last ones (local SGD, Stich, ICLR
+2019). Both start from one checkpoint, or from nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +35,8 @@ _VALIDATION = 10_000_000
 _IMPORTANCE = {"sacrum": 2.0, "C1": 10.0, "C2": 10.0}
 """Of rare classes in the cross entropy."""
 _RARE = ("C1", "C2")
+_ABREAST = 400
+"""Steps that a partner's checkpoint may be behind or ahead to be of use."""
 _FIXED = ("seed", "spacing_mm", "channels")
 """Of the configuration: what may not change when a run goes on."""
 _MEMORY = 0.998
@@ -144,6 +151,20 @@ def save(path: Path, **state: Any) -> None:
     part.replace(path)
 
 
+def meet(net: SpineNet, partner: Path, step: int, device: str) -> bool:
+    """Take the mean of a network's weights and its partner's, when that one is about as far."""
+    if not partner.exists():
+        return False
+    other = torch.load(partner, map_location=device, weights_only=False)
+    if abs(other["step"] - step) > _ABREAST:
+        return False
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(other["net"][name], 0.5)
+    return True
+
+
 def rate(step: int, steps: int) -> float:
     """Learning rate of a step relative to the configuration's.
 
@@ -154,7 +175,9 @@ def rate(step: int, steps: int) -> float:
     return slow * min(1.0, max(0.02, (steps - step) / (0.25 * steps)))
 
 
-def run(config: dict[str, Any], work: Path, cache: Path, device: str) -> None:
+def run(
+    config: dict[str, Any], work: Path, cache: Path, device: str, partner: Path | None = None
+) -> None:
     """Train from the last checkpoint of the folder, or from the beginning."""
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
@@ -197,6 +220,9 @@ def run(config: dict[str, Any], work: Path, cache: Path, device: str) -> None:
             recent = []
             if step % config["validate_every"] == 0 or last:
                 row["dice"] = validate(average, config, cache, device)
+            # Near the end each settles by itself; the mean of two settled ones would unsettle both.
+            if partner is not None and step < 0.9 * config["steps"]:
+                row["met"] = meet(net, partner / checkpoint.name, step, device)
             log.write(json.dumps(row) + "\n")
             log.flush()
             save(
@@ -217,6 +243,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder of synthetic cases (WORK/cases)")
     parser.add_argument("--config", type=Path, default=_HERE / "config.json")
     parser.add_argument("--steps", type=int, help="instead of the configuration's")
+    parser.add_argument("--seed", type=int, help="instead of the configuration's")
+    parser.add_argument("--partner", type=Path, help="--work folder of a process beside this one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -224,7 +252,10 @@ def main() -> None:
     config = read_config(options.config)
     if options.steps is not None:
         config["steps"] = options.steps
-    run(config, options.work, options.cache or options.work / "cases", options.device)
+    if options.seed is not None:
+        config["seed"] = options.seed
+    cache = options.cache or options.work / "cases"
+    run(config, options.work, cache, options.device, options.partner)
 
 
 if __name__ == "__main__":

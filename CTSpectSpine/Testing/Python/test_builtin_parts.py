@@ -80,6 +80,52 @@ def test_each_vertebra_is_one_instance_with_its_own_arch(discs: bool, error: flo
     assert np.mean(owner == nearest) > (0.97 if error < 5 else 0.8)
 
 
+def with_atlas(field: SpineField, centre: np.ndarray) -> tuple[SpineField, np.ndarray]:
+    """The first vertebra is an axis, whose dens stands in a ring; returns the ring's voxels too."""
+    index = np.stack(np.meshgrid(*map(np.arange, field.hu.shape), indexing="ij"), axis=-1)
+    x, y, z = np.moveaxis(index[..., ::-1] * SPACING + field.grid.ijk_to_lps[:3, 3], -1, 0)
+    top = 255.0
+    away = np.hypot(x, y - centre[1])
+    dens = (away < 6) & (z >= top - 3) & (z < top + 17)
+    ring = (away > 9) & (away < 28) & (z > top + 1) & (z < top + 14)
+    shares, offsets = field.shares.copy(), field.offsets.copy()
+    axis = dens | (np.any(shares[[2, 3, 4]] > 0, axis=0) & (z > top - STEPS[0]))
+    shares[:, axis | ring] = 0
+    shares[CLASSES.index("C2")][axis] = 1
+    shares[CLASSES.index("C1")][ring] = 1
+    middle = np.array([0.0, centre[1], top + 7.5])
+    for mask, aim in ((dens, centre), (ring, middle)):
+        way = (aim[::-1] - np.stack([z, y, x], axis=-1)[mask]) / SPACING
+        offsets[:, mask] = way.T
+    return SpineField(field.grid, field.hu, shares, offsets), ring
+
+
+def test_atlas_and_axis_are_two_although_one_stands_in_the_other() -> None:
+    field, centres = model_field()
+    field, ring = with_atlas(field, centres[0])
+    column = find_column(field)
+    assert len(column.instances) == len(STEPS) + 1
+    assert [item.atlas > 0.9 for item in column.instances] == [True] + [False] * len(STEPS)
+    assert [item.axis > 0.9 for item in column.instances[:3]] == [False, True, False]
+    assert np.mean(column.assigned[ring] == 1) > 0.98
+    axis = field.shares[CLASSES.index("C2")] > 0
+    assert np.mean(column.assigned[axis] == 2) > 0.95
+    for found, true in zip(column.instances[2:], centres[1:], strict=True):
+        assert np.linalg.norm(found.centre_mm - true) < 5.0
+
+
+def test_what_looks_like_an_atlas_in_the_middle_of_a_column_is_none() -> None:
+    field, _ = model_field()
+    shares = field.shares.copy()
+    lumbar = shares[CLASSES.index("lumbar")]
+    z = field.grid.ijk_to_lps[2, 3] + SPACING * np.arange(lumbar.shape[0])
+    low = z < 160
+    shares[CLASSES.index("C1")][low] = lumbar[low]
+    lumbar[low] = 0
+    column = find_column(SpineField(field.grid, field.hu, shares, field.offsets))
+    assert len(column.instances) == len(STEPS)
+
+
 def test_nothing_seen_gives_no_vertebra() -> None:
     field, _ = model_field()
     empty = SpineField(field.grid, field.hu, np.zeros_like(field.shares), field.offsets)
