@@ -8,6 +8,18 @@ import pandas as pd
 
 from CTSpectSpineLib import __version__
 
+FAILURES, REAL = "labelling-failures.png", "labelling-real.png"
+_SHOWN = 5
+
+
+def failures(rows: pd.DataFrame) -> list[int]:
+    """Numbers of phantoms with wrong names to show, those without a flag first."""
+    rows = rows[~rows.cut]
+    bad = rows[rows.found.fillna("") != rows.level]
+    order = bad.groupby("number").agg(confirmed=("confirmed", "first"), wrong=("level", "size"))
+    order = order.sort_values(["confirmed", "wrong"], ascending=False, kind="stable")
+    return [int(n) for n in order.index[:_SHOWN]]
+
 
 def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
     """Write the Markdown file.
@@ -44,6 +56,12 @@ def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
         _groups(usual.assign(turn=pd.cut(usual.turn_deg, [-1, 0, 20, 45])), "turn"),
         _worst(rows),
     ]
+    if failures(rows):
+        parts.append(
+            "The first of them, those without a flag before the others; the sagittal plane is bent"
+            " along the spine, true names are left, and what was found instead after the arrow:\n\n"
+            f"![Columns with wrong names]({FAILURES})"
+        )
     if len(real):
         parts += [
             "## Real CTs, never seen in training",
@@ -53,6 +71,7 @@ def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
             " two CTs: with the plain 0.5 the shipped network has a mean Dice of 0.85 for L1 to L5"
             " of the first, with any of the 36 pairs and HU bounds tried 0.90 to 0.92. So their"
             " overlap is an optimistic estimate.",
+            f"![Real CTs with the labels that were found]({REAL})",
             _lines(
                 ["CT", "level", "found", "Dice", "confirmed", "CPU s"],
                 [

@@ -8,7 +8,8 @@ from time import process_time
 import numpy as np
 import SimpleITK as sitk
 
-from benchmarks.labelling.cases import Case
+from benchmarks.labelling.cases import UNSEEN_FROM, Case, make_case
+from benchmarks.labelling.figures import Panel
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, grid_of
@@ -64,6 +65,15 @@ def measure(case: Case, network: Network, anchored: bool = False) -> list[dict[s
     about = {name: value for name, value in vars(case).items() if name not in ("ct", "labels")}
     about["cpu_s"] = seconds
     return [{**about, **asdict(row)} for row in compare(case.labels, labels)]
+
+
+def phantom_panel(number: int, network: Network) -> Panel:
+    """Label a phantom of the cohort for a picture."""
+    case = make_case(UNSEEN_FROM, number)
+    labels = label_with(network, case.ct, None, silent)
+    flag = "confirmed" if labels.levels_confirmed else "flagged"
+    about = f"{number}: {case.region}, {case.variant or 'usual'}\n{case.slices_mm:g} mm, {flag}"
+    return Panel(about, case.ct, labels.image, case.labels)
 
 
 def compare(truth: sitk.Image, labels: VertebraLabels | None) -> list[Row]:

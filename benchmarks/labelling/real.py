@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from benchmarks.labelling.figures import Panel
 from benchmarks.meter import metered
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling import label_vertebrae
@@ -33,6 +34,22 @@ def real_rows(data: Path) -> pd.DataFrame:
             [(true, {n: verse[n] for n in (21, 22, 23)})],
         )
     return pd.DataFrame(rows)
+
+
+def real_panels(data: Path) -> list[Panel]:
+    """The real CTs with the labels that were found, for a picture; empty without the data."""
+    panels = []
+    for folder, name, truth in (
+        ("totalsegmentator_example", "ct.nii.gz", "vertebrae_total.nii.gz"),
+        ("tptbox_L2-L4", "sub-ct_label-22_ct.nii.gz", ""),
+    ):
+        if (data / folder).is_dir():
+            ct = sitk.ReadImage(str(data / folder / name))
+            labels = label_vertebrae(ct, "builtin")
+            true = sitk.ReadImage(str(data / folder / truth)) if truth else None
+            flag = "confirmed" if labels.levels_confirmed else "flagged"
+            panels.append(Panel(f"{folder}\n{flag}", ct, labels.image, true))
+    return panels
 
 
 def _fast_names() -> dict[int, str | None]:
