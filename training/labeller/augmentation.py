@@ -14,8 +14,8 @@ from CTSpectSpineLib.labelling.network import CLASSES, OFFSET_MM, normalised
 from CTSpectSpineLib.phantom.model import Tissue
 
 _BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)
-_RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "C1", "C2"))
-_RARE_SHARE = (0.32, 0.08, 0.15, 0.2, 0.25)
+_RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "cervical", "C1", "C2"))
+_RARE_SHARE = (0.3, 0.08, 0.1, 0.14, 0.18, 0.2)
 """How often patches are cut around bones that few patches would hold by chance."""
 _AIR_HU = -1000.0
 Float = NDArray[np.float32]

@@ -10,11 +10,13 @@ from torch import nn
 from CTSpectSpineLib.labelling.network import CLASSES
 
 
+# Each patch is normalised by itself: statistics of batches of two, kept for later, fit neither a
+# neck among much air nor a trunk, and cost a quarter of the bodies' recall.
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     layers: list[nn.Module] = []
     for first, last, step in ((inputs, outputs, stride), (outputs, outputs, 1)):
         layers.append(nn.Conv3d(first, last, 3, step, 1, bias=False))
-        layers += [nn.BatchNorm3d(last), nn.LeakyReLU(0.01, inplace=True)]
+        layers += [nn.InstanceNorm3d(last, affine=True), nn.LeakyReLU(0.01, inplace=True)]
     return nn.Sequential(*layers)
 
 

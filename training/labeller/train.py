@@ -32,9 +32,11 @@ from CTSpectSpineLib.labelling.network import CLASSES
 _HERE = Path(__file__).parent
 _VALIDATION = 10_000_000
 """First seed of the validation cases; far from those of training."""
-_IMPORTANCE = {"sacrum": 2.0, "C1": 10.0, "C2": 10.0}
-"""Of rare classes in the cross entropy."""
-_RARE = ("C1", "C2")
+_IMPORTANCE = {"sacrum": 2.0, "cervical": 8.0, "C1": 30.0, "C2": 30.0}
+"""Of rare classes in the cross entropy, which an overlap near nothing cannot bring to life."""
+_LAST_IMPORTANCE = 0.3
+"""Power of the importance that is left in the end: what is rare is rarely there."""
+_RARE = ("cervical", "C1", "C2")
 _ABREAST = 400
 """Steps that a partner's checkpoint may be behind or ahead to be of use."""
 _FIXED = ("seed", "spacing_mm", "channels")
@@ -85,7 +87,7 @@ def ahead(source: Iterator[list[Patch]], depth: int = 6) -> Iterator[list[Patch]
 
 
 def loss_of(
-    output: torch.Tensor, batch: list[Patch], device: str, weight: float
+    output: torch.Tensor, batch: list[Patch], device: str, weight: float, importance: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross entropy plus Dice of the classes, and the offsets' smooth L1 error."""
     n = len(CLASSES)
@@ -93,7 +95,6 @@ def loss_of(
     offsets = torch.from_numpy(np.stack([p.offsets for p in batch])).to(device)
     voting = torch.from_numpy(np.stack([p.voting for p in batch])).to(device)
     logits = output[:, :n]
-    importance = torch.tensor([_IMPORTANCE.get(name, 1.0) for name in CLASSES], device=device)
     entropy = functional.cross_entropy(logits, truth, importance)
     share = logits.softmax(dim=1)
     hot = functional.one_hot(truth, n).movedim(-1, 1).float()
@@ -165,6 +166,14 @@ def meet(net: SpineNet, partner: Path, step: int, device: str) -> bool:
     return True
 
 
+def importance_of(step: int, steps: int) -> torch.Tensor:
+    """Weight of each class in the cross entropy; falls while the learning rate does."""
+    full = torch.tensor([_IMPORTANCE.get(name, 1.0) for name in CLASSES])
+    left = min(1.0, (steps - step) / (0.25 * steps))
+    weight: torch.Tensor = full ** (_LAST_IMPORTANCE + (1 - _LAST_IMPORTANCE) * left)
+    return weight
+
+
 def rate(step: int, steps: int) -> float:
     """Learning rate of a step relative to the configuration's.
 
@@ -204,7 +213,8 @@ def run(
         # Half precision of this kind and this order in memory halve the time of a step on a CPU.
         with torch.autocast(device, dtype=torch.bfloat16):
             output = net(tensor_of(batch, device))
-        loss, drift = loss_of(output.float(), batch, device, config["offset_weight"])
+        importance = importance_of(step, config["steps"]).to(device)
+        loss, drift = loss_of(output.float(), batch, device, config["offset_weight"], importance)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
