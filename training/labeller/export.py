@@ -1,4 +1,8 @@
-"""Export a checkpoint as ONNX: ``python training/labeller/export.py CHECKPOINT OUT.onnx``."""
+"""Export a checkpoint as ONNX: ``python training/labeller/export.py CHECKPOINT... --out FILE``.
+
+Of one checkpoint its averaged weights are taken; of those of partners, which ended side by side,
+the mean of their last ones.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,17 @@ from CTSpectSpineLib.labelling.network import CLASSES
 def main() -> None:
     """Write the network with its classes, voxel size and training in the file's metadata."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    state = torch.load(options.checkpoint, map_location="cpu", weights_only=False)
+    states = [torch.load(p, map_location="cpu", weights_only=False) for p in options.checkpoints]
+    state = states[0]
+    weights = state["average"]
+    if len(states) > 1:
+        weights = {n: torch.stack([s["net"][n] for s in states]).mean(dim=0) for n in weights}
     config = state["config"]
     net = SpineNet(config["channels"])
-    net.load_state_dict(state["average"])
+    net.load_state_dict(weights)
     net.eval()
     free = {0: "batch", 2: "k", 3: "j", 4: "i"}
     torch.onnx.export(

@@ -7,14 +7,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.labelling.builtin_field import SpineField
-from CTSpectSpineLib.labelling.network import CLASSES
+from CTSpectSpineLib.labelling.network import BODIES, CLASSES
 from CTSpectSpineLib.model import FloatArray
 
 _LEAST_MM3 = 2500.0
 """Of what looks like one of them; an adult's atlas has 7000 mm³ and more, its axis 10000 mm³."""
 _TOGETHER_MM = 34.0
 """From the middle of the atlas or axis to its farthest voxels."""
-_LOWEST = 3
+_SAME_MM = 10.0
+_MOSTLY = 0.6
+"""Share of a vertebra's middle that looks like the axis from which on it is part of it."""
+_DIVIDED_MM = 26.0
+"""Between the middles of a divided dens and body at most."""
+_CENTRAL = tuple(CLASSES.index(name) for name in (*BODIES, "C1", "C2"))
+_ABOVE_MM = 38.0
+"""From the middle of the axis to that of the atlas: 16 to 30 mm on phantoms."""
+_LOWEST = 5
 """Of the column's vertebrae from its cranial end, the last that can be the axis."""
 
 
@@ -47,44 +55,85 @@ def with_atlas_and_axis(
         end. One more centre at the front when an atlas is seen.
     """
     looks = field.shares[:, index[:, 0], index[:, 1], index[:, 2]].argmax(axis=0)
-    atlas, axis = (
-        _largest(looks == CLASSES.index(name), index, points_mm, field) for name in ("C1", "C2")
-    )
     owner = owner.copy()
-    if axis is not None:
-        counts = np.bincount(owner[axis], minlength=len(centres_mm) + 1)
-        counts[0] = 0
-        if 1 <= counts.argmax() <= _LOWEST and counts.any():
-            owner[axis] = counts.argmax()
-        else:
-            axis = None
-    if atlas is None or not _is_on_top(points_mm[atlas].mean(axis=0), centres_mm):
+    lowest, axis_mm = _axis(owner, centres_mm, looks, index, points_mm, field)
+    pieces = _pieces(looks == CLASSES.index("C1"), index, points_mm, field)
+    if lowest:
+        pieces = [p for p in pieces if _is_above(points_mm[p].mean(axis=0), axis_mm)]
+    else:
+        pieces = [p for p in pieces if _is_on_top(points_mm[p].mean(axis=0), centres_mm)]
+    if not pieces:
+        # One vertebra at most lies above the axis.
+        owner[(owner > 0) & (owner < lowest - 1)] = 0
         return owner, centres_mm
+    atlas = pieces[0]
+    middle = points_mm[atlas].mean(axis=0)
+    away = np.linalg.norm(centres_mm - middle, axis=1)
+    same = away < _SAME_MM
+    if lowest:
+        # What was divided off between them is part of the atlas; nothing lies above it.
+        same[: lowest - 1] = away[: lowest - 1] < _TOGETHER_MM
+        same[lowest - 1 :] = False
+    part = np.isin(owner, np.flatnonzero(same) + 1) | atlas
+    owner[(owner < lowest) & ~part] = 0
     owner = np.where(owner > 0, owner + 1, 0)
-    owner[atlas] = 1
-    return owner, np.concatenate([points_mm[atlas].mean(axis=0)[None], centres_mm])
+    owner[part] = 1
+    return owner, np.concatenate([middle[None], centres_mm])
 
 
-def _largest(
+def _axis(
+    owner: NDArray[np.intp],
+    centres_mm: FloatArray,
+    looks: NDArray[np.intp],
+    index: NDArray[np.intp],
+    points_mm: FloatArray,
+    field: SpineField,
+) -> tuple[int, FloatArray]:
+    """Number of the vertebra that is the axis, to which its voxels are given, and its middle.
+
+    The number is 0 where no axis is seen near the cranial end.
+    """
+    count = len(centres_mm) + 1
+    for axis in _pieces(looks == CLASSES.index("C2"), index, points_mm, field):
+        counts = np.bincount(owner[axis], minlength=count)
+        counts[0] = 0
+        if not counts.any() or counts.argmax() > _LOWEST:
+            continue
+        lowest = int(counts.argmax())
+        # Dens and body may have been divided.
+        middles = np.bincount(owner[np.isin(looks, _CENTRAL)], minlength=count)
+        mostly = counts[1:] > _MOSTLY * np.maximum(middles[1:], 1)
+        beside = np.linalg.norm(centres_mm - centres_mm[lowest - 1], axis=1) < _DIVIDED_MM
+        owner[axis | np.isin(owner, np.flatnonzero(mostly & beside) + 1)] = lowest
+        return lowest, points_mm[axis].mean(axis=0)
+    return 0, np.zeros(3)
+
+
+def _pieces(
     mask: NDArray[np.bool_], index: NDArray[np.intp], points_mm: FloatArray, field: SpineField
-) -> NDArray[np.bool_] | None:
-    """The voxels of a class near its largest piece; None where that is too small."""
+) -> list[NDArray[np.bool_]]:
+    """The voxels of a class near each piece that is large enough, the largest piece first."""
     if not mask.any():
-        return None
+        return []
     low = index[mask].min(axis=0)
     box = np.zeros(index[mask].max(axis=0) - low + 1, dtype=bool)
     box[tuple((index[mask] - low).T)] = True
-    pieces, _ = ndimage.label(box, np.ones((3, 3, 3)))
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    best = int(sizes.argmax())
-    if sizes[best] * field.spacing_mm**3 < _LEAST_MM3:
-        return None
-    in_piece = mask.copy()
-    in_piece[mask] = pieces[tuple((index[mask] - low).T)] == best
-    middle = points_mm[in_piece].mean(axis=0)
-    near: NDArray[np.bool_] = mask & (np.linalg.norm(points_mm - middle, axis=1) < _TOGETHER_MM)
-    return near
+    labels, _ = ndimage.label(box, np.ones((3, 3, 3)))
+    number = labels[tuple((index[mask] - low).T)]
+    sizes = np.bincount(number)
+    found = []
+    for piece in np.argsort(-sizes, kind="stable"):
+        if sizes[piece] * field.spacing_mm**3 < _LEAST_MM3:
+            break
+        middle = points_mm[mask][number == piece].mean(axis=0)
+        found.append(mask & (np.linalg.norm(points_mm - middle, axis=1) < _TOGETHER_MM))
+    return found
+
+
+def _is_above(point_mm: FloatArray, axis_mm: FloatArray) -> bool:
+    """Whether a place can be the atlas' above an axis."""
+    way = point_mm - axis_mm
+    return bool(way[2] > 0 and np.linalg.norm(way) < _ABOVE_MM)
 
 
 def _is_on_top(point_mm: FloatArray, centres_mm: FloatArray) -> bool:

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.labelling.builtin_field import SpineField
-from CTSpectSpineLib.labelling.builtin_instances import Instance
+from CTSpectSpineLib.labelling.builtin_instances import NOTHING_SEEN, Instance, Looks
 from CTSpectSpineLib.labelling.network import CLASSES
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
@@ -39,10 +39,8 @@ class Evidence:
         Volume of its body.
     rib
         Log odds that it carries ribs; 0 where nothing can be said.
-    atlas, axis
-        Share of its voxels that look like C1 and C2.
-    region
-        Shares of its body that look cervical, thoracic and lumbar; all 0 where nothing is known.
+    looks
+        What its middle looks like.
     agreement
         How well its voxels agree on its centre, 0 to 1.
     cut
@@ -52,9 +50,7 @@ class Evidence:
     centre_mm: FloatArray
     body_mm3: float
     rib: float = 0.0
-    atlas: float = 0.0
-    axis: float = 0.0
-    region: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    looks: Looks = NOTHING_SEEN
     agreement: float = 1.0
     cut: bool = False
 
@@ -128,9 +124,7 @@ def look_around(
             item.centre_mm,
             item.body_mm3,
             float(rib),
-            item.atlas,
-            item.axis,
-            item.region,
+            item.looks,
             item.agreement,
             item.cut,
         )

@@ -36,6 +36,31 @@ _BODY_REACH_MM = 34.0
 
 
 @dataclass(frozen=True)
+class Looks:
+    """What the middle of a vertebra looks like: shares that add up to 1, or all 0 when unknown."""
+
+    atlas: float = 0.0
+    axis: float = 0.0
+    cervical: float = 0.0
+    thoracic: float = 0.0
+    lumbar: float = 0.0
+
+    def like(self, level: str) -> float:
+        """Share that looks like a level."""
+        if level in ("C1", "C2"):
+            return self.atlas if level == "C1" else self.axis
+        return {"C": self.cervical, "T": self.thoracic, "L": self.lumbar}[level[0]]
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was seen."""
+        return max(self.atlas, self.axis, self.cervical, self.thoracic, self.lumbar) > 0
+
+
+NOTHING_SEEN = Looks()
+
+
+@dataclass(frozen=True)
 class Instance:
     """One vertebra that was found, not yet named.
 
@@ -47,11 +72,8 @@ class Instance:
         Unit vector from the body to the arch, LPS.
     body_mm3, volume_mm3
         Volume of its body and of all of it.
-    atlas, axis
-        Share of its voxels that are called C1 and C2.
-    region
-        Shares of its body that are called cervical, thoracic and lumbar; they add up to 1, or all
-        are 0 where it has no body.
+    looks
+        What its middle looks like.
     agreement
         Share of its voxels whose votes meet within 6 mm of the centre.
     cut
@@ -62,9 +84,7 @@ class Instance:
     posterior: FloatArray
     body_mm3: float
     volume_mm3: float
-    atlas: float
-    axis: float
-    region: tuple[float, float, float]
+    looks: Looks
     agreement: float
     cut: bool
 
@@ -287,7 +307,6 @@ def _described(
             continue
         at = tuple(index[mine].T)
         shares = field.shares[:, at[0], at[1], at[2]].astype(np.float64).sum(axis=1)
-        total = max(float(shares[list(VERTEBRA)].sum()), 1e-6)
         kernel = index[mine][central[mine] > 0.5]
         if len(kernel) * cell >= _LEAST_MM3:
             point = apply_matrix(field.grid.ijk_to_lps, kernel.mean(axis=0)[None, ::-1])[0]
@@ -300,9 +319,7 @@ def _described(
                 posterior=way / max(float(np.linalg.norm(way)), 1e-6),
                 body_mm3=float(np.count_nonzero(body[at] > 0.5)) * cell,
                 volume_mm3=float(np.count_nonzero(mine)) * cell,
-                atlas=float(shares[CLASSES.index("C1")] / total),
-                axis=float(shares[CLASSES.index("C2")] / total),
-                region=_region(shares),
+                looks=_looks(shares),
                 agreement=float(np.mean(distance_mm[mine] <= 6.0)),
                 cut=bool(levels.min() <= 0 or levels.max() >= labels.shape[0] - 1),
             )
@@ -313,11 +330,11 @@ def _described(
     return Column(tuple(instances), _spread(table[labels], whole > 0.02, field.spacing_mm))
 
 
-def _region(shares: FloatArray) -> tuple[float, float, float]:
-    """Shares of the three kinds of body among the bodies' voxels, from sums over all classes."""
-    kinds = shares[list(BODY)]
-    cervical, thoracic, lumbar = (kinds / max(float(kinds.sum()), 1e-6)).tolist()
-    return cervical, thoracic, lumbar
+def _looks(shares: FloatArray) -> Looks:
+    """Looks from sums of probabilities over a vertebra's voxels, one per class."""
+    kinds = shares[list(_CENTRAL)]
+    cervical, thoracic, lumbar, atlas, axis = (kinds / max(float(kinds.sum()), 1e-6)).tolist()
+    return Looks(atlas, axis, cervical, thoracic, lumbar)
 
 
 def _spread(labels: NDArray[np.uint8], where: BoolArray, spacing_mm: float) -> NDArray[np.uint8]:

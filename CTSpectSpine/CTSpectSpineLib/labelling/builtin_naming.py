@@ -15,7 +15,7 @@ import numpy as np
 
 from CTSpectSpineLib.labelling.builtin_evidence import Evidence, Surroundings
 from CTSpectSpineLib.labelling.schemes import typical_steps_mm
-from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.model import BoolArray, FloatArray
 
 CONFIRMED = 0.9
 """Probability of the whole numbering from which on it is called confirmed."""
@@ -33,12 +33,16 @@ _STEP_SPREAD = 0.16
 _SIZE_SPREAD = 0.14
 """Of the logarithm of steps within a spine, and of the size of patients."""
 _VOLUME_SPREAD = 0.4
-_DENS = 5.0
 _SACRUM = 7.0
 _NO_END = 3.0
-_REGION, _LEAST_REGION = 0.8, 0.03
-"""Weight of a body's looks, and the least share that counts, since a network is never sure."""
-_GAP = 1.6
+_LOOKS, _LOOKS_CUT, _LEAST_LOOKS = 0.5, 0.1, 0.03
+"""Weight of a vertebra's looks, that of one cut by the picture (whose ribs are mostly out of view),
+and the least share that counts, since a network is never sure."""
+_CLEAR = 0.5
+"""Share from which on a vertebra is said to look like something."""
+_GAP, _GAP_BELOW_AXIS = 1.6, 2.3
+_AXIS = 0.35
+"""Share of a vertebra that looks like the axis from which on the wider gap is used."""
 _L5_TO_SACRUM_MM = 24.0
 """From the centre of L5 to the nearest voxel of the sacrum."""
 
@@ -87,7 +91,7 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
     if not rows:
         return Naming((), (), False, ())
     centres = np.array([row.centre_mm for row in rows])
-    skipped = skipped_levels(centres)
+    skipped = skipped_levels(centres, np.array([row.looks.axis for row in rows]) > _AXIS)
     places = np.concatenate([[0], np.cumsum(1 + skipped)])
     guesses = _hypotheses(seen, places, skipped)
     if anchor is not None:
@@ -112,13 +116,22 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
     )
 
 
-def skipped_levels(centres: FloatArray) -> np.ndarray:
-    """Vertebrae that are missing after each one, from steps much longer than their neighbours."""
+def skipped_levels(centres: FloatArray, axis: BoolArray | None = None) -> np.ndarray:
+    """Vertebrae that are missing after each one, from steps much longer than their neighbours.
+
+    Parameters
+    ----------
+    centres
+        Of the vertebrae, LPS mm, shape (n, 3).
+    axis
+        Which of them look like the axis, whose centre lies higher, since the dens is part of it.
+    """
     gaps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
     missing = np.zeros(len(gaps), dtype=int)
     for n, gap in enumerate(gaps):
+        most = _GAP if axis is None or not axis[n] else _GAP_BELOW_AXIS
         others = [gaps[m] for m in (n - 2, n - 1, n + 1, n + 2) if 0 <= m < len(gaps)]
-        if len(others) >= 2 and gap > _GAP * max(np.median(others), 12.0):
+        if len(others) >= 2 and gap > most * max(np.median(others), 12.0):
             missing[n] = max(1, round(float(gap / np.median(others))) - 1)
     return missing
 
@@ -155,21 +168,18 @@ def _score(
     names = [spine[first + int(p)] for p in places]
     score = 0.0
     for name, row in zip(names, rows, strict=True):
-        score += _region_score(name, row)
+        score += _looks_score(name, row)
         score += row.rib * (0.5 if name.startswith("T") else -0.5) * _rib_weight(name)
-        for level, share in (("C1", row.atlas), ("C2", row.axis)):
-            if share > 0.5:
-                score += _DENS if name == level else -_DENS
     score += _size_score(names, rows, skipped)
     return score + _end_score(seen, spine, names)
 
 
-def _region_score(name: str, row: Evidence) -> float:
-    """Log likelihood of how cervical, thoracic or lumbar a body looks."""
-    if not any(row.region):
+def _looks_score(name: str, row: Evidence) -> float:
+    """Log likelihood of how like the atlas, the axis or a body of its region a vertebra looks."""
+    if not row.looks.known:
         return 0.0
-    share = row.region["CTL".index(name[0])]
-    return _REGION * float(np.log(max(share, _LEAST_REGION)))
+    weight = _LOOKS_CUT if row.cut else _LOOKS
+    return weight * float(np.log(max(row.looks.like(name), _LEAST_LOOKS)))
 
 
 def _rib_weight(name: str) -> float:
@@ -198,7 +208,7 @@ def _size_score(names: Sequence[str], rows: Sequence[Evidence], skipped: np.ndar
     logs = [
         float(np.log(gap / steps.get(name, 33.0)))
         for name, gap, miss in zip(names, gaps, skipped, strict=False)
-        if not miss and name in steps
+        if not miss and name in steps and name not in ("C1", "C2")
     ]
     volumes = [
         (float(np.log(row.body_mm3 / _body_mm3(name))) / 3)
@@ -229,22 +239,21 @@ def _body_mm3(name: str) -> float:
 def _landmarks(seen: Surroundings) -> str:
     """What the numbering rests on, in words; empty when nothing is in view."""
     found = []
-    if any(row.atlas > 0.5 or row.axis > 0.5 for row in seen.vertebrae):
+    if any(max(row.looks.atlas, row.looks.axis) > _CLEAR for row in seen.vertebrae):
         found.append("C1 and C2")
     pairs = list(itertools.pairwise(seen.vertebrae))
-    if any(_ends_ribs(a, b, "L") for a, b in pairs):
+    if any(_ends_ribs(a, b, "L1") for a, b in pairs):
         found.append("the last ribs")
-    if any(_ends_ribs(b, a, "C") for a, b in pairs):
+    if any(_ends_ribs(b, a, "C7") for a, b in pairs):
         found.append("the first ribs")
     if seen.sacrum_mm is not None:
         found.append("the sacrum")
     return ", ".join(found[:-1]) + (" and " if len(found) > 1 else "") + found[-1] if found else ""
 
 
-def _ends_ribs(thoracic: Evidence, other: Evidence, region: str) -> bool:
-    """Whether ribs or the bodies' looks show the end of the ribs between neighbours."""
-    place = "CTL".index(region)
-    looks = thoracic.region[1] > 0.7 and other.region[place] > 0.7
+def _ends_ribs(thoracic: Evidence, other: Evidence, name: str) -> bool:
+    """Whether ribs or looks show the end of the ribs between neighbours."""
+    looks = thoracic.looks.thoracic > _CLEAR and other.looks.like(name) > _CLEAR
     return looks or (thoracic.rib > 1 and other.rib < -1)
 
 

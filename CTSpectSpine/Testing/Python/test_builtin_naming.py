@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from CTSpectSpineLib.labelling.builtin_evidence import Evidence, Surroundings
+from CTSpectSpineLib.labelling.builtin_instances import Looks
 from CTSpectSpineLib.labelling.builtin_naming import name_column, skipped_levels
 from CTSpectSpineLib.labelling.schemes import typical_steps_mm
 
@@ -26,12 +27,14 @@ def levels(first: str, last: str) -> tuple[str, ...]:
     return SPINE[SPINE.index(first) : SPINE.index(last) + 1]
 
 
-def shares(region: str, sure: float) -> tuple[float, float, float]:
-    """How a body of a region looks when this is seen with some certainty; 0 for not at all."""
+def looks_of(level: str, sure: float) -> Looks:
+    """How a vertebra looks when this is seen with some certainty; 0 for not at all."""
     if not sure:
-        return (0.0, 0.0, 0.0)
-    first, second, third = (sure if name == region else (1 - sure) / 2 for name in "CTL")
-    return first, second, third
+        return Looks()
+    kinds = {"C1": "atlas", "C2": "axis"}
+    mine = kinds.get(level) or {"C": "cervical", "T": "thoracic", "L": "lumbar"}[level[0]]
+    names = ("atlas", "axis", "cervical", "thoracic", "lumbar")
+    return Looks(**{name: sure if name == mine else (1 - sure) / 4 for name in names})
 
 
 def column(
@@ -51,9 +54,7 @@ def column(
             np.array([0.0, 0.0, height]),
             VOLUME[name[0]] * size**3,
             rib=(RIB if name[0] == "T" else -RIB) if ribs else 0.0,
-            atlas=0.9 if dens and name == "C1" else 0.0,
-            axis=0.9 if dens and name == "C2" else 0.0,
-            region=shares(name[0], looks),
+            looks=looks_of(name, looks or (0.9 if dens and name in ("C1", "C2") else 0.0)),
         )
         for name, height in zip(names, heights, strict=True)
     )
@@ -170,8 +171,7 @@ def test_clear_evidence_gives_the_right_names_for_any_part_and_size(
             row.centre_mm + rng.normal(0, 1.0, 3),
             row.body_mm3 * float(np.exp(rng.normal(0, 0.15))),
             row.rib + float(rng.normal(0, 0.4)),
-            row.atlas,
-            row.axis,
+            row.looks,
         )
         for row in seen.vertebrae
     )

@@ -105,8 +105,8 @@ def test_atlas_and_axis_are_two_although_one_stands_in_the_other() -> None:
     field, ring = with_atlas(field, centres[0])
     column = find_column(field)
     assert len(column.instances) == len(STEPS) + 1
-    assert [item.atlas > 0.9 for item in column.instances] == [True] + [False] * len(STEPS)
-    assert [item.axis > 0.9 for item in column.instances[:3]] == [False, True, False]
+    assert [item.looks.atlas > 0.9 for item in column.instances] == [True] + [False] * len(STEPS)
+    assert [item.looks.axis > 0.9 for item in column.instances[:3]] == [False, True, False]
     assert np.mean(column.assigned[ring] == 1) > 0.98
     axis = field.shares[CLASSES.index("C2")] > 0
     assert np.mean(column.assigned[axis] == 2) > 0.95
