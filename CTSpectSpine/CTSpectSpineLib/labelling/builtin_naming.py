@@ -35,9 +35,8 @@ _SIZE_SPREAD = 0.14
 _VOLUME_SPREAD = 0.4
 _SACRUM = 7.0
 _NO_END = 3.0
-_LOOKS, _LOOKS_CUT, _LEAST_LOOKS = 0.5, 0.1, 0.03
-"""Weight of a vertebra's looks, that of one cut by the picture (whose ribs are mostly out of view),
-and the least share that counts, since a network is never sure."""
+_LOOKS, _LEAST_LOOKS = 0.5, 0.03
+"""Weight of a vertebra's looks, and the least share that counts, since a network is never sure."""
 _CLEAR = 0.5
 """Share from which on a vertebra is said to look like something."""
 _GAP, _GAP_BELOW_AXIS = 1.6, 2.3
@@ -176,10 +175,10 @@ def _score(
 
 def _looks_score(name: str, row: Evidence) -> float:
     """Log likelihood of how like the atlas, the axis or a body of its region a vertebra looks."""
-    if not row.looks.known:
+    # The ribs of one cut by the picture are mostly out of view, so that it looks like any.
+    if row.cut or not row.looks.known:
         return 0.0
-    weight = _LOOKS_CUT if row.cut else _LOOKS
-    return weight * float(np.log(max(row.looks.like(name), _LEAST_LOOKS)))
+    return _LOOKS * float(np.log(max(row.looks.like(name), _LEAST_LOOKS)))
 
 
 def _rib_weight(name: str) -> float:
