@@ -39,6 +39,11 @@ SHELL_MM = 22.0
 """How far around bone the surroundings are modelled: two widths of a usual point spread."""
 BEYOND_MM = 12.0
 """How far the outer blocks reach beyond the shell."""
+SLAB_MM, WING_MM, BODY_MM = 25.0, 27.0, 36.0
+"""Height of the sacrum's pieces, about that of its segments; where its wings begin beside the
+middle plane, and its arch behind its front."""
+_SLABS, _LEAST_PIECE = 4, 0.15
+"""Number of the slabs at most, and the share of the largest piece that one must have."""
 BLOCK_MM = 22.0
 """Edge of a background block; smaller ones are no longer resolved from each other."""
 
@@ -233,7 +238,7 @@ def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.ui
         if number in hips:
             target[here] = lattice.code("hip", hips[number])
         elif level in (anatomy.SACRUM, "S1"):
-            target[here] = lattice.code("sacrum", anatomy.SACRUM)
+            _add_sacrum(lattice, found, here)
         elif level is not None:
             target[here] = lattice.code("posterior", level)
             frame = spine.frames.get(level)
@@ -241,6 +246,40 @@ def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.ui
             if frame is not None and box is not None:
                 body = lattice.inside(frame.body, box) & (label_nodes[box] == number)
                 lattice.codes[box][body] = lattice.code("body", level)
+
+
+def _add_sacrum(lattice: _Lattice, box: tuple[slice, ...], here: BoolArray) -> None:
+    """The sacrum in pieces (bodies, arch and wings, in slabs from above): they differ in uptake.
+
+    One value for all of it would push what the first segment has more into the lumbosacral disc,
+    and what the sacroiliac joints have more into the facet joints.
+    """
+    nodes = np.argwhere(here)
+    points = lattice.points(nodes + [s.start for s in box])
+    below = np.percentile(points[:, 2], 99) - points[:, 2]
+    slab = np.clip(below // SLAB_MM, 0, _SLABS - 1).astype(int)
+    side = points[:, 0] - np.median(points[:, 0])
+    wing = np.where(side > WING_MM, 1, np.where(side < -WING_MM, 2, 0))
+    for n in np.unique(slab):
+        middle = (slab == n) & (wing == 0)
+        if middle.any():
+            depth = points[:, 1] - np.percentile(points[middle, 1], 2)
+            wing[middle & (depth > BODY_MM)] = 3
+    number = 4 * slab + wing
+    sizes = np.bincount(number, minlength=4 * _SLABS)
+    small = np.flatnonzero(sizes < _LEAST_PIECE * sizes.max())
+    lost = np.isin(number, small)
+    if lost.any():
+        # What is too small for a value of its own goes to the nearest piece.
+        nearest = cKDTree(points[~lost]).query(points[lost])[1]
+        number[lost] = number[~lost][nearest]
+    for piece in np.unique(number):
+        name = ("", " left", " right", " arch")[piece % 4]
+        owner = (
+            f"{anatomy.SACRUM}{name}" if piece < 4 else f"{anatomy.SACRUM}{name} {piece // 4 + 1}"
+        )
+        k, j, i = nodes[number == piece].T
+        lattice.codes[box][k, j, i] = lattice.code("sacrum", owner)
 
 
 def _add_joints(lattice: _Lattice, joints: tuple[Joint, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,13 +93,33 @@ def test_the_sacrum_alone_names_a_lumbar_spine_and_says_what_it_cannot_tell() ->
 def test_the_looks_of_bodies_name_a_column_where_regions_meet(
     first: str, last: str, mark: str
 ) -> None:
+    """They give the names; ribs that are seen as well make them certain."""
     found = name_column(column(levels(first, last), ribs=False, looks=0.98))
     assert found.levels == levels(first, last)
-    assert found.confirmed
-    assert not any("not confirmed" in sentence for sentence in found.warnings)
+    assert not found.confirmed
+    assert mark in found.warnings[0]
+    assert name_column(column(levels(first, last), looks=0.98)).confirmed
     unsure = name_column(column(levels(first, last), ribs=False, looks=0.4))
-    assert not unsure.confirmed
     assert mark not in " ".join(unsure.warnings)
+
+
+def test_the_looks_of_a_vertebra_that_is_cut_say_nothing() -> None:
+    seen = column(levels("L1", "L5"), ribs=False, sacrum=True)
+    first = replace(seen.vertebrae[0], looks=looks_of("T12", 0.99))
+    whole, cut = (
+        name_column(replace(seen, vertebrae=(replace(first, cut=c), *seen.vertebrae[1:])))
+        for c in (False, True)
+    )
+    assert cut.confidence[0] > whole.confidence[0]
+    assert cut.levels == levels("L1", "L5")
+
+
+def test_what_looks_like_the_axis_may_be_far_above_the_next_one() -> None:
+    """Its centre lies higher, for the dens; a vertebra that was missed would be noted."""
+    centres = -np.cumsum([0, 20, 34, 18, 18, 19])[:, None] * np.array([0, 0, 1.0])
+    axis = np.array([False, True, False, False, False, False])
+    assert skipped_levels(centres).sum() == 1
+    assert skipped_levels(centres, axis).sum() == 0
 
 
 def test_the_looks_of_one_region_alone_are_no_landmark() -> None:
