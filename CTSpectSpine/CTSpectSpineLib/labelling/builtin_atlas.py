@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib.labelling.builtin_field import SpineField
 from CTSpectSpineLib.labelling.network import BODIES, CLASSES
-from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _LEAST_MM3 = 2500.0
 """Of what looks like one of them; an adult's atlas has 7000 mm³ and more, its axis 10000 mm³."""
@@ -20,8 +20,12 @@ _MOSTLY = 0.6
 _DIVIDED_MM = 26.0
 """Between the middles of a divided dens and body at most."""
 _CENTRAL = tuple(CLASSES.index(name) for name in (*BODIES, "C1", "C2"))
-_ABOVE_MM = 38.0
-"""From the middle of the axis to that of the atlas: 16 to 30 mm on phantoms."""
+_LEAST_TORN_MM3 = 1000.0
+_ABOVE_MM = 45.0
+"""From the middle of the axis to the atlas' farthest voxels."""
+_ROUNDS = 10
+_APART_MM = 7.0
+"""Between the votes for the atlas and for the axis at least: about 16 mm on phantoms."""
 _LOWEST = 5
 """Of the column's vertebrae from its cranial end, the last that can be the axis."""
 
@@ -32,6 +36,7 @@ def with_atlas_and_axis(
     field: SpineField,
     index: NDArray[np.intp],
     points_mm: FloatArray,
+    aims_mm: FloatArray,
 ) -> tuple[NDArray[np.intp], FloatArray]:
     """Give what looks like the atlas and the axis to a vertebra of their own each.
 
@@ -45,8 +50,8 @@ def with_atlas_and_axis(
         Middles of these vertebrae, LPS mm, shape (n, 3).
     field
         What the network says.
-    index, points_mm
-        The voxels: indices (k, j, i), and LPS mm.
+    index, points_mm, aims_mm
+        The voxels: indices (k, j, i), LPS mm, and the centres that they vote for, LPS mm.
 
     Returns
     -------
@@ -59,7 +64,10 @@ def with_atlas_and_axis(
     lowest, axis_mm = _axis(owner, centres_mm, looks, index, points_mm, field)
     pieces = _pieces(looks == CLASSES.index("C1"), index, points_mm, field)
     if lowest:
-        pieces = [p for p in pieces if _is_above(points_mm[p].mean(axis=0), axis_mm)]
+        # Beside an axis even a torn atlas is one.
+        torn = (looks == CLASSES.index("C1")) & _is_above(points_mm, axis_mm)
+        enough = np.count_nonzero(torn) * field.spacing_mm**3 >= _LEAST_TORN_MM3
+        pieces = [torn] if enough else []
     else:
         pieces = [p for p in pieces if _is_on_top(points_mm[p].mean(axis=0), centres_mm)]
     if not pieces:
@@ -78,6 +86,8 @@ def with_atlas_and_axis(
     owner[(owner < lowest) & ~part] = 0
     owner = np.where(owner > 0, owner + 1, 0)
     owner[part] = 1
+    if lowest:
+        _divide(owner, lowest + 1, looks, aims_mm)
     return owner, np.concatenate([middle[None], centres_mm])
 
 
@@ -109,6 +119,26 @@ def _axis(
     return 0, np.zeros(3)
 
 
+def _divide(
+    owner: NDArray[np.intp], axis: int, looks: NDArray[np.intp], aims_mm: FloatArray
+) -> None:
+    """Divide the voxels of atlas (1) and axis by votes, which differ more than looks do."""
+    first, second = (
+        aims_mm[(owner == number) & (looks == CLASSES.index(name))].mean(axis=0)
+        for number, name in ((1, "C1"), (axis, "C2"))
+    )
+    both = np.flatnonzero((owner == 1) | (owner == axis))
+    height = (aims_mm[both] - second) @ ((first - second) / max(np.linalg.norm(first - second), 1))
+    low, high = 0.0, float(np.linalg.norm(first - second))
+    for _ in range(_ROUNDS):
+        above = height > 0.5 * (low + high)
+        if above.all() or not above.any():
+            return
+        low, high = float(height[~above].mean()), float(height[above].mean())
+    if high - low >= _APART_MM:
+        owner[both] = np.where(height > 0.5 * (low + high), 1, axis)
+
+
 def _pieces(
     mask: NDArray[np.bool_], index: NDArray[np.intp], points_mm: FloatArray, field: SpineField
 ) -> list[NDArray[np.bool_]]:
@@ -130,10 +160,10 @@ def _pieces(
     return found
 
 
-def _is_above(point_mm: FloatArray, axis_mm: FloatArray) -> bool:
-    """Whether a place can be the atlas' above an axis."""
-    way = point_mm - axis_mm
-    return bool(way[2] > 0 and np.linalg.norm(way) < _ABOVE_MM)
+def _is_above(points_mm: FloatArray, axis_mm: FloatArray) -> BoolArray:
+    """Which places can be the atlas' above an axis."""
+    way = points_mm - axis_mm
+    return np.asarray((way[:, 2] > 0) & (np.linalg.norm(way, axis=1) < _ABOVE_MM))
 
 
 def _is_on_top(point_mm: FloatArray, centres_mm: FloatArray) -> bool:

@@ -144,7 +144,7 @@ def find_column(field: SpineField) -> Column:
     )
     owner, distance = _owners(segments, curve, points, along, aims, aim_at, is_body)
     centres = np.array([curve.points[int(s.middle)] for s in segments])
-    owner, centres = with_atlas_and_axis(owner, centres, field, index, points)
+    owner, centres = with_atlas_and_axis(owner, centres, field, index, points, aims)
     labels = np.zeros(whole.shape, dtype=np.uint8)
     labels[at] = owner
     labels = _tidied(labels, len(centres))
