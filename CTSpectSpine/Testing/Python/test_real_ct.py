@@ -57,6 +57,28 @@ def test_registration_error_at_the_joints(
     assert errors.max() < 3.0
 
 
+@pytest.mark.slow
+def test_without_labels_the_built_in_ones_lead_to_the_same_verdict(
+    analysed: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` where TotalSegmentator cannot run."""
+    monkeypatch.setenv("CTSPECTSPINE_TOTALSEGMENTATOR_PYTHON", str(analysed / "absent"))
+    ct = shared_data / "totalsegmentator_example" / "ct.nii.gz"
+    out = analysed / "unlabelled"
+    arguments = ["--ct", str(ct), "--spect", str(analysed / "phantom" / "spect.nii.gz")]
+    assert main(["analyze", *arguments, "--out", str(out), "--progress", "none"]) == 0
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["labels"]["engine"] == "builtin"
+    assert manifest["labels"]["levels_confirmed"]
+    given, found = (
+        json.loads((analysed / name / "verdict.json").read_text(encoding="utf-8"))
+        for name in ("results", "unlabelled")
+    )
+    assert found["disposition"] == given["disposition"]
+    table = pd.read_csv(out / "joints.csv")
+    assert set(table.loc[table.uptake == "positive", "joint"]) == set(HOT)
+
+
 def test_left_facet_is_the_patients_left_on_pir_data(shared_data: Path, tmp_path: Path) -> None:
     """The left articular processes of the subregion truth lie nearest to the left facet."""
     source = shared_data / "tptbox_L2-L4"
