@@ -106,7 +106,9 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
     )
     whole = float(sum(w for w, g in zip(weight, guesses, strict=True) if g.names == best.names))
     hard = anchor is not None or _landmarks(seen) != ""
-    confirmed = bool(whole >= CONFIRMED and hard and not skipped.any())
+    # Transitional anatomy is rarer than a vertebra found twice or not at all: a person decides.
+    usual = anchor is not None or not best.variant
+    confirmed = bool(whole >= CONFIRMED and hard and usual and not skipped.any())
     return Naming(
         best.names,
         confidence,
@@ -175,10 +177,14 @@ def _score(
 
 def _looks_score(name: str, row: Evidence) -> float:
     """Log likelihood of how like the atlas, the axis or a body of its region a vertebra looks."""
-    # The ribs of one cut by the picture are mostly out of view, so that it looks like any.
-    if row.cut or not row.looks.known:
+    if not row.looks.known:
         return 0.0
-    return _LOOKS * float(np.log(max(row.looks.like(name), _LEAST_LOOKS)))
+    share = row.looks.like(name)
+    if row.cut:
+        # Its ribs are mostly out of view: only neck and trunk can be told.
+        trunk = row.looks.thoracic + row.looks.lumbar
+        share = 1 - trunk if name[0] == "C" else trunk
+    return _LOOKS * float(np.log(max(share, _LEAST_LOOKS)))
 
 
 def _rib_weight(name: str) -> float:

@@ -103,7 +103,7 @@ def test_the_looks_of_bodies_name_a_column_where_regions_meet(
     assert mark not in " ".join(unsure.warnings)
 
 
-def test_the_looks_of_a_vertebra_that_is_cut_say_nothing() -> None:
+def test_the_looks_of_a_vertebra_that_is_cut_tell_neck_and_trunk_alone() -> None:
     seen = column(levels("L1", "L5"), ribs=False, sacrum=True)
     first = replace(seen.vertebrae[0], looks=looks_of("T12", 0.99))
     whole, cut = (
@@ -112,6 +112,11 @@ def test_the_looks_of_a_vertebra_that_is_cut_say_nothing() -> None:
     )
     assert cut.confidence[0] > whole.confidence[0]
     assert cut.levels == levels("L1", "L5")
+    crop = column(levels("L2", "L4"), ribs=False, looks=0.9)
+    rows = tuple(replace(row, cut=True, body_mm3=9000.0) for row in crop.vertebrae)
+    guess = name_column(replace(crop, vertebrae=rows))
+    assert not guess.confirmed
+    assert guess.levels[1][0] != "C"
 
 
 def test_what_looks_like_the_axis_may_be_far_above_the_next_one() -> None:
@@ -120,6 +125,15 @@ def test_what_looks_like_the_axis_may_be_far_above_the_next_one() -> None:
     axis = np.array([False, True, False, False, False, False])
     assert skipped_levels(centres).sum() == 1
     assert skipped_levels(centres, axis).sum() == 0
+
+
+def test_transitional_anatomy_is_named_but_left_to_a_person_to_confirm() -> None:
+    names = (*levels("C1", "T12"), "T13", *levels("L1", "L5"))
+    found = name_column(column(names, sacrum=True, dens=True))
+    assert found.levels == names
+    assert not found.confirmed
+    assert any("Transitional anatomy" in sentence for sentence in found.warnings)
+    assert name_column(column(names, sacrum=True, dens=True), anchor=(0, "C1")).confirmed
 
 
 def test_the_looks_of_one_region_alone_are_no_landmark() -> None:
