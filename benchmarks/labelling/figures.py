@@ -58,7 +58,7 @@ def draw_columns(panels: Sequence[Panel], path: Path) -> None:
         every = figure.subplots(1, len(panels), width_ratios=wide, squeeze=False)[0]
         for axes, panel, view in zip(every, panels, views, strict=True):
             _draw(axes, panel.title, *view)
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _view(panel: Panel) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
