@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.labelling.builtin_field import SpineField
-from CTSpectSpineLib.labelling.network import BODIES, CLASSES
+from CTSpectSpineLib.labelling.network import CLASSES, MIDDLE
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _LEAST_MM3 = 2500.0
@@ -19,7 +19,6 @@ _MOSTLY = 0.6
 """Share of a vertebra's middle that looks like the axis from which on it is part of it."""
 _DIVIDED_MM = 26.0
 """Between the middles of a divided dens and body at most."""
-_CENTRAL = tuple(CLASSES.index(name) for name in (*BODIES, "C1", "C2"))
 _LEAST_TORN_MM3 = 1000.0
 _ABOVE_MM = 45.0
 """From the middle of the axis to the atlas' farthest voxels."""
@@ -111,7 +110,7 @@ def _axis(
             continue
         lowest = int(counts.argmax())
         # Dens and body may have been divided.
-        middles = np.bincount(owner[np.isin(looks, _CENTRAL)], minlength=count)
+        middles = np.bincount(owner[np.isin(looks, MIDDLE)], minlength=count)
         mostly = counts[1:] > _MOSTLY * np.maximum(middles[1:], 1)
         beside = np.linalg.norm(centres_mm - centres_mm[lowest - 1], axis=1) < _DIVIDED_MM
         owner[axis | np.isin(owner, np.flatnonzero(mostly & beside) + 1)] = lowest

@@ -14,12 +14,9 @@ from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.labelling.builtin_atlas import with_atlas_and_axis
 from CTSpectSpineLib.labelling.builtin_curve import Curve, Segment, find_segments, fit_curve
 from CTSpectSpineLib.labelling.builtin_field import SpineField
-from CTSpectSpineLib.labelling.network import BODIES, CLASSES, Float
+from CTSpectSpineLib.labelling.network import BODY, CLASSES, MIDDLE, VERTEBRA, Float
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
-BODY = tuple(CLASSES.index(name) for name in BODIES)
-VERTEBRA = tuple(CLASSES.index(name) for name in (*BODIES, "posterior", "C1", "C2"))
-_CENTRAL = tuple(CLASSES.index(name) for name in (*BODIES, "C1", "C2"))
 _VOTER = 0.4
 """Probability of a vertebra from which on a voxel votes."""
 _PAD = 12
@@ -120,7 +117,7 @@ def find_column(field: SpineField) -> Column:
         return nothing
     at = tuple(index.T)
     votes = index + field.offsets[:, at[0], at[1], at[2]].T.astype(np.float64)
-    central = _sum(field, _CENTRAL)[at].astype(np.float64)
+    central = _sum(field, MIDDLE)[at].astype(np.float64)
     weight = whole[at] * (0.25 + central)
     peaks, mass = _peaks(votes, weight, whole.shape, field.spacing_mm)
     chain = _chain(peaks * field.spacing_mm, mass)
@@ -298,7 +295,7 @@ def _described(
     """Measure the vertebrae, leave out those of which nothing is there, and spread the labels."""
     owner = labels[tuple(index.T)]
     body = _sum(field, BODY)
-    central = _sum(field, _CENTRAL)[tuple(index.T)]
+    central = _sum(field, MIDDLE)[tuple(index.T)]
     cell = field.spacing_mm**3
     instances, numbers = [], []
     for number, point in enumerate(centres, start=1):
@@ -332,7 +329,7 @@ def _described(
 
 def _looks(shares: FloatArray) -> Looks:
     """Looks from sums of probabilities over a vertebra's voxels, one per class."""
-    kinds = shares[list(_CENTRAL)]
+    kinds = shares[list(MIDDLE)]
     cervical, thoracic, lumbar, atlas, axis = (kinds / max(float(kinds.sum()), 1e-6)).tolist()
     return Looks(atlas, axis, cervical, thoracic, lumbar)
 

@@ -18,6 +18,10 @@ BODIES = ("cervical", "thoracic", "lumbar")
 """Classes of vertebral bodies, C3 and below; ``thoracic`` are those that carry ribs."""
 CLASSES = ("background", *BODIES, "posterior", "disc", "sacrum", "rib", "hip", "C1", "C2")
 """What a voxel is; ``posterior`` is the arch of C3 and below."""
+BODY = tuple(CLASSES.index(name) for name in BODIES)
+MIDDLE = (*BODY, CLASSES.index("C1"), CLASSES.index("C2"))
+VERTEBRA = (*MIDDLE, CLASSES.index("posterior"))
+"""Numbers of the classes of bodies, of what is the middle of a vertebra, and of all of it."""
 OFFSET_MM = 20.0
 """Unit of the offsets to the vertebral body's centre."""
 MODEL = Path(__file__).parent / "data" / "builtin.onnx"
