@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.geometry import Grid, grid_of
-from CTSpectSpineLib.labelling.network import BODIES, CLASSES, Float, Network
+from CTSpectSpineLib.labelling.network import CLASSES, VERTEBRA, Float, Network
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 TILE = 80
@@ -22,7 +22,7 @@ _AIR_HU = -1000.0
 _BONE_HU = 140.0
 _LEAST_BONE = 60
 """Voxels of bone in the middle of a cube below which it is not looked at."""
-_SPINE = tuple(CLASSES.index(name) for name in (*BODIES, "posterior", "disc", "sacrum", "C1", "C2"))
+_SPINE = (*VERTEBRA, CLASSES.index("disc"), CLASSES.index("sacrum"))
 _FOUND_VOXELS = 40
 """Voxels of spine in a cube from which on its neighbours are looked at too."""
 _SEEDS = 12

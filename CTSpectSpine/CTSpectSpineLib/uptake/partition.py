@@ -87,6 +87,11 @@ class Partition:
         """Bounding box of each region on the lattice."""
         return tuple(_as_box(found) for found in ndimage.find_objects(self.codes))
 
+    @cached_property
+    def sizes(self) -> NDArray[np.intp]:
+        """Nodes of each region, shape (regions,)."""
+        return np.bincount(self.codes.ravel(), minlength=len(self.parts) + 1)[1:]
+
     def mask(self, number: int) -> tuple[Box, BoolArray]:
         """Bounding box of a region and its nodes in there."""
         box = self.boxes[number]

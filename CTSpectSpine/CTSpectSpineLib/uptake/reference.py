@@ -145,7 +145,7 @@ def choose_reference(
 
 
 def bone_reference(name: str, partition: Partition, corrected: Iterable[float]) -> ReferenceUptake:
-    """Sacrum or iliac bone (as far as it lies near the spine) as reference.
+    """Sacrum or iliac bone (as far as it lies near the spine) as reference, its pieces by volume.
 
     Raises
     ------
@@ -154,14 +154,16 @@ def bone_reference(name: str, partition: Partition, corrected: Iterable[float]) 
     """
     values = list(corrected)
     kind = "sacrum" if name == "sacrum" else "hip"
-    found = {p.owner: values[n] for n, p in enumerate(partition.parts) if p.kind == kind}
-    uptake = np.array(list(found.values()))
-    if not len(uptake) or not uptake.mean() > 0.0:
+    numbers = [n for n, p in enumerate(partition.parts) if p.kind == kind]
+    uptake = np.array([values[n] for n in numbers])
+    middle = np.average(uptake, weights=partition.sizes[numbers]) if numbers else 0.0
+    if not middle > 0.0:
         raise InputError(
             f"The reference '{name}' cannot be used: the labels hold no such bone with uptake"
             " inside the SPECT; use 'vertebral_bodies' or add the bone to the labels."
         )
-    return ReferenceUptake(float(uptake.mean()), name, tuple(found), {}, relative_spread(uptake))
+    owners = tuple(partition.parts[n].owner for n in numbers)
+    return ReferenceUptake(float(middle), name, owners, {}, relative_spread(uptake))
 
 
 def draw_reference(
@@ -183,9 +185,14 @@ def draw_reference(
     """
     kinds: dict[str, PartKind] = {"sacrum": "sacrum", "iliac": "hip"}
     kind = kinds.get(reference.name, "body")
-    numbers = [partition.position(kind, owner) for owner in reference.used]
-    used = true[:, [n for n in numbers if n is not None]]
-    middle: FloatArray = np.median(used, axis=1) if kind == "body" else used.mean(axis=1)
+    places = [partition.position(kind, owner) for owner in reference.used]
+    numbers = [n for n in places if n is not None]
+    used = true[:, numbers]
+    middle: FloatArray = (
+        np.median(used, axis=1)
+        if kind == "body"
+        else np.average(used, axis=1, weights=partition.sizes[numbers])
+    )
     spread = _USUAL_SPREAD if np.isnan(reference.spread) else reference.spread
     chance = spread / np.sqrt(max(1, used.shape[1])) * rng.standard_normal(len(true))
     drawn: FloatArray = np.maximum(middle, 0.05 * reference.value) * np.exp(chance)

@@ -13,6 +13,7 @@ from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import SpineJoints
 from CTSpectSpineLib.uptake import partition as partition_module
 from CTSpectSpineLib.uptake import posterior
+from CTSpectSpineLib.uptake.reference import bone_reference, draw_reference
 
 STEP = 2.0
 HALF = 75.0
@@ -68,6 +69,21 @@ def test_pieces_divide_the_sacrum(scene) -> None:
     codes = np.isin(found.codes - 1, found.of_kind("sacrum"))
     assert codes.sum() == sum(pieces.values())
     assert pieces["sacrum left"] == pytest.approx(pieces["sacrum right"], rel=0.1)
+
+
+def test_as_a_reference_its_pieces_count_by_volume(scene) -> None:
+    field, joint, labels = scene
+    found = view_of(field, SpineJoints((joint,), {}), labels).partition
+    values = np.arange(1.0, len(found.parts) + 1)
+    numbers = found.of_kind("sacrum")
+    nodes = np.array([found.mask(n)[1].sum() for n in numbers])
+    expected = (values[numbers] * nodes).sum() / nodes.sum()
+    reference = bone_reference("sacrum", found, values)
+    assert reference.value == pytest.approx(expected)
+    assert abs(expected - values[numbers].mean()) > 0.05, "pieces differ in size"
+    rng = np.random.default_rng(1)
+    drawn = draw_reference(reference, found, np.tile(values, (4000, 1)), rng)
+    assert np.median(drawn) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_cold_rest_of_the_sacrum_does_not_heat_the_joint_above(
