@@ -167,5 +167,4 @@ def _is_above(points_mm: FloatArray, axis_mm: FloatArray) -> BoolArray:
 
 def _is_on_top(point_mm: FloatArray, centres_mm: FloatArray) -> bool:
     """Whether a place is at the cranial end of a column, not somewhere in it."""
-    nearest = np.argsort(np.linalg.norm(centres_mm - point_mm, axis=1))[:1]
-    return bool(nearest[0] < _LOWEST)
+    return bool(np.linalg.norm(centres_mm - point_mm, axis=1).argmin() < _LOWEST)
