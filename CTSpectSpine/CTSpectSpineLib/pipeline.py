@@ -75,6 +75,22 @@ def analyze(
         If an input cannot be used; then no folder is left that looks complete.
     Cancelled
         If the progress callback cancels.
+
+    Examples
+    --------
+    A small phantom with one active disc; paths of files do as well as images.
+
+    >>> from CTSpectSpineLib import analyze
+    >>> from CTSpectSpineLib.phantom import example
+    >>> phantom = example()
+    >>> results = analyze(phantom.ct, phantom.spect, vertebrae=phantom.anatomy.labels)
+    >>> results.verdict.disposition
+    'lumbar_disc'
+    >>> print(results.verdict.reasons[1])
+    1 area of increased uptake (one per motion segment and joint class): L4-L5 disc.
+
+    With ``out`` the same goes into a results folder, and ``results.report`` is the path of its
+    report.
     """
     known = {field.name for field in fields(Options)}
     if unknown := sorted(set(settings) - known):
@@ -131,6 +147,20 @@ def measure_uptake(
 
     The column ``verdict`` is empty: only triage fills it. Bounds default to those of the protocol
     ``tender-2019``; further settings are those of `uptake.measure`.
+
+    Examples
+    --------
+    >>> from CTSpectSpineLib import build_joints, measure_uptake, register
+    >>> from CTSpectSpineLib.phantom import example
+    >>> phantom = example()
+    >>> labels = phantom.anatomy.labels
+    >>> registration = register(phantom.ct, phantom.spect)
+    >>> table = measure_uptake(phantom.spect, build_joints(labels), labels, registration)
+    >>> table.loc[table["uptake"] == "positive", "joint"].tolist()
+    ['L4-L5 disc']
+    >>> disc = table.set_index("joint").loc["L4-L5 disc"]
+    >>> bool(disc["ratio_low"] < phantom.true_ratios["L4-L5 disc"] < disc["ratio_high"])
+    True
     """
     chosen = load_protocol("tender-2019").bounds if bounds is None else bounds
     image = labels.image if isinstance(labels, VertebraLabels) else labels

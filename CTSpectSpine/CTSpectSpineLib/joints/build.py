@@ -65,6 +65,18 @@ def build_joints(
     ------
     InputError
         If the label map holds no vertebra.
+
+    Examples
+    --------
+    >>> from CTSpectSpineLib import build_joints
+    >>> from CTSpectSpineLib.phantom import example
+    >>> phantom = example()
+    >>> spine = build_joints(phantom.anatomy.labels, phantom.ct)
+    >>> [joint.id for joint in spine.joints if joint.level == "L4-L5"]
+    ['L4-L5 disc', 'L4-L5 facet left', 'L4-L5 facet right']
+    >>> disc = spine["L4-L5 disc"]
+    >>> disc.trusted, sorted(disc.parts)
+    (True, ['disc_space', 'endplate_lower', 'endplate_upper'])
     """
     progress(Progress("joints", 0.0, "Reading vertebra labels"))
     image = vertebrae.image if isinstance(vertebrae, VertebraLabels) else vertebrae

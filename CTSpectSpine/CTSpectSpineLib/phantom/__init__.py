@@ -9,7 +9,7 @@ from CTSpectSpineLib.phantom.cases import (
     load_case,
 )
 from CTSpectSpineLib.phantom.deformation import Bent, bend
-from CTSpectSpineLib.phantom.product import Phantom, make_phantom, phantom_of
+from CTSpectSpineLib.phantom.product import Phantom, example, make_phantom, phantom_of
 from CTSpectSpineLib.phantom.real_ct import phantom_from_ct
 from CTSpectSpineLib.phantom.write import write_phantom
 
@@ -22,6 +22,7 @@ __all__ = [
     "attenuated",
     "bend",
     "case_names",
+    "example",
     "load_case",
     "make_phantom",
     "phantom_from_ct",

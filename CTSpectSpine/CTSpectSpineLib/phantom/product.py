@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib.geometry import image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot
-from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig
+from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig, load_case
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
 from CTSpectSpineLib.phantom.spine import make_anatomy
@@ -103,6 +104,17 @@ def make_phantom(config: PhantomConfig) -> Phantom:
     config = replace(config, spine=replace(config.spine, seed=config.spect.seed))
     anatomy = make_anatomy(config.spine)
     return phantom_of(anatomy, config.hot, config.spect, asdict(config))
+
+
+@cache
+def example() -> Phantom:
+    """Sample data for examples: a small lumbar phantom (L2 to sacrum) with a hot L4-L5 disc.
+
+    It is the case ``lumbar-disc`` on a coarse CT, made in a few seconds at the first call and
+    kept; do not change its images.
+    """
+    case = load_case("lumbar-disc")
+    return make_phantom(replace(case, spine=replace(case.spine, first="L2", spacing_mm=3.0)))
 
 
 def phantom_of(

@@ -70,6 +70,20 @@ def compare(
     ------
     InputError
         If there are fewer than two protocols or one stands there twice, or as for `triage`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from CTSpectSpineLib import compare
+    >>> joints = pd.DataFrame(
+    ...     [("L3-L4", "disc", "", "negative"), ("L4-L5", "disc", "", "positive")],
+    ...     columns=["level", "kind", "side", "uptake"],
+    ... )
+    >>> comparison = compare(joints, protocols=["tender-2019", "spinus-2"])
+    >>> [verdict.disposition for verdict in comparison.verdicts]
+    ['lumbar_disc', 'not_covered']
+    >>> comparison.differences
+    ('tender-2019 would offer surgery here; spinus-2 would not.',)
     """
     loaded = [p if isinstance(p, Protocol) else load_protocol(p) for p in protocols]
     ids = [protocol.id for protocol in loaded]

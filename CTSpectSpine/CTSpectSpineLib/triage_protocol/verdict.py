@@ -80,6 +80,24 @@ def triage(
     ------
     InputError
         If the table, the context or the protocol is not valid.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from CTSpectSpineLib import triage
+    >>> joints = pd.DataFrame(
+    ...     [
+    ...         ("L3-L4", "disc", "", "negative"),
+    ...         ("L4-L5", "disc", "", "positive"),
+    ...         ("L5-S1", "disc", "", "negative"),
+    ...     ],
+    ...     columns=["level", "kind", "side", "uptake"],
+    ... )
+    >>> verdict = triage(joints, {"pain_region": "lumbar"})
+    >>> verdict.disposition
+    'lumbar_disc'
+    >>> verdict.recommendation
+    'potentially lumbar instrumented fusion'
     """
     protocol = load_protocol(protocol) if not isinstance(protocol, Protocol) else protocol
     if area_counting is not None:
