@@ -165,7 +165,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self):
         """Take the scene's parameter node, and preselect the inputs that are not in doubt."""
-        from CTSpectSpineLib.scene_guess import likely_inputs
+        from CTSpectSpineLib.scene.likely_inputs import likely_inputs
 
         parameters = self.logic.getParameterNode()
         if not parameters.ct and not parameters.spect:
@@ -262,7 +262,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showInViews(self):
         """Show CT, SPECT, plot and table of the results in the views."""
-        from CTSpectSpineLib.scene import show, show_surfaces
+        from CTSpectSpineLib.scene.show import show, show_surfaces
 
         if self.nodes is not None:
             show(slicer.mrmlScene, self.nodes)
@@ -274,7 +274,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the results of an analysis by its manifest node; None to show none."""
         self.nodes = self.record = None
         if manifest:
-            from CTSpectSpineLib.scene_nodes import scene_nodes
+            from CTSpectSpineLib.scene.nodes import scene_nodes
 
             nodes = scene_nodes(manifest)
             record = nodes.record()
@@ -286,7 +286,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def resultsFolder(self):
         """Folder of the shown results; None where it is not there any more."""
-        from CTSpectSpineLib.scene_nodes import results_folder
+        from CTSpectSpineLib.scene.nodes import results_folder
 
         return results_folder(self.nodes.manifest) if self.nodes is not None else None
 
@@ -307,7 +307,7 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
 
     def test_analysisOfPhantom(self):
         """A phantom with one hot joint: found in the table, coloured in the scene."""
-        from CTSpectSpineLib.mrml import image_from_node
+        from CTSpectSpineLib.scene.mrml import image_from_node
 
         ct, spect, vertebrae = sampledata.addPhantom("lumbar-disc", sampledata.SMALL)
         before = image_from_node(spect)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
-from CTSpectSpineLib.arrays import FloatArray
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -72,6 +74,23 @@ def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Map points, shape (n, 3), by a 4×4 matrix."""
     mapped: FloatArray = np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
     return mapped
+
+
+def registration_errors_mm(
+    true: FloatArray, found: FloatArray, points_mm: FloatArray
+) -> FloatArray:
+    """Target registration error: how far two transforms put points apart, mm, shape (n,).
+
+    Parameters
+    ----------
+    true, found
+        4×4 matrices, LPS mm.
+    points_mm
+        Points of the fixed image, LPS mm, shape (n, 3).
+    """
+    difference = apply_matrix(true, points_mm) - apply_matrix(found, points_mm)
+    errors: FloatArray = np.linalg.norm(difference, axis=1)
+    return errors
 
 
 def inverse(matrix: FloatArray) -> FloatArray:

@@ -61,11 +61,11 @@ class AnalysisSection:
         Parameters
         ----------
         request
-            `CTSpectSpineLib.scene_run.Request`.
+            `CTSpectSpineLib.panel.run.Request`.
         whenDone
             Called with the folder of the results, once they are in the scene.
         """
-        from CTSpectSpineLib.desktop.child import TimeLeft
+        from CTSpectSpineLib.command_line.child import TimeLeft
 
         if self.running:
             self._kill()
@@ -94,7 +94,7 @@ class AnalysisSection:
 
     def onTimer(self):
         """Show what the analysis has said, and its end."""
-        from CTSpectSpineLib.desktop.child import time_text
+        from CTSpectSpineLib.command_line.child import time_text
 
         run = self.run
         if run is None:

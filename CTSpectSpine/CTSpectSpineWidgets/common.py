@@ -5,12 +5,6 @@ from contextlib import contextmanager
 import slicer
 from slicer.i18n import tr as _
 
-UPTAKE_COLOURS = {
-    "positive": "#d6272a",
-    "indeterminate": "#e69b00",
-    "negative": "#4c8cbf",
-    "not_measurable": "#999999",
-}
 UPTAKE_WORDS = {
     "positive": _("positive"),
     "indeterminate": _("indeterminate"),

@@ -49,7 +49,7 @@ class ExportSection:
         name = self.panel.ask.folder(_("Folder for the results"))
         if name:
             with errorsShown(_("The results cannot be saved.")):
-                from CTSpectSpineLib.desktop.record import save_folder
+                from CTSpectSpineLib.results.folder import save_folder
 
                 folder = save_folder(self.panel.resultsFolder(), Path(name))
                 self.panel.nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
@@ -74,7 +74,7 @@ class ExportSection:
 
 def registerLayout():
     """Make the module's layout known to Slicer; does nothing without main window."""
-    from CTSpectSpineLib.scene_views import register_layout
+    from CTSpectSpineLib.scene.views import register_layout
 
     manager = slicer.app.layoutManager()
     if manager is not None:
@@ -83,7 +83,7 @@ def registerLayout():
 
 def showLayout():
     """Show the module's layout; does nothing without main window."""
-    from CTSpectSpineLib.scene_views import LAYOUT_ID
+    from CTSpectSpineLib.scene.views import LAYOUT_ID
 
     manager = slicer.app.layoutManager()
     if manager is not None:
@@ -101,8 +101,8 @@ def capturePictures(panel, folder):
     """
     import ScreenCapture
 
-    from CTSpectSpineLib.scene import show
-    from CTSpectSpineLib.scene_views import frame
+    from CTSpectSpineLib.scene.show import show
+    from CTSpectSpineLib.scene.views import frame
 
     manager, scene = slicer.app.layoutManager(), slicer.mrmlScene
     nodes, capture = panel.nodes, ScreenCapture.ScreenCaptureLogic()

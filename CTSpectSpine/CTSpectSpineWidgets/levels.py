@@ -80,7 +80,7 @@ class LevelsSection:
 
     def _measured(self):
         """The numbering of the shown results: of the label map they began with, if it is known."""
-        from CTSpectSpineLib.labelling.numbering import numbering_of
+        from CTSpectSpineLib.labelling.levels.numbering import numbering_of
 
         known = self._known.get(self.panel.nodes.manifest.GetID())
         return known[0] if known else numbering_of(self.panel.record.levels)
@@ -171,7 +171,7 @@ class LevelsSection:
 
     def _preview(self):
         """Show the new names in the views before anything is measured."""
-        from CTSpectSpineLib.scene_levels import show_numbering
+        from CTSpectSpineLib.scene.level_names import show_numbering
 
         names = self.panel.nodes.levels
         if names is not None:
@@ -186,7 +186,7 @@ class LevelsSection:
             self._showNumbering()
 
     def _measure(self):
-        from CTSpectSpineLib.labelling.numbering import renumber
+        from CTSpectSpineLib.labelling.levels.numbering import renumber
 
         base, numbering = self._labels(), self._numbering
 
@@ -196,7 +196,7 @@ class LevelsSection:
 
         self.panel.measureAgain(
             vertebrae=renumber(base, numbering.mapping()),
-            settings={"confirm-levels": True},
+            settings={"confirm_levels": True},
             whenDone=keep,
         )
 
@@ -205,7 +205,7 @@ class LevelsSection:
         if not on:
             self.stopPicking()
             return
-        from CTSpectSpineLib.mrml import add_node
+        from CTSpectSpineLib.scene.mrml import add_node
 
         self._picked = add_node(slicer.mrmlScene, "vtkMRMLMarkupsFiducialNode", "Picked vertebra")
         self._picked.SetHideFromEditors(True)
@@ -215,7 +215,7 @@ class LevelsSection:
 
     def onPicked(self, caller=None, event=None):
         """Choose the vertebra that was clicked."""
-        from CTSpectSpineLib.scene_levels import nearest_level
+        from CTSpectSpineLib.scene.level_names import nearest_level
 
         names, picked = self.panel.nodes.levels, self._picked
         if names is None or picked is None or not picked.GetNumberOfControlPoints():

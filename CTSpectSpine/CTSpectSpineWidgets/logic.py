@@ -23,9 +23,9 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
     Attributes
     ----------
     results
-        What the last analysis of this process found (`CTSpectSpineLib.pipeline.Results`), or None.
+        What the last analysis of this process found (`CTSpectSpineLib.Results`), or None.
     nodes
-        The nodes that the last results were put into (`CTSpectSpineLib.scene_nodes.SceneNodes`),
+        The nodes that the last results were put into (`CTSpectSpineLib.scene.nodes.SceneNodes`),
         or None.
     """
 
@@ -46,19 +46,19 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
     def labellers(self):
         """Names of the labellers that can run here, ``auto`` first."""
         try:
-            from CTSpectSpineLib.labelling import available_engines
+            from CTSpectSpineLib.labelling import available_labellers
         except ImportError:
             # They need packages that come with the first analysis.
             return ["auto"]
-        return ["auto", *available_engines()]
+        return ["auto", *available_labellers()]
 
     def canLabel(self):
         """Whether a labeller can run here, as far as can be known before the first analysis."""
         try:
-            from CTSpectSpineLib.labelling import available_engines
+            from CTSpectSpineLib.labelling import available_labellers
         except ImportError:
             return True
-        if available_engines():
+        if available_labellers():
             return True
         # The built-in labeller's packages come with the first analysis, too.
         text = packages.REQUIREMENTS.read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
     def workplace(self):
         """Temporary files of this logic."""
-        from CTSpectSpineLib.scene_run import Workplace
+        from CTSpectSpineLib.panel.workplace import Workplace
 
         if self._workplace is None:
             python = shutil.which("PythonSlicer") or sys.executable
@@ -84,10 +84,10 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
         Returns
         -------
-        CTSpectSpineLib.scene_run.Run
+        CTSpectSpineLib.panel.run.Run
             Call its ``poll`` now and then, and `finishRun` once it does not run any more.
         """
-        from CTSpectSpineLib.scene_run import Run
+        from CTSpectSpineLib.panel.run import Run
 
         return Run(request, self.workplace())
 
@@ -98,13 +98,13 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
     def labels(self, nodes):
         """Vertebra label map of an analysis, from its folder or from the scene."""
-        from CTSpectSpineLib.scene_inputs import labels_of
+        from CTSpectSpineLib.scene.inputs import labels_of
 
         return labels_of(nodes)
 
     def decide(self, nodes, decision, adjusted=False):
         """Record what the user decided on the registration of an analysis."""
-        from CTSpectSpineLib.scene_nodes import record_decision
+        from CTSpectSpineLib.scene.nodes import record_decision
 
         record_decision(nodes, decision, adjusted=adjusted)
 
@@ -136,11 +136,11 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         progress
             Called with each `CTSpectSpineLib.progress.Progress`.
         settings
-            Further settings of `CTSpectSpineLib.pipeline.Options`, such as ``threads=2``.
+            Further settings of `CTSpectSpineLib.Options`, such as ``threads=2``.
 
         Returns
         -------
-        CTSpectSpineLib.pipeline.Results
+        CTSpectSpineLib.Results
             The same as ``ctspectspine analyze`` finds; also kept in ``logic.results``.
 
         Raises
@@ -148,7 +148,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         CTSpectSpineLib.errors.InputError
             If an input cannot be used.
         """
-        from CTSpectSpineLib.scene_inputs import images_of_nodes
+        from CTSpectSpineLib.scene.inputs import images_of_nodes
 
         images = images_of_nodes(ctNode, spectNode, vertebraeNode)
         self._analyze(*images, protocol, context, outputFolder, progress, settings)
@@ -169,7 +169,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
         As `process`, with paths instead of nodes.
         """
-        from CTSpectSpineLib.job import as_volume
+        from CTSpectSpineLib.analysis.inputs import as_volume
 
         images = as_volume(ct, "ct"), as_volume(spect, "spect")
         self._analyze(*images, vertebrae, protocol, context, outputFolder, progress, settings)
@@ -195,7 +195,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         )
 
     def _populate(self, ct, spect):
-        from CTSpectSpineLib.scene import populate_scene
+        from CTSpectSpineLib.scene.populate import populate_scene
 
         folder = self.results.folder
         self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=folder)

@@ -59,7 +59,7 @@ class PatientSection:
 
     def context(self):
         """The clinical context; raises `InputError` that names a wrong field."""
-        from CTSpectSpineLib.desktop.context_form import context_from_form
+        from CTSpectSpineLib.panel.context_form import context_from_form
 
         values = self.panel.parameters
         texts = {key: getattr(values, name) for name, key in PARAMETERS.items()}
@@ -136,7 +136,7 @@ class PatientSection:
 
     def fill(self, context):
         """Fill the form from a clinical context."""
-        from CTSpectSpineLib.desktop.context_form import form_from_context
+        from CTSpectSpineLib.panel.context_form import form_from_context
 
         texts, extra = form_from_context(context)
         values = self.panel.parameters

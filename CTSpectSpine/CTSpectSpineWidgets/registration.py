@@ -23,7 +23,7 @@ class RegistrationSection:
         self.panel, self.ui = panel, panel.ui
         self._original = None
         self._adjusted = None
-        from CTSpectSpineLib.scene_views import OVERLAYS
+        from CTSpectSpineLib.scene.views import OVERLAYS
 
         fillCombo(self.ui.overlaySelector, OVERLAYS)
         self.ui.overlaySelector.connect("currentIndexChanged(int)", self.onOverlay)
@@ -52,7 +52,7 @@ class RegistrationSection:
         self.update()
 
     def _overlays(self):
-        from CTSpectSpineLib.scene_views import OVERLAYS
+        from CTSpectSpineLib.scene.views import OVERLAYS
 
         return OVERLAYS
 
@@ -102,7 +102,7 @@ class RegistrationSection:
         return bool((abs(self._matrix(nodes.transform) - self._original) > 1e-6).any())
 
     def _matrix(self, transform):
-        from CTSpectSpineLib.mrml import numpy_matrix
+        from CTSpectSpineLib.scene.mrml import numpy_matrix
 
         matrix = vtk.vtkMatrix4x4()
         transform.GetMatrixTransformToParent(matrix)
@@ -110,7 +110,7 @@ class RegistrationSection:
 
     def onOverlay(self, *_unused):
         """Show CT and SPECT in another way."""
-        from CTSpectSpineLib.scene_views import show_overlay
+        from CTSpectSpineLib.scene.views import show_overlay
 
         nodes = self.panel.nodes
         if nodes is None:
@@ -123,14 +123,14 @@ class RegistrationSection:
 
     def onOpacity(self, *_unused):
         """Let the SPECT cover the CT more or less."""
-        from CTSpectSpineLib.scene_views import set_opacity
+        from CTSpectSpineLib.scene.views import set_opacity
 
         if self.panel.nodes is not None:
             set_opacity(slicer.mrmlScene, self.ui.opacitySlider.value / 100.0)
 
     def onAdjust(self, on):
         """Show or hide the handles."""
-        from CTSpectSpineLib.scene_views import edit_by_hand, middle_lps
+        from CTSpectSpineLib.scene.views import edit_by_hand, middle_lps
 
         transform, self._adjusted = self._adjusted, None
         if transform is not None:
@@ -155,7 +155,7 @@ class RegistrationSection:
 
     def onReset(self, *_unused):
         """Put the SPECT back."""
-        from CTSpectSpineLib.mrml import vtk_matrix
+        from CTSpectSpineLib.scene.mrml import vtk_matrix
 
         transform = self.panel.nodes.transform
         transform.SetMatrixTransformToParent(vtk_matrix(self._original))
@@ -181,7 +181,7 @@ class RegistrationSection:
             settings = self.panel.record.manifest.get("parameters") or {}
             if failed and not settings.get("accept_registration"):
                 self.panel.measureAgain(
-                    settings={"accept-registration": True},
+                    settings={"accept_registration": True},
                     whenDone=lambda folder: self.panel.decide("accepted"),
                 )
             else:

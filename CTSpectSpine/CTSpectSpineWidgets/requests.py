@@ -24,16 +24,16 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
         Transform nodes from which to register, or to use as they are; without them the
         registration is kept.
     settings
-        Further options of the command line.
+        Fields of `CTSpectSpineLib.Options` that differ from the panel's.
     """
     nodes, record = panel.nodes, panel.record
     keep = nodes.manifest if initial is None and transform is None else None
     changed = dict(settings)
     if record.levels_confirmed:
-        changed["confirm-levels"] = True
+        changed["confirm_levels"] = True
     accepted = (record.manifest.get("parameters") or {}).get("accept_registration")
     if accepted and keep is not None:
-        changed["accept-registration"] = True
+        changed["accept_registration"] = True
     return _request(
         panel,
         panel.logic.labels(nodes) if vertebrae is None else vertebrae,
@@ -48,25 +48,32 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
 
 
 def _request(panel, vertebrae, changed=(), **others):
-    from CTSpectSpineLib.scene_run import Request
+    from CTSpectSpineLib.panel.request import Request
 
     values = panel.parameters
-    settings = {
-        "fwhm": values.fwhm.strip(),
-        "reference": values.referenceBone,
-        "save-volumes": values.saveVolumes,
-    }
-    if values.threads:
-        settings["threads"] = values.threads
-    if isinstance(vertebrae, vtk.vtkObject):
-        settings["label-scheme"] = values.labelScheme
-    settings.update(changed)
     return Request(
         vertebrae=vertebrae,
         protocol=values.protocolFile or values.protocol,
         labeller=values.labeller,
         context=panel.patient.context(),
         out=Path(values.outputFolder) if values.outputFolder else None,
-        settings=settings,
+        options=_options(values, isinstance(vertebrae, vtk.vtkObject), changed),
         **others,
     )
+
+
+def _options(values, givenAsNode, changed):
+    """The panel's settings; raises `InputError` that names a wrong one."""
+    from CTSpectSpineLib.analysis.options import Options
+    from CTSpectSpineLib.panel.context_form import number_from_text
+
+    fwhm = values.fwhm.strip()
+    settings = {
+        "fwhm_mm": number_from_text("SPECT resolution", fwhm) if fwhm else None,
+        "reference": values.referenceBone,
+        "save_volumes": values.saveVolumes,
+        "threads": values.threads or None,
+    }
+    if givenAsNode:
+        settings["label_scheme"] = values.labelScheme
+    return Options(**{**settings, **dict(changed)})

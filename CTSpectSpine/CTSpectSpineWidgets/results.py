@@ -4,7 +4,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import UPTAKE_COLOURS, UPTAKE_WORDS, escaped, fillCombo
+from CTSpectSpineLib.display import PANEL_HEX
+from CTSpectSpineWidgets.common import UPTAKE_WORDS, escaped, fillCombo
 
 _SHOWN, _LEVEL, _KIND, _SIDE, _RATIO, _UPTAKE, _VERDICT = range(7)
 _SORTABLE_FROM = _LEVEL
@@ -38,7 +39,7 @@ class ResultsSection:
         table.connect("cellChanged(int,int)", self.onCell)
         self._analyses = []
         self.ui.analysisSelector.connect("currentIndexChanged(int)", self.onAnalysis)
-        from CTSpectSpineLib.desktop.record import FILTERS
+        from CTSpectSpineLib.panel.shown_rows import FILTERS
 
         self._filters = list(FILTERS)
         fillCombo(self.ui.filterSelector, self._filters)
@@ -59,7 +60,7 @@ class ResultsSection:
 
     def _showAnalyses(self):
         """Offer the analyses of the scene, where there is more than one."""
-        from CTSpectSpineLib.scene_nodes import analyses, describe
+        from CTSpectSpineLib.scene.nodes import analyses, describe
 
         self._analyses = analyses(slicer.mrmlScene) if self.panel.nodes is not None else []
         combo = self.ui.analysisSelector
@@ -124,8 +125,8 @@ class ResultsSection:
         if collapsed or record is None:
             self.ui.protocolsLabel.text = ""
             return
-        from CTSpectSpineLib.desktop.protocols import side_by_side
         from CTSpectSpineLib.errors import InputError
+        from CTSpectSpineLib.panel.side_by_side import side_by_side
 
         try:
             comparison = side_by_side(record, self.panel.logic.protocols())
@@ -145,7 +146,7 @@ class ResultsSection:
         )
 
     def _fill(self):
-        from CTSpectSpineLib.desktop.record import shown_rows
+        from CTSpectSpineLib.panel.shown_rows import shown_rows
 
         record = self.panel.record
         every = record.rows if record is not None else ()
@@ -190,7 +191,7 @@ class ResultsSection:
             if not row.measurable:
                 item.setForeground(qt.QBrush(qt.QColor(_GREYED)))
             table.setItem(i, j, item)
-        colour = qt.QColor(UPTAKE_COLOURS[row.uptake])
+        colour = qt.QColor(PANEL_HEX[row.uptake])
         if row.measurable:
             table.item(i, _UPTAKE).setForeground(qt.QBrush(colour))
         font = table.item(i, _UPTAKE).font()
@@ -238,7 +239,7 @@ class ResultsSection:
 
     def onRow(self, row, *_unused):
         """Let the views jump to the joint of a row."""
-        from CTSpectSpineLib.scene_views import frame
+        from CTSpectSpineLib.scene.views import frame
 
         if self._filling or not 0 <= row < len(self._rows):
             return

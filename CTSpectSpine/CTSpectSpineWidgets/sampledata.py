@@ -67,8 +67,8 @@ def addPhantom(case, spine):
     """
     from dataclasses import replace
 
-    from CTSpectSpineLib.mrml import add_volume
     from CTSpectSpineLib.phantom import load_case, make_phantom
+    from CTSpectSpineLib.scene.mrml import add_volume
 
     loaded = load_case(case)
     phantom = make_phantom(replace(loaded, spine=replace(loaded.spine, **spine)))

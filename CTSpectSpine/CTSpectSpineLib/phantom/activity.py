@@ -18,8 +18,8 @@ from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region
-from CTSpectSpineLib.phantom.coverage import covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
+from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
 
 _TABLE = Path(__file__).parent / "activity.json"
 _BONE = (

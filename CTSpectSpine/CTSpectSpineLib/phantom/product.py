@@ -12,10 +12,10 @@ import SimpleITK as sitk
 from CTSpectSpineLib.geometry import image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig
 from CTSpectSpineLib.phantom.model import Anatomy
-from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
-from CTSpectSpineLib.phantom.spine import make_anatomy
+from CTSpectSpineLib.phantom.scanner.spect import rigid_matrix, simulate_spect
 
 POSITIVE_RATIO = 2.0
 """A joint whose true ratio is at least this is positive in truth."""

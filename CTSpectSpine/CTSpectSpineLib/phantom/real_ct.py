@@ -22,9 +22,9 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region, SpineJoints
 from CTSpectSpineLib.phantom.cases import SpectConfig
-from CTSpectSpineLib.phantom.coverage import covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.product import Phantom, phantom_of
+from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
 
 _RULES = Path(__file__).parent / "real_ct.json"
 Voxels = NDArray[Any]

@@ -8,10 +8,10 @@ import numpy as np
 
 from CTSpectSpineLib.anatomy import level_name, spine_region
 from CTSpectSpineLib.model import FloatArray, Joint, Region
-from CTSpectSpineLib.phantom.body import Disc
-from CTSpectSpineLib.phantom.column import Column, Facet
-from CTSpectSpineLib.phantom.shapes import IDENTITY, Grid, inside, keep_apart
-from CTSpectSpineLib.phantom.vertebra import APART_MM, Bone
+from CTSpectSpineLib.phantom.anatomy.body import Disc
+from CTSpectSpineLib.phantom.anatomy.column import Column, Facet
+from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Grid, inside, keep_apart
+from CTSpectSpineLib.phantom.anatomy.vertebra import APART_MM, Bone
 
 BAND_MM = 4.0
 """Thickness of the endplate bands."""

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO, Phantom
-from CTSpectSpineLib.segments import joint_segments
+from CTSpectSpineLib.results.segments import joint_segments
 from CTSpectSpineLib.version import __version__
 from CTSpectSpineLib.volumes.files import replacing
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation

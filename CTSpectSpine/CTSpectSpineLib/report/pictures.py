@@ -14,6 +14,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib import model
+from CTSpectSpineLib.display import scale_top
+from CTSpectSpineLib.report.course import course_of, joint_axes
 from CTSpectSpineLib.report.drawing import (
     Panel,
     bone_grey,
@@ -22,7 +24,6 @@ from CTSpectSpineLib.report.drawing import (
 )
 from CTSpectSpineLib.report.registration_check import registration_pictures
 from CTSpectSpineLib.report.sampling import Sampler, plane
-from CTSpectSpineLib.report.spine import course_of, joint_axes
 from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, Picture, panel
 
 _OVERVIEW_ROWS = (760, 1250)
@@ -115,11 +116,11 @@ def _scale(reference: model.ReferenceUptake, spect: sitk.Image) -> tuple[float, 
 
 
 def _highest(table: pd.DataFrame) -> float:
-    """Upper end of the colour scale: the hottest joint, at least 3 and at most 8."""
+    """Upper end of the colour scale."""
     column = table["ratio_max"] if "ratio_max" in table else pd.Series(dtype=float)
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     hottest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
-    return float(np.clip(math.ceil(hottest), 3, 8))
+    return scale_top(hottest)
 
 
 def _overview(case: Case, target: Path) -> Iterable[Picture]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy, model
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.report.course import Course
 from CTSpectSpineLib.report.drawing import (
     OUTLINE_COLOURS,
     ColourBar,
@@ -21,7 +22,6 @@ from CTSpectSpineLib.report.drawing import (
     spread,
 )
 from CTSpectSpineLib.report.sampling import Sampler, Surface, sample_labels, sample_region
-from CTSpectSpineLib.report.spine import Course
 
 SHOWN_CLASSES = ("positive", "indeterminate")
 """Uptake classes that are outlined in the overview and get a picture of their own."""

@@ -18,8 +18,8 @@ from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.model import FloatArray, JointKind
-from CTSpectSpineLib.uptake.observation import Scene
-from CTSpectSpineLib.uptake.psf import Systems, near_bone
+from CTSpectSpineLib.uptake.observed_spine import Scene
+from CTSpectSpineLib.uptake.resolution import Systems, near_bone
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import shifted_profiles, smooth_weights
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results import read_json
-from CTSpectSpineLib.triage_protocol import read_joint_table
+from CTSpectSpineLib.results.text_files import read_json
 
 JOINTS, MANIFEST = "joints.csv", "manifest.json"
 _NEEDED = ("joint", "kind", "spine_region", "status")
@@ -82,7 +82,7 @@ def _results(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _measured(folder: Path, metric: str) -> pd.DataFrame:
-    table = read_joint_table(folder / JOINTS)
+    table = joint_table.read(folder / JOINTS)
     missing = [column for column in (*_NEEDED, metric) if column not in table]
     if missing:
         raise InputError(

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.analysis.pipeline import Results, analyze
 from CTSpectSpineLib.anatomy import SACRUM
 from CTSpectSpineLib.errors import Cancelled, InputError
-from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse, registration_errors_mm
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
 from CTSpectSpineLib.model import FloatArray, Joint, Region
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.cases import SpectConfig
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.product import Phantom, phantom_of
 from CTSpectSpineLib.phantom.real_ct import classify
-from CTSpectSpineLib.phantom.spine import make_anatomy
-from CTSpectSpineLib.pipeline import Results, analyze
 from CTSpectSpineLib.triage_protocol import triage
 from CTSpectSpineLib.validation.cohort import (
     Patient,
@@ -242,14 +242,10 @@ def _patient_row(
 
 def _registration_errors_mm(phantom: Phantom, results: Results) -> dict[str, float]:
     """Registration error at the true joint centres, mm."""
-    errors = {}
-    for joint in phantom.joints:
-        if joint.centre_mm is not None:
-            point = joint.centre_mm[None]
-            moved = apply_matrix(phantom.ct_to_spect, point)
-            difference = moved - apply_matrix(results.registration.matrix, point)
-            errors[joint.id] = float(np.linalg.norm(difference))
-    return errors
+    located = {j.id: j.centre_mm for j in phantom.joints if j.centre_mm is not None}
+    points = np.array(list(located.values())).reshape(-1, 3)
+    errors = registration_errors_mm(phantom.ct_to_spect, results.registration.matrix, points)
+    return dict(zip(located, errors.tolist(), strict=True))
 
 
 def _joint_rows(

@@ -1,4 +1,4 @@
-"""Sheared voxel grids (gantry tilt, affine registration) onto orthogonal ones."""
+"""Voxel grids onto simpler ones: sheared onto orthogonal, oblique onto the patient's axes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix, image_from_array
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_array
 from CTSpectSpineLib.model import FloatArray
 
 _NEGLIGIBLE_VOXELS = 0.1
 """Largest displacement of a corner, in voxels, up to which axes are only straightened."""
+_LARGEST_TILT = np.sin(np.radians(2.0))
 
 
 def orthogonal_image(
@@ -72,3 +73,32 @@ def shear_degrees(matrix: FloatArray) -> float:
     unit = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     cosines = np.abs(unit.T @ unit - np.eye(3)).max()
     return float(np.degrees(np.arcsin(min(1.0, cosines))))
+
+
+def is_upright(image: sitk.Image) -> bool:
+    """Whether the axes are at right angles and within 2° of the patient's, in any order."""
+    direction = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    signed = np.reshape(image.GetDirection(), (3, 3))
+    orthogonal = np.allclose(signed.T @ signed, np.eye(3), atol=1e-4)
+    aside = np.sort(direction, axis=0)[:2]
+    return bool(orthogonal and aside.max() <= _LARGEST_TILT)
+
+
+def upright(image: sitk.Image, outside: float = 0.0) -> sitk.Image:
+    """The image on the smallest grid with the patient's axes (LPS) that covers it.
+
+    Linear interpolation. Every axis takes the voxel size of the image's axis that is nearest to
+    it; ``outside`` fills what the image does not cover.
+    """
+    grid = grid_of(image)
+    share = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    spacing = grid.spacing_mm[np.argmax(share, axis=1)]
+    corners = grid.corners_mm()
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    size = np.maximum(1, np.ceil((high - low) / spacing - 1e-6)).astype(int)
+    matrix = np.diag([*spacing, 1.0])
+    matrix[:3, 3] = (low + high) / 2 - spacing * (size - 1) / 2
+    reference = image_from_array(np.zeros(size[::-1], dtype=np.uint8), matrix)
+    return sitk.Resample(
+        image, reference, sitk.Transform(), sitk.sitkLinear, outside, image.GetPixelID()
+    )

@@ -64,7 +64,7 @@ def read_volume(path: Path | str, role: Role) -> Volume:
         return _read_nifti(source, role)
     if suffix in _ITK:
         return _read_itk(source, role)
-    from CTSpectSpineLib.volumes.dicom_scan import is_dicom
+    from CTSpectSpineLib.volumes.dicom.series import is_dicom
 
     if is_dicom(source) or suffix in _DICOM:
         return _read_dicom(source, role)
@@ -138,10 +138,10 @@ def _read_itk(source: Path, role: Role) -> Volume:
 
 
 def _read_dicom(source: Path, role: Role) -> Volume:
-    from CTSpectSpineLib.volumes.dicom_acquisition import read_acquisition
-    from CTSpectSpineLib.volumes.dicom_nm import read_nm, unit_and_scale
-    from CTSpectSpineLib.volumes.dicom_scan import choose_series
-    from CTSpectSpineLib.volumes.dicom_stack import read_stack
+    from CTSpectSpineLib.volumes.dicom.acquisition import read_acquisition
+    from CTSpectSpineLib.volumes.dicom.nuclear import read_nm, unit_and_scale
+    from CTSpectSpineLib.volumes.dicom.series import choose_series
+    from CTSpectSpineLib.volumes.dicom.stack import read_stack
 
     if role == "labels":
         raise InputError(
