@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.model import Registration, VertebraLabels
 from CTSpectSpineLib.registration.files import read_transform
-from CTSpectSpineLib.results.images import read_registration
+from CTSpectSpineLib.results.stage_files import read_registration
 from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
 from CTSpectSpineLib.volumes.volume import Role, Volume
 

@@ -27,7 +27,11 @@ from CTSpectSpineLib.model import (
 from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.results import records
 from CTSpectSpineLib.results.folder import prepare_folder
-from CTSpectSpineLib.results.images import write_labels, write_labels_record, write_registration
+from CTSpectSpineLib.results.stage_files import (
+    write_labels,
+    write_labels_record,
+    write_registration,
+)
 from CTSpectSpineLib.triage_protocol import Protocol, assess, check_context, load_protocol
 from CTSpectSpineLib.uptake import measure
 

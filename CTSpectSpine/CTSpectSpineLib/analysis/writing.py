@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.analysis.results import Results
 from CTSpectSpineLib.analysis.stages import Images
-from CTSpectSpineLib.results.images import joint_box, write_joint_segments, write_joint_table
 from CTSpectSpineLib.results.records import verdict_record
+from CTSpectSpineLib.results.stage_files import joint_box, write_joint_segments, write_joint_table
 from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.volumes import write_image
 

@@ -129,7 +129,7 @@ def _change(options: Namespace) -> Callable[[VertebraLabels], VertebraLabels]:
 def _write(
     labels: VertebraLabels, folder: Path, options: Namespace, comparison: Comparison | None
 ) -> None:
-    from CTSpectSpineLib.results.images import write_labels
+    from CTSpectSpineLib.results.stage_files import write_labels
 
     more: dict[str, Any] = {} if comparison is None else {"comparison": comparison.record()}
     write_labels(labels, folder, more)

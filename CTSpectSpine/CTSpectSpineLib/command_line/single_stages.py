@@ -19,7 +19,7 @@ def register(options: Namespace) -> int:
     """``ctspectspine register``."""
     from CTSpectSpineLib.registration import register as run
     from CTSpectSpineLib.registration.files import read_transform, registration_record
-    from CTSpectSpineLib.results.images import write_registration
+    from CTSpectSpineLib.results.stage_files import write_registration
     from CTSpectSpineLib.volumes.checks import check_inputs
     from CTSpectSpineLib.volumes.reading import read_volume
 
@@ -53,7 +53,7 @@ def joints(options: Namespace) -> int:
     from CTSpectSpineLib.joints import build_joints
     from CTSpectSpineLib.joints.build import check_neighbours
     from CTSpectSpineLib.labelling import import_labels
-    from CTSpectSpineLib.results.images import write_joint_segments, write_joint_table
+    from CTSpectSpineLib.results.stage_files import write_joint_segments, write_joint_table
 
     labels = import_labels(options.vertebrae, None, scheme=options.label_scheme)
     check_neighbours(labels, str(options.vertebrae))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
@@ -17,7 +16,7 @@ from CTSpectSpineLib.panel.request import Request
 from CTSpectSpineLib.panel.workplace import Workplace
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 from CTSpectSpineLib.results.folder import check_folder, prepare_folder
-from CTSpectSpineLib.results.text_files import write_text
+from CTSpectSpineLib.results.text_files import write_json, write_text
 from CTSpectSpineLib.scene.inputs import InputFiles, ct_to_spect
 from CTSpectSpineLib.scene.mrml import Node
 from CTSpectSpineLib.scene.nodes import SceneNodes, remove_analysis, results_folder, scene_nodes
@@ -168,7 +167,7 @@ class Run:
             words += ["--vertebrae", str(inputs.vertebrae(request.vertebrae, request.ct))]
         if request.context:
             context = self._folder / "context.json"
-            write_text(context, json.dumps(dict(request.context)))
+            write_json(context, dict(request.context))
             words += ["--context", str(context)]
         if request.keep is not None:
             options = replace(options, registration=self._kept(request.keep))

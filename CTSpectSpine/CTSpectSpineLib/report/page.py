@@ -15,7 +15,8 @@ from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records
 from CTSpectSpineLib.report.plot import uptake_plot
 from CTSpectSpineLib.report.reasons import reason_rows
 from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector, wording
-from CTSpectSpineLib.results.reader import ResultsFolder, ShownPicture, read_folder
+from CTSpectSpineLib.results.pictures import ShownPicture
+from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
 
 _HERE = Path(__file__).parent
 _NOT_GIVEN = "not given"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,8 @@ from CTSpectSpineLib.report.drawing import (
 )
 from CTSpectSpineLib.report.registration_check import registration_pictures
 from CTSpectSpineLib.report.sampling import Sampler, plane
-from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, Picture, panel
+from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, panel
+from CTSpectSpineLib.results.pictures import Picture, prepare_pictures, write_index
 
 _OVERVIEW_ROWS = (760, 1250)
 _OVERVIEW_PIXEL_MM = 0.6
@@ -85,23 +84,14 @@ def draw_pictures(
         highest=_highest(table),
         ct_voxel_mm=min(ct.GetSpacing()),
     )
-    target = Path(folder) / "pictures"
-    target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("*.png"):
-        old.unlink()
+    target = prepare_pictures(Path(folder))
     pictures = [
         *_overview(case, target),
         *_axial_overview(case, target),
         *_joint_pictures(case, target, verdict),
         *registration_pictures(case, target),
     ]
-    index = target / "index.json"
-    part = index.with_suffix(".json.part")
-    part.write_text(
-        json.dumps([asdict(p) for p in pictures], indent=2, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
-    part.replace(index)
+    write_index(target, pictures)
 
 
 def _scale(reference: model.ReferenceUptake, spect: sitk.Image) -> tuple[float, str]:

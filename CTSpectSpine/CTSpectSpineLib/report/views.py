@@ -28,29 +28,6 @@ SHOWN_CLASSES = ("positive", "indeterminate")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One entry of ``pictures/index.json``.
-
-    Attributes
-    ----------
-    file
-        Name of the PNG beside the index.
-    section
-        ``overview``, ``joint`` or ``registration``.
-    title, caption
-        Words for the page; the caption says what is seen, without numbers of the table.
-    joint
-        Joint id for pictures of one joint, else empty.
-    """
-
-    file: str
-    section: str
-    title: str
-    caption: str
-    joint: str = ""
-
-
-@dataclass(frozen=True)
 class Case:
     """What every picture is made from."""
 

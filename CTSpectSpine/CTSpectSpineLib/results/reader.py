@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,8 @@ import pandas as pd
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA, STATUSES
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_AGAIN = "run the analysis again"
-
-
-@dataclass(frozen=True)
-class ShownPicture:
-    """A picture of the folder with its words and its PNG bytes."""
-
-    section: str
-    title: str
-    caption: str
-    joint: str
-    png: bytes
+from CTSpectSpineLib.results.pictures import ShownPicture, read_pictures
+from CTSpectSpineLib.results.text_files import AGAIN, read_json_part
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ def read_folder(folder: Path) -> ResultsFolder:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such results folder")
-    manifest = _read_json(folder / MANIFEST, dict)
+    manifest = read_json_part(folder / MANIFEST, dict)
     if manifest is None:
         raise InputError(
             f"{folder / 'manifest.json'}: missing; name a folder that an analysis has written"
@@ -80,8 +67,8 @@ def read_folder(folder: Path) -> ResultsFolder:
             f"{folder / 'manifest.json'}: status is {manifest.get('status')!r}, which must be "
             f"one of {', '.join(STATUSES)}"
         )
-    registration = _read_json(folder / "registration.json", dict)
-    verdict = _read_json(folder / "verdict.json", dict)
+    registration = read_json_part(folder / "registration.json", dict)
+    verdict = read_json_part(folder / "verdict.json", dict)
     joints = joint_table.parse_file(folder / "joints.csv")
     if manifest["status"] == "complete":
         parts = {"registration.json": registration, "joints.csv": joints, "verdict.json": verdict}
@@ -89,47 +76,6 @@ def read_folder(folder: Path) -> ResultsFolder:
             if part is None:
                 raise InputError(
                     f"{folder / name}: missing, although manifest.json says that the analysis "
-                    f"is complete; {_AGAIN}"
+                    f"is complete; {AGAIN}"
                 )
-    return ResultsFolder(
-        manifest, registration, verdict, joints, _read_pictures(folder / "pictures")
-    )
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    """Content of a JSON file, None where there is no such file."""
-    if not path.exists():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); {_AGAIN}") from error
-    if not isinstance(content, kind):
-        wanted = "an object" if kind is dict else "a list"
-        raise InputError(f"{path}: holds no JSON {wanted.split()[1]}; {_AGAIN}")
-    return content
-
-
-def _read_pictures(folder: Path) -> tuple[ShownPicture, ...]:
-    index = _read_json(folder / "index.json", list)
-    pictures = []
-    for entry in index or []:
-        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
-            raise InputError(f"{folder / 'index.json'}: an entry has no 'file'; {_AGAIN}")
-        name = entry["file"]
-        if Path(name).name != name or "\\" in name:
-            raise InputError(
-                f"{folder / 'index.json'}: {name!r} is not the name of a file beside it"
-            )
-        path = folder / name
-        try:
-            png = path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be read, although index.json lists it; {_AGAIN}"
-            ) from error
-        if not png.startswith(_PNG):
-            raise InputError(f"{path}: is not a PNG picture; {_AGAIN}")
-        words = {key: str(entry.get(key, "")) for key in ("section", "title", "caption", "joint")}
-        pictures.append(ShownPicture(png=png, **words))
-    return tuple(pictures)
+    return ResultsFolder(manifest, registration, verdict, joints, read_pictures(folder))

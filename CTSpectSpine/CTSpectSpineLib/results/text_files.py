@@ -13,6 +13,9 @@ import numpy as np
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.volumes.files import replacing
 
+AGAIN = "run the analysis again"
+"""What to do about a file of a results folder that is missing or broken."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file so that it is always whole.
@@ -31,9 +34,14 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
+def json_text(values: Any) -> str:
+    """Strict JSON (NaN becomes null) as the files of the folder hold it."""
+    return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, values: Any) -> None:
-    """Write strict JSON (NaN becomes null), atomically."""
-    write_text(path, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
+    """Write `json_text`, atomically."""
+    write_text(path, json_text(values))
 
 
 def read_json(path: Path) -> Any:
@@ -45,11 +53,45 @@ def read_json(path: Path) -> Any:
         If it is missing or broken.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_values(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
+
+
+def json_values(text: str, origin: str) -> Any:
+    """Values of a JSON text; ``origin`` is where it came from.
+
+    Raises
+    ------
+    InputError
+        If it is broken.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{origin} is not valid JSON ({error}); write it again.") from error
+
+
+def read_json_part(path: Path, kind: type) -> Any:
+    """Content of a JSON file of a results folder, None where there is no such file.
+
+    Raises
+    ------
+    InputError
+        If it is broken, or holds something else than a ``kind``.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); {AGAIN}") from error
+    if not isinstance(content, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise InputError(f"{path}: holds no JSON {wanted.split()[1]}; {AGAIN}")
+    return content
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.manifest import with_decision
 from CTSpectSpineLib.results.shown import FILES, Record, record_from_texts
-from CTSpectSpineLib.results.text_files import write_json
+from CTSpectSpineLib.results.text_files import json_text, json_values, write_json
 from CTSpectSpineLib.scene.mrml import ROLE, Node, by_class, mrml
 
 
@@ -130,7 +129,7 @@ def analyses(scene: Node) -> list[Node]:
 def describe(manifest: Node) -> str:
     """One line on an analysis: its CT, protocol and time."""
     ct = manifest.GetNodeReference("ct")
-    values = json.loads(manifest.GetText() or "{}")
+    values = json_values(manifest.GetText() or "{}", "The scene's manifest.json")
     protocol = (values.get("protocol") or {}).get("id", "")
     time = str(values.get("created", "")).replace("T", " ")[:16]
     name = "" if ct is None else ct.GetName()
@@ -214,4 +213,4 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
             from CTSpectSpineLib.report import write_report
 
             write_report(folder)
-    nodes.manifest.SetText(json.dumps(manifest, indent=2) + "\n")
+    nodes.manifest.SetText(json_text(manifest))

@@ -5,7 +5,6 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from CTSpectSpineLib.geometry import LPS_TO_RAS, inverse, transform_matrix
 from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.results.shown import FILES, record_from_texts
+from CTSpectSpineLib.results.text_files import json_values
 from CTSpectSpineLib.scene.colours import add_legend, show_spect
 from CTSpectSpineLib.scene.level_names import add_level_names
 from CTSpectSpineLib.scene.mrml import (
@@ -87,7 +87,7 @@ def populate_scene(
     )
     joints_file, labels_file = folder / "joints.seg.nrrd", folder / "vertebrae.nii.gz"
     joints = add_joints(scene, joints_file, rows) if joints_file.is_file() else None
-    verdict = texts.get("verdict.json")
+    verdict = json_values(texts.get("verdict.json") or "{}", str(folder / "verdict.json"))
     chart = uptake_table = None
     if record is not None and record.rows:
         chart, uptake_table, _ = add_uptake_plot(scene, record.rows, record.bounds)
@@ -101,7 +101,9 @@ def populate_scene(
         joints=joints,
         levels=_add_levels(scene, labels_file) if labels_file.is_file() else None,
         joint_table=add_joint_table(scene, [row.cells for row in rows]) if rows else None,
-        verdict_table=add_verdict_table(scene, json.loads(verdict)) if verdict else None,
+        verdict_table=add_verdict_table(scene, json_values(verdict, str(folder / "verdict.json")))
+        if verdict
+        else None,
         uptake_table=uptake_table,
         chart=chart,
         manifest=_add_text(scene, "manifest.json", texts),

@@ -28,9 +28,9 @@ from CTSpectSpineLib.panel.shown_rows import shown_rows
 from CTSpectSpineLib.panel.side_by_side import side_by_side
 from CTSpectSpineLib.registration.files import centred, registration_record
 from CTSpectSpineLib.results.folder import save_folder
-from CTSpectSpineLib.results.images import read_registration, write_registration
 from CTSpectSpineLib.results.manifest import with_decision
 from CTSpectSpineLib.results.shown import Record
+from CTSpectSpineLib.results.stage_files import read_registration, write_registration
 
 LUMBAR = ("L1", "L2", "L3", "L4", "L5", "sacrum")
 
