@@ -32,11 +32,19 @@ _BONE = (
 )
 _NO_UPTAKE = (Tissue.AIR, Tissue.METAL)
 _CORE_DEPTH_MM = 4.0
+"""Depth (mm) at which the core of a body begins. Judgement: as thick as an endplate band, so clear
+of bands and cortex."""
 _MAX_RATIO = 50.0
+"""Largest true ratio that is accepted. Judgement: far above any real joint; catches typing
+errors."""
 _CORE_VOXELS = 5
+"""Fewest voxels of a core. Judgement: fewer are not a mean over a body."""
 _TOLERANCE = 1e-3
+"""Relative error of reference and ratios that is left. Numerical: far below any SPECT's error."""
 _MAX_PASSES = 10
+"""Numerical: cap on the passes until reference and paint agree."""
 _STEP = 1.0 / 1024.0
+"""Step of the activity. Numerical: exact in binary, so files are reproducible and compress well."""
 
 Box = tuple[slice, slice, slice]
 _Core = tuple[Box, BoolArray]

@@ -23,6 +23,7 @@ HU = {
     Tissue.BLOOD: 42.0,
     Tissue.CARTILAGE: 85.0,
 }
+"""HU of the soft tissues. Judgement: usual values of CT without contrast (air by definition)."""
 
 
 @dataclass

@@ -22,9 +22,11 @@ from CTSpectSpineLib.phantom.shapes import Field, Pose, unit
 
 _TABLE = Path(__file__).parent / "morphometry.json"
 ATLAS_ABOVE_AXIS = 17.0
-"""Height of the atlas' ring above the middle of the axis' body, mm."""
+"""Height of the atlas' ring above the middle of the axis' body, mm. Judgement: a plausible
+adult."""
 ATLAS_JOINT_HEIGHT = 8.5
-"""Height of the C1-C2 joints above the middle of the axis' body, mm."""
+"""Height of the C1-C2 joints above the middle of the axis' body, mm. Judgement: a plausible
+adult."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ _LUMBAR = tuple(f"L{i}" for i in range(1, 6))
 
 @dataclass(frozen=True)
 class SpineConfig:
-    """Options of the procedural spine; every default is a healthy adult.
+    """Options of the procedural spine; every default is a healthy adult (a judgement).
 
     Attributes
     ----------
@@ -178,3 +178,4 @@ _RANGES = (
     ("texture_hu", 0, 150),
     ("blur_mm", 0, 5),
 )
+"""Option, least and most. Judgement: within these the solids still fit together."""

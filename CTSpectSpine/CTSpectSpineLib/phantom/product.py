@@ -18,9 +18,11 @@ from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
 from CTSpectSpineLib.phantom.spine import make_anatomy
 
 POSITIVE_RATIO = 2.0
-"""A joint whose true ratio is at least this is positive in truth."""
+"""A joint whose true ratio is at least this is positive in truth. Judgement: clearly above normal
+(at most 1.2); no threshold is validated for pain."""
 
 _ACTIVITY_STREAM, _NOISE_STREAM = 1, 2
+"""Streams of a phantom's seed. Convention: distinct numbers."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from CTSpectSpineLib.phantom.product import Phantom, phantom_of
 _RULES = Path(__file__).parent / "real_ct.json"
 Voxels = NDArray[Any]
 _PIECE = np.ones((3, 3, 3), dtype=bool)
+"""By definition: neighbourhood of 26 voxels."""
 
 
 def phantom_from_ct(

@@ -19,7 +19,9 @@ from CTSpectSpineLib.phantom.organs import Organ, organs_of
 from CTSpectSpineLib.phantom.shapes import IDENTITY, Bar, Box, Field, Grid, Part, Solid
 
 CANAL_HU = 28.0
+"""Dural sac with cord. Judgement: between fluid (about 10) and cord (about 40)."""
 BOWEL_HU = 32.0
+"""Judgement: unenhanced bowel wall and content."""
 
 
 def paint_torso(canvas: Canvas, column: Column, seed: int) -> None:
@@ -107,7 +109,8 @@ class _Slices:
 class Blobs:
     """Smooth random field with unit variance for bowel, fat streaks and vessels.
 
-    White noise on a coarse lattice, interpolated by the cubic B-spline basis.
+    White noise on a coarse lattice, interpolated by the cubic B-spline basis. Its spacing
+    of 8 mm is a judgement: about as coarse as folds of bowel.
     """
 
     def __init__(self, grid: Grid, rng: np.random.Generator, scale_mm: float = 8.0) -> None:
