@@ -19,11 +19,13 @@ from CTSpectSpineLib.validation.rows import Study
 from CTSpectSpineLib.validation.summary import CORRECTED, FWHM_BINS_MM, KINDS, Share
 
 LEAST_NORMALS = 20
-"""Normal patients below which a site gets no bounds: the least that CLSI EP28-A3c asks for to
+"""Normal patients below which a site gets no bounds. Standard: CLSI EP28-A3c asks for 20 to
 verify a reference interval."""
 ENOUGH_NORMALS = 120
-"""Reference individuals that CLSI EP28-A3c asks for to establish a nonparametric interval."""
+"""Normal patients that are enough. Standard: CLSI EP28-A3c asks for 120 reference individuals
+to establish a nonparametric interval."""
 _REPETITIONS = 1000
+"""Bootstrap repetitions. Numerical: 25 of them lie beyond either end of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Shares:
     normal_ratio, increased_ratio
         True ratios up to which a joint is normal, and from which on it is increased. The latter
         is by default the one from which on a joint is positive in the truth of the verdicts.
+
+    Notes
+    -----
+    The default shares are judgements: a false positive weighs more than a joint that is missed
+    or left open.
     """
 
     false_positive: float = 0.01

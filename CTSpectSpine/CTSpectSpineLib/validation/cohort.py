@@ -20,7 +20,7 @@ Split = Literal["test", "tuning"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 _TABLE = Path(__file__).parent / "cohort.json"
 _SPINE, _HOT, _SCANNER, _RATIO = 1, 2, 3, 4
-"""Streams of a patient's seed."""
+"""Streams of a patient's seed. Convention: distinct numbers; 0 is the field's."""
 
 
 @dataclass(frozen=True)

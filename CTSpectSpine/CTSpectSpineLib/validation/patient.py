@@ -38,10 +38,14 @@ from CTSpectSpineLib.volumes.reading import read_volume
 
 PROTOCOL = "tender-2019"
 NORMAL_RATIO, INCREASED_RATIO = 1.2, 2.5
-"""True ratios up to which a joint is normal, and from which on it is clearly increased."""
+"""True ratio up to which a joint is normal, and at which it is clearly increased. By definition:
+the upper end of a phantom's normal joints (``activity.json``). Judgement: well above a true ratio
+of 2."""
 NEAR_MM = 45.0
-"""Centres of joints nearer than this are neighbours: those of the next level are."""
+"""Centres of joints nearer than this are neighbours. Judgement: those of the next level are (a
+lumbar level is about 36 mm high)."""
 _ATTEMPTS = 20
+"""Numerical: cap on the draws of ratios that overlapping joints allow."""
 _NUMBERS = (
     "ratio_mean",
     "ratio_max",
