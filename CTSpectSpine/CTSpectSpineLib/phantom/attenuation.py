@@ -2,7 +2,7 @@
 
 To first order such a reconstruction shows the activity times the mean, over the camera's views,
 of the share of photons that leave the body. It is the factor by which Chang's correction divides
-(Chang, IEEE Trans Nucl Sci 1978;25:638). What it leaves out: in truth hot spots are also
+(Chang, IEEE Trans Nucl Sci 1978;25:638). It leaves out that hot spots are also
 smeared a little along the directions of least attenuation.
 """
 
@@ -29,7 +29,7 @@ from CTSpectSpineLib.model import FloatArray
 WATER_PER_CM = 0.12
 """Effective attenuation of water for Tc-99m in a 20 % window (Harris et al., Med Phys
 1984;11:681). It is less than the narrow beam's 0.154 per cm (NIST XCOM) because part of the
-scattered photons are counted; a SPECT that lacks attenuation correction lacks scatter correction
+scattered photons is counted; a SPECT that lacks attenuation correction lacks scatter correction
 too."""
 
 _SOFT_SLOPE, _BONE_SLOPE = 1.00, 0.75
@@ -67,8 +67,8 @@ def attenuated(
     A CT may be narrower than the patient. Where one of its lateral, anterior or posterior faces
     cuts through tissue, that face's tissue goes on outwards until the body is as broad (340 mm)
     or deep (240 mm) as an adult's trunk: evenly to both sides where both faces cut, else on the
-    cut side only. Faces in air stay in air. No other slice takes part, so where the CT ends
-    cranially and caudally makes no difference inside of it; slices beyond are like its last.
+    cut side only. Faces in air stay in air. Every slice is treated alone, so where the CT
+    ends cranially and caudally makes no difference inside it; slices beyond are like its last.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def attenuated(
     Returns
     -------
     SimpleITK.Image
-        float32 on the activity's grid, in its unit, nowhere above it; not renormalised.
+        float32 on the activity's grid, in its unit and nowhere above it; not renormalised.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def _escaping(per_voxel: Values, views: int) -> Values:
 def _turned(wanted: tuple[int, int], given: tuple[int, int], turn: FloatArray) -> sparse.csr_array:
     """Bilinear interpolation of a turned plane: matrix from given to wanted pixels.
 
-    The plane turns about its centre; outside of the given pixels it is 0.
+    The plane turns about its centre; outside the given pixels it is 0.
     """
     pixels = np.indices(wanted).reshape(2, -1).T - 0.5 * (np.array(wanted) - 1)
     at = pixels @ turn.T + 0.5 * (np.array(given) - 1)

@@ -19,7 +19,7 @@ class BodyShape:
     width, depth, height
         At the endplates, and in the middle of the body, mm.
     wedge
-        Slope of each endplate against the frame (tangent; positive is lordotic).
+        Slope of each endplate relative to the frame (tangent; positive is lordotic).
     waist
         Share by which the middle is narrower than the endplates.
     hollow

@@ -99,7 +99,7 @@ def paint_other_bones(canvas: Canvas, labels: Labels, column: Column) -> None:
 def _paint_plain(
     canvas: Canvas, column: Column, solid: Solid, tissue: Tissue, cortex_mm: float
 ) -> tuple[Box, BoolArray] | None:
-    """Paint a bone that is no vertebra; its box and mask, None when out of view."""
+    """Paint a bone other than a vertebra; return its box and mask, None when out of view."""
     box = canvas.grid.box_of(solid.bounds, solid.pose, 2.0)
     if box is None:
         return None

@@ -1,4 +1,4 @@
-"""Named phantoms and the settings they are made of."""
+"""Named phantoms and the settings they are made from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SpectConfig:
     spacing_mm
         Edge of the voxels.
     seed
-        Of everything random: anatomy, activity, noise.
+        Seed of everything random: anatomy, activity, noise.
 
     Notes
     -----

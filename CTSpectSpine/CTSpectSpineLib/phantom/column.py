@@ -22,10 +22,10 @@ from CTSpectSpineLib.phantom.shapes import Field, Pose, unit
 
 _TABLE = Path(__file__).parent / "morphometry.json"
 ATLAS_ABOVE_AXIS = 17.0
-"""Height of the atlas' ring above the middle of the axis' body, mm. Judgement: a plausible
-adult."""
+"""Height of the ring of the atlas above the middle of the body of the axis, mm. Judgement: a
+plausible adult."""
 ATLAS_JOINT_HEIGHT = 8.5
-"""Height of the C1-C2 joints above the middle of the axis' body, mm. Judgement: a plausible
+"""Height of the C1-C2 joints above the middle of the body of the axis, mm. Judgement: a plausible
 adult."""
 
 
@@ -168,7 +168,7 @@ def facet_table() -> dict[str, FacetSize]:
 
 
 def row_of(name: str, config: SpineConfig) -> str:
-    """Which row of the tables a level is built after, with transitional anatomy in view."""
+    """Row of the tables that a level is built from, allowing for transitional anatomy."""
     if config.sixth_lumbar and name in ("L5", "L6"):
         return {"L5": "L4", "L6": "L5"}[name]
     if config.thirteenth_thoracic and name in ("T12", "T13"):
@@ -181,7 +181,7 @@ def row_of(name: str, config: SpineConfig) -> str:
 def build_column(config: SpineConfig) -> Column:
     """Place all vertebrae of a spine and its facet joints.
 
-    The S1 endplate lies at the origin; the column is chained upwards from it. Everything has
+    The S1 endplate lies at the origin; the column is built upwards from it. Everything has
     the size of an average adult; ``config.size`` is applied to the grid that it is drawn on.
     """
     rng = np.random.default_rng([config.seed, 1])
@@ -263,7 +263,7 @@ def disc_severity(upper: str, config: SpineConfig) -> float:
 
 
 def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) -> dict[str, Pose]:
-    """Chain the vertebrae upwards from the sacrum."""
+    """Place the vertebrae upwards from the sacrum."""
     names = config.levels
     coronal, axial = _scoliosis(config, [sizes[n] for n in names])
     sacrum = sizes[SACRUM]

@@ -20,7 +20,7 @@ class SpineConfig:
     Attributes
     ----------
     seed
-        Of all randomness: shape jitter, curves left at None, marrow texture, noise.
+        Seed of all randomness: shape jitter, curves left at None, marrow texture, noise.
     spacing_mm
         Voxel size, one number or (x, y, z).
     first, last

@@ -1,6 +1,6 @@
-"""A spine that is bent otherwise in the SPECT than in the CT.
+"""A spine that is bent differently in the SPECT than in the CT.
 
-No rigid registration can mend the difference: by construction the best rigid alignment of the
+No rigid registration can correct the difference: by construction the best rigid alignment of the
 joints before and after is the identity. So a rigid movement that is simulated on top of it stays
 the truth, and what remains at the joints is the wanted residual.
 """

@@ -61,7 +61,8 @@ _SEGMENTS = (
     _Segment(-1.5, -84.0, 22.0, 9.0, 20.0, 10.0, 2.0),
     _Segment(-9.5, -97.0, 12.0, 7.0, 7.0, 7.0, 0.0),
 )
-"""Five sacral segments and the coccyx' first. Judgement: a plausible adult, not measured."""
+"""Five sacral segments and the first piece of the coccyx. Judgement: a plausible adult, not
+measured."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def sacroiliac_plane(side: float) -> tuple[FloatArray, FloatArray]:
 
 
 def build_sacrum(column: Column) -> Bone:
-    """Build the sacrum with the coccyx' first piece."""
+    """Build the sacrum with the first piece of the coccyx."""
     vertebra = column[SACRUM]
     size = vertebra.size
     endplate = BodyShape(size.width, size.depth, size.height, 0.0, 0.06, (1.2, 0.5), square=0.4)

@@ -2,9 +2,9 @@
 
 Model: the activity is seen through a rigid movement of the patient, blurred by the scanner's
 Gaussian point spread, averaged over the SPECT's voxels and scaled to a total of counts. The
-image is taken as perfectly corrected for attenuation and scatter. Noise is that of an iterative
-reconstruction: log-normal (Barrett, Wilson and Tsui, Phys Med Biol 1994;39:833), with a variance
-proportional to the local mean and correlated over the width of the reconstruction's
+image is assumed to be perfectly corrected for attenuation and scatter. Noise is that of an
+iterative reconstruction: log-normal (Barrett, Wilson and Tsui, Phys Med Biol 1994;39:833), with a
+variance proportional to the local mean and correlated over the width of the reconstruction's
 post-filter.
 """
 
@@ -112,7 +112,7 @@ def simulate_spect(
     seed
         Seed of the noise.
     beyond
-        What lies outside of the CT's box. A CT usually cuts through the patient at its faces.
+        What lies outside the CT's box. A CT usually cuts through the patient at its faces.
         ``"continue"``: the activity of each face goes on outwards for 60 mm, so the SPECT has no
         edge where only the CT ends (faces in air continue as air); farther out is air.
         ``"air"``: nothing.
@@ -153,7 +153,7 @@ def simulate_spect(
 def _spect_grid(
     ct: Grid, matrix: FloatArray, spacing_mm: float, size: tuple[int, int, int] | None
 ) -> Grid:
-    # The scanner's field does not follow the patient: its centre tells nothing of the movement.
+    # The scanner's field does not follow the patient: its centre says nothing about the movement.
     centre = ct.corners_mm().mean(axis=0)
     if size is None:
         reach = np.abs(apply_matrix(matrix, ct.corners_mm()) - centre).max(axis=0)
@@ -165,7 +165,7 @@ def _spect_grid(
 
 
 def _blur(activity: sitk.Image, fwhm_mm: float, spacing_mm: float, beyond: Beyond) -> sitk.Image:
-    """Activity at about 2 mm, carried on beyond its box, blurred by the point spread.
+    """Activity at about 2 mm, continued beyond its box, blurred by the point spread.
 
     Averaging to the working voxels and the later linear interpolation blur as well, and the
     points of a SPECT voxel spread less than the voxel does: the Gaussian's variance makes up

@@ -1,7 +1,7 @@
 """Soft tissue: outline, fat, muscles, lungs and organs, painted around the column.
 
 Slices are painted one by one from profiles along the spine (``torso.json``); organs are
-solids. It is a stage set for registration and uptake, not an atlas of the organs.
+solids. It is a backdrop for registration and uptake, not an atlas of the organs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BOWEL_HU = 32.0
 
 
 def paint_torso(canvas: Canvas, column: Column, seed: int) -> None:
-    """Paint everything that is no bone."""
+    """Paint everything but bone."""
     marks = Landmarks(column)
     nk = canvas.grid.shape[0]
     z = canvas.grid.matrix[2, 3] + np.arange(nk) * canvas.grid.spacing[2]

@@ -37,7 +37,7 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
     study
         Rows; those of other splits are left out.
     split
-        Which split to tell of.
+        The split to report.
     command
         The command that makes it.
 
@@ -55,7 +55,7 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
 
 
 def _draw(path: Path, study: Study) -> dict[str, str]:
-    """All plots, of the sets that they tell of; file names by subject."""
+    """All plots, each of the sets that it shows; file names by subject."""
     # The rows and their numbers are of use without matplotlib.
     from CTSpectSpineLib.validation import figures
 

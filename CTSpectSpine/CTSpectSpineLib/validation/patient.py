@@ -92,14 +92,14 @@ class _Made:
 def run_patient(
     patient: Patient, real: RealCt | None = None, threads: int | None = 1
 ) -> tuple[PatientRow, list[JointRow]]:
-    """Make a patient, analyse him as a user would, and compare with the truth.
+    """Make a patient, run the analysis as a user would, and compare with the truth.
 
     An analysis that ends with an error is a row like any other, with ``failed`` set.
 
     Parameters
     ----------
     patient
-        Who.
+        The patient.
     real
         The real CT, for sets that need one.
     threads
@@ -161,7 +161,7 @@ def _make(patient: Patient, real: RealCt | None) -> _Made:
 def _image(
     anatomy: Anatomy, chosen: tuple[str, ...], scanner: SpectConfig, patient: Patient
 ) -> tuple[Phantom, Mapping[str, float]]:
-    """The phantom; where ratios cannot be had side by side others are drawn."""
+    """The phantom; where ratios cannot be reached together, others are drawn."""
     for attempt in range(_ATTEMPTS):
         hot = draw_ratios(chosen, patient, attempt)
         try:

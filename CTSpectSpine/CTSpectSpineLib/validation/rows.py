@@ -76,7 +76,7 @@ class JointRow:
 
 @dataclass(frozen=True)
 class PatientRow:
-    """One patient: how he was drawn, the verdict and its truth, the cost.
+    """One patient: how it was drawn, the verdict and its truth, the cost.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
             path.write_text(whole or heading, encoding="utf-8")
     study = read_study(folder)
     done = set(study.patients.patient)
-    # A patient's row comes after those of his joints; without it they are half a patient.
+    # A patient's row comes after those of the joints; without it they are half a patient.
     if not set(study.joints.patient) <= done:
         study.joints[study.joints.patient.isin(done)].to_csv(
             joints, index=False, lineterminator="\n", float_format="%.6g"
@@ -210,7 +210,7 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
 
 
 def append(folder: Path, patient: PatientRow, joints: Sequence[JointRow]) -> None:
-    """Add one patient, his joints first."""
+    """Add one patient, the joints first."""
     _write(folder / JOINTS_FILE, joints)
     _write(folder / PATIENTS_FILE, [patient])
 

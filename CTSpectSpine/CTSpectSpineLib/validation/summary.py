@@ -268,7 +268,7 @@ def is_right(patients: pd.DataFrame) -> pd.Series[bool]:
 
 
 def is_wrong(patients: pd.DataFrame) -> pd.Series[bool]:
-    """Whose verdict is another disposition than the true one; to withhold one is not wrong."""
+    """Whose verdict is another disposition than the true one; withholding one is not wrong."""
     return ~is_right(patients) & ~patients.disposition.isin(WITHHELD) & (patients.disposition != "")
 
 
