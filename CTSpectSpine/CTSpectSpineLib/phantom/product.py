@@ -72,7 +72,7 @@ class Phantom:
         return tuple(joint for joint in self.anatomy.joints if joint.id in self.truth.ratios)
 
     def true_uptake(self, joint_id: str) -> str:
-        """``"positive"`` from a true ratio of 2 on, otherwise ``"negative"``."""
+        """``"positive"`` at a true ratio of 2 or more, otherwise ``"negative"``."""
         return "positive" if self.truth.ratios[joint_id] >= POSITIVE_RATIO else "negative"
 
     def joint_table(self) -> pd.DataFrame:

@@ -96,15 +96,15 @@ def render(study: Study, split: str, command: str, pictures: Pictures) -> str:
 def _heading(study: Study, split: str, command: str) -> str:
     lines = [
         "# Truth study: from CT and SPECT to verdict, against a known truth",
-        f"Made by `{command}` with version {__version__}. It goes on where it stopped with "
-        f"`--resume`; `{JOINTS_FILE}` and `{PATIENTS_FILE}` beside the study's results hold one "
+        f"Made by `{command}` with version {__version__}. With `--resume` it continues where "
+        f"it stopped; `{JOINTS_FILE}` and `{PATIENTS_FILE}` beside the study's results hold one "
         "row per joint and per patient. Every number and sentence on this page comes from these "
         "rows.",
     ]
     if split == "tuning":
         lines.append(
-            "**These are tuning patients: the methods have been adjusted on such, so the numbers "
-            "flatter them.**"
+            "**These are tuning patients: the methods were adjusted on such patients, so the "
+            "numbers flatter them.**"
         )
     few = [
         f"{info.title} ({len(part.patients)})"

@@ -73,7 +73,7 @@ def _causes(study: Study) -> str:
     heads = "joints with|kind|n|bias|RMS error|coverage|normal called positive"
     return join(
         [
-            "By what may be the cause (all sets; a joint may be in several groups):",
+            "By possible cause (all sets; a joint may be in several groups):",
             table(heads, "llrrrrr", lines),
         ]
     )

@@ -92,8 +92,8 @@ def _measured(folder: Path, metric: str) -> pd.DataFrame:
         values = table[metric].astype(float)
     except ValueError as error:
         raise InputError(
-            f"{folder / JOINTS} has a {metric} that is no number ({error}); analyse the patient "
-            "again."
+            f"{folder / JOINTS} has a {metric} that is not a number ({error}); analyse the "
+            "patient again."
         ) from error
     table = table.assign(**{metric: values})
     measured = table[(table.status == "measured") & table[metric].notna()]

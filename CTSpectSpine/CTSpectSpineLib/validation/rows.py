@@ -246,7 +246,9 @@ def _read(path: Path, row: type[JointRow] | type[PatientRow]) -> pd.DataFrame:
     table: pd.DataFrame = pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=kinds)
     missing = {field.name for field in fields(row)} - set(table.columns)
     if missing:
-        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; start anew.")
+        raise InputError(
+            f"{path} lacks the columns {', '.join(sorted(missing))}; run the study in a new folder."
+        )
     floats = [f.name for f in fields(row) if "float" in str(f.type)]
     result: pd.DataFrame = table.astype(dict.fromkeys(floats, float))
     return result
