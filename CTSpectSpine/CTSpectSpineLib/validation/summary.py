@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
+from scipy.stats import binomtest
 
 from CTSpectSpineLib.anatomy import vertebrae
 from CTSpectSpineLib.model import FloatArray, JointKind
@@ -98,10 +100,8 @@ class Share:
         """Lower and upper bound; NaN of nothing."""
         if not self.of:
             return float("nan"), float("nan")
-        z, n, p = 1.959964, self.of, self.value
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+        bounds = binomtest(self.count, self.of).proportion_ci(method="wilson")
+        return float(bounds.low), float(bounds.high)
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,7 @@ def roc(joints: pd.DataFrame, column: str = CORRECTED) -> Roc:
         return Roc(len(positive), len(negative), float("nan"), empty, empty)
     x = 1.0 - np.searchsorted(np.sort(negative), cuts, side="left") / len(negative)
     y = 1.0 - np.searchsorted(np.sort(positive), cuts, side="left") / len(positive)
-    area = float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
-    return Roc(len(positive), len(negative), area, x, y)
+    return Roc(len(positive), len(negative), float(trapezoid(y, x)), x, y)
 
 
 def coverage(joints: pd.DataFrame) -> Coverage:
