@@ -365,7 +365,7 @@ def _mean_core(activity: NDArray[np.float32], cores: Mapping[str, _Core]) -> flo
 def _cores(anatomy: Anatomy, paints: Sequence[_Paint]) -> dict[str, _Core]:
     """The reference bone: cores of vertebral bodies, outside every joint's bone.
 
-    Small (cervical) bodies may lie within their endplate bands altogether; they serve only when
+    Small (cervical) bodies may lie entirely within their endplate bands; they serve only when
     there is no other body, with the voxels that are mostly outside the bands.
 
     Raises

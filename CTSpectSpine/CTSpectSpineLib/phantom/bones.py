@@ -191,7 +191,7 @@ def _paint_vertebra(canvas: Canvas, labels: Labels, column: Column, item: Evalua
 
 
 def _harden(marrow: Field, grid: Grid, column: Column, bone: Bone) -> None:
-    """Sclerosis beside degenerate discs and facets, in place."""
+    """Sclerosis next to degenerate discs and facets, in place."""
     name = bone.vertebra.name
     names = [v.name for v in column.vertebrae]
     index = names.index(name)

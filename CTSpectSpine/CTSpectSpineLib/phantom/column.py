@@ -1,4 +1,4 @@
-"""The centre line: where each vertebra stands, and where its joints are.
+"""The centre line: where each vertebra lies, and where its joints are.
 
 Frames are as in `shapes.Pose`: x to the patient's left, y posterior, z superior, origin in the
 middle of the vertebral body (of the S1 body for the sacrum; of the ring for the atlas).
@@ -68,7 +68,7 @@ class FacetSize:
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One vertebra of the column: its sizes (with jitter) and where it stands."""
+    """One vertebra of the column: its sizes (with jitter) and its pose."""
 
     name: str
     size: LevelSize

@@ -73,7 +73,7 @@ def streaks(metal: Field, spacing: tuple[float, float], seed: int, hu: float = 2
     seed
         Of the rays.
     hu
-        Strength beside a screw; a judgement.
+        Strength next to a screw; a judgement.
 
     Returns
     -------

@@ -40,7 +40,7 @@ _WORKING_MM = 2.2
 """Voxel size aimed at for the blurring. Numerical: well below the point spread, so nothing
 aliases."""
 _CONTINUED_MM = 60.0
-"""How far the patient goes on beyond the faces of the CT that cut through him. Judgement: a
+"""How far the patient goes on beyond the faces of the CT that cut the body. Judgement: a
 movement of 25 mm and three times a point spread of 10 mm."""
 _SUBSAMPLES = 2
 """Points per SPECT voxel along each axis. Measured on a blurred ball: within 0.02 of the
@@ -103,7 +103,7 @@ def simulate_spect(
     fwhm_mm
         Full width at half maximum of the Gaussian point spread.
     counts
-        Sum of all voxels in the mean. The fewer, the noisier.
+        Expected sum of all voxels. The fewer, the noisier.
     spacing_mm
         Edge of the cubic voxels.
     size

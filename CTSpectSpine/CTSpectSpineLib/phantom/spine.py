@@ -65,7 +65,7 @@ def make_anatomy(config: SpineConfig) -> Anatomy:
     column = build_column(config)
     coarse = field_of_view(column)
     factor = _layers(coarse.spacing)
-    # The patient is built at normal size; a grid of the inverse scale makes him small or tall.
+    # The patient is built at normal size; a grid of the inverse scale resizes the body.
     grid = _refined(_resized(coarse, 1 / config.size), factor)
     bones = build_bones(column)
     canvas = Canvas.of_air(grid)

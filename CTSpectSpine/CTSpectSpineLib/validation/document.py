@@ -56,7 +56,7 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
 
 def _draw(path: Path, study: Study) -> dict[str, str]:
     """All plots, each of the sets that it shows; file names by subject."""
-    # The rows and their numbers are of use without matplotlib.
+    # The rows and their numbers are useful without matplotlib.
     from CTSpectSpineLib.validation import figures
 
     main, pooled = main_set(study), pooled_sets(study)
