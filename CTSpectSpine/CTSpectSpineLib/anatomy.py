@@ -1,7 +1,7 @@
 """Names, order and label ids of the vertebrae.
 
 Label ids are those of TotalSegmentator's ``total`` task (version 2); it has none for a sixth
-lumbar and a thirteenth thoracic vertebra, which get 118 and 119 here. The tables stand in
+lumbar and a thirteenth thoracic vertebra, which get 118 and 119 here. The tables are in
 ``data/anatomy.json``.
 """
 
@@ -116,7 +116,7 @@ def neighbouring_pairs(present: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Pairs of vertebrae that form motion segments, cranial to caudal.
 
     Optional vertebrae (T12, T13, L5, L6: transitional anatomy) may be absent without breaking
-    the chain, so T11-L1 or L4-S1 are pairs when nothing lies between; any other gap is not
+    the sequence, so T11-L1 or L4-S1 are pairs when nothing lies between; any other gap is not
     bridged. S1 and sacrum are one bone: S1 is preferred for the pair where both are labelled.
     """
     names = [n for n in sort_levels(set(present)) if n not in ("S1", SACRUM)]

@@ -13,6 +13,8 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""By definition: left and posterior turn round. DICOM and ITK use LPS; NIfTI-1 and 3D Slicer,
+RAS."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,10 @@ class Grid:
         return apply_matrix(self.ijk_to_lps, corners)
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether the voxels of both grids coincide, to ``tolerance`` of a voxel."""
+        """Whether the voxels of both grids coincide, to ``tolerance`` of a voxel.
+
+        The default is numerical: above the rounding of headers in single precision.
+        """
         if self.size != other.size:
             return False
         shift = np.abs(self.corners_mm() - other.corners_mm()).max()

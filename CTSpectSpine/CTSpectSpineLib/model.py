@@ -85,13 +85,13 @@ class VertebraLabels:
         Names of the vertebrae present, cranial to caudal, for instance ``("L4", "L5", "S1")``;
         the sacrum is last as ``"sacrum"``.
     engine, engine_version
-        What made the labels (``"imported"`` for a map that the user brings).
+        Labeller and its version (``"imported"`` for a label map that the user supplies).
     levels_confirmed
         Whether the numbering can be relied on.
     confidence
         Per level 0 to 1: how far outline and name can be relied on; empty when unknown.
     warnings
-        Sentences about what was doubtful or changed.
+        Sentences about what was doubtful or was changed.
     ribs
         Rib (``"left 12"``) to the vertebra that it meets, where the labels have ribs.
     """
@@ -183,7 +183,7 @@ class Joint:
 
     @property
     def trusted(self) -> bool:
-        """Whether it was located and nothing speaks against its place and name."""
+        """Whether it was located and nothing casts doubt on its place or name."""
         return self.located and not self.doubts
 
     def geometry(self) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class Registration:
         Wall time.
     deformation_mm
         Root mean square deformation of the vertebral column between the two images that no
-        rigid transform follows; 0 where the spine is bent alike. It is part of the expected
+        rigid transform follows; 0 where the posture is the same. It is part of the expected
         error.
     """
 
@@ -324,7 +324,7 @@ class Uptake:
     fwhm_mm, fwhm_source
         Point spread used for the correction, and where it comes from.
     condition_number
-        Of the system that the correction solves.
+        Condition number of the system that the correction solves.
     warnings
         Sentences.
     """

@@ -14,10 +14,13 @@ from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Grid, inside, keep_
 from CTSpectSpineLib.phantom.anatomy.vertebra import APART_MM, Bone
 
 BAND_MM = 4.0
-"""Thickness of the endplate bands."""
+"""Thickness of the endplate bands. By definition: that of `joints.discs`; a test keeps them
+equal."""
 FACET_REACH_MM = 4.0
-"""Facet bone is within this distance of the articular interface."""
+"""Facet bone is within this distance of the articular interface. By definition: that of
+`joints.facets`; a test keeps them equal."""
 STEP_MM = 1.0
+"""Voxels of the true regions. Numerical: a quarter of the bands."""
 
 
 def true_joints(column: Column, bones: Mapping[str, Bone]) -> tuple[Joint, ...]:

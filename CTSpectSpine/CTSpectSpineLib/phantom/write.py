@@ -47,12 +47,12 @@ def write_phantom(
     disposition_of, protocols
         The function that gives the true disposition, called for each protocol id.
     with_ct
-        Write also what a phantom on a real CT has been given: CT and labels.
+        Also write CT and labels, which a phantom on a real CT was given.
 
     Returns
     -------
     mapping
-        What stands in ``truth.json``.
+        The contents of ``truth.json``.
 
     Raises
     ------

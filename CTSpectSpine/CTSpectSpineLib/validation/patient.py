@@ -38,10 +38,14 @@ from CTSpectSpineLib.volumes.reading import read_volume
 
 PROTOCOL = "tender-2019"
 NORMAL_RATIO, INCREASED_RATIO = 1.2, 2.5
-"""True ratios up to which a joint is normal, and from which on it is clearly increased."""
+"""True ratio up to which a joint is normal, and at which it is clearly increased. By definition:
+the upper end of a phantom's normal joints (``activity.json``). Judgement: well above a true ratio
+of 2."""
 NEAR_MM = 45.0
-"""Centres of joints nearer than this are neighbours: those of the next level are."""
+"""Centres of joints nearer than this are neighbours. Judgement: those of the next level are (a
+lumbar level is about 36 mm high)."""
 _ATTEMPTS = 20
+"""Numerical: cap on the draws of ratios that overlapping joints allow."""
 _NUMBERS = (
     "ratio_mean",
     "ratio_max",
@@ -88,14 +92,14 @@ class _Made:
 def run_patient(
     patient: Patient, real: RealCt | None = None, threads: int | None = 1
 ) -> tuple[PatientRow, list[JointRow]]:
-    """Make a patient, analyse him as a user would, and compare with the truth.
+    """Make a patient, run the analysis as a user would, and compare with the truth.
 
     An analysis that ends with an error is a row like any other, with ``failed`` set.
 
     Parameters
     ----------
     patient
-        Who.
+        The patient.
     real
         The real CT, for sets that need one.
     threads
@@ -157,7 +161,7 @@ def _make(patient: Patient, real: RealCt | None) -> _Made:
 def _image(
     anatomy: Anatomy, chosen: tuple[str, ...], scanner: SpectConfig, patient: Patient
 ) -> tuple[Phantom, Mapping[str, float]]:
-    """The phantom; where ratios cannot be had side by side others are drawn."""
+    """The phantom; where ratios cannot be reached together, others are drawn."""
     for attempt in range(_ATTEMPTS):
         hot = draw_ratios(chosen, patient, attempt)
         try:

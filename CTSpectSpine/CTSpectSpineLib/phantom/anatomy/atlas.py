@@ -13,7 +13,9 @@ from CTSpectSpineLib.phantom.anatomy.shapes import Ellipsoid, Part, Solid, Tube
 from CTSpectSpineLib.phantom.anatomy.vertebra import SIDES, Bone, Process, bar, canal_cut
 
 _ACROSS = np.array([1.0, 0.0, 0.0])
+"""Convention: x of a bone's frame, to the patient's left."""
 _BACK = np.array([0.0, 1.0, 0.0])
+"""Convention: y of a bone's frame, posterior."""
 
 
 def build_axis(column: Column) -> Bone:

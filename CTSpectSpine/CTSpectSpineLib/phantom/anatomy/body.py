@@ -19,7 +19,7 @@ class BodyShape:
     width, depth, height
         At the endplates, and in the middle of the body, mm.
     wedge
-        Slope of each endplate against the frame (tangent; positive is lordotic).
+        Slope of each endplate relative to the frame (tangent; positive is lordotic).
     waist
         Share by which the middle is narrower than the endplates.
     hollow
@@ -156,6 +156,8 @@ _STYLES = {
     "T": _Style(0.09, (0.055, 0.075), 0.30, 0.08),
     "L": _Style(0.10, (0.075, 0.10), 0.42, 0.02),
 }
+"""Waist, hollows (shares of the height), squareness and taper by region. Judgement: proportions as
+CT of adults shows them, not measured."""
 
 
 @dataclass(frozen=True)

@@ -37,15 +37,17 @@ from CTSpectSpineLib.phantom.truth import disc_between
 Labels = NDArray[np.uint8]
 
 MARROW_HU = {"C": 290.0, "T": 215.0, "L": 180.0, "s": 150.0}
-"""Trabecular bone by region at normal density (young to middle-aged adults)."""
+"""HU of trabecular bone by region at normal density. Judgement: young to middle-aged adults, denser
+towards the head."""
 FATTY_MARROW_HU = -40.0
-"""What marrow tends to as trabeculae are lost."""
+"""HU that marrow tends to as trabeculae are lost. Judgement: mostly fat (about -100), some red."""
 BODY_SHELL_MM = 0.5
-"""Shell of the bodies. With 900 HU it leaves the step between disc and endplate bands that
-clinical CT shows (about -120 to -180 HU)."""
+"""Shell of the bodies. Judgement: with 900 HU it leaves the step between disc and endplate bands
+that was measured on 14 levels of 3 real CTs (-116 to -178 HU)."""
 ARCH_SHELL_MM = 1.4
-"""Cortex of arch and processes."""
+"""Cortex of arch and processes. Judgement: thicker than that of the bodies."""
 VACUUM_SEVERITY = 0.7
+"""Severity at which a disc holds gas. Judgement: strong degeneration only."""
 
 
 def paint_discs(canvas: Canvas, column: Column, bones: Mapping[str, Bone]) -> None:
@@ -97,7 +99,7 @@ def paint_other_bones(canvas: Canvas, labels: Labels, column: Column) -> None:
 def _paint_plain(
     canvas: Canvas, column: Column, solid: Solid, tissue: Tissue, cortex_mm: float
 ) -> tuple[Box, BoolArray] | None:
-    """Paint a bone that is no vertebra; its box and mask, None when out of view."""
+    """Paint a bone other than a vertebra; return its box and mask, None when out of view."""
     box = canvas.grid.box_of(solid.bounds, solid.pose, 2.0)
     if box is None:
         return None
@@ -189,7 +191,7 @@ def _paint_vertebra(canvas: Canvas, labels: Labels, column: Column, item: Evalua
 
 
 def _harden(marrow: Field, grid: Grid, column: Column, bone: Bone) -> None:
-    """Sclerosis beside degenerate discs and facets, in place."""
+    """Sclerosis next to degenerate discs and facets, in place."""
     name = bone.vertebra.name
     names = [v.name for v in column.vertebrae]
     index = names.index(name)

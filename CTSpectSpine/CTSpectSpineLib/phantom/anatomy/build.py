@@ -29,13 +29,15 @@ from CTSpectSpineLib.phantom.scanner.ct import scan
 from CTSpectSpineLib.phantom.truth import true_joints
 
 COARSEST_MM = 3.01
-"""Voxels longer than this are built in thinner layers and averaged, as thick slices are."""
+"""Voxels longer than this are built in thinner layers and averaged, as thick slices are. Judgement:
+up to 3 mm (and rounding) the partial volume at one surface is enough."""
 SACRUM_REACH_MM = 112.0
-"""From the middle of the S1 body to below the tip of the sacrum."""
+"""From the middle of the S1 body to below the tip of the sacrum. Judgement: its last piece lies 97
+mm below (`pelvis`)."""
 SHORTEST_MM = 20.0
-"""Least length of the field of view."""
+"""Least length of the field of view. Judgement: shorter than a vertebra shows none."""
 LIP_MM = 4.0
-"""Osteophytes beside a disc of the highest severity."""
+"""Osteophytes beside a disc of the highest severity. Judgement: marked, yet short of bridging."""
 
 
 def make_anatomy(config: SpineConfig) -> Anatomy:
@@ -63,7 +65,7 @@ def make_anatomy(config: SpineConfig) -> Anatomy:
     column = build_column(config)
     coarse = field_of_view(column)
     factor = _layers(coarse.spacing)
-    # The patient is built at normal size; a grid of the inverse scale makes him small or tall.
+    # The patient is built at normal size; a grid of the inverse scale resizes the body.
     grid = _refined(_resized(coarse, 1 / config.size), factor)
     bones = build_bones(column)
     canvas = Canvas.of_air(grid)

@@ -1,4 +1,4 @@
-"""The picture while it is painted: HU and tissue codes."""
+"""The image while it is painted: HU and tissue codes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ HU = {
     Tissue.BLOOD: 42.0,
     Tissue.CARTILAGE: 85.0,
 }
+"""HU of the soft tissues. Judgement: usual values of CT without contrast (air by definition)."""
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Canvas:
         hu: float | None = None,
         allowed: Sequence[Tissue] = (),
     ) -> None:
-        """Paint a solid, over the allowed tissues only where they are given."""
+        """Paint a solid; only over the allowed tissues, where any are given."""
         box = self.grid.box_of(solid.bounds, solid.pose, 2.0 * self.voxel_mm)
         if box is None:
             return

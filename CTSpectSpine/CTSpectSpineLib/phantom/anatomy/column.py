@@ -1,4 +1,4 @@
-"""The centre line: where each vertebra stands, and where its joints are.
+"""The centre line: where each vertebra lies, and where its joints are.
 
 Frames are as in `shapes.Pose`: x to the patient's left, y posterior, z superior, origin in the
 middle of the vertebral body (of the S1 body for the sacrum; of the ring for the atlas).
@@ -22,9 +22,11 @@ from CTSpectSpineLib.phantom.config import SpineConfig
 
 _TABLE = Path(__file__).parent / "morphometry.json"
 ATLAS_ABOVE_AXIS = 17.0
-"""Height of the atlas' ring above the middle of the axis' body, mm."""
+"""Height of the ring of the atlas above the middle of the body of the axis, mm. Judgement: a
+plausible adult."""
 ATLAS_JOINT_HEIGHT = 8.5
-"""Height of the C1-C2 joints above the middle of the axis' body, mm."""
+"""Height of the C1-C2 joints above the middle of the body of the axis, mm. Judgement: a plausible
+adult."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class FacetSize:
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One vertebra of the column: its sizes (with jitter) and where it stands."""
+    """One vertebra of the column: its sizes (with jitter) and its pose."""
 
     name: str
     size: LevelSize
@@ -166,7 +168,7 @@ def facet_table() -> dict[str, FacetSize]:
 
 
 def row_of(name: str, config: SpineConfig) -> str:
-    """Which row of the tables a level is built after, with transitional anatomy in view."""
+    """Row of the tables that a level is built from, allowing for transitional anatomy."""
     if config.sixth_lumbar and name in ("L5", "L6"):
         return {"L5": "L4", "L6": "L5"}[name]
     if config.thirteenth_thoracic and name in ("T12", "T13"):
@@ -179,7 +181,7 @@ def row_of(name: str, config: SpineConfig) -> str:
 def build_column(config: SpineConfig) -> Column:
     """Place all vertebrae of a spine and its facet joints.
 
-    The S1 endplate lies at the origin; the column is chained upwards from it. Everything has
+    The S1 endplate lies at the origin; the column is built upwards from it. Everything has
     the size of an average adult; ``config.size`` is applied to the grid that it is drawn on.
     """
     rng = np.random.default_rng([config.seed, 1])
@@ -261,7 +263,7 @@ def disc_severity(upper: str, config: SpineConfig) -> float:
 
 
 def _poses(config: SpineConfig, sizes: Mapping[str, LevelSize], slope: float) -> dict[str, Pose]:
-    """Chain the vertebrae upwards from the sacrum."""
+    """Place the vertebrae upwards from the sacrum."""
     names = config.levels
     coronal, axial = _scoliosis(config, [sizes[n] for n in names])
     sacrum = sizes[SACRUM]

@@ -1,4 +1,4 @@
-"""Where the column stands, for what is painted around it."""
+"""Where the column lies, for what is painted around it."""
 
 from __future__ import annotations
 

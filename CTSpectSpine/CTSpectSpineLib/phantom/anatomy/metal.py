@@ -13,7 +13,8 @@ from CTSpectSpineLib.phantom.anatomy.column import Column, Vertebra
 from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Bar, Field, Part, Solid
 
 METAL_HU = 8000.0
-"""Before the scanner's range ends; it makes screws as bright and as wide as they look."""
+"""HU of metal before the scanner clips it. Judgement: makes screws as bright and wide as they
+look."""
 
 
 def build_metal(column: Column) -> list[Solid]:
@@ -72,7 +73,7 @@ def streaks(metal: Field, spacing: tuple[float, float], seed: int, hu: float = 2
     seed
         Of the rays.
     hu
-        Strength beside a screw.
+        Strength next to a screw; a judgement.
 
     Returns
     -------

@@ -26,7 +26,7 @@ class Organ:
     over
         Tissues that it may cover.
     in_cavity
-        Whether the inside of the rib cage and the abdominal wall bounds it.
+        Whether the rib cage and the abdominal wall bound it.
     """
 
     solid: Solid

@@ -28,10 +28,16 @@ from CTSpectSpineLib.phantom.anatomy.shapes import (
 from CTSpectSpineLib.phantom.anatomy.vertebra import SIDES, Bone, Process, bar
 
 REFERENCE_SLOPE_DEG = 38.0
+"""Sacral slope of a level pelvis, degrees. Judgement: about the mean of the slopes drawn (0.69 ×
+54°)."""
 HIP_CENTRE = np.array([88.0, -25.0, -105.0])
-"""Left femoral head in the pelvic frame, from the middle of the sacral endplate, mm."""
+"""Left femoral head in the pelvic frame, from the middle of the sacral endplate, mm. Judgement: a
+plausible adult."""
 FEMORAL_HEAD_RADIUS = 23.0
+"""In mm. Judgement: a plausible adult."""
 SI_GAP = 2.6
+"""Joint space of the sacroiliac joint, mm. Judgement: wide enough to part the bones at 1.5 mm
+voxels."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ _SEGMENTS = (
     _Segment(-1.5, -84.0, 22.0, 9.0, 20.0, 10.0, 2.0),
     _Segment(-9.5, -97.0, 12.0, 7.0, 7.0, 7.0, 0.0),
 )
+"""Five sacral segments and the first piece of the coccyx. Judgement: a plausible adult, not
+measured."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def sacroiliac_plane(side: float) -> tuple[FloatArray, FloatArray]:
 
 
 def build_sacrum(column: Column) -> Bone:
-    """Build the sacrum with the coccyx' first piece."""
+    """Build the sacrum with the first piece of the coccyx."""
     vertebra = column[SACRUM]
     size = vertebra.size
     endplate = BodyShape(size.width, size.depth, size.height, 0.0, 0.06, (1.2, 0.5), square=0.4)
@@ -233,14 +241,18 @@ _CREST = np.array(
     ],
     dtype=float,
 )
-"""From the anterior inferior spine over both upper spines to the posterior inferior spine."""
+"""From the anterior inferior spine over both upper spines to the posterior inferior spine, pelvic
+frame, mm. Judgement: a plausible adult, not measured."""
 _BRIM = np.array(
     [[56, 44, -38], [58, 32, -26], [62, 16, -36], [70, 0, -58], [84, -16, -80], [94, -34, -84]],
     dtype=float,
 )
-"""Along the arcuate line from the sacroiliac joint to the roof of the acetabulum."""
+"""Along the arcuate line from the sacroiliac joint to the roof of the acetabulum, pelvic frame, mm.
+Judgement: a plausible adult, not measured."""
 _AURICLE = np.array([[61, 17, -17], [57, 28, -20], [53, 44, -34], [50, 52, -44]], dtype=float)
+"""Along the auricular surface, pelvic frame, mm. Judgement: a plausible adult, not measured."""
 _RAYS = 25
+"""Plates of an iliac wing. Numerical: enough that they overlap along the crest."""
 
 
 def _iliac_wing(mirror: FloatArray) -> list[Part]:

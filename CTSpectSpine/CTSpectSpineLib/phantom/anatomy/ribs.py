@@ -35,6 +35,7 @@ _COURSES = {
     11: _Course(72, 62, 0),
     12: _Course(46, 40, 0),
 }
+"""Course of each rib. Judgement: drawn to look like an adult's rib cage, not measured."""
 
 
 def build_ribs(column: Column) -> list[tuple[Solid, Solid | None]]:

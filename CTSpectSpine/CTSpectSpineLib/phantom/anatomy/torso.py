@@ -1,7 +1,7 @@
 """Soft tissue: outline, fat, muscles, lungs and organs, painted around the column.
 
 Slices are painted one by one from profiles along the spine (``torso.json``); organs are
-solids. It is a stage set for registration and uptake, not an atlas of the organs.
+solids. It is a backdrop for registration and uptake, not an atlas of the organs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Bar, Box, Field, Gr
 from CTSpectSpineLib.phantom.model import Tissue
 
 CANAL_HU = 28.0
+"""Dural sac with cord. Judgement: between fluid (about 10) and cord (about 40)."""
 BOWEL_HU = 32.0
+"""Judgement: unenhanced bowel wall and content."""
 
 
 def paint_torso(canvas: Canvas, column: Column, seed: int) -> None:
-    """Paint everything that is no bone."""
+    """Paint everything but bone."""
     marks = Landmarks(column)
     nk = canvas.grid.shape[0]
     z = canvas.grid.matrix[2, 3] + np.arange(nk) * canvas.grid.spacing[2]
@@ -107,7 +109,8 @@ class _Slices:
 class Blobs:
     """Smooth random field with unit variance for bowel, fat streaks and vessels.
 
-    White noise on a coarse lattice, interpolated by the cubic B-spline basis.
+    White noise on a coarse lattice, interpolated by the cubic B-spline basis. Its spacing
+    of 8 mm is a judgement: about as coarse as folds of bowel.
     """
 
     def __init__(self, grid: Grid, rng: np.random.Generator, scale_mm: float = 8.0) -> None:

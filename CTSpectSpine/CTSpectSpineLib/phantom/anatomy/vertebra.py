@@ -28,9 +28,12 @@ from CTSpectSpineLib.phantom.anatomy.shapes import (
 )
 
 APART_MM = 1.2
-"""Least distance between the bones of neighbouring vertebrae."""
+"""Least distance between the bones of neighbouring vertebrae. Judgement: just under the narrowest
+degenerate facet joint (2.2 mm × 0.55)."""
 SIDES = (1.0, -1.0)
+"""Convention: +1 is the patient's left, -1 the right."""
 UP = np.array([0.0, 0.0, 1.0])
+"""Convention: z of a bone's frame, superior."""
 
 
 @dataclass(frozen=True)

