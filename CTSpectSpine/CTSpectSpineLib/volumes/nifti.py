@@ -11,6 +11,7 @@ line on the console.
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import xml.etree.ElementTree as ET
 import zlib
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.volumes.files import image_suffix
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _LONGEST_HEADER = 540
@@ -81,9 +83,9 @@ def read_nifti_header(path: Path) -> NiftiHeader:
                     f"{path}: this is not a NIfTI file or its header is damaged; "
                     "write it again from the original images."
                 )
-            offset = header.get_data_offset()
+            offset = _offset(header, path)
             names = _label_names(stream, header.sizeof_hdr, offset)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, OverflowError, ValueError, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -122,10 +124,10 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     if header.dtype is None:
         raise ValueError("voxels of an unusual type")
     shape = header.dim[2::-1]
-    count = int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize
+    count = math.prod(shape) * header.dtype.itemsize
     try:
         with _open(path) as stream:
-            stream.read(header.offset)
+            stream.seek(header.offset)
             content = stream.read(count)
             # Reading to the end makes gzip verify its checksum.
             while stream.read(1 << 20):
@@ -133,6 +135,11 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path}: the voxels cannot be read ({error}); the file is damaged, copy it again."
+        ) from error
+    except (MemoryError, OverflowError) as error:
+        raise InputError(
+            f"{path}: its header states {count} bytes of voxels, more than the memory holds; the "
+            "file may be damaged, copy it again."
         ) from error
     if len(content) < count:
         raise InputError(
@@ -143,9 +150,15 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     if (header.slope, header.intercept) == (1.0, 0.0):
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     whole = float(header.slope).is_integer() and float(header.intercept).is_integer()
-    if stored.dtype.kind in "iu" and whole and stored.dtype.itemsize <= 2:
+    if stored.dtype.kind in "iu" and whole and _fits_int32(stored.dtype, header):
         return stored.astype(np.int32) * int(header.slope) + int(header.intercept)
     return stored.astype(np.float64) * header.slope + header.intercept
+
+
+def _fits_int32(dtype: np.dtype[Any], header: NiftiHeader) -> bool:
+    limits = np.iinfo(dtype)
+    ends = (n * header.slope + header.intercept for n in (int(limits.min), int(limits.max)))
+    return dtype.itemsize <= 2 and all(abs(end) < 2**31 for end in ends)
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -178,6 +191,17 @@ def _dim(header: Any) -> tuple[int, ...]:
     # Not get_data_shape, which rewrites some sizes by a convention of FreeSurfer.
     axes = int(header["dim"][0])
     return tuple(header["dim"][1 : 1 + axes].tolist())
+
+
+def _offset(header: Any, path: Path) -> int:
+    """Bytes before the voxels."""
+    offset: int = header.get_data_offset()
+    if offset < (0 if image_suffix(path) == ".hdr" else header.sizeof_hdr):
+        raise InputError(
+            f"{path}: the NIfTI header puts the voxels inside itself (at byte {offset}); the "
+            "file may be damaged, write it again from the original images."
+        )
+    return offset
 
 
 def _dtype(header: Any) -> np.dtype[np.generic] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,7 @@ def _read_nifti(source: Path, role: Role) -> Volume:
     if not pair.exists():
         raise InputError(f"{source}: its header {pair.name} does not exist; copy both files.")
     header = read_nifti_header(pair)
-    frames = int(np.prod(header.dim[3:], dtype=np.int64))
+    frames = math.prod(header.dim[3:])
     if len(header.dim) < 3 or frames > 1:
         raise _not_3d(source, header.dim)
     if header.dtype is None:
@@ -225,7 +226,7 @@ def _three_dimensional(image: sitk.Image, source: Path | str) -> sitk.Image:
     size = image.GetSize()
     if len(size) == 3:
         return image
-    if len(size) < 3 or int(np.prod(size[3:])) > 1:
+    if len(size) < 3 or math.prod(size[3:]) > 1:
         raise _not_3d(source, size)
     frame = image
     while frame.GetDimension() > 3:
@@ -240,7 +241,7 @@ def _not_3d(source: Path | str, size: tuple[int, ...]) -> InputError:
     if len(size) < 3:
         return InputError(f"{source}: a single 2D picture; a 3D volume is needed.")
     return InputError(
-        f"{source}: a series of {int(np.prod(size[3:]))} volumes (size "
+        f"{source}: a series of {math.prod(size[3:])} volumes (size "
         f"{' x '.join(map(str, size))}); save the one that is meant as a 3D file."
     )
 

@@ -127,6 +127,10 @@ def test_types_that_are_not_one_number_per_voxel(code: int, tmp_path: Path) -> N
         (0.25, 0.0, "i2", (np.float64, 0.25, 0.0)),
         (2.0, 3.0, "i4", (np.float64, 2.0, 3.0)),
         (2.0, 3.0, "f4", (np.float64, 2.0, 3.0)),
+        # Products that 32 bits do not hold.
+        (1e8, 0.0, "i2", (np.float64, 1e8, 0.0)),
+        (2.0**40, 0.0, "i1", (np.float64, 2.0**40, 0.0)),
+        (1.0, 2.0**31, "u1", (np.float64, 1.0, 2.0**31)),
     ],
 )
 def test_slope_and_intercept(
@@ -220,12 +224,21 @@ def test_damaged_headers(tmp_path: Path) -> None:
                 read_nifti_header(_changed(nifti(path, kind=kind), 0, bad))
     with pytest.raises(InputError, match=r"a\.nii: the NIfTI header cannot be read .*damaged"):
         read_nifti_header(nifti(path, vox_offset=np.nan))
+    with pytest.raises(InputError, match=r"a\.nii: the NIfTI header cannot be read .*damaged"):
+        read_nifti_header(nifti(path, vox_offset=np.inf))
+    for offset in (-5, 0, 347):
+        with pytest.raises(InputError, match=rf"a\.nii: .* voxels inside .* byte {offset}\)"):
+            read_nifti_header(nifti(path, vox_offset=offset))
     # Analyze: the same layout without the magic.
     nibabel.save(nibabel.AnalyzeImage(ARRAY, np.eye(4)), tmp_path / "b.hdr")
     with pytest.raises(InputError, match=r"b\.hdr: this is not a NIfTI file"):
         read_volume(tmp_path / "b.img", "ct")
     packed = nifti(tmp_path / "c.nii.gz")
-    packed.write_bytes(packed.read_bytes()[:60])
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:20] + bytes(20) + whole[40:])
+    with pytest.raises(InputError, match=r"c\.nii\.gz: the NIfTI header cannot be read"):
+        read_volume(packed, "ct")
+    packed.write_bytes(whole[:60])
     with pytest.raises(InputError, match=r"c\.nii\.gz: the NIfTI header cannot be read"):
         read_volume(packed, "ct")
 
@@ -243,3 +256,18 @@ def test_damaged_voxels(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-8] + bytes(8))
     with pytest.raises(InputError, match=r"b\.nii\.gz: the voxels cannot be read \(CRC.*copy it"):
         read_volume(packed, "ct")
+    for name in ("c.nii", "c.nii.gz"):
+        huge = nifti(tmp_path / name, dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])
+        with pytest.raises(InputError, match=rf"{name}: .*more than the memory holds"):
+            read_volume(huge, "ct")
+    big = nifti(tmp_path / "d.nii", kind=nibabel.Nifti2Image, dim=[3, 2**31, 2**31, 4, 1, 1, 1, 1])
+    with pytest.raises(InputError, match="more than the memory holds"):
+        read_volume(big, "ct")
+    far = nifti(tmp_path / "e.nii.gz", kind=nibabel.Nifti2Image, vox_offset=2**62)
+    with pytest.raises(InputError, match="cut off"):
+        read_volume(far, "ct")
+    frames = nifti(
+        tmp_path / "f.nii", kind=nibabel.Nifti2Image, dim=[5, 5, 6, 7, 2**32, 2**32, 1, 1]
+    )
+    with pytest.raises(InputError, match=f"series of {2**64} volumes"):
+        read_volume(frames, "ct")
