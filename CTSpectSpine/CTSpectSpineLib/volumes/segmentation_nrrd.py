@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -128,7 +128,7 @@ def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
     matrix = _matrix(header, file)
     if data.ndim == 3:
         data = data[..., np.newaxis]
-    if data.ndim != 4 or data.dtype.kind not in "iub":
+    if data.ndim != 4 or data.dtype.kind not in "iu":
         raise InputError(f"{file}: this NRRD file holds no segmentation (3D integer labels).")
     shape = data.shape[:3]
     grid = Grid((shape[2], shape[1], shape[0]), matrix)
@@ -142,7 +142,8 @@ def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
                 f"{file}: segment '{entry.name}' names layer {layer}, not in the file."
             )
         if layer not in boxes:
-            boxes[layer] = list(ndimage.find_objects(data[..., layer].astype(np.int32)))
+            numbers = cast(NDArray[np.integer[Any]], data[..., layer])
+            boxes[layer] = list(ndimage.find_objects(numbers))
         found = boxes[layer][value - 1] if 0 < value <= len(boxes[layer]) else None
         segments.append(entry.segment(data, found, matrix))
     return tuple(segments), grid
