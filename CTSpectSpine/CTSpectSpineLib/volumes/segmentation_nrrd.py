@@ -132,12 +132,12 @@ def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
         raise InputError(f"{file}: this NRRD file holds no segmentation (3D integer labels).")
     shape = data.shape[:3]
     grid = Grid((shape[2], shape[1], shape[0]), matrix)
-    entries = list(_segment_entries(header, data.shape[3])) or list(_unnamed_entries(data))
+    entries = list(_segment_entries(header, data.shape[3], file)) or list(_unnamed_entries(data))
     boxes: dict[int, list[Any]] = {}
     segments = []
     for entry in entries:
         layer, value = entry.layer, entry.value
-        if layer >= data.shape[3]:
+        if not 0 <= layer < data.shape[3]:
             raise InputError(
                 f"{file}: segment '{entry.name}' names layer {layer}, not in the file."
             )
@@ -366,23 +366,31 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     return result
 
 
-def _segment_entries(header: Mapping[str, object], layers: int) -> Iterator[_Entry]:
+def _segment_entries(header: Mapping[str, object], layers: int, file: Path) -> Iterator[_Entry]:
     number = 0
     while f"Segment{number}_ID" in header:
 
         def text(key: str, default: str, number: int = number) -> str:
             return str(header.get(f"Segment{number}_{key}", default))
 
-        colour = [float(c) for c in text("Color", "0.5 0.5 0.5").split()]
         pairs = (tag.split(":", 1) for tag in text("Tags", "").split("|") if ":" in tag)
+        try:
+            red, green, blue = map(float, text("Color", "0.5 0.5 0.5").split()[:3])
+            value = int(text("LabelValue", "1"))
+            # Slicer's older files have no layers: every segment has its own.
+            layer = int(text("Layer", str(number if layers > 1 else 0)))
+        except ValueError as error:
+            raise InputError(
+                f"{file}: the colour, label value or layer of segment {number} is damaged "
+                f"({error}); save the file again from 3D Slicer."
+            ) from error
         yield _Entry(
             id=text("ID", ""),
             name=text("Name", text("ID", "")),
-            colour=(colour[0], colour[1], colour[2]),
+            colour=(red, green, blue),
             tags=dict(pairs),
-            value=int(text("LabelValue", "1")),
-            # Slicer's older files have no layers: every segment has its own.
-            layer=int(text("Layer", str(number if layers > 1 else 0))),
+            value=value,
+            layer=layer,
         )
         number += 1
 
