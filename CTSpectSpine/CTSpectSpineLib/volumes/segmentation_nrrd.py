@@ -3,6 +3,11 @@
 The header fields ``SegmentN_*`` and ``Segmentation_*`` are those that Slicer's
 ``vtkMRMLSegmentationStorageNode`` writes and reads. Segments that overlap are put in several
 layers (the ``list`` axis, which runs fastest). Files are the same to the byte for the same input.
+
+The package ``slicerio`` (1.4 was tried) does not fit here. It reads a file without space or space
+directions as if its matrix were the identity, accepts a layer that is not in the file, refuses
+LAS and short names of spaces, and ends in an IndexError or ValueError on a short terminology, a
+tag without colon or two blanks in a colour. Its writer puts the date into the file.
 """
 
 from __future__ import annotations
