@@ -11,15 +11,23 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.misc import is_dicom as has_preamble
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    NuclearMedicineImageStorage,
+)
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.volumes.volume import MIN_SLICES, Role
 
-NM_STORAGE = ("1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.5")
+NM_STORAGE = (NuclearMedicineImageStorage, "1.2.840.10008.5.1.4.1.1.5")
+"""SOP classes of nuclear medicine images; the second is the retired one."""
 _ENHANCED = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.130": "enhanced PET",
+    EnhancedCTImageStorage: "enhanced CT",
+    LegacyConvertedEnhancedCTImageStorage: "legacy converted enhanced CT",
+    EnhancedPETImageStorage: "enhanced PET",
 }
 _TAGS: list[Any] = [
     "ImageType",
@@ -141,8 +149,7 @@ def number(header: Dataset, keyword: str) -> float | None:
 def is_dicom(path: Path) -> bool:
     """Whether a file starts like a DICOM file."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+        return bool(has_preamble(str(path)))
     except OSError:
         return False
 
