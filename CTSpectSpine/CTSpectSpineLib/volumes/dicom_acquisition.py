@@ -15,7 +15,8 @@ from CTSpectSpineLib.volumes.suv import TC99M_HALF_LIFE_S
 from CTSpectSpineLib.volumes.volume import Acquisition
 
 _LEAST_DOSE_BQ = 1e5
-"""Doses above this are in Bq: NM states MBq and PET Bq, and vendors mix them up."""
+"""Doses above this are in Bq: NM states MBq and PET Bq, and vendors mix them up. Judgement: no
+patient is given as much as 1e5 MBq, or as little as 1e5 Bq."""
 
 
 def read_acquisition(path: Path, units: str) -> Acquisition:

@@ -25,7 +25,7 @@ from CTSpectSpineLib.volumes.dicom_stack import (
 from CTSpectSpineLib.volumes.volume import MIN_SLICES
 
 _PHOTOPEAK_KEV = 140.5
-"""Photopeak of Tc-99m."""
+"""Photopeak of Tc-99m, keV (140.511 in ENSDF; Browne and Tuli 2017)."""
 
 
 def read_nm(series: Series) -> Stack:
@@ -91,6 +91,7 @@ _UNITS = {
     "{count}": ("counts", 1.0),
     "counts": ("counts", 1.0),
 }
+"""Unit code in lower case to the unit used here and the factor to it. By definition: UCUM."""
 _PREFERENCE = ("Bq/ml", "SUV", "counts")
 _PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUV"}
 

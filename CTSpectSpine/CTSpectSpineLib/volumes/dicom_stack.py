@@ -14,8 +14,11 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.dicom_scan import DicomFile, Series, number, value, values
 
 _SAME_POSITION_MM = 0.01
+"""Slices that are closer than this lie at one position, mm. Numerical: above the rounding of
+positions in headers, far below any distance of slices."""
 _JITTER = 0.05
-"""Share of the slice distance by which positions may scatter (they are rounded in headers)."""
+"""Share of the slice distance by which positions may scatter. Judgement: positions are rounded in
+headers, and a twentieth of a slice moves no joint."""
 
 
 @dataclass(frozen=True)

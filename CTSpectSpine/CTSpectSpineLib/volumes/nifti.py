@@ -29,7 +29,9 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.files import image_suffix
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Code of the unit of length to mm (unknown, metre, millimetre, micrometre). Standard: NIfTI-1."""
 _LONGEST_HEADER = 540
+"""Bytes of the longer header. Standard: NIfTI-2."""
 _QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 
 
@@ -272,6 +274,12 @@ def _qform(header: Any) -> FloatArray:
     return matrix
 
 
+_DETACHED_BYTES = 1 << 20
+"""Bytes of a detached header that are searched for label names. Judgement: a table of all classes
+of TotalSegmentator takes about 12 kB."""
+_MOST_BYTES = 1 << 24
+"""Most bytes that are searched for label names, which bounds the memory for damaged files.
+Judgement: far beyond any table."""
 _LABEL_TABLE = re.compile(rb"<LabelTable>.*?</LabelTable>", re.DOTALL)
 
 
@@ -282,10 +290,10 @@ def _label_names(stream: IO[bytes], start: int, offset: int) -> dict[int, str]:
     if len(extender) < 4 or extender[0] == 0:
         return {}
     # Only what stands before the voxels belongs to the header; detached headers end there.
-    limit = offset if offset > start else 1 << 20
+    limit = offset if offset > start else _DETACHED_BYTES
     # The table is searched for, because nibabel's list of extensions fails as a whole on zero
     # padding behind the last one or a wrong size in any of them.
-    table = _LABEL_TABLE.search(stream.read(max(0, min(limit, 1 << 24) - start - 4)))
+    table = _LABEL_TABLE.search(stream.read(max(0, min(limit, _MOST_BYTES) - start - 4)))
     if table is None:
         return {}
     try:

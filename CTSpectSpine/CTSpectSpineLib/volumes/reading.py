@@ -26,6 +26,7 @@ _FORMATS = (
     "(a folder or a file)"
 )
 _AIR_HU = -1024.0
+"""HU outside of a resampled CT. Convention: the lowest value of a 12-bit CT, taken as air."""
 
 
 def read_volume(path: Path | str, role: Role) -> Volume:

@@ -12,7 +12,8 @@ from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 Box = tuple[slice, slice, slice]
 _MAX_SAMPLES_PER_AXIS = 5
-"""Enough to see a 1 mm layer inside a 5 mm slice."""
+"""Sampling points per voxel and axis, at most. Numerical: enough to see a 1 mm layer inside a 5 mm
+slice."""
 
 
 def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:

@@ -31,7 +31,7 @@ from CTSpectSpineLib.volumes.regions import Box, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 _SLAB = 16
-"""Slices that are composed and compressed at a time, which bounds the memory."""
+"""Slices that are composed and compressed at a time. Numerical: bounds the memory."""
 _TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
 
 
@@ -339,6 +339,7 @@ _TO_LPS = {
     "left-anterior-superior": (1.0, -1.0, 1.0),
     "las": (1.0, -1.0, 1.0),
 }
+"""Signs of the axes from a space of the NRRD file to LPS. By definition."""
 
 
 def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:

@@ -7,7 +7,7 @@ from datetime import datetime
 from CTSpectSpineLib.volumes.volume import Acquisition
 
 TC99M_HALF_LIFE_S = 6.007 * 3600.0
-"""Half-life of Tc-99m in seconds (6.007 h, ICRP 107)."""
+"""Half-life of Tc-99m in seconds (6.007 h in ENSDF; Browne and Tuli 2017)."""
 
 
 def suv_factor(

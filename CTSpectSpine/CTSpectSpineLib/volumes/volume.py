@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 Role = Literal["ct", "spect", "labels"]
 MIN_SLICES = 5
-"""Fewer slices are no volume."""
+"""Fewest slices of a volume. Judgement: a localizer or a few single slices hold no joint."""
 
 
 @dataclass(frozen=True)
