@@ -1,7 +1,7 @@
-"""Checks that stop nonsense before it is computed.
+"""Checks that stop unusable inputs before anything is computed.
 
-Each check raises `InputError` with one sentence for what cannot work, and returns sentences for
-what is only doubtful. Nothing here depends on where the spine is.
+Each check raises `InputError` with one sentence for what cannot work, and returns sentences about
+what is merely doubtful. Nothing here depends on where the spine is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ decides (0.02 % bone) is still 400 voxels."""
 
 @dataclass(frozen=True)
 class _Content:
-    """What the voxel values look like, from a regular sample of them."""
+    """How the voxel values are distributed, from a regular sample of them."""
 
     finite: bool
     low: float
@@ -64,7 +64,7 @@ class _Content:
 
 
 def check_inputs(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ...]:
-    """All checks of a pair in the order that gives the most helpful sentence.
+    """Run all checks of a pair, in the order that gives the most helpful sentence.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def check_spect(volume: Volume) -> tuple[str, ...]:
 
 
 def check_pair(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ...]:
-    """Check that a CT and a SPECT can be of the same region of the same patient.
+    """Check that a CT and a SPECT can show the same region of the same patient.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def _content(image: sitk.Image) -> _Content:
     low, high = float(array.min()), float(array.max())
     if not np.isfinite(low) or not np.isfinite(high):
         return _Content(False, low, high, 0.0, 0.0, 0.0, 0.0, 0.0, False)
-    # The offset keeps clear of padding at the borders; a stride of whole rows keeps neighbours.
+    # The offset avoids padding at the borders; sampling whole rows keeps neighbouring voxels.
     stride = max(1, int(np.ceil((array.size / _SAMPLES) ** 0.5)))
     rows = np.asarray(array[stride // 2 :: stride, stride // 2 :: stride], dtype=np.float32)
     count = float(rows.size)
@@ -270,7 +270,7 @@ def _share_negative(rows: NDArray[np.float32]) -> float:
 
 
 def _is_label_map(rows: NDArray[np.float32]) -> bool:
-    """Few whole numbers in patches of one value; counts at low dose are whole but scattered."""
+    """Few integers, in patches of one value; low counts are integers too, but scattered."""
     if rows.min() < 0 or not np.array_equal(rows, np.rint(rows)):
         return False
     if len(np.unique(rows)) > 300:

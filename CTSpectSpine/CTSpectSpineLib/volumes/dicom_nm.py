@@ -1,8 +1,8 @@
 """Multi-frame NM (SPECT) files: geometry, frame order, energy windows and scale.
 
-DICOM PS3.3 C.8.4 (Nuclear Medicine modules). Position and orientation of the first frame stand
-in DetectorInformationSequence; the sign of SpacingBetweenSlices is the direction of stacking
-along the normal; the scale, where there is one, in RealWorldValueMappingSequence.
+DICOM PS3.3 C.8.4 (Nuclear Medicine modules). Position and orientation of the first frame are in
+DetectorInformationSequence; the sign of SpacingBetweenSlices gives the direction of stacking
+along the normal; the scale, where there is one, is in RealWorldValueMappingSequence.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def read_nm(series: Series) -> Stack:
 
 
 def unit_and_scale(header: Dataset) -> tuple[str, float, float]:
-    """Unit of the calibrated values, and the slope and intercept that lead to them.
+    """Unit of the calibrated values, and the slope and intercept that convert to it.
 
-    ITK does not look at RealWorldValueMappingSequence. The unit is a UCUM code: only where it
-    is an activity concentration (or an SUV) is there anything to scale.
+    ITK ignores RealWorldValueMappingSequence. The unit is a UCUM code: there is something to
+    scale only where it is an activity concentration (or an SUV).
     """
     mappings: list[tuple[str, float, float]] = []
     for item in values(header, "RealWorldValueMappingSequence"):
@@ -174,7 +174,7 @@ def _choose_frames(file: DicomFile, notes: list[str]) -> NDArray[np.intp]:
 
 
 def _vector(file: DicomFile, keyword: str) -> list[int]:
-    """A vector with one number per frame, empty when it is absent or of another length."""
+    """A vector with one number per frame; empty when it is absent or has another length."""
     found = [int(v) for v in values(file.header, keyword)]
     return found if len(found) == file.frames else []
 

@@ -1,4 +1,4 @@
-"""Finding the DICOM series that a file or folder holds, and choosing the one that is meant."""
+"""Find the DICOM series in a folder or beside a file, and choose the one that is meant."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def find_series(path: Path) -> list[Series]:
 
 
 def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
-    """The series that is meant by a path, and notes on what was passed over.
+    """The series that a path means, and notes on those that were passed over.
 
     Raises
     ------
@@ -219,9 +219,9 @@ def _why_none(path: Path, role: Role, found: Sequence[Series], matching: Sequenc
 
 
 def _read(path: Path, *, forced: bool) -> DicomFile | None:
-    """Read one header; None for what is no DICOM image."""
+    """Read one header; None for anything that is not a DICOM image."""
     bare = not is_dicom(path)
-    # Files without preamble exist, but only a name that says so is worth the try.
+    # Files without a preamble exist; they are tried only where the name says that they are DICOM.
     if bare and not (forced or path.suffix.lower() in (".dcm", ".ima")):
         return None
     try:
@@ -242,7 +242,7 @@ def _key(file: DicomFile) -> Hashable:
     header = file.header
     if file.frames > 1:
         return str(file.path)
-    # Anonymised files often have empty UIDs: then what the series has in common must do.
+    # Anonymised files often have empty UIDs: then the other fields must tell series apart.
     return (
         str(value(header, "SeriesInstanceUID") or ""),
         str(value(header, "SeriesNumber") or ""),
@@ -289,7 +289,7 @@ def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
 
 
 def _nm_refusal(first: DicomFile) -> str:
-    """Why an NM image is no reconstructed volume; empty when it is one (or may be)."""
+    """Why an NM image is not a reconstructed volume; empty when it is one (or may be)."""
     kind = first.image_type
     pointer = {str(tag).upper() for tag in values(first.header, "FrameIncrementPointer")}
     if "WHOLE BODY" in kind or "STATIC" in kind:

@@ -1,4 +1,4 @@
-"""Geometry and voxels of slices that are one DICOM file each (CT, PET, exported SPECT)."""
+"""Geometry and voxels of series with one DICOM file per slice (CT, PET, exported SPECT)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def plane_position(file: DicomFile) -> FloatArray | None:
 
 
 def pixel_spacing(file: DicomFile) -> tuple[float, float] | None:
-    """Distance of the rows and of the columns in mm."""
+    """Distance between rows and between columns, mm."""
     numbers = _numbers(values(file.header, "PixelSpacing"), 2)
     if numbers is None or min(numbers) <= 0:
         return None
@@ -120,7 +120,7 @@ def _numbers(found: Sequence[object], count: int) -> list[float] | None:
 
 
 def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
-    """The files that share orientation and size with most others."""
+    """The largest group of files of one orientation and size, and notes on the others."""
     groups: dict[object, list[DicomFile]] = {}
     for file in series.files:
         plane = _nested(file, "ImageOrientationPatient", 6) or [0.0] * 6
@@ -183,7 +183,7 @@ def _pixels(series: Series, files: Sequence[DicomFile], pixel_type: int) -> NDAr
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file.path) for file in files])
     reader.SetOutputPixelType(pixel_type)
-    # Uneven spacing was judged from the positions above; ITK's own warning adds nothing.
+    # Uneven spacing was checked from the positions above; ITK's own warning adds nothing.
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:

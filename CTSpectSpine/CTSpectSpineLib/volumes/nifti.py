@@ -1,8 +1,8 @@
 """NIfTI files: nibabel unpacks the header, the rules that decide what it means are here.
 
 ITK prefers the qform in some cases, refuses a sheared sform or silently replaces it by the
-qform, ignores the table of label names, and fills a file that was cut off with whatever stands
-in memory. The rules here are those of the NIfTI standard (https://nifti.nimh.nih.gov): the sform
+qform, ignores the table of label names, and completes a truncated file with whatever is in
+memory. The rules here are those of the NIfTI standard (https://nifti.nimh.nih.gov): the sform
 where it is set, otherwise the qform. nibabel's own checks are off: they refuse files that the
 standard's reference library reads (a qform with a negative voxel size), and mend others with a
 line on the console.
@@ -54,7 +54,7 @@ class NiftiHeader:
     label_names
         Label value to name, from the table that TotalSegmentator and Workbench write.
     notes
-        Sentences on doubts about the orientation.
+        Sentences about doubts on the orientation.
     """
 
     dim: tuple[int, ...]
@@ -75,7 +75,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     Raises
     ------
     InputError
-        If the file is no NIfTI file or its header contradicts itself.
+        If the file is not a NIfTI file or its header contradicts itself.
     """
     try:
         with _open(path) as stream:
@@ -121,7 +121,7 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        If the file is cut off or damaged.
+        If the file is truncated or damaged.
     """
     if header.dtype is None:
         raise ValueError("voxels of an unusual type")
@@ -216,7 +216,7 @@ def _dtype(header: Any) -> np.dtype[np.generic] | None:
 
 
 def _matrix(header: Any, path: Path) -> tuple[FloatArray, tuple[str, ...]]:
-    """Index-to-LPS matrix by the standard's rules, and doubts about it."""
+    """Index-to-LPS matrix according to the standard, and doubts about it."""
     scale = np.diag([*[_UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
     pixdim = header["pixdim"][1:4].astype(float)
     has_sform, has_qform = header["sform_code"] > 0, header["qform_code"] > 0

@@ -1,4 +1,4 @@
-"""Sheared voxel grids (gantry tilt, affine registration) onto orthogonal ones."""
+"""Resample sheared voxel grids (gantry tilt, affine registration) onto orthogonal ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def orthogonal_image(
     """Image with orthogonal axes from voxels on any grid.
 
     ITK holds orthogonal grids only. Where the axes are orthogonal, the voxels stay untouched;
-    otherwise they are resampled on the orthogonal grid that is closest to the axes (polar
+    otherwise they are resampled onto the orthogonal grid that is closest to the axes (polar
     decomposition) and covers the whole volume.
 
     Parameters
@@ -35,7 +35,7 @@ def orthogonal_image(
     nearest
         Nearest neighbour instead of linear interpolation (labels).
     fill
-        Value outside of the voxels.
+        Value outside the voxels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Reading of volumes: NIfTI, NRRD, MetaImage, DICOM."""
+"""Read volumes: NIfTI, NRRD, MetaImage, DICOM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORMATS = (
     "(a folder or a file)"
 )
 _AIR_HU = -1024.0
-"""HU outside of a resampled CT. Convention: the lowest value of a 12-bit CT, taken as air."""
+"""HU outside a resampled CT. Convention: the lowest value of a 12-bit CT, taken as air."""
 
 
 def read_volume(path: Path | str, role: Role) -> Volume:
@@ -34,7 +34,7 @@ def read_volume(path: Path | str, role: Role) -> Volume:
 
     The voxels stay on the grid of the file, whatever its orientation and order of axes; only a
     sheared grid (gantry tilt, an affine in the header), which ITK cannot hold, is resampled, and
-    a note says so. Nothing is concluded from the voxels here: see `checks`.
+    a note says so. The values of the voxels are checked elsewhere: see `checks`.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_volume(path: Path | str, role: Role) -> Volume:
     ------
     InputError
         If there is nothing to read, the format is unknown, the file is damaged, or it holds
-        something else than one scalar 3D volume.
+        anything but one scalar 3D volume.
     """
     source = Path(path)
     if not source.exists():
@@ -199,7 +199,7 @@ def _volume(
 
 
 def _suitable_type(image: sitk.Image, role: Role) -> sitk.Image:
-    """The smallest type that the later stages work with, without losing values."""
+    """Cast to the smallest type that the later stages work with and that keeps the values."""
     floating = image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64)
     if role == "labels":
         return image

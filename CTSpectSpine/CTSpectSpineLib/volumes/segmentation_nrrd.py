@@ -2,7 +2,7 @@
 
 The header fields ``SegmentN_*`` and ``Segmentation_*`` are those that Slicer's
 ``vtkMRMLSegmentationStorageNode`` writes and reads. Segments that overlap are put in several
-layers (the ``list`` axis, which runs fastest). Files are the same to the byte for the same input.
+layers (the ``list`` axis, which varies fastest). The same input gives the same bytes.
 
 The package ``slicerio`` (1.4 was tried) does not fit here. It reads a file without space or space
 directions as if its matrix were the identity, accepts a layer that is not in the file, refuses
@@ -81,8 +81,8 @@ def write_segmentation(
 ) -> None:
     """Write segments as a ``.seg.nrrd`` on the given grid.
 
-    Regions are resampled by `resample_region`. Overlapping segments go to different layers, the
-    first layer that has room; a file without overlaps has one layer and is an ordinary label map.
+    Regions are resampled by `resample_region`. Each segment goes to the first layer in which it
+    overlaps no other; a file without overlaps has one layer and is an ordinary label map.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _check_segments(segments: Sequence[Segment]) -> None:
 
 
 def _place(segments: Sequence[Segment], grid: Grid) -> list[_Placed]:
-    """Put every segment on the grid and into the first layer that it does not collide with."""
+    """Put every segment on the grid, in the first layer where it does not collide with another."""
     placed: list[_Placed] = []
     for number, segment in enumerate(segments, start=1):
         if isinstance(segment.region, Region):
@@ -311,7 +311,7 @@ def _vector(values: FloatArray) -> str:
 def _read_nrrd(file: Path) -> tuple[Mapping[str, object], NDArray[np.generic]]:
     if not file.is_file():
         raise InputError(f"{file}: the file does not exist; check the path.")
-    # Writing needs no package, so that it also works where this one is missing.
+    # Imported here because writing works without this package.
     import nrrd
 
     try:
