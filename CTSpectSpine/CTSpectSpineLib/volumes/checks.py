@@ -110,7 +110,7 @@ def check_ct(volume: Volume) -> tuple[str, ...]:
     if not content.is_ct:
         raise _bad(
             volume,
-            f"is no CT in HU: of its values ({content.low:g} to {content.high:g}) "
+            f"is not a CT in HU: of its values ({content.low:g} to {content.high:g}) "
             f"{content.air_or_fat:.1%} are air or fat, {content.soft_tissue:.1%} soft tissue and "
             f"{content.bone:.2%} bone; give the CT",
         )
@@ -184,7 +184,7 @@ def check_pair(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ..
         )
     if overlap.min() < _LEAST_OVERLAP_MM and not placed:
         size = " x ".join(f"{v:.0f}" for v in overlap)
-        warnings.append(f"CT and SPECT overlap in {size} mm only.")
+        warnings.append(f"CT and SPECT overlap by only {size} mm.")
     digests = ct.acquisition.patient_digest, spect.acquisition.patient_digest
     if all(digests) and digests[0] != digests[1]:
         warnings.append("The patient ids of CT and SPECT differ: check that they belong together.")
@@ -222,7 +222,7 @@ def _check_grid(volume: Volume, name: str) -> None:
     extent = spacing * grid.size
     if extent.min() < _LEAST_EXTENT_MM:
         text = " x ".join(f"{v:.0f}" for v in extent)
-        raise _bad(volume, f"covers {text} mm only, too little for a joint of the spine")
+        raise _bad(volume, f"covers only {text} mm, too little for a joint of the spine")
 
 
 def _check_values(volume: Volume, content: _Content, name: str) -> None:

@@ -180,7 +180,7 @@ def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
     if path.is_file():
         found = [s for s in found if any(f.path == path for f in s.files)]
     if not found:
-        where = "folder holds no DICOM images" if path.is_dir() else "file is no DICOM image"
+        where = "folder holds no DICOM images" if path.is_dir() else "file is not a DICOM image"
         raise InputError(f"{path}: this {where}; give a NIfTI, NRRD or MetaImage file instead.")
     matching = [s for s in found if s.role == role]
     usable = [s for s in matching if not s.refusal]

@@ -129,7 +129,7 @@ def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
     files = max(groups.values(), key=len)
     left_out = len(series.files) - len(files)
     if left_out > 0.1 * len(series.files):
-        raise _bad(series, "mixes slices of different orientation or size: export them apart")
+        raise _bad(series, "mixes slices of different orientation or size: export them separately")
     notes = [f"{left_out} files of another orientation or size were left out."] if left_out else []
     return files, notes
 
