@@ -134,7 +134,7 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
             # Reading to the end makes gzip verify its checksum.
             while stream.read(1 << 20):
                 pass
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
             f"{path}: the voxels cannot be read ({error}); the file is damaged, copy it again."
         ) from error
