@@ -254,8 +254,13 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showNewResults(self):
         """Show the results that the logic has just put into the scene."""
-        self.parameters.analysis = self.logic.nodes.manifest
-        self.showResults(self.logic.nodes.manifest)
+        nodes = self.logic.nodes
+        if nodes is None:
+            return
+        # An analysis may end while another module is open.
+        parameters = self.parameters or self.logic.getParameterNode()
+        parameters.analysis = nodes.manifest
+        self.showResults(nodes.manifest)
         self.ui.resultsCollapsibleButton.collapsed = False
         showLayout()
         self.showInViews()

@@ -42,7 +42,15 @@ class ExportSection:
 
     def onReport(self, *_unused):
         """Open the report in the browser."""
-        self.panel.ask.show(self.panel.resultsFolder() / "report.html")
+        with errorsShown(_("The report cannot be opened.")):
+            self.panel.ask.show(self._folder() / "report.html")
+
+    def _folder(self):
+        """The results folder; raises where it has gone since the buttons were enabled."""
+        folder = self.panel.resultsFolder()
+        if folder is None:
+            raise RuntimeError(_("The results folder is not there any more."))
+        return folder
 
     def onSave(self, *_unused):
         """Copy the results folder."""
@@ -51,7 +59,7 @@ class ExportSection:
             with errorsShown(_("The results cannot be saved.")):
                 from CTSpectSpineLib.desktop.record import save_folder
 
-                folder = save_folder(self.panel.resultsFolder(), Path(name))
+                folder = save_folder(self._folder(), Path(name))
                 self.panel.nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
                 self.panel.parameters.outputFolder = str(folder)
                 self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))
