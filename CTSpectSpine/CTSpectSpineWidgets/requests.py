@@ -1,19 +1,36 @@
 """From the panel's settings to a request for an analysis."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vtk
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
-def firstRequest(panel):
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.mrml import Node
+    from CTSpectSpineLib.scene_run import Request
+
+
+def firstRequest(panel: CTSpectSpineWidget) -> Request:
     """Analyse what is selected."""
-    values = panel.parameters
+    values = panel.chosen()
     return _request(
         panel, values.vertebrae, ct=values.ct, spect=values.spect, initial=values.initialTransform
     )
 
 
-def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()):
+def nextRequest(
+    panel: CTSpectSpineWidget,
+    vertebrae: sitk.Image | None = None,
+    initial: Node | None = None,
+    transform: Node | None = None,
+    settings: Mapping[str, bool] | None = None,
+) -> Request:
     """Analyse the shown images again; the new results replace the old ones.
 
     Parameters
@@ -26,9 +43,9 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
     settings
         Further options of the command line.
     """
-    nodes, record = panel.nodes, panel.record
+    nodes, record = panel.shown()
     keep = nodes.manifest if initial is None and transform is None else None
-    changed = dict(settings)
+    changed = dict(settings or {})
     if record.levels_confirmed:
         changed["confirm-levels"] = True
     accepted = (record.manifest.get("parameters") or {}).get("accept_registration")
@@ -47,11 +64,16 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
     )
 
 
-def _request(panel, vertebrae, changed=(), **others):
+def _request(
+    panel: CTSpectSpineWidget,
+    vertebrae: Node | sitk.Image | None,
+    changed: Mapping[str, bool] | None = None,
+    **others: Node | None,
+) -> Request:
     from CTSpectSpineLib.scene_run import Request
 
-    values = panel.parameters
-    settings = {
+    values = panel.chosen()
+    settings: dict[str, str | float | bool] = {
         "fwhm": values.fwhm.strip(),
         "reference": values.referenceBone,
         "save-volumes": values.saveVolumes,
@@ -60,7 +82,7 @@ def _request(panel, vertebrae, changed=(), **others):
         settings["threads"] = values.threads
     if isinstance(vertebrae, vtk.vtkObject):
         settings["label-scheme"] = values.labelScheme
-    settings.update(changed)
+    settings.update(changed or {})
     return Request(
         vertebrae=vertebrae,
         protocol=values.protocolFile or values.protocol,
