@@ -258,7 +258,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if missing:
             return _("Select a {names}.").format(names=" and a ".join(missing))
         if values.ct is values.spect:
-            return _("CT and SPECT are the same volume: select two.")
+            return _("CT and SPECT are the same volume: select two different ones.")
         if not values.vertebrae and not self.logic.canLabel():
             return packages.totalSegmentatorHint() or _("Select vertebra labels.")
         return ""

@@ -53,7 +53,7 @@ class LevelsSection:
         return {
             ui.shiftUpButton: _("Name every vertebra one level higher (L5 becomes L4)."),
             ui.shiftDownButton: _("Name every vertebra one level lower (L4 becomes L5)."),
-            ui.setLevelButton: _("Rename this vertebra; all others follow by counting."),
+            ui.setLevelButton: _("Rename this vertebra; all others are renumbered from it."),
             ui.pickVertebraButton: _("Then click on a vertebra in a slice view."),
             ui.extraL6: _("This spine has a sixth lumbar vertebra."),
             ui.extraT13: _("This spine has a thirteenth thoracic vertebra."),

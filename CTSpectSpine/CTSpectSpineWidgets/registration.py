@@ -95,8 +95,8 @@ class RegistrationSection:
         enable(ui.registerAgainButton, noTransform, tip)
         tip = _("Measure with the SPECT exactly where it lies now.")
         enable(ui.usePositionButton, unmoved, tip)
-        accepted = _("It is accepted already.") if decision == "accepted" else ""
-        rejected = _("It is rejected already.") if decision == "rejected" else ""
+        accepted = _("It has already been accepted.") if decision == "accepted" else ""
+        rejected = _("It has already been rejected.") if decision == "rejected" else ""
         tip = _("Record that you have checked and accepted the registration.")
         enable(ui.acceptButton, missing or accepted, tip)
         tip = _("Record that the registration is wrong: the verdict does not count.")
