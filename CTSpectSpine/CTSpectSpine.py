@@ -1,7 +1,7 @@
 """3D Slicer module: joint-by-joint bone SPECT/CT uptake of the spine.
 
 Thin: everything that is computed comes from ``CTSpectSpineLib``, which is imported when it is
-needed, because it uses packages that Slicer does not bring. The sections of the panel stand in
+needed, because it uses packages that Slicer does not ship. The sections of the panel are in
 ``CTSpectSpineWidgets``.
 """
 
@@ -163,7 +163,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller: Node = None, event: object = None) -> None:
-        """Forget what goes with the scene."""
+        """Forget what is removed with the scene."""
         self.analysis.cancel()
         self.registration.stopAdjusting()
         self.levels.stopPicking()
@@ -172,7 +172,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.discard()
 
     def onSceneEndClose(self, caller: Node = None, event: object = None) -> None:
-        """Start afresh in an empty scene, or with what a scene that was opened holds."""
+        """Start again in an empty scene, or with what an opened scene holds."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -203,7 +203,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.showResults(self.parameters.analysis)
 
     def _showSettings(self) -> None:
-        """Show those parameters that Slicer cannot connect to their widgets by itself."""
+        """Show those parameters that Slicer cannot connect to their widgets."""
         self._showing = True
         values = self.chosen()
         self.ui.protocolPath.currentPath = values.protocolFile
@@ -213,7 +213,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showing = False
 
     def onSettingsChanged(self, *_unused: object) -> None:
-        """Store those parameters that Slicer cannot connect to their widgets by itself."""
+        """Store those parameters that Slicer cannot connect to their widgets."""
         if self.parameters and not self._showing:
             self._showing = True
             self.parameters.protocolFile = self.ui.protocolPath.currentPath

@@ -48,7 +48,7 @@ def errorsShown(title: str) -> Iterator[None]:
 
 
 def fillCombo(combo: QtObject, texts: Sequence[str], current: str | None = None) -> None:
-    """Fill a combo box without telling anyone."""
+    """Fill a combo box without sending signals."""
     combo.blockSignals(True)
     combo.clear()
     for text in texts:
@@ -59,5 +59,5 @@ def fillCombo(combo: QtObject, texts: Sequence[str], current: str | None = None)
 
 
 def escaped(text: object) -> str:
-    """Text for a label of rich text."""
+    """Text for a rich-text label."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -52,7 +52,7 @@ class ExportSection:
             self.panel.ask.show(self._folder() / "report.html")
 
     def _folder(self) -> Path:
-        """The results folder; raises where it has gone since the buttons were enabled."""
+        """The results folder; raises if it was deleted after the buttons were enabled."""
         folder = self.panel.resultsFolder()
         if folder is None:
             raise RuntimeError(_("The results folder is not there any more."))
@@ -89,7 +89,7 @@ class ExportSection:
 
 
 def registerLayout() -> None:
-    """Make the module's layout known to Slicer; does nothing without main window."""
+    """Make the module's layout known to Slicer; does nothing without a main window."""
     from CTSpectSpineLib.scene_views import register_layout
 
     manager = slicer.app.layoutManager()
@@ -98,7 +98,7 @@ def registerLayout() -> None:
 
 
 def showLayout() -> None:
-    """Show the module's layout; does nothing without main window."""
+    """Show the module's layout; does nothing without a main window."""
     from CTSpectSpineLib.scene_views import LAYOUT_ID
 
     manager = slicer.app.layoutManager()

@@ -141,7 +141,7 @@ class LevelsSection:
             combo.enabled = not missing
 
     def onVertebra(self, *_unused: object) -> None:
-        """Offer the levels, with the vertebra's own first chosen."""
+        """Offer the levels, with the vertebra's own level selected."""
         numbering = self._numbering
         levels = numbering.chain if numbering else []
         fillCombo(self.ui.levelSelector, levels, self.ui.vertebraSelector.currentText)
@@ -251,7 +251,7 @@ class LevelsSection:
         if index >= 0:
             self.ui.vertebraSelector.setCurrentIndex(index)
             self.onVertebra()
-        # Not now: this is called by the node that goes.
+        # Later: the node that is removed is calling this.
         qt.QTimer.singleShot(0, self.stopPicking)
 
     def stopPicking(self) -> None:

@@ -1,4 +1,4 @@
-"""Python packages that Slicer does not bring: asked for at first use, never at import."""
+"""Python packages that Slicer does not ship: asked for on first use, never at import."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from slicer.i18n import tr as _
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 REQUESTER = "CTSpectSpine"
 BUNDLED = ("numpy", "scipy", "SimpleITK", "pydicom", "vtk", "torch", "requests")
-"""Packages that Slicer or its extensions bring: they stay as they are, whatever is installed."""
+"""Packages that Slicer or its extensions ship: they keep their versions, whatever is installed."""
 
 
 def ensure(requirementsFile: Path) -> None:
     """Install what is missing of a requirements file, after asking the user.
 
-    Slicer from 5.12 has a function for it; before, `ensureWithPip` does the same. Nothing that
-    Slicer brings is named in the file, so nothing of it is ever changed.
+    Slicer 5.12 and later have a function for it; before, `ensureWithPip` does the same. The file
+    names nothing that Slicer ships, so none of that is ever changed.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def ensure(requirementsFile: Path) -> None:
 
 
 def bundledVersions() -> str:
-    """Constraints for pip that keep what Slicer brings in its versions."""
+    """Constraints for pip that keep what Slicer ships at its versions."""
     from importlib.metadata import PackageNotFoundError, version
 
     lines = []
@@ -95,7 +95,7 @@ def totalSegmentatorHint() -> str:
     """What to tell a user without vertebra labels and TotalSegmentator; empty if it is there.
 
     It is found as an installed Slicer extension or as a Python package, and never installed from
-    here: it brings PyTorch, which its own extension installs with care.
+    here: it needs PyTorch, which its own extension installs with care.
     """
     from importlib.util import find_spec
 

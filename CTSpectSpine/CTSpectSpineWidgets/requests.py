@@ -38,8 +38,8 @@ def nextRequest(
     vertebrae
         Label map with other names; None for the same labels.
     initial, transform
-        Transform nodes from which to register, or to use as they are; without them the
-        registration is kept.
+        Transform nodes: where the registration starts, or what is used unchanged; without them
+        the registration is kept.
     settings
         Further options of the command line.
     """

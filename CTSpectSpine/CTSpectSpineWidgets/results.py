@@ -228,7 +228,7 @@ class ResultsSection:
         self._fill()
 
     def onSort(self, column: int) -> None:
-        """Sort by a column; once more turns the order."""
+        """Sort by a column; a second click reverses the order."""
         if column < _SORTABLE_FROM:
             self._sorting = (-1, False)
         else:
