@@ -1,7 +1,10 @@
 """What the user chose: the module's typed parameter node."""
 
+# Slicer reads the annotations of the parameter node when the file is loaded: they must be types,
+# not texts, so this file does without "from __future__ import annotations".
+
 from pathlib import Path
-from typing import Annotated, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
@@ -83,3 +86,13 @@ class CTSpectSpineParameterNode:
     contextExtra: str = ""
     opacity: Annotated[int, WithinRange(0, 100)] = 60
     analysis: vtkMRMLTextNode
+
+    if TYPE_CHECKING:
+
+        def __init__(self, parameterNode: Any) -> None: ...
+
+        def connectGui(self, gui: Any) -> int:
+            """Slicer's wrapper adds this."""
+
+        def disconnectGui(self, tag: int | None) -> None:
+            """Slicer's wrapper adds this."""
