@@ -3,7 +3,6 @@
 # Slicer reads the annotations of the parameter node when the file is loaded: they must be types,
 # not texts, so this file does without "from __future__ import annotations".
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from slicer import (
@@ -17,14 +16,11 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL, protocol_files
 from CTSpectSpineWidgets.patient import CHOICES, NOT_GIVEN
 
-DEFAULT_PROTOCOL = "tender-2019"
-_LIBRARY = Path(__file__).resolve().parents[1] / "CTSpectSpineLib"
-PROTOCOLS = sorted(
-    (path.stem for path in (_LIBRARY / "triage_protocol" / "protocols").glob("*.json")),
-    key=lambda name: (name != DEFAULT_PROTOCOL, name),
-)
+DEFAULT_PROTOCOL = USUAL_PROTOCOL
+PROTOCOLS = sorted(protocol_files(), key=lambda name: (name != DEFAULT_PROTOCOL, name))
 USUAL = Options()
 """Settings as the command line has them; panel and command line offer the same."""
 

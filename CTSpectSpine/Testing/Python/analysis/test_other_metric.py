@@ -13,8 +13,8 @@ from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.panel.shown_rows import shown_rows
+from CTSpectSpineLib.protocol_files import SHIPPED_FOLDER
 from CTSpectSpineLib.results.shown import Record, read_record
-from CTSpectSpineLib.triage_protocol.protocol import PROTOCOL_FOLDER
 from CTSpectSpineLib.volumes.reading import read_volume
 
 METRICS = {"disc": "ratio_mean", "facet": "ratio_peak"}
@@ -27,7 +27,7 @@ def analysed(
 ) -> tuple[Path, list[str]]:
     """Results folder of the lumbar phantom, and what the command line printed."""
     folder = tmp_path_factory.mktemp("metric")
-    values = json.loads((PROTOCOL_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
+    values = json.loads((SHIPPED_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
     values["id"] = "by-other-ratios"
     for kind, metric in METRICS.items():
         values["bounds"][kind]["metric"] = metric

@@ -21,7 +21,7 @@ NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "geometry", "joint_columns"})
-    | frozenset({"processes", "progress", "version"}),
+    | frozenset({"processes", "progress", "protocol_files", "version"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),
     frozenset({"joints", "registration", "volumes"}),
@@ -156,7 +156,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_panel_starts_without_packages_that_slicer_lacks() -> None:
     """What the widgets import of the library at file scope is plain Python."""
-    light = {"analysis.options", "anatomy", "display", "joint_columns"}
+    light = {"analysis.options", "anatomy", "display", "joint_columns", "protocol_files"}
     for file in sorted((MODULE / "CTSpectSpineWidgets").glob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in tree.body:
