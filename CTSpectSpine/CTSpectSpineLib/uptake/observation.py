@@ -24,7 +24,7 @@ twice this length keep 3 % of their height at 10 mm FWHM)."""
 
 
 @dataclass(frozen=True)
-class Scene:
+class ObservedSpine:
     """The SPECT around the spine, its regions, and where they are observed."""
 
     view: View
@@ -42,8 +42,10 @@ class Scene:
         return self.view.partition
 
 
-def make_scene(whole: SpectField, joints: SpineJoints, labels: sitk.Image) -> Scene | None:
-    """Set the scene; None when nothing of the spine lies inside the SPECT."""
+def observe_spine(
+    whole: SpectField, joints: SpineJoints, labels: sitk.Image
+) -> ObservedSpine | None:
+    """Crop and divide the SPECT around the spine; None when nothing of it lies inside."""
     regions = [joint.region for joint in joints.joints if joint.region is not None]
     regions += [frame.body for frame in joints.frames.values()]
     points = [region.points_mm() for region in regions if region.mask.any()]
@@ -56,7 +58,7 @@ def make_scene(whole: SpectField, joints: SpineJoints, labels: sitk.Image) -> Sc
         return None
     masks = _observed_in(field, partition, joints.frames)
     weights = mean_weights(partition, field, masks)
-    return Scene(View(field, partition, weights, build_prior(partition)), masks)
+    return ObservedSpine(View(field, partition, weights, build_prior(partition)), masks)
 
 
 def _observed_in(

@@ -18,7 +18,7 @@ from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.model import FloatArray, JointKind
-from CTSpectSpineLib.uptake.observation import Scene
+from CTSpectSpineLib.uptake.observation import ObservedSpine
 from CTSpectSpineLib.uptake.psf import Systems, near_bone
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import shifted_profiles, smooth_weights
@@ -153,7 +153,7 @@ def size_sd(kind: JointKind, error_mm: float) -> float:
 
 
 def error_model(
-    scene: Scene,
+    spine: ObservedSpine,
     systems: Systems,
     width: float,
     true: FloatArray,
@@ -165,7 +165,7 @@ def error_model(
 
     Parameters
     ----------
-    scene, systems, width
+    spine, systems, width
         The regions, and how they are seen through the point spread.
     true
         A first solution, SPECT units, shape (regions,).
@@ -176,13 +176,13 @@ def error_model(
     error_mm
         Root mean square displacement at the joints by misregistration.
     """
-    view, shape = scene.view, scene.field.array.shape
+    view, shape = spine.view, spine.field.array.shape
     fitted = systems.image(true, width).reshape(shape)
     noise = estimate_noise(view.field, fitted, near_bone(view.field, view.partition))
-    smooth = smooth_weights(view.partition, view.field, scene.observed_in, noise.smoothing)
+    smooth = smooth_weights(view.partition, view.field, spine.observed_in, noise.smoothing)
     varying = sparse.diags(noise.sd.ravel() / unit) @ smooth
     counting = np.asarray((varying.T @ varying).todense()) / noise.filter_energy()
-    ways = [_rigid_ways(scene, fitted / unit, centres_mm, error_mm)]
+    ways = [_rigid_ways(spine, fitted / unit, centres_mm, error_mm)]
     step = 0.5 * (systems.widths_mm[2] - systems.widths_mm[0])
     slope = (systems.omega(width + 0.5 * step) - systems.omega(width - 0.5 * step)) / step
     ways.append((slope @ (true / unit) * FWHM_SD * width)[:, None])
@@ -196,11 +196,11 @@ def error_model(
 
 
 def _rigid_ways(
-    scene: Scene, fitted: FloatArray, centres_mm: FloatArray, error_mm: float
+    spine: ObservedSpine, fitted: FloatArray, centres_mm: FloatArray, error_mm: float
 ) -> FloatArray:
     """How the observed means change with one standard deviation of each rigid motion."""
-    spacing = scene.field.spacing
-    at = scene.field.index(centres_mm) * spacing
+    spacing = spine.field.spacing
+    at = spine.field.index(centres_mm) * spacing
     turning, angle_sd, shift_sd = _rigid_sds(at, error_mm)
     gradient = [
         np.gradient(fitted, h, axis=2 - n) if fitted.shape[2 - n] > 1 else np.zeros_like(fitted)
@@ -218,7 +218,7 @@ def _rigid_ways(
             (gradient[1] * x - gradient[0] * y) * angle_sd,
         ]
     columns = np.stack([way.ravel() for way in ways], axis=1)
-    observed: FloatArray = scene.view.weights.T @ columns
+    observed: FloatArray = spine.view.weights.T @ columns
     return observed
 
 
