@@ -55,8 +55,11 @@ from CTSpectSpineLib.uptake.table import (
 )
 
 _FWHM_RANGE_MM = (2.0, 30.0)
+"""FWHM, mm, that a user may give. Judgement: far wider than the 8 to 12 mm usual in bone SPECT, so
+that only slips (centimetres, a sigma of nearly 0) are refused."""
 _LARGEST_ERROR_MM = 20.0
-"""A failed registration expects an endless error; beyond this all intervals are as wide."""
+"""Cap on the expected registration error, which is infinite for a failed one: intervals grow no
+further beyond it. Judgement: four times the 5 mm at which a verdict is refused."""
 _STAGE = "uptake"
 
 
@@ -103,7 +106,8 @@ def measure(
     suv_factor
         SUV per SPECT unit; None leaves the SUV columns NaN.
     repetitions, seed
-        Of the perturbed repetitions behind intervals and probabilities.
+        Of the perturbed repetitions behind intervals and probabilities. With 200 the standard
+        error of a probability is at most 0.035.
     progress
         Called with each step.
 

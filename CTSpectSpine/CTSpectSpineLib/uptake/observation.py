@@ -17,10 +17,11 @@ from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import Mask, mean_weights
 
 MARGIN_MM = 40.0
-"""How much SPECT is kept around the spine: the modelled surroundings and the blur's reach."""
+"""How much SPECT is kept around the spine. Judgement: a little more than the modelled surroundings,
+which reach 34 mm (`partition.SHELL_MM`, `partition.BEYOND_MM`)."""
 VOXEL_MM = 4.9
-"""Smaller voxels are averaged up to this: the blur leaves hardly anything finer to see (waves of
-twice this length keep 3 % of their height at 10 mm FWHM)."""
+"""Smaller voxels are averaged up to this size. Numerical: the blur leaves hardly anything finer
+(waves of twice this length keep 3 % of their height at 10 mm FWHM)."""
 
 
 @dataclass(frozen=True)

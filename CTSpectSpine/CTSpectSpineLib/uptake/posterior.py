@@ -34,18 +34,22 @@ PRIOR_SD: Mapping[PartKind, float] = {
     "background": 0.2,
 }
 """Standard deviation of a region's difference from comparable ones, in units of the reference
-uptake; where mixed, when they are normal. Published mean + 2 SD of normal vertebrae, mean over
-mean within a patient, begins at 1.14."""
+uptake; where mixed, when they are normal. Judgement: published means + 2 SD of normal vertebrae,
+like for like within a patient, range from 1.14 to 1.74; half of 0.14 is taken for joints and
+bodies. Arches and soft tissue vary more; sacrum and hips are left nearly free."""
 NORMAL_SHARE = 0.9
 """Share of mixed regions taken as normal. Patients with active facet joints have 2.4 ± 1.9 of them
 (Perez-Roman et al. 2020, 190 patients), so more would be normal; with less certainty a small joint
 that is truly hot is not explained away as noise."""
 WIDE_SD = 3.0
-"""Standard deviation of those that are not, and of regions that nothing compares with."""
+"""Standard deviation of those that are not, and of regions that nothing compares with. Judgement:
+even 7 times the reference is within two of them."""
 _STANDS_OUT = 0.35
-"""Bodies further than this from their median are not what other bone is compared with: about three
-times the spread between normal vertebrae."""
+"""Bodies further than this from their median (relative) are not what other bone is compared with.
+Judgement: several times the spread between normal vertebrae."""
 _DECIMALS = 6
+"""Decimals of a solved uptake that are kept. Numerical: far below its error, and above the rounding
+that depends on the number of threads."""
 _MIXED: frozenset[PartKind] = frozenset(
     {"disc_bone", "facet_bone", "body", "posterior", "background"}
 )

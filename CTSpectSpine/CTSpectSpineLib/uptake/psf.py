@@ -29,24 +29,34 @@ from CTSpectSpineLib.uptake.transfer import blurred_profiles, transfer_matrix
 IntArray = NDArray[np.intp]
 
 DEFAULT_FWHM_MM = 10.0
-"""Middle of what bone SPECT reaches (8 to 12 mm)."""
+"""Judgement: the middle of the 8 to 12 mm usual in bone SPECT."""
 SEARCH_MM = (5.0, 18.0)
 _COARSE_MM = (5.0, 7.2, 10.0, 13.5, 18.0)
+"""FWHM tried first; the outer two bound the estimate. Judgement: well beyond the usual 8 to 12 mm on
+both sides, in steps of about a third."""
 _NODES = (0.9, 1.0, 1.1)
-"""Relative widths at which the last system is made."""
+"""Relative widths at which the last system is made. Numerical: near enough to interpolate between,
+and far enough apart for a minimum."""
 _FINE_STEPS = 9
+"""Widths tried between the outer nodes. Numerical: 2.5 % apart; a parabola finds the minimum
+between them."""
 _SHORTFALL = 0.956
 """Share of the true width at which the misfit is least on average: counting noise and uneven
-uptake inside the regions favour the narrower of two widths that predict alike. From 23 simulated
-patients of the tuning split with 7 to 13 mm: 4.4 % too narrow at every width, with a standard
-deviation of 3 % (`FWHM_SD` in `uncertainty` holds it)."""
+uptake inside the regions favour the narrower of two widths that predict alike. Measured on 23
+simulated patients of the tuning split with 7 to 13 mm: 4.4 % too narrow at every width, with a
+standard deviation of 3 % (which `uncertainty.FWHM_SD` includes)."""
 _DECIMALS = 3
+"""Decimals of a width in mm that are kept. Numerical: far below its error, and above the rounding
+that depends on the number of threads."""
 _PLAIN_ERROR = 0.03
-"""Error of an observed mean, in units of the reference, before the SPECT's noise is known."""
+"""Error of an observed mean, in units of the reference, before the SPECT's noise is known.
+Judgement: a few per cent of noise and uneven uptake."""
 _LEAST_CONTRAST = 1.03
-"""By how much the misfit at the worse neighbouring width must exceed the least one."""
+"""By how much the misfit at the worse neighbouring width must exceed the least one. Judgement: a
+flatter minimum is decided by noise."""
 _LEAST_SIGNAL = 0.05
-"""Least variation of a SPECT at the spine, relative to its mean, that holds an edge to see."""
+"""Least variation of a SPECT at the spine, relative to its mean. Judgement: with less there is no
+edge by which to tell a width."""
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,18 @@ from CTSpectSpineLib.uptake.sampling import SpectField
 CONTRALATERAL = "contralateral"
 REFERENCES = ("vertebral_bodies", "sacrum", "iliac", CONTRALATERAL)
 MIN_COVERAGE = 0.9
-"""Share of a region that must lie inside the SPECT field."""
+"""Share of a region that must lie inside the SPECT field. Judgement: what is missing from a region
+cut by more would weigh on its mean."""
 _FEWEST_BODIES = 2
+"""Bodies away from hot joints. Judgement: a single one could be diseased unnoticed."""
 _USUAL_SPREAD = 0.05
-"""Relative spread of bodies where too few serve to tell."""
+"""Relative spread of bodies where too few serve to estimate it. Judgement: a little below the least
+published spread between normal vertebrae, 7 %."""
 _OUTLIER_SDS = 3.5
+"""Convention: the usual bound of the modified z-score, which rests on the median deviation."""
 _OUTLIER_SHARE = 0.3
+"""Least relative distance from the median of an outlier. Judgement: a few bodies can agree by
+chance, and then the bound above would leave out normal ones."""
 # No body, or one too small for a core that the blur spares.
 _NO_BODY = frozenset({"C1", "C2", "S1", anatomy.SACRUM})
 

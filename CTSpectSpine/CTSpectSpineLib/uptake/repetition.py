@@ -25,6 +25,8 @@ from CTSpectSpineLib.uptake.uncertainty import (
 )
 
 _POINTS_PER_JOINT = 400
+"""Least number that thinning leaves. Numerical: ample for a region that is small beside the
+blur."""
 
 
 def bone_part(partition: Partition, joint: Joint) -> int | None:

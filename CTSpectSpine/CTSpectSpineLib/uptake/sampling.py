@@ -21,9 +21,13 @@ from CTSpectSpineLib.model import FloatArray
 PEAK_DIAMETER_MM = 12.0
 """Sphere of the peak measure (Lodge et al., J Nucl Med 2012;53:1415)."""
 _PEAK_STEP_MM = 2.0
+"""Grid to which centres are thinned. Numerical: a fraction of the sphere's radius."""
 _ROUGH_STEP_MM = 4.0
+"""Sampling of the spheres that are compared first. Numerical: about a SPECT voxel."""
 _FINE_STEP_MM = 1.5
+"""Sampling of the spheres that decide. Numerical: a third of a SPECT voxel."""
 _PEAK_CANDIDATES = 60
+"""Centres that are sampled finely. Numerical: coarse sampling confuses near neighbours only."""
 
 
 @dataclass(frozen=True)

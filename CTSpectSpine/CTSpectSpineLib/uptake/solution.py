@@ -13,7 +13,7 @@ from CTSpectSpineLib.uptake.psf import Systems
 from CTSpectSpineLib.uptake.uncertainty import Noise, error_model
 
 _PASSES = 2
-"""The observations' errors depend a little on the uptake that is solved for."""
+"""Numerical: the observations' errors depend only a little on the uptake that is solved for."""
 
 
 @dataclass(frozen=True)
