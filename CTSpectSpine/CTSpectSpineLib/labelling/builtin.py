@@ -28,7 +28,8 @@ from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 NAME = "builtin"
 _NEAR_MM = 25.0
-"""An anchor this near to a body's centre means that vertebra, even when it lies outside of it."""
+"""An anchor this near to a body's centre means that vertebra, even outside of it. Judgement: about
+the half width of a lumbar body, and less than the way to the next one."""
 
 
 def label_builtin(

@@ -11,22 +11,32 @@ from CTSpectSpineLib.labelling.network import CLASSES, MIDDLE
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _LEAST_MM3 = 2500.0
-"""Of what looks like one of them; an adult's atlas has 7000 mm³ and more, its axis 10000 mm³."""
+"""Least volume of what looks like one of them. Judgement: about a third of an adult's atlas (7000
+mm³ and more) or a quarter of its axis (10000 mm³), of which a part may be in view."""
 _TOGETHER_MM = 34.0
-"""From the middle of the atlas or axis to its farthest voxels."""
+"""From the middle of the atlas or axis to its farthest voxels. Judgement: nearly half the width of
+an adult's atlas."""
 _SAME_MM = 10.0
+"""Between two middles of one vertebra. Judgement: well below the way to the next one."""
 _MOSTLY = 0.6
-"""Share of a vertebra's middle that looks like the axis from which on it is part of it."""
+"""Share of a vertebra's middle that must look like the axis for it to be part of it. Judgement:
+a clear majority."""
 _DIVIDED_MM = 26.0
-"""Between the middles of a divided dens and body at most."""
+"""Between the middles of a divided dens and body at most. Judgement: the height of an adult's axis
+is about 40 mm."""
 _LEAST_TORN_MM3 = 1000.0
+"""Least volume of an atlas above an axis. Judgement: less, since it is expected there."""
 _ABOVE_MM = 45.0
-"""From the middle of the axis to the atlas' farthest voxels."""
+"""From the middle of the axis to the atlas' farthest voxels. Judgement: half the width of an
+atlas, which lies around the dens."""
 _ROUNDS = 10
+"""Of dividing votes in two groups. Numerical: two groups in one dimension settle in fewer."""
 _APART_MM = 7.0
-"""Between the votes for the atlas and for the axis at least: about 16 mm on phantoms."""
+"""Least distance between the votes for the atlas and for the axis. Measured on phantoms: about 16
+mm; with less than half of it they are taken as one."""
 _LOWEST = 5
-"""Of the column's vertebrae from its cranial end, the last that can be the axis."""
+"""Of the column's vertebrae from its cranial end, the last that can be the axis. Judgement: atlas
+and axis may be divided into too many pieces, or have noise above them."""
 
 
 def with_atlas_and_axis(

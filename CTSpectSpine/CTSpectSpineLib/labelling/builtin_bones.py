@@ -11,6 +11,7 @@ from CTSpectSpineLib.labelling.network import CLASSES
 from CTSpectSpineLib.model import BoolArray
 
 _LEAST_MM3 = 8000.0
+"""Least volume of a hip bone. Judgement: a small part of one; less is mostly a mistake."""
 
 
 def hip_masks(field: SpineField, column: Column) -> dict[str, BoolArray]:

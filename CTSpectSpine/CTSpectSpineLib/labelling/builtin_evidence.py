@@ -15,16 +15,23 @@ from CTSpectSpineLib.labelling.network import CLASSES
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _LEAST_SACRUM_MM3 = 6000.0
+"""Least volume of a sacrum. Judgement: a small part of one; less is mostly a mistake."""
 _SACRUM_REACH_MM = 60.0
+"""A third of the distance at which the sacrum still tells the column's end. Judgement: beyond five
+lumbar steps (180 mm) it does not."""
 _RIB_LATERAL_MM = (15.0, 34.0)
+"""Of a rib, to either side of its vertebra's centre. Judgement: from the side of the body to the
+tip of the transverse process."""
 _RIB_BACK_MM = (-14.0, 30.0)
+"""The same, behind the centre. Judgement: from the front of the rib's head to its neck."""
 _RIB_HEIGHT = (-0.25, 0.65)
-"""Of a rib beside its vertebra, in units of the step between vertebrae: heads lie at the upper
-endplate, necks beside the upper half of the body; the next rib begins below."""
+"""The same, above the centre, in units of the step between vertebrae. Judgement: heads lie at the
+upper endplate, necks beside the upper half of the body; the next rib begins below."""
 _RIB_SHARE = 0.25
+"""Probability of a voxel of rib. Judgement: small ribs are only a voxel or two thick."""
 _RIB_MM3 = 60.0
-"""Volume of rib in that window at which it is as likely as not: on phantoms next to 0 beside C7
-and L1, 200 on each side of T12, 350 beside T1, 1000 and more between."""
+"""Volume of rib in that window at which it is as likely as not. Measured on phantoms: next to 0
+beside C7 and L1, 200 on each side of T12, 350 beside T1, 1000 and more between."""
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,25 @@ from CTSpectSpineLib.labelling.network import CLASSES, VERTEBRA, Float, Network
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 TILE = 80
-"""Edge of the cubes that the network sees, in voxels."""
+"""Edge of the cubes that the network sees, in voxels. Numerical: divisible by 8, as the network
+needs; 200 mm hold a few vertebrae with what is around them."""
 STRIDE = 56
-"""From one cube to the next."""
+"""From one cube to the next, in voxels. Numerical: cubes overlap by 24, since the network sees
+little of what is beyond their faces."""
 _AIR_HU = -1000.0
+"""By definition: HU of air."""
 _BONE_HU = 140.0
+"""HU of what may be bone. Judgement: above soft tissue, within trabecular bone."""
 _LEAST_BONE = 60
-"""Voxels of bone in the middle of a cube below which it is not looked at."""
+"""A cube with fewer voxels of bone is skipped. Judgement: less than a quarter of a cervical
+body."""
 _SPINE = (*VERTEBRA, CLASSES.index("disc"), CLASSES.index("sacrum"))
 _FOUND_VOXELS = 40
-"""Voxels of spine in a cube from which on its neighbours are looked at too."""
+"""A cube with as many voxels of spine gets its neighbours searched. Judgement: part of a
+vertebra."""
 _SEEDS = 12
-"""Cubes without a spine after which the search looks everywhere."""
+"""Cubes from which the search starts at most, once a spine is found. Judgement: a spine is
+connected, and the cubes with most bone hold some of it."""
 
 
 @dataclass(frozen=True)

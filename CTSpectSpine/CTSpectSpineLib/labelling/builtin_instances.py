@@ -18,18 +18,27 @@ from CTSpectSpineLib.labelling.network import BODY, CLASSES, MIDDLE, VERTEBRA, F
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _VOTER = 0.4
-"""Probability of a vertebra from which on a voxel votes."""
+"""Least probability of a vertebra for a voxel to vote. Judgement: below one half, since the network
+draws bones a little too small."""
 _PAD = 12
+"""Voxels around the grid in which votes still count. Numerical: 30 mm, more than a vote is far."""
 _BLUR_MM = 3.5
+"""Smoothing of the votes. Judgement: a quarter of the 14 mm between centres of the neck."""
 _NEIGHBOURHOOD_MM = 4.0
+"""Half width in which a peak is the highest. Judgement: well below those 14 mm."""
 _CLOSEST_MM = 9.5
-"""Two centres nearer than this are one; those of the neck are 14 mm apart or more."""
+"""Two centres nearer than this are one. Judgement: those of the neck are 14 mm apart or more."""
 _LEAST_MM3 = 900.0
-"""Volume of the votes of a vertebra; a body of the neck has 4000 mm³ and more."""
+"""Volume of the votes of a vertebra. Judgement: a body of the neck has 4000 mm³ and more, of which
+a part may be in view."""
 _LONGEST_STEP_MM = 62.0
+"""Between neighbouring centres. Judgement: 1.7 lumbar steps, or two thoracic ones: one vertebra may
+be missed."""
 _FARTHEST_VOTE_MM = 24.0
+"""By which a vote may miss the centre. Judgement: less than the step to the next lumbar one."""
 _BODY_REACH_MM = 34.0
-"""From the curve through the bodies to their farthest voxels."""
+"""From the curve through the bodies to their farthest voxels. Judgement: a little more than the
+half width of a lumbar body."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from CTSpectSpineLib.labelling.schemes import typical_steps_mm
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 CONFIRMED = 0.9
-"""Probability of the whole numbering from which on it is called confirmed."""
+"""Least probability of the whole numbering to be called confirmed. Judgement: all other numberings
+share one tenth; how often it errs is counted in docs/validation/labelling.md."""
 _CERVICAL = tuple(f"C{n}" for n in range(1, 8))
+"""By definition: the seven cervical vertebrae."""
 _VARIANTS = (
     ("", 0.9, 12, 5),
     ("a sixth lumbar vertebra (L6)", 0.03, 12, 6),
@@ -30,20 +32,33 @@ _VARIANTS = (
 """Sentence, prior probability, thoracic and lumbar vertebrae. About one person in eight has
 another number of vertebrae than the usual one (Carrino et al., Radiology 2011;259:196)."""
 _STEP_SPREAD = 0.16
+"""Standard deviation of the logarithm of steps within a spine. Judgement: 0.8 to 1.3 times what is
+expected are seen in usual columns (`judgement.FAR`)."""
 _SIZE_SPREAD = 0.14
-"""Of the logarithm of steps within a spine, and of the size of patients."""
+"""The same of the size of patients. Judgement: adults differ by about a tenth, children by more."""
 _VOLUME_SPREAD = 0.4
+"""The same of the volume of a body. Judgement: about three times that of a length."""
 _SACRUM = 7.0
+"""Log likelihood lost for each vertebra too many or too few above the sacrum. Judgement: this
+outweighs ribs and sizes, since the sacrum can hardly be mistaken."""
 _NO_END = 3.0
+"""The same where the column ends although the picture goes on. Judgement: a vertebra is easily
+missed at an end, so it weighs less."""
 _LOOKS, _LEAST_LOOKS = 0.5, 0.03
-"""Weight of a vertebra's looks, and the least share that counts, since a network is never sure."""
+"""Weight of a vertebra's looks, and the least share that counts. Judgement: neighbours are mistaken
+alike, and a network is never sure."""
 _CLEAR = 0.5
-"""Share from which on a vertebra is said to look like something."""
+"""Share above which a vertebra is said to look like something. Judgement: the majority."""
 _GAP, _GAP_BELOW_AXIS = 1.6, 2.3
+"""Step, relative to its neighbours, that has room for another vertebra; below the axis, whose
+centre lies higher. Judgement: between the 1.3 of usual columns and the 1.8 of one left out
+(`judgement.FAR`)."""
 _AXIS = 0.35
-"""Share of a vertebra that looks like the axis from which on the wider gap is used."""
+"""Share of a vertebra that looks like the axis above which the wider gap is used. Judgement: below
+one half, since a wrong gap costs more than a missed one."""
 _L5_TO_SACRUM_MM = 24.0
-"""From the centre of L5 to the nearest voxel of the sacrum."""
+"""From the centre of L5 to the nearest voxel of the sacrum. Judgement: half of its height and a
+disc."""
 
 
 @dataclass(frozen=True)

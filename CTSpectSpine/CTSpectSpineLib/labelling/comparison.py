@@ -16,7 +16,8 @@ from CTSpectSpineLib.labelling.placement import place_on_ct
 from CTSpectSpineLib.model import VertebraLabels
 
 SAME_DICE = 0.5
-"""Overlap from which on two outlines are of the same vertebra."""
+"""Least overlap of two outlines of the same vertebra. Judgement: far more than neighbours share,
+and less than the mean Dice of any region in docs/validation/labelling.md."""
 
 
 @dataclass(frozen=True)

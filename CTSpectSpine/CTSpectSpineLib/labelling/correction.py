@@ -16,7 +16,8 @@ from CTSpectSpineLib.labelling.numbering import Numbering, numbering_of, renumbe
 from CTSpectSpineLib.model import VertebraLabels
 
 REACH_MM = 8.0
-"""A point this near to a vertebra counts as in it: between its arches, or in its canal."""
+"""A point this near to a vertebra counts as in it. Judgement: it may lie between arches or in the
+canal, whose half width this is."""
 _SACRAL = ("S1", anatomy.SACRUM)
 _OPTIONAL = ("T13", "L6")
 

@@ -27,12 +27,15 @@ from CTSpectSpineLib.model import FloatArray, VertebraLabels
 FAR, NEAR = 1.55, 0.6
 """Distance of neighbours relative to what their levels and the rest of the column lead to expect.
 
-0.8 to 1.3 on three real label maps and 360 columns of the phantom (all cases, 30 seeds each);
-1.8 to 2.2 where one vertebra of such a column is left out and those above take its name (6240
+Measured on three real label maps and 360 columns of the phantom (all cases, 30 seeds each): 0.8 to
+1.3; 1.8 to 2.2 where one vertebra of such a column is left out and those above take its name (6240
 columns).
 """
 _PRESACRAL = 24
+"""By definition: 7 cervical, 12 thoracic and 5 lumbar vertebrae."""
 _TRUST_SPACING, _TRUST_COUNT = 0.5, 0.8
+"""What remains of the confidence. Judgement: it ranks vertebrae for a person; it is not a
+probability."""
 
 
 def judge(labels: VertebraLabels) -> VertebraLabels:

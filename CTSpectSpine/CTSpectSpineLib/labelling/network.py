@@ -23,10 +23,12 @@ MIDDLE = (*BODY, CLASSES.index("C1"), CLASSES.index("C2"))
 VERTEBRA = (*MIDDLE, CLASSES.index("posterior"))
 """Numbers of the classes of bodies, of what is the middle of a vertebra, and of all of it."""
 OFFSET_MM = 20.0
-"""Unit of the offsets to the vertebral body's centre."""
+"""Unit of the offsets to the vertebral body's centre. Convention: as in training."""
 MODEL = Path(__file__).parent / "data" / "builtin.onnx"
 _LOWEST_HU, _HIGHEST_HU = -400.0, 1200.0
+"""Range of HU that the network sees. Convention: as in training."""
 _MOST_THREADS = 4
+"""Judgement: more hardly speed up a small network, and slow down everything else."""
 
 Float = NDArray[np.float32]
 

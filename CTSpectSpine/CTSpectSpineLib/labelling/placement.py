@@ -13,8 +13,11 @@ from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import FloatArray
 
 _BONE_HU = 150.0
+"""HU of bone. Judgement: above soft tissue; the cortex reaches it even in osteoporosis."""
 _LEAST_BONE = 0.05
+"""Least share of bone in the labels. Judgement: a cortex alone is more."""
 _COLUMN = 3
+"""Labels that make a column. Judgement: around fewer, unlabelled neighbours are bone too."""
 _CONTRAST = {"column": (2.4, 4.0), "few": (1.8, 2.5)}
 """Least ratio of bone inside to around: below the first refused, below the second doubtful.
 
@@ -22,7 +25,10 @@ Measured on two CTs: 10 to 34 for columns in place, 3.5 to 10 for single vertebr
 sacrum without S1; at most 2.3 for columns shifted by 10 mm or more.
 """
 _RING_MM = 9.0
+"""Width of the ring around labels. Judgement: wide beside the blurred edge of 3 mm, and still
+soft tissue for the most part."""
 _CHECK_SPACING_MM = 2.5
+"""Numerical: shares of volume need no finer grid."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,18 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling.sequence import Finding
 
 _REACH_MM = 9.0
+"""From a rib to the vertebra that it meets. Judgement: the joint space, and labels that end
+early."""
 _THINNED_MM = 2.0
+"""Size to which voxels are thinned. Numerical: a fraction of the reach."""
 _LEAST_CONTACT_MM3 = 40.0
+"""Volume of vertebra within reach. Judgement: a few thinned voxels, so that noise is no contact."""
 _TRUST = 0.5
+"""What remains of the confidence. Judgement: as for the spacing (`judgement`)."""
 _NAME = re.compile(r"rib[_\s]?(left|right)[_\s]?(\d{1,2})$", re.IGNORECASE)
 _LEFT, _RIGHT = 92, 104
-"""Numbers of the first ribs in TotalSegmentator's task ``total`` (version 2)."""
+"""Numbers of the first ribs. Standard: class ids of TotalSegmentator's task ``total``, version
+2."""
 
 
 def rib_of_name(name: str) -> str | None:

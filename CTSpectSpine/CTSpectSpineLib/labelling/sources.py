@@ -28,8 +28,12 @@ from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, read_segmentation
 
 _LARGEST_LABEL = 4095
+"""Largest number that can be a label. Judgement: more than any scheme has; images hold larger
+ones."""
 _LARGE_OVERLAP = 0.5
+"""Share of a mask. Judgement: no two vertebrae overlap by as much."""
 _THINNED_MM = 3.0
+"""Size to which voxels are thinned. Numerical: centres and volumes need no finer grid."""
 _IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 

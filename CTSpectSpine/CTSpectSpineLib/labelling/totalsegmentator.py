@@ -38,6 +38,7 @@ from CTSpectSpineLib.volumes.writing import write_image
 NAME = "totalsegmentator"
 _PROGRAM = Path(__file__).with_name("totalsegmentator_run.py")
 _POLL_SECONDS = 0.2
+"""Judgement: several times a second, so that a cancel is felt at once."""
 _NO_NETWORK = "http://127.0.0.1:9"
 """A proxy that does not answer: nothing is fetched and nothing is sent."""
 _DEVICES = re.compile(r"gpu(:\d+)?|cpu|mps")
@@ -46,6 +47,7 @@ _PHASES = (
     ("cropping from", 0.30, "Cropping to the spine"),
     ("Saving segmentations", 0.95, "Writing the labels"),
 )
+"""Line of output, share of the whole run, message. Judgement: shares as they roughly take time."""
 _PART = re.compile(r"Predicting(?: part (\d+) of (\d+))?")
 _SHARE = re.compile(r"(\d+)%\|")
 _FAILURES = (

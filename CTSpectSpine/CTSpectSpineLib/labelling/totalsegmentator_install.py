@@ -16,11 +16,14 @@ from CTSpectSpineLib.processes import hidden
 
 PYTHON_VARIABLE = "CTSPECTSPINE_TOTALSEGMENTATOR_PYTHON"
 LEAST_VERSION = (2, 17)
+"""Judgement: from this version on all of its models for vertebrae are under Apache-2.0."""
 VERTEBRAE, HIPS, FAST, LOCALISER = 292, 294, 297, 298
-"""Numbers of the models for vertebrae and sacrum, for hips, of everything at 3 mm, and at 6 mm."""
+"""Models for vertebrae and sacrum, for hips, of everything at 3 mm, and at 6 mm. Standard: data set
+numbers of TotalSegmentator 2."""
 
 _ASK = "import importlib.metadata as m; print(m.version('TotalSegmentator'))"
 _ASK_SECONDS = 60
+"""Judgement: starting Python on a slow disk takes seconds, not minutes."""
 
 
 def python_program(environment: Mapping[str, str] | None = None) -> str:

@@ -31,8 +31,8 @@ IntArray = NDArray[np.intp]
 DEFAULT_FWHM_MM = 10.0
 """Judgement: the middle of the 8 to 12 mm usual in bone SPECT."""
 _COARSE_MM = (5.0, 7.2, 10.0, 13.5, 18.0)
-"""FWHM tried first; the outer two bound the estimate. Judgement: well beyond the usual 8 to 12 mm on
-both sides, in steps of about a third."""
+"""FWHM tried first; the outer two bound the estimate. Judgement: well beyond the usual 8 to 12 mm
+on both sides, in steps of about a third."""
 _NODES = (0.9, 1.0, 1.1)
 """Relative widths at which the last system is made. Numerical: near enough to interpolate between,
 and far enough apart for a minimum."""
