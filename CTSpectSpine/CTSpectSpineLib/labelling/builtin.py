@@ -1,4 +1,4 @@
-"""The built-in labeller: a small network trained on synthetic spines, and what follows it."""
+"""The built-in labeller: a small network trained on synthetic spines, and its post-processing."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def label_builtin(
     ct
         The CT in HU, on any orthogonal grid.
     anchor
-        A vertebra that the user knows.
+        A vertebra whose level the user knows.
     progress
-        Called before every part; cancels by raising.
+        Called before every step; cancels by raising.
 
     Raises
     ------

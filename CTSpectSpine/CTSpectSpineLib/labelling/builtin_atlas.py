@@ -1,4 +1,4 @@
-"""Atlas and axis, which no disc divides: told apart by their shape, not by their place."""
+"""Atlas and axis, which no disc divides: told apart by shape, not by position."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def with_atlas_and_axis(
     points_mm: FloatArray,
     aims_mm: FloatArray,
 ) -> tuple[NDArray[np.intp], FloatArray]:
-    """Give what looks like the atlas and the axis to a vertebra of their own each.
+    """Assign what looks like the atlas and the axis to one vertebra each.
 
     The dens stands inside the atlas, so a division along the spine cannot separate them.
 
@@ -58,7 +58,7 @@ def with_atlas_and_axis(
     centres_mm
         Middles of these vertebrae, LPS mm, shape (n, 3).
     field
-        What the network says.
+        The network's output.
     index, points_mm, aims_mm
         The voxels: indices (k, j, i), LPS mm, and the centres that they vote for, LPS mm.
 
@@ -73,7 +73,7 @@ def with_atlas_and_axis(
     lowest, axis_mm = _axis(owner, centres_mm, looks, index, points_mm, field)
     pieces = _pieces(looks == CLASSES.index("C1"), index, points_mm, field)
     if lowest:
-        # Beside an axis even a torn atlas is one.
+        # Above an axis even a fragment counts as the atlas.
         torn = (looks == CLASSES.index("C1")) & _is_above(points_mm, axis_mm)
         enough = np.count_nonzero(torn) * field.spacing_mm**3 >= _LEAST_TORN_MM3
         pieces = [torn] if enough else []
@@ -170,11 +170,11 @@ def _pieces(
 
 
 def _is_above(points_mm: FloatArray, axis_mm: FloatArray) -> BoolArray:
-    """Which places can be the atlas' above an axis."""
+    """Which points can belong to the atlas above an axis."""
     way = points_mm - axis_mm
     return np.asarray((way[:, 2] > 0) & (np.linalg.norm(way, axis=1) < _ABOVE_MM))
 
 
 def _is_on_top(point_mm: FloatArray, centres_mm: FloatArray) -> bool:
-    """Whether a place is at the cranial end of a column, not somewhere in it."""
+    """Whether a point is at the cranial end of a column, not further down."""
     return bool(np.linalg.norm(centres_mm - point_mm, axis=1).argmin() < _LOWEST)

@@ -18,7 +18,7 @@ def hip_masks(field: SpineField, column: Column) -> dict[str, BoolArray]:
     """Hip bones by name; a side that is too small to be one is left out.
 
     The sides are told apart by the plane through the lowest vertebra: what lies to its left is
-    the left one. Small pieces, mostly mistaken femora, are left out.
+    the left one. Small pieces, mostly parts of the femora, are left out.
     """
     mask = field.shares[CLASSES.index("hip")] > 0.5
     lowest = column.instances[-1]

@@ -1,4 +1,4 @@
-"""What is seen beside a column of vertebrae that tells their names: sacrum, ribs, atlas, axis."""
+"""Evidence for the names of a column of vertebrae: sacrum, ribs, atlas, axis."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ beside C7 and L1, 200 on each side of T12, 350 beside T1, 1000 and more between.
 
 @dataclass(frozen=True)
 class Evidence:
-    """What tells the name of one vertebra.
+    """Evidence for the name of one vertebra.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Evidence:
     agreement
         How well its voxels agree on its centre, 0 to 1.
     cut
-        Whether it is cut by an end of the picture.
+        Whether it is cut by the edge of the image.
     """
 
     centre_mm: FloatArray
@@ -73,7 +73,7 @@ class Surroundings:
     sacrum_mm
         Distance of the sacrum from the last vertebra's centre; None where it is not seen.
     room_above_mm, room_below_mm
-        Length of the picture beyond the first and the last vertebra's centre.
+        Length of the image beyond the first and the last vertebra's centre.
     """
 
     vertebrae: tuple[Evidence, ...]
@@ -99,7 +99,7 @@ def sacrum_mask(field: SpineField) -> BoolArray:
 def above_sacrum(
     instances: tuple[Instance, ...], field: SpineField, sacrum: BoolArray
 ) -> tuple[int, ...]:
-    """Indices of the instances that are no part of the sacrum and not below its top."""
+    """Indices of the instances that are neither part of the sacrum nor below its top."""
     points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(sacrum)[:, ::-1].astype(float))
     if not len(points):
         return tuple(range(len(instances)))
@@ -119,7 +119,7 @@ def above_sacrum(
 def look_around(
     instances: tuple[Instance, ...], field: SpineField, sacrum: BoolArray
 ) -> Surroundings:
-    """Measure what tells the names of the vertebrae of a column."""
+    """Measure the evidence for the names of the vertebrae of a column."""
     if not instances:
         return Surroundings((), None)
     centres = np.array([item.centre_mm for item in instances])
@@ -212,7 +212,7 @@ def _rib_odds(
 def _in_view(
     field: SpineField, centre: FloatArray, axes: FloatArray, sign: int, step: float
 ) -> bool:
-    """Whether most of the place of a rib lies inside of the picture."""
+    """Whether most of the place of a rib lies inside the image."""
     side = sign * np.linspace(*_RIB_LATERAL_MM, 4)
     back = np.linspace(-5.0, 25.0, 4)
     height = np.linspace(*_RIB_HEIGHT, 4) * step

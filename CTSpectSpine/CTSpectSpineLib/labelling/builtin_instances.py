@@ -1,4 +1,4 @@
-"""Single vertebrae from the network's answer: every voxel votes for the centre of its body."""
+"""Single vertebrae from the network's output: every voxel votes for the centre of its body."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Instance:
     agreement
         Share of its voxels whose votes meet within 6 mm of the centre.
     cut
-        Whether it touches the cranial or caudal end of the picture.
+        Whether it touches the cranial or caudal end of the image.
     """
 
     centre_mm: FloatArray
@@ -170,7 +170,7 @@ def _owners(
     middles = np.array([s.middle for s in segments])
     lengths = np.array([s.length for s in segments])
     centres = curve.points[middles.astype(int)]
-    # A vote's place along the spine decides; far beside the curve its distance tells the same.
+    # A vote's place along the spine decides; far beside the curve its distance does so too.
     voted = np.abs(aim_at[:, None] - middles) / lengths
     own = np.abs(along[:, None] - middles) / lengths
     by_vote, by_place = voted.argmin(axis=1), own.argmin(axis=1)
@@ -301,7 +301,7 @@ def _described(
     distance_mm: FloatArray,
     whole: Float,
 ) -> Column:
-    """Measure the vertebrae, leave out those of which nothing is there, and spread the labels."""
+    """Measure the vertebrae, leave out those of which too little is there, and spread labels."""
     owner = labels[tuple(index.T)]
     body = _sum(field, BODY)
     central = _sum(field, MIDDLE)[tuple(index.T)]

@@ -1,4 +1,4 @@
-"""Names of the vertebrae of a column, from all that is seen, and how sure they are.
+"""Names of the vertebrae of a column, from all the evidence, and their probability.
 
 Every way to number the column is a hypothesis: a spine (the usual one, or one with transitional
 anatomy) and the place of the first vertebra in it. Evidence adds up as log likelihood; names are
@@ -42,7 +42,7 @@ _SACRUM = 7.0
 """Log likelihood lost for each vertebra too many or too few above the sacrum. Judgement: this
 outweighs ribs and sizes, since the sacrum can hardly be mistaken."""
 _NO_END = 3.0
-"""The same where the column ends although the picture goes on. Judgement: a vertebra is easily
+"""The same where the column ends although the image goes on. Judgement: a vertebra is easily
 missed at an end, so it weighs less."""
 _LOOKS, _LEAST_LOOKS = 0.5, 0.03
 """Weight of a vertebra's looks, and the least share that counts. Judgement: neighbours are mistaken
@@ -165,7 +165,7 @@ def _hypotheses(seen: Surroundings, places: np.ndarray, skipped: np.ndarray) -> 
             score = float(np.log(prior)) + _score(seen, spine, first, places, skipped)
             guesses.append(_Hypothesis(spine, sentence, names, score))
     if not guesses:
-        # More vertebrae than any spine has: the cranial ones are noise, which nobody can name.
+        # More vertebrae than any spine has: the cranial ones are noise, which cannot be named.
         spine = (*_CERVICAL, *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)))
         names = tuple(spine[max(0, len(spine) - 1 - int(places[-1] - p))] for p in places)
         guesses.append(_Hypothesis(spine, "", names, -1e3))
@@ -179,7 +179,7 @@ def _score(
     places: np.ndarray,
     skipped: np.ndarray,
 ) -> float:
-    """Log likelihood of what is seen when the first vertebra has a place in a spine."""
+    """Log likelihood of the evidence when the first vertebra has a given place in a spine."""
     rows = seen.vertebrae
     names = [spine[first + int(p)] for p in places]
     score = 0.0
@@ -191,7 +191,7 @@ def _score(
 
 
 def _looks_score(name: str, row: Evidence) -> float:
-    """Log likelihood of how like the atlas, the axis or a body of its region a vertebra looks."""
+    """Log likelihood of a vertebra's resemblance to atlas, axis or a body of its region."""
     if not row.looks.known:
         return 0.0
     share = row.looks.like(name)
@@ -208,7 +208,7 @@ def _rib_weight(name: str) -> float:
 
 
 def _end_score(seen: Surroundings, spine: tuple[str, ...], names: Sequence[str]) -> float:
-    """Whether the column ends where the picture shows that it does: at skull and sacrum."""
+    """Log likelihood of where the column ends, given the image: at skull and sacrum."""
     above = spine.index(names[0])
     # C1 itself is easily missed.
     score = -_NO_END if seen.room_above_mm > 60.0 + 18.0 * above and above > 1 else 0.0

@@ -69,7 +69,7 @@ def renumbered(labels: VertebraLabels, mapping: Mapping[str, str], why: str) -> 
     mapping
         Name so far to new name.
     why
-        Half a sentence.
+        The reason, as half a sentence.
     """
     if all(old == new for old, new in mapping.items()):
         return labels

@@ -1,4 +1,4 @@
-"""Engines that label vertebrae on a CT: what each one offers, and which are there."""
+"""Labellers of vertebrae on a CT: what each one offers, and which are available."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from CTSpectSpineLib.progress import ProgressCallback
 LabelFunction = Callable[[sitk.Image, Anchor | None, ProgressCallback], VertebraLabels]
 
 _MODULES = ("totalsegmentator", "builtin")
-"""Modules of this package that register one engine each when they are imported; the engines that
-``auto`` prefers come first. Importing one must not need the packages that its engine needs."""
+"""Modules of this package that register one labeller each when they are imported; those that
+``auto`` prefers come first. Importing one must not need the packages that its labeller needs."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user asks of an engine; one without the choice ignores it.
+    """What the user asks of a labeller; one that has no such choice ignores it.
 
     Attributes
     ----------
     device
         ``auto``, ``cpu``, ``gpu``, ``gpu:1`` … or ``mps``.
     fast
-        Rather quick than fine.
+        Prefer speed to detail.
     """
 
     device: str = "auto"
@@ -38,20 +38,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Engine:
-    """A labelling engine.
+    """A labeller.
 
     Attributes
     ----------
     name
         As the user asks for it.
     label
-        Labels a CT; gets the CT in HU, the user's anchor or None, and progress. An engine may use
-        the anchor or not: the levels are counted from it afterwards in any case.
+        Labels a CT; gets the CT in HU, the user's anchor or None, and progress. A labeller may
+        ignore the anchor: the levels are counted from it afterwards in any case.
     missing
         Says in one sentence, without a full stop, what is missing to run it and how to get it;
         empty when it can run.
     variant
-        The engine with other settings than the usual ones; None where it has no choice.
+        The labeller with other settings than the usual ones; None where it has no choice.
     """
 
     name: str
@@ -65,12 +65,12 @@ _ENGINES: dict[str, Engine] = {}
 
 
 def register_engine(engine: Engine) -> None:
-    """Make an engine known; engines registered first are preferred by ``auto``."""
+    """Make a labeller known; those registered first are preferred by ``auto``."""
     _ENGINES[engine.name] = engine
 
 
 def engines(settings: Settings = USUAL) -> dict[str, Engine]:
-    """All engines by name, the preferred one first."""
+    """All labellers by name, the preferred one first."""
     for module in _MODULES:
         import_module(f"CTSpectSpineLib.labelling.{module}")
     return {
@@ -80,12 +80,12 @@ def engines(settings: Settings = USUAL) -> dict[str, Engine]:
 
 
 def available_engines() -> tuple[str, ...]:
-    """Names of the engines that can run here, the preferred one first."""
+    """Names of the labellers that can run here, the preferred one first."""
     return tuple(name for name, engine in engines().items() if not engine.missing())
 
 
 def engine_by_name(name: str, settings: Settings = USUAL) -> Engine:
-    """The engine of a name, or for ``auto`` the first that can run.
+    """The labeller of a name, or for ``auto`` the first that can run.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How far the levels of labels can be relied on, whatever made them.
+"""How far the levels of labels can be relied on, whichever labeller made them.
 
 Order, gaps and pieces (`sequence`), distances along the spine, ribs, the numbers of vertebrae
 between landmarks, and contact of the lowest one with the sacrum (`transition`). What needs the
@@ -41,7 +41,7 @@ probability."""
 def judge(labels: VertebraLabels) -> VertebraLabels:
     """Check the levels: adds warnings and confidence, and withdraws `levels_confirmed` on doubt.
 
-    The confidence in a level is the engine's, or 1 where it gives none, times what the findings
+    The confidence in a level is the labeller's, or 1 where it gives none, times what the findings
     about this level leave of it.
     """
     column = check_column(labels.image)
@@ -79,7 +79,7 @@ def _whole(labels: sitk.Image, centres: Mapping[str, FloatArray]) -> dict[str, F
 
 
 def has_landmark(levels: Sequence[str]) -> bool:
-    """Whether a vertebra is there that is told by its shape."""
+    """Whether a vertebra that is identified by its shape is among them."""
     return bool(LANDMARKS & set(levels))
 
 
@@ -92,7 +92,7 @@ def spacing_findings(centres: Mapping[str, FloatArray]) -> list[Finding]:
         Name to centre of the vertebral body, LPS mm, cranial to caudal.
     """
     typical = typical_steps_mm()
-    # The sacrum's deepest point is no body; C1 has none.
+    # The sacrum's deepest point is not a body, and C1 has none.
     pairs = [
         (a, b)
         for a, b in anatomy.neighbouring_pairs(centres)

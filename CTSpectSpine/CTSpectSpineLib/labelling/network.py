@@ -51,7 +51,7 @@ class Network:
     spacing_mm
         Voxel size that it was trained at.
     version
-        What identifies it in results: steps and seed of its training.
+        Identifies it in results: steps and seed of its training.
     """
 
     session: Any
@@ -70,7 +70,7 @@ class Network:
         Returns
         -------
         tuple of NDArray
-            Probabilities of `CLASSES`, shape (classes, k, j, i), and the way to the vertebral
+            Probabilities of `CLASSES`, shape (classes, k, j, i), and the offset to the vertebral
             body's centre along k, j, i in voxels, shape (3, k, j, i).
         """
         output = self.session.run(None, {"ct": normalised(hu)[np.newaxis, np.newaxis]})[0][0]

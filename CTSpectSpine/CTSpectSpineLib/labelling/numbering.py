@@ -1,4 +1,4 @@
-"""Another numbering of vertebrae that are already outlined: no voxel moves, only names change."""
+"""Renumbering of vertebrae that are already outlined: no voxel moves, only names change."""
 
 from __future__ import annotations
 

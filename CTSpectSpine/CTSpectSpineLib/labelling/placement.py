@@ -33,7 +33,7 @@ _CHECK_SPACING_MM = 2.5
 
 @dataclass(frozen=True)
 class BoneContent:
-    """Share of voxels with bone HU inside of the labels, and in a ring around them."""
+    """Share of voxels with bone HU inside the labels, and in a ring around them."""
 
     inside: float
     around: float
@@ -52,7 +52,7 @@ def place_on_ct(
     Raises
     ------
     InputError
-        If the labels lie outside of the CT.
+        If the labels lie outside the CT.
     """
     grid, target = grid_of(labels), grid_of(ct)
     if grid.matches(target, tolerance=0.05):
@@ -94,8 +94,8 @@ def place_on_ct(
 def check_on_bone(labels: sitk.Image, ct: sitk.Image, name: str) -> tuple[str, ...]:
     """Check that labels on the CT's grid lie on bone.
 
-    Compares the share of voxels of at least 150 HU inside of the labels with that in a ring
-    of 9 mm around them. Osteoporotic vertebrae still have a cortex; soft tissue has not.
+    Compares the share of voxels of at least 150 HU inside the labels with that in a ring
+    of 9 mm around them. Osteoporotic vertebrae still have a cortex; soft tissue has none.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def check_on_bone(labels: sitk.Image, ct: sitk.Image, name: str) -> tuple[str, .
 
 
 def bone_content(labels: sitk.Image, ct: sitk.Image) -> BoneContent:
-    """Share of bone inside of all labels and in a ring around them, on a thinned grid."""
+    """Share of bone inside all labels and in a ring around them, on a thinned grid."""
     spacing = grid_of(ct).spacing_mm[::-1]
     stride = np.maximum(1, np.floor(_CHECK_SPACING_MM / spacing)).astype(int)
     box = _label_box(labels)

@@ -29,7 +29,7 @@ _LEFT, _RIGHT = 92, 104
 
 
 def rib_of_name(name: str) -> str | None:
-    """``"left 12"`` for TotalSegmentator's ``rib_left_12``; None for what is no rib."""
+    """``"left 12"`` for TotalSegmentator's ``rib_left_12``; None for anything else."""
     match = _NAME.search(name.strip())
     return f"{match.group(1).lower()} {int(match.group(2))}" if match else None
 
@@ -57,7 +57,7 @@ def rib_contacts(
     Returns
     -------
     dict
-        Rib to the vertebra whose voxels within 9 mm of the rib are most; ribs that reach none
+        Rib to the vertebra with the most voxels within 9 mm of the rib; ribs that reach none
         (cut, or not in view) are left out. A rib head lies between its own vertebra and the one
         above, and its tubercle on the transverse process of its own: its own has more.
     """

@@ -27,7 +27,7 @@ _SECOND_DISTANCE_MM = 15.0
 mm)."""
 _TRANSITIONAL = {"T12", "T13", "L5", "L6"}
 LANDMARKS = {"C1", "C2", "S1", anatomy.SACRUM}
-"""Vertebrae that are told by their shape; all others are counted from them."""
+"""Vertebrae that are identified by their shape; all others are counted from them."""
 _DOUBTED, _TRANSITION, _NO_LANDMARK = 0.4, 0.8, 0.7
 """What remains of the confidence. Judgement: it ranks vertebrae for a person; it is not a
 probability."""
@@ -35,7 +35,7 @@ probability."""
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that speaks about the levels.
+    """An observation about the levels.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Reading labels that the user brings, whatever form they have."""
+"""Reading the user's labels in all the forms they may have."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _from_image(
     present = _present_labels(image, name)
     if not present:
         raise InputError(f"{name}: the label map is empty; give one with vertebrae.")
-    # A table that lists everything the program knows is no help where the map has other numbers.
+    # A table that lists everything the program knows does not help where the map has other numbers.
     names = {number: text for number, text in names.items() if number in present}
     doubts: tuple[str, ...] = ()
     used, certain = "names", True

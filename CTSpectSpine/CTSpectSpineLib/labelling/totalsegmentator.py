@@ -1,4 +1,4 @@
-"""TotalSegmentator as an engine: its own code, in a child process, on an upright grid.
+"""TotalSegmentator as a labeller: its own code, in a child process, on an upright grid.
 
 Wasserthal et al. 2023, doi 10.1148/ryai.230024. Task ``total`` with vertebrae, sacrum and hips as
 subset.
@@ -154,10 +154,10 @@ def label(
 
 
 def _run(request: dict[str, Any], folder: Path, progress: ProgressCallback) -> list[str]:
-    """Run the child to its end; return what it said."""
+    """Run the child to its end; return its output."""
     path, log = folder / "request.json", folder / "log.txt"
     path.write_text(json.dumps(request), encoding="utf-8")
-    # A home of its own, so that the user's settings stay and no usage statistics are sent.
+    # Its own home keeps the user's settings untouched and sends no usage statistics.
     home = folder / "home"
     home.mkdir()
     (home / "config.json").write_text(
@@ -228,7 +228,7 @@ def _environment(home: Path, temporary: Path) -> dict[str, str]:
 
 
 class _Watch:
-    """How far TotalSegmentator is, from what it says."""
+    """Progress of TotalSegmentator, read from its output."""
 
     def __init__(self) -> None:
         self.fraction, self.message = 0.0, "Starting"
@@ -282,7 +282,7 @@ def _last(said: Sequence[str]) -> str:
 
 
 def engine(settings: Settings) -> Engine:
-    """The engine with these settings."""
+    """The labeller with these settings."""
     return Engine(
         name=NAME,
         label=partial(label, settings),

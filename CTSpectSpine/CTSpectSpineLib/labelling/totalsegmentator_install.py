@@ -34,7 +34,7 @@ def python_program(environment: Mapping[str, str] | None = None) -> str:
         return named
     if "python" in Path(sys.executable).stem.lower():
         return sys.executable
-    # Inside of an application the program is not Python; 3D Slicer has its own beside it.
+    # Inside an application the program is not Python; 3D Slicer has its own beside it.
     return shutil.which("PythonSlicer") or shutil.which("python3") or sys.executable
 
 
@@ -78,7 +78,7 @@ def weights_folder(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def has_model(number: int, folder: Path) -> bool:
-    """Whether a model is there as a whole; interrupted downloads leave folders without it."""
+    """Whether a model is complete; interrupted downloads leave folders without it."""
     return any(folder.glob(f"Dataset{number}_*/*/fold_0/checkpoint_final.pth"))
 
 

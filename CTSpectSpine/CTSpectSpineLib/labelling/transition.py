@@ -1,4 +1,4 @@
-"""Transitional anatomy that shapes tell: a lowest lumbar vertebra that meets the sacrum."""
+"""Transitional anatomy seen in the labels: a lowest lumbar vertebra that meets the sacrum."""
 
 from __future__ import annotations
 

@@ -261,8 +261,8 @@ def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.ui
 def _add_sacrum(lattice: _Lattice, box: tuple[slice, ...], here: BoolArray) -> None:
     """The sacrum in pieces (bodies, arch and wings, in slabs from above): they differ in uptake.
 
-    One value for all of it would push what the first segment has more into the lumbosacral disc,
-    and what the sacroiliac joints have more into the facet joints.
+    A single value would push the excess of the first segment into the lumbosacral disc, and that
+    of the sacroiliac joints into the facet joints.
     """
     nodes = np.argwhere(here)
     points = lattice.points(nodes + [s.start for s in box])
@@ -388,7 +388,7 @@ def _block_numbers(shell: BoolArray, bone: BoolArray, spacing: FloatArray) -> Co
 
 
 def _without_empty(lattice: _Lattice) -> Partition:
-    """Drop regions that lost all nodes to others and number the rest anew."""
+    """Drop regions that lost all nodes to others and renumber the rest."""
     present = np.bincount(lattice.codes.ravel(), minlength=len(lattice.parts) + 1)[1:] > 0
     renumber = np.concatenate([[0], np.where(present, np.cumsum(present), 0)]).astype(np.int32)
     parts = tuple(p for p, there in zip(lattice.parts, present, strict=True) if there)

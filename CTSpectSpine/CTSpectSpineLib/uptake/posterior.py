@@ -1,4 +1,4 @@
-"""The regions' true uptake, solved from what is seen, and how sure it is.
+"""The regions' true uptake, solved from what is observed, and its uncertainty.
 
 The transfer system is solved by generalised least squares with a prior (Tikhonov): observed means
 differ from the transfer matrix times the true means by errors of known covariance
@@ -7,9 +7,9 @@ amounts of known scale. Where a region is well resolved the observations decide;
 the prior does, and the covariance says so.
 
 The prior of most regions is a mixture: they are about as active as the patient's vertebral bodies
-(the surroundings: hardly active), or hot by any amount. Which of the two a region is, is judged
-from its first solution and that one's variance; where that leaves it open, the solution lies
-between and the variance holds both. A clearly hot joint is not drawn to the normal ones at all.
+(the surroundings: hardly active), or hot by any amount. Which of the two holds is judged from the
+first solution of a region and its variance; where these leave it open, the solution lies between
+and the variance covers both. A clearly hot joint is not drawn towards the normal ones at all.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Posterior:
     factor
         Lower Cholesky factor of their precision matrix (inverse covariance).
     open_sd
-        Standard deviation besides, where it is open whether a region is normal.
+        Additional standard deviation, where it is open whether a region is normal.
     ways
         Changes of the solution with one standard deviation of each common error, shape
         (regions, errors).
@@ -156,8 +156,8 @@ def build_prior(partition: Partition, first: FloatArray | None = None) -> Prior:
     partition
         The regions.
     first
-        A first solution, shape (regions,); bone that stands out in it (a fracture, a vertebra of
-        Paget's disease) is nothing to compare others with. None to compare with all bodies.
+        A first solution, shape (regions,); bone that stands out in it (a fracture, a vertebra with
+        Paget's disease) is not compared with. None to compare with all bodies.
     """
     parts = partition.parts
     bodies = partition.of_kind("body") or partition.of_kind("posterior", "sacrum")
@@ -207,7 +207,7 @@ def solve(
     prior
         Prior differences.
     common
-        Changes of the observed means with one standard deviation of each error that all share,
+        Changes of the observed means with one standard deviation of each error common to all,
         shape (observations, errors). The solution is not protected against them, so they widen
         it in full.
     """
@@ -234,7 +234,7 @@ def solve(
 def solve_plain(
     omega: FloatArray, observed: FloatArray, error_sd: float, prior: Prior
 ) -> FloatArray:
-    """True means with even, independent errors and the widest prior, shape (regions,)."""
+    """True means with equal, independent errors and the widest prior, shape (regions,)."""
     normal = omega.T @ omega / error_sd**2 + _precision(prior, prior.wide())
     true: FloatArray = linalg.solve(normal, omega.T @ observed / error_sd**2, assume_a="pos")
     return true
@@ -247,7 +247,7 @@ def condition_number(omega: FloatArray, partition: Partition) -> float:
 
 
 def _settled(values: FloatArray) -> FloatArray:
-    """Rounded so that the order of sums, which goes with the number of threads, hardly shows."""
+    """Rounded: the order of summation, which depends on the number of threads, hardly shows."""
     rounded: FloatArray = np.round(values, _DECIMALS)
     return rounded
 

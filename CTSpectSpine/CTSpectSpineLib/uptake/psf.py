@@ -5,8 +5,8 @@ the width whose prediction differs least from the SPECT at the spine is taken. T
 regional observations, not from a fit to the voxels that are compared, because such a fit takes up
 noise and uneven uptake better the wider the point spread is. The estimate includes everything
 that blurs the spine (collimator, reconstruction, filter, breathing, misregistration), which is
-what the correction needs, except the averaging over the SPECT's voxels, which is modelled. What
-it falls short of the truth in simulated patients is added (`_SHORTFALL`).
+what the correction needs, except the averaging over the SPECT's voxels, which is modelled. The
+shortfall that was found in simulated patients is added (`_SHORTFALL`).
 
 Profiles are made at a few widths only; between these, transfer matrices and predictions are
 interpolated quadratically.
@@ -112,7 +112,7 @@ class PsfEstimate:
     fwhm_mm
         The estimate, or the default.
     estimated
-        False when the data do not tell and the default is used.
+        False when the data do not determine it and the default is used.
     reason
         Why not, as a sentence; empty otherwise.
     systems

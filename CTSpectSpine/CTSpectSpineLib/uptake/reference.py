@@ -1,4 +1,4 @@
-"""The patient's reference uptake, which every ratio is made with.
+"""The patient's reference uptake, the denominator of every ratio.
 
 The reference is a *corrected* uptake: the true mean of bone as the transfer matrix solves it
 (bodies observed in their eroded cores). A raw core mean would still hold spill-in of hot
@@ -151,7 +151,7 @@ def choose_reference(
 
 
 def bone_reference(name: str, partition: Partition, corrected: Iterable[float]) -> ReferenceUptake:
-    """Sacrum or iliac bone (as far as it lies near the spine) as reference, its pieces by volume.
+    """Sacrum or iliac bone (as far as it lies near the spine) as reference, weighted by volume.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def draw_reference(
 ) -> FloatArray:
     """Draws of the reference uptake, shape (repetitions,).
 
-    Which bodies happen to serve errs as well, by their spread over the root of their number.
+    The choice of bodies errs as well, by their spread over the square root of their number.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ class SpectField:
         return replace(self, array=self.array[box], ct_to_index=shift @ self.ct_to_index)
 
     def binned(self, most_mm: float) -> SpectField:
-        """The field with voxels averaged in blocks, as many as stay within ``most_mm``."""
+        """The field with voxels averaged in the largest blocks that stay within ``most_mm``."""
         size = np.maximum(1, np.floor(most_mm / self.spacing + 1e-6)).astype(int)
         size = np.minimum(size, self.array.shape[::-1])
         if (size == 1).all():

@@ -1,7 +1,7 @@
 """How regions are seen in the SPECT: the geometric transfer matrix (GTM).
 
 Rousset OG, Ma Y, Evans AC. Correction for partial volume effects in PET: principle and
-validation. J Nucl Med 1998;39:904-911. The SPECT is taken as the sum over regions of an even
+validation. J Nucl Med 1998;39:904-911. The SPECT is taken as the sum over regions of a uniform
 uptake blurred by a Gaussian point spread and averaged over voxels; the mean that is seen in
 region *i* is then ``sum_j omega[i, j] * true[j]``. `posterior` solves for the true means.
 
@@ -52,7 +52,7 @@ def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) ->
     """What each region with uptake 1 looks like in the SPECT.
 
     The Gaussian is integrated exactly over lattice cells and read at SPECT voxel centres. Bone of
-    joints is smeared by `REGION_BLUR_MM` besides.
+    joints is smeared by `REGION_BLUR_MM` in addition.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def mean_weights(
     partition, field
         The regions on the SPECT.
     masks
-        Where the regions are observed; by default wherever they are.
+        Where the regions are observed; by default all of each region.
     """
     axes = []
     for factor, nodes, voxels in zip(
@@ -129,7 +129,7 @@ def smooth_weights(
 
 
 def transfer_matrix(weights: sparse.csc_matrix, profiles: sparse.csc_matrix) -> FloatArray:
-    """What share of each region's true uptake every observed mean holds."""
+    """Share of each region's true uptake in every observed mean."""
     return np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
 
 

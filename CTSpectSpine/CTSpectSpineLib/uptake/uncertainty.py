@@ -1,11 +1,11 @@
-"""What the observed means and the solved uptake err by, and draws of it.
+"""Errors of the observed means and of the solved uptake, and draws of them.
 
 The covariance of the observed means holds the SPECT's noise, which is estimated from the SPECT
 itself; the misregistration that the registration expects; the point spread's error; the error of
 each joint's own position as labels of usual quality leave it; and uneven uptake inside regions.
-`posterior` weighs the observations by it; errors that all regions share widen its draws in full.
-Errors that no observation shows, those of a region's size and of the reference bone's choice,
-come on top.
+`posterior` weighs the observations by it; errors common to all regions widen its draws in full.
+Errors that no observation shows, those of a region's size and of the choice of the reference bone,
+are added.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def error_model(
     centres_mm: FloatArray,
     error_mm: float,
 ) -> tuple[ErrorModel, Noise]:
-    """What the observed means err by.
+    """Model the errors of the observed means.
 
     Parameters
     ----------
