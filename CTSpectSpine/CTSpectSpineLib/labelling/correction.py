@@ -148,7 +148,7 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
     if found == anatomy.SACRUM:
         raise InputError(
             f"The vertebra at the anchor is labelled as sacrum, which cannot become {level}: it is "
-            "one label of several vertebrae; outline it anew, or choose a vertebra above."
+            "one label of several vertebrae; outline it again, or choose a vertebra above."
         )
     if found == "S1":
         chain = numbering.chain

@@ -171,15 +171,15 @@ def _present_labels(image: sitk.Image, name: str) -> list[int]:
             if not finite.all() or not np.array_equal(slab, np.rint(slab)):
                 bad = slab[~finite | (slab != np.rint(slab))].flat[0]
                 raise InputError(
-                    f"{name}: holds the value {bad:g}, which is no label; give a label map with "
+                    f"{name}: holds the value {bad:g}, which is not a label; give a label map with "
                     "whole numbers (not a probability map or an image)."
                 )
         low, high = slab.min(), slab.max()
         if low < 0 or high > _LARGEST_LABEL:
             bad = low if low < 0 else high
             raise InputError(
-                f"{name}: holds the value {bad:g}, which is no label of a vertebra; give a label "
-                "map (not the CT)."
+                f"{name}: holds the value {bad:g}, which is not a label of a vertebra; give a "
+                "label map (not the CT)."
             )
         counts = np.bincount(slab.astype(np.int64).ravel())
         present.update(np.flatnonzero(counts).tolist())

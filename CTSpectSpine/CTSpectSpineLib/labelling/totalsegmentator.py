@@ -139,8 +139,8 @@ def label(
     known = has_landmark(labels.levels) or bool(labels.ribs)
     if not known:
         notes.append(
-            "Neither the top of the neck, the sacrum nor a rib is in view, by which "
-            "TotalSegmentator tells the levels: confirm them, or give an anchor."
+            "None of the landmarks by which TotalSegmentator tells the levels (top of the neck, "
+            "sacrum, ribs) is in view: confirm the levels, or give an anchor."
         )
     if grid is not ct:
         notes.insert(0, "The CT's axes are oblique: TotalSegmentator worked on an upright copy.")
@@ -271,14 +271,14 @@ def _failure(code: int, said: Sequence[str]) -> str:
             return f"TotalSegmentator failed: {sentence}."
     if code in (-9, 137):
         return (
-            "TotalSegmentator was ended by the system, most likely for lack of memory: crop the "
-            "CT to the spine, or use the labeller's fast option."
+            "TotalSegmentator was terminated by the system, most likely for lack of memory: crop "
+            "the CT to the spine, or use the labeller's fast option."
         )
     return f"TotalSegmentator failed ({_last(said)}); give labels with --vertebrae instead."
 
 
 def _last(said: Sequence[str]) -> str:
-    return said[-1][:300].rstrip(".") if said else "it said nothing"
+    return said[-1][:300].rstrip(".") if said else "no output"
 
 
 def engine(settings: Settings) -> Engine:

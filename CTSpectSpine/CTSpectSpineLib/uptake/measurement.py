@@ -154,7 +154,7 @@ def measure(
     references = reference_per_joint(joints.joints, measured, chosen.value, across=across)
     table = joint_table(joints.joints, measured, references, bounds, suv_factor)
 
-    progress(Progress(_STAGE, 0.8, "Repeating the measurement to see how sure it is"))
+    progress(Progress(_STAGE, 0.8, "Repeating the measurement to estimate its uncertainty"))
     draws = _draws(
         spine,
         solution,

@@ -180,7 +180,9 @@ def estimate_psf(view: View) -> PsfEstimate:
         return PsfEstimate(DEFAULT_FWHM_MM, False, reason, view.around(DEFAULT_FWHM_MM))
 
     if seen.std() <= _LEAST_SIGNAL * abs(float(seen.mean())):
-        return unknown("the SPECT is nearly even at the spine, so it does not tell its resolution")
+        return unknown(
+            "the SPECT is nearly uniform at the spine, so its resolution cannot be estimated"
+        )
     tried: dict[float, float] = {}
 
     def misfit(width: float) -> float:
@@ -200,14 +202,12 @@ def estimate_psf(view: View) -> PsfEstimate:
     if best in (0, len(widths) - 1):
         return unknown(
             f"the fit is best at the edge of the search, {widths[best]:g} mm,"
-            " so the SPECT does not tell its resolution"
+            " so the resolution cannot be estimated"
         )
     least = tried[widths[best]]
     beside = [tried[widths[best - 1]], tried[widths[best + 1]]]
     if least <= 0.0 or max(beside) < _LEAST_CONTRAST * least:
-        return unknown(
-            "the fit hardly depends on the width, so the SPECT does not tell its resolution"
-        )
+        return unknown("the fit hardly depends on the width, so the resolution cannot be estimated")
     coarse = np.array(widths[best - 1 : best + 2])
     centre = _parabola_minimum(coarse, np.square([tried[w] for w in coarse]))
     systems = view.around(round(centre, _DECIMALS))

@@ -238,7 +238,7 @@ def _outliers(bodies: Bodies, levels: list[str]) -> dict[str, str]:
     centre = float(np.median(values))
     limit = max(_OUTLIER_SDS * relative_spread(values), _OUTLIER_SHARE) * centre
     return {
-        level: f"its uptake stands out ({value / centre:.2f} of the other bodies')"
+        level: f"its uptake stands out ({value / centre:.2f} times the median of the bodies)"
         for level, value in zip(levels, values, strict=True)
         if abs(value - centre) > limit
     }
