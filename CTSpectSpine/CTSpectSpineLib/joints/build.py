@@ -9,19 +9,19 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints.bodies import vertebra_frame
-from CTSpectSpineLib.joints.checks import (
+from CTSpectSpineLib.joints.discs import Disc, find_disc
+from CTSpectSpineLib.joints.doubts import (
     check_contrast,
     check_facets,
     check_heights,
     level_doubts,
     spine_warnings,
 )
-from CTSpectSpineLib.joints.discs import Disc, find_disc
 from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
-from CTSpectSpineLib.joints.mixing import mixed_pairs
-from CTSpectSpineLib.joints.pair import Pair, make_pair
-from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
+from CTSpectSpineLib.joints.mixed_labels import mixed_pairs
+from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
+from CTSpectSpineLib.joints.vertebra_fits import Spine, fit_spine, label_ids
 from CTSpectSpineLib.model import (
     FloatArray,
     Joint,
@@ -198,4 +198,19 @@ class _Segment:
             centre_mm=None,
             flags=(*self.flags, reason),
             doubts=self.doubts,
+        )
+
+
+def check_neighbours(labels: VertebraLabels, name: str) -> None:
+    """Check that there is a pair of neighbouring vertebrae, and so a joint to measure.
+
+    Raises
+    ------
+    InputError
+        If there is none; ``name`` is what the labels are called.
+    """
+    if not anatomy.neighbouring_pairs(labels.levels):
+        raise InputError(
+            f"{name} holds no two neighbouring vertebrae (only {', '.join(labels.levels)}), "
+            "so there is no joint to measure; give labels of the whole region."
         )

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib.joints.frames import trimmed_plane
 from CTSpectSpineLib.joints.label_volume import Occupancy
-from CTSpectSpineLib.joints.pair import STEP_MM, Pair
+from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 BAND_MM = 4.0

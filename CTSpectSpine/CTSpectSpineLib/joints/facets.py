@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.joints.pair import STEP_MM, Pair
+from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 REGION_MM = 4.0

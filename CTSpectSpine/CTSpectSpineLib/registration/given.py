@@ -10,14 +10,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import apply_matrix, image_centre_mm, transform_matrix
-from CTSpectSpineLib.model import FloatArray, Quality, Registration
+from CTSpectSpineLib.model import (
+    ACCEPTED_ERROR_MM,
+    REFUSED_ERROR_MM,
+    FloatArray,
+    Quality,
+    Registration,
+)
 from CTSpectSpineLib.progress import ProgressCallback, silent
-from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.registration.files import as_rigid, centred
+from CTSpectSpineLib.registration.rigid import register
 
-ACCEPTED_MM, WARNED_MM = 3.0, 5.0
-"""Error at the joints up to which a registration is good, or to be checked (a judgement: at
-3 mm the mean in a hot facet region falls by 10-15 %, at 6 mm by 31-47 %)."""
 _SHARE_OF_FIELD = 0.25
 
 
@@ -69,9 +72,9 @@ def judge_given(
 
 
 def _quality(refined: Quality, error_mm: float) -> Quality:
-    if refined == "failed" or not error_mm <= WARNED_MM:
+    if refined == "failed" or not error_mm <= REFUSED_ERROR_MM:
         return "failed"
-    return "good" if refined == "good" and error_mm <= ACCEPTED_MM else "check"
+    return "good" if refined == "good" and error_mm <= ACCEPTED_ERROR_MM else "check"
 
 
 def _distance_mm(first: FloatArray, second: FloatArray, ct: sitk.Image) -> float:

@@ -10,6 +10,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.joint_columns import METRICS
+from CTSpectSpineLib.joint_table import deciding_ratios
 from CTSpectSpineLib.model import (
     FloatArray,
     Joint,
@@ -21,9 +23,18 @@ from CTSpectSpineLib.model import (
     UptakeBounds,
 )
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
-from CTSpectSpineLib.uptake.observation import ObservedSpine, observe_spine
+from CTSpectSpineLib.uptake.columns import (
+    Measured,
+    add_uncertainty,
+    check_bounds,
+    drop_unreliable,
+    joint_table,
+    other_sides,
+    reference_per_joint,
+)
+from CTSpectSpineLib.uptake.correction import Solution, solve_spine
+from CTSpectSpineLib.uptake.observed_spine import ObservedSpine, observe_spine
 from CTSpectSpineLib.uptake.partition import Partition
-from CTSpectSpineLib.uptake.psf import DEFAULT_FWHM_MM, Systems, estimate_psf
 from CTSpectSpineLib.uptake.reference import (
     CONTRALATERAL,
     MIN_COVERAGE,
@@ -34,24 +45,13 @@ from CTSpectSpineLib.uptake.reference import (
     eligible_bodies,
 )
 from CTSpectSpineLib.uptake.repetition import bone_part, draw_corrected, repeat_plain
+from CTSpectSpineLib.uptake.resolution import DEFAULT_FWHM_MM, Systems, estimate_psf
 from CTSpectSpineLib.uptake.sampling import (
     SpectField,
     region_max,
     region_mean,
     region_peak,
     spect_field,
-)
-from CTSpectSpineLib.uptake.solution import Solution, solve_spine
-from CTSpectSpineLib.uptake.table import (
-    METRICS,
-    Measured,
-    add_uncertainty,
-    check_bounds,
-    deciding_ratio,
-    drop_unreliable,
-    joint_table,
-    other_sides,
-    reference_per_joint,
 )
 
 _FWHM_RANGE_MM = (2.0, 30.0)
@@ -290,7 +290,7 @@ def _draws(
     rng: np.random.Generator,
 ) -> FloatArray:
     """Repetitions of the deciding ratio, shape (repetitions, joints)."""
-    ratios = deciding_ratio(table, bounds)
+    ratios = deciding_ratios(table, bounds)
     if not repetitions or not np.isfinite(ratios).any():
         return np.full((repetitions, len(joints)), np.nan)
     true = solution.posterior.draw(rng, repetitions) * solution.unit

@@ -27,7 +27,7 @@ from CTSpectSpineLib.uptake.partition import Partition, PartKind
 from CTSpectSpineLib.uptake.sampling import SpectField
 
 CONTRALATERAL = "contralateral"
-REFERENCES = ("vertebral_bodies", "sacrum", "iliac", CONTRALATERAL)
+REFERENCES = anatomy.REFERENCE_BONES
 MIN_COVERAGE = 0.9
 """Share of a region that must lie inside the SPECT field. Judgement: what is missing from a region
 cut by more would weigh on its mean."""

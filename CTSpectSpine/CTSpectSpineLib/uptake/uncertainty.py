@@ -18,14 +18,14 @@ from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.model import FloatArray, JointKind
-from CTSpectSpineLib.uptake.observation import ObservedSpine
-from CTSpectSpineLib.uptake.psf import Systems, near_bone
+from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
+from CTSpectSpineLib.uptake.resolution import Systems, near_bone
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import shifted_profiles, smooth_weights
 
 FWHM_SD = 0.04
 """Relative standard deviation of the point spread: ±8 % is its 95 % range. Judgement: the 3 % found
-in simulated patients (`psf._SHORTFALL`), rounded up."""
+in simulated patients (`resolution._SHORTFALL`), rounded up."""
 REGION_SD_MM = 1.0
 """Error of a joint's own position. Measured on outlined articular processes of a real CT (L2 to
 L4): facet joints were 0.9 to 1.3 mm off; on phantoms 0.6 mm on average."""

@@ -27,7 +27,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def lumbar_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small lumbar phantom (3 mm CT, hot L4-L5 disc), written by the command line."""
-    from CTSpectSpineLib.cli import main
+    from CTSpectSpineLib.command_line.main import main
 
     folder = tmp_path_factory.mktemp("lumbar")
     case = ["--case", "lumbar-disc", "--ct-spacing", "3", "--seed", "7"]
