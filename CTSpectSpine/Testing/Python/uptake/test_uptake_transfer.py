@@ -185,7 +185,7 @@ def test_point_spread_of_a_flat_image_is_the_default():
     found = estimate_psf(view_of(field, spine, scene.labels()))
     assert not found.estimated
     assert found.fwhm_mm == 10.0
-    assert "does not tell its resolution" in found.reason
+    assert "resolution cannot be estimated" in found.reason
 
 
 def one_region(sd=0.15):
