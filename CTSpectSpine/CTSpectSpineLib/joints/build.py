@@ -34,6 +34,8 @@ from CTSpectSpineLib.model import (
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 
 _MAX_CUT_SHARE = 0.15
+"""Share of a joint on the border of the label map, above which it is not located. Judgement: less
+changes its mean uptake little, more may be half a joint."""
 
 
 def build_joints(

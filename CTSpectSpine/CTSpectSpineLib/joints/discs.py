@@ -13,23 +13,60 @@ from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 BAND_MM = 4.0
+"""Depth of the endplate bands below either surface of a disc, mm. Judgement: the endplate with the
+bone whose uptake stands for the disc, no deeper than half of the blur of bone SPECT (8 to 12
+mm)."""
 MIN_LAYER_MM = 1.5
+"""Least height of a disc space, mm. Judgement: more than one voxel, so that a collapsed disc keeps
+one."""
 
 _SEARCH = 1.35
+"""Ellipse in which an endplate is searched for, relative to the axes of the body ellipse.
+Judgement: endplates are squarer than ellipses. Measured on right labels of three patients: the area
+of an endplate is 0.9 to 1.5 times that of the ellipse."""
 _SMOOTH = 5
+"""Edge of the median filter of height maps, columns of 1 mm. Numerical: removes the steps of
+voxels."""
 _LOOK_ABOVE_MM = 5.0
+"""Bone higher than this above mid-disc is ignored, mm. Judgement: rims and uncinate processes of
+the vertebra below may reach past mid-disc, its endplate does not."""
 _MAX_ABOVE_PLANE_MM = 3.0
+"""Columns that rise farther above the plane of an endplate do not belong to it, mm. Judgement:
+uncinate processes and osteophytes do. Measured on right labels of three patients: 99 % of the inner
+columns lie within 1.8 mm in half of the endplates, within 3.4 mm in 95 % of them."""
 _MAX_BELOW_PLANE_MM = 8.0
+"""The same below the plane, in its middle part, mm. Judgement: deeper than a concave endplate or a
+Schmorl node. Measured on right labels of three patients: 2.6 mm in 95 % of the endplates."""
 _CONCAVE_PART = 0.7
+"""Middle part of the body ellipse, by its axes, where an endplate may be concave. Judgement: the
+bony rim outside it is flat."""
 _BULGE_MM = 0.4
+"""How far a disc reaches beyond the mean outline of its endplates, mm. Judgement: the annulus
+bulges a little, by less than half a voxel."""
 _CORNER_SHARE = 0.65
+"""Radius of the disk that rounds a disc's outline, in half depths of the body. Judgement: it
+removes the posterolateral corners, where pedicles join the footprints, and keeps the rest."""
 _RIM_MM = 4.0
+"""Breadth of the rim whose heights are taken from further inside, mm. Judgement: there the labels'
+edges curve away from the disc."""
 _ROUNDING_MM = 1.5
+"""Radius of a disc's outer edge, mm. Judgement: the annulus is round, and most discs are higher
+than twice this."""
 _MIN_COVER = 0.4
+"""Least share of the body ellipse that an endplate covers. Judgement: less does not say where it
+lies. Measured on right labels of three patients and six phantoms: those found cover 0.89 and
+more."""
 _FUSED_MM = 0.5
+"""Disc spaces lower than this are taken as fused, mm. Judgement: half a voxel."""
 _MIN_FACING_SHARE = 0.7
+"""Share of the body ellipse over which endplates face each other, below which labels are doubted.
+Measured on right labels of three patients and six phantoms: 0.87 to 1.38."""
 _MAX_FILLED = 0.12
+"""Share of the disc space filled with bone, above which labels are doubted. Measured on right
+labels of three patients and six phantoms: up to 0.09."""
 _MAX_HEIGHT_MM = 25.0
+"""Endplates farther apart than this have no disc between them, mm. Judgement: nearly twice the
+highest disc. Measured on right labels of three patients and six phantoms: 3.6 to 14.1 mm."""
 
 
 @dataclass(frozen=True)

@@ -30,23 +30,32 @@ where only a part of the disc was lost (`discs` flags that one by the bone that 
 """
 
 CONTRAST_SHARE = 0.6
-"""With four discs or more: at least this share of what the patient's discs show as a rule.
+"""With four discs or more: at least this share of the median contrast of the patient's discs.
 
-In porous bone all discs are less dark than their endplates by the same measure: −94 to −118 HU on
-a phantom of 0.64 of normal density, −167 to −257 HU near normal density.
+In porous bone all discs are less dark than their endplates by the same measure. Measured on
+phantoms: −94 to −118 HU at 0.64 of normal density, −167 to −257 HU near normal density.
 """
 
 LEAST_CONTRAST_HU = -45.0
-"""And at least this much."""
+"""And at least this much, HU. Judgement: beyond most of the wrong labels above (+6 to −32 HU)."""
 
 FACET_RATIO = 2.5
-"""Left and right facet bone of a level differ by less than this factor as a rule."""
+"""Ratio of left and right facet bone of a level from which both are doubted. Measured on right
+labels of three patients and six phantoms: up to 1.36."""
 
 _Key = TypeVar("_Key")
 _SPACING_RANGE = (0.55, 1.6)
+"""Distance of neighbouring bodies, relative to that of the levels beside them. Judgement: a missing
+level doubles it. Measured on right labels of three patients and six phantoms: 0.80 to 1.33."""
 _HIGH_RATIO = 1.5
+"""Height of a disc space, relative to the highest beside it, from which labels are doubted.
+Judgement: heights change more gradually along the spine."""
 _HIGH_MM = 4.0
+"""And how much higher it must be at least, mm. Judgement: the ratio alone would doubt thin
+discs."""
 _SIZE_RATIO = 1.9
+"""Volume of a vertebra, relative to its neighbours' or the inverse, from which labels are doubted.
+Measured on right labels of three patients and six phantoms: 0.60 to 1.23."""
 
 
 def spine_warnings(spine: Spine, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -20,23 +20,48 @@ from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 REGION_MM = 4.0
-"""The region reaches this far from the articular interface into either bone."""
+"""The region reaches this far from the articular interface into either bone, mm. Judgement: most of
+an articular process, and no deeper than the endplate bands of a disc."""
 
 _TABLE = Path(__file__).parent / "facet_rules.json"
 _GAPS_MM = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
+"""Widths of the joint space that are tried, narrow first, mm. Judgement: from touching labels to
+thick slices. Measured on right labels of three patients and six phantoms: joints are found at 0.5
+to 3 mm."""
 _EXTRA_GAP_MM = 1.25
+"""How much wider than where it was found the joint space may become, mm. Judgement: about a voxel,
+since joint spaces open towards their edges."""
 _SMOOTH_MM = 1.0
+"""Standard deviation of the blur of distance maps, mm. Numerical: a voxel, which evens out their
+steps."""
 _MIN_FACING = 0.4
+"""Least cosine between the direction across the joint space and that of the rule. Judgement: 66
+degrees of freedom, since facet joints turn from level to level and from side to side."""
 _MAX_FROM_PRIOR_MM = 14.0
+"""Largest distance of a joint from the rule's place, mm. Measured on right labels of three patients
+and six phantoms: up to 12.3 mm."""
 _PRIOR_SIGMA_MM = 8.0
+"""Standard deviation of the weight by that distance, mm. Judgement: wider than most distances.
+Measured on right labels of three patients and six phantoms: medians of 4.7 and 2.8 mm."""
 _REACH_MM = 12.0
+"""Farthest that a joint space is followed from its own centre, mm. Judgement: twice the radius of
+an articular surface, so that a long one is followed to its ends."""
 _MIN_SHEET_VOXELS = 20
+"""Fewest voxels of a joint space. Judgement: about a fifth of a small articular surface in mm²."""
 _WIDE_GAP_MM = 5.0
+"""Width of the joint space from which a joint is flagged, mm. Measured on right labels of three
+patients and six phantoms: up to 3 mm."""
 _FALLBACK_RADIUS_MM = 8.0
+"""Radius of the region where no joint space was found, mm. Judgement: half the height of a lumbar
+facet."""
 _MIN_BONE_MM3 = 120.0
+"""Least bone in that region, mm³. Judgement: a quarter of the smallest joint. Measured on right
+labels of three patients and six phantoms: 480 mm³ and more."""
 _ANYWHERE = np.ones((3, 3, 3))
+"""Neighbourhood of voxels. By definition: faces, edges and corners."""
 
 SIDES: Mapping[str, float] = {"left": 1.0, "right": -1.0}
+"""Sign of the local left coordinate. By definition: positive to the patient's left."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +103,12 @@ class FacetRule:
 
 @cache
 def facet_rules() -> Mapping[str, FacetRule]:
-    """Rule per upper vertebra."""
+    """Rule per upper vertebra, from ``facet_rules.json``.
+
+    Directions follow the usual orientation of the joints (Panjabi et al. 1993). Distances are a
+    judgement: round numbers that need only be near, as a joint is found up to 14 mm from there.
+    Measured on right labels of three patients: joints lie 1 to 12 mm from there, median 4.7 mm.
+    """
     rows = json.loads(_TABLE.read_text(encoding="utf-8"))["rules"]
     rules = []
     for row in rows:
@@ -209,7 +239,7 @@ def _interface(search: _Search, rule: FacetRule, sign: float) -> tuple[BoolArray
     """Sheet between the facing articular surfaces of one side, with the gap it spans.
 
     The gap allowed grows until a sheet lies near the place where the joint should be; then
-    the sheet is followed to where the surfaces are 1.5 mm farther apart.
+    the sheet is followed to where the surfaces are 1.25 mm farther apart.
     """
     point = rule.point(search.pair, sign)
     lateral, posterior, superior = np.asarray(rule.facing) * np.array([sign, 1.0, 1.0])
