@@ -33,7 +33,9 @@ from CTSpectSpineLib.registration.sampling import (
 )
 
 BETTER_ELSEWHERE = 0.93
-"""A patch prefers another place when its robust cost there is below this share."""
+"""A patch prefers another place when its robust cost there is below this share of that here.
+Judgement: leaves out gains of a few per cent, which noise makes; the bounds on the share of such
+patches in `quality` were set with it."""
 
 
 def margin(

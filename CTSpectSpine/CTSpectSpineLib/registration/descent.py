@@ -13,7 +13,10 @@ from CTSpectSpineLib.model import FloatArray
 S = TypeVar("S")
 
 _TRIALS = 5
+"""Most dampings tried for one step. Numerical: five tenfold ones leave next to no step."""
 _FIRST_DAMPING, _LEAST_DAMPING = 1e-3, 1e-4
+"""Damping relative to the diagonal: of the first step, and the least. Numerical: nearly
+Gauss–Newton."""
 
 
 @dataclass(frozen=True)

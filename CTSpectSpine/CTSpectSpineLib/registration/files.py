@@ -14,7 +14,7 @@ from CTSpectSpineLib.geometry import euler_transform, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Registration
 
 RIGID_TOLERANCE = 1e-4
-"""Largest deviation of RᵀR from the identity: transforms are written with few digits."""
+"""Largest deviation of RᵀR from the identity. Numerical: transforms are written with few digits."""
 
 
 def write_transform(transform: sitk.Transform, path: str | Path) -> None:

@@ -22,6 +22,8 @@ from CTSpectSpineLib.registration.files import as_rigid, centred
 from CTSpectSpineLib.registration.rigid import register
 
 _SHARE_OF_FIELD = 0.25
+"""Distance of the points compared from the centre, in sizes of the field of view. By definition:
+the corners of its middle half."""
 
 
 def judge_given(

@@ -1,6 +1,6 @@
 """Quality of a registration without truth: expected error, verdict, and the reasons for it.
 
-The bounds were set on simulated pairs (right pairs of full, cropped, noisy, bent and uncorrected
+Most bounds were set on simulated pairs (right pairs of full, cropped, noisy, bent and uncorrected
 SPECT against other patients, other body parts, mirrored, turned and strongly bent SPECT), with
 seeds apart from those of the published comparison.
 """
@@ -16,28 +16,39 @@ from CTSpectSpineLib.registration.refine import Fit
 from CTSpectSpineLib.registration.solve import Solution
 
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
-"""Share of the SPECT's local variation, at coarse resolution, that the CT must explain."""
+"""Share of the SPECT's local variation, at coarse resolution, that the CT must explain. Measured on
+simulated pairs."""
 DETAIL_FAILED, DETAIL_CHECK = 0.12, 0.25
-"""The same at full resolution, where noise takes its part."""
+"""The same at full resolution, where noise takes its part. Measured on simulated pairs."""
 MARGIN_FAILED, MARGIN_CHECK = 1.0, 2.0
-"""Standard errors by which the solution must fit better than any other."""
+"""Standard errors by which the solution must fit better than any other. Measured on simulated
+pairs."""
 MIRROR_FAILED, MIRROR_CHECK, MIRROR_NOTE = -2.0, -1.0, 1.5
-"""Standard errors by which the CT must fit better than its mirror image."""
+"""Standard errors by which the CT must fit better than its mirror image; below the last of them,
+the images are called symmetric. Measured on simulated pairs."""
 UNREST_CHECK_MM, UNREST_FAILED_MM = 2.6, 3.5
-"""Shifts that parts of the skeleton would still make on their own, at coarse resolution."""
+"""Shifts that parts of the skeleton would still make on their own, at coarse resolution, mm.
+Measured on simulated pairs."""
 RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
+"""Share of the skeleton that would fit better elsewhere. Measured on simulated pairs."""
 OVERLAP_CHECK = 0.5
+"""Share of the bone in the SPECT that lies inside the CT, below which it is to be checked.
+Judgement: less than half of the skeleton may not stand for the whole."""
 ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
-"""Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm."""
+"""Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm. Judgement: from what an
+error costs a hot facet joint (see `model.ACCEPTED_ERROR_MM`)."""
 MOST_CHECKS = 2
-"""More signs than this that something is odd are together a failure."""
+"""More findings to be checked than this are a failure together. Measured on simulated pairs."""
 LARGE_SHIFT_MM, LARGE_ROTATION_DEG = 20.0, 10.0
+"""Correction, mm and degrees, from which the attenuation correction is doubted. Judgement: several
+voxels of the SPECT, and more than a patient shifts while lying still."""
 
 COVARIANCE_SCALE = 1.3
+"""Factor on the error that the scatter of the patches implies, which underestimates: neighbouring
+patches are not quite independent. Measured on simulated pairs."""
 ERROR_FLOOR_MM = 0.2
-"""Calibration of the expected error on simulated pairs: the patches' scatter underestimates,
-because neighbouring patches are not quite independent, and because the linear mixture is only
-a model."""
+"""Error that remains however little the patches scatter, mm, because the linear mixture is only a
+model. Measured on simulated pairs."""
 
 
 @dataclass(frozen=True)

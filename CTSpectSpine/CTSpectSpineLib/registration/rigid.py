@@ -27,9 +27,11 @@ from CTSpectSpineLib.registration.solve import explained_at, prepared, solve
 
 METHOD = "masked correlation search, local linear uptake model (rigid)"
 STARTS = 8
+"""Poses of the search that are refined. Judgement: several, as the right one need not score best at
+the search's resolution, each at the cost of a coarse fit."""
 MOST_THREADS = 8
+"""Most threads. By definition: no more starts than `STARTS` are refined side by side."""
 
-# Disturbed starts about a given one: (translation mm, rotation degrees).
 _DISTURBED = (
     ((0, 0, 0), (0, 0, 0)),
     ((8, 5, 6), (3, -3, 3)),
@@ -37,6 +39,8 @@ _DISTURBED = (
     ((8, -5, -6), (3, 3, -3)),
     ((-8, -5, 6), (-3, -3, -3)),
 )
+"""Disturbed starts about a given one: (translation mm, rotation degrees). Judgement: about half of
+the 2 cm and 8° from which the refinement is to find back, in four directions."""
 
 
 def register(
