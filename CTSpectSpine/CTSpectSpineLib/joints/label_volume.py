@@ -75,7 +75,7 @@ class LabelVolume:
 
 
 def label_volume(image: sitk.Image) -> LabelVolume:
-    """Take a label map in without copying its voxels (unless it is of a floating type)."""
+    """Wrap a label map without copying its voxels (unless they are floating-point)."""
     array = sitk.GetArrayViewFromImage(image)
     if not np.issubdtype(array.dtype, np.integer):
         array = np.rint(array).astype(np.uint8)

@@ -21,13 +21,13 @@ STEP_MM = 1.0
 SPLIT_SHARE = 0.08
 """Share of a body's columns with an empty stretch in them from which labels count as mixed.
 
-Measured on the real label maps and the phantoms: right labels have 0 to 0.01; a slab of a tenth of
-the neighbour's body gives 0.19 to 1 unless the disc between is narrower than `LEAST_GAP_MM`.
+Measured on the real label maps and the phantoms: correct labels have 0 to 0.01; a slab of a tenth
+of the neighbour's body gives 0.19 to 1 unless the disc between is narrower than `LEAST_GAP_MM`.
 """
 LEAST_GAP_MM = 2.0
 """Least length of an empty stretch, mm. Judgement: longer than a flaw of labels, shorter than the
-narrowest discs. Measured on right labels of three patients and six phantoms: discs are 3.6 mm high
-and more."""
+narrowest discs. Measured on correct labels of three patients and six phantoms: discs are 3.6 mm
+high and more."""
 
 _INNER = 0.75
 """Part of the body ellipse, by its axes, whose columns are tested. Judgement: leaves out the rim,

@@ -22,7 +22,7 @@ _MAX_GAP_MM = 30.0
 the height of a lumbar disc."""
 _MAX_TILT_DEG = 45.0
 """Largest angle between the S1 endplate and the axis of the vertebra above, degrees. Judgement:
-leaves room for a steep sacrum. Measured on right labels of one patient and two phantoms: 13 to 19
+leaves room for a steep sacrum. Measured on correct labels of one patient and two phantoms: 13 to 19
 degrees."""
 _BODY_HEIGHT_MM = 28.0
 """Height of the body of S1, mm. Judgement: slightly more than that of lumbar bodies."""

@@ -25,10 +25,10 @@ _PIECE_SHARE = 0.1
 """Least volume of a loose piece, relative to the largest. Judgement: less is a stray label; an arch
 that is apart from its body has more."""
 _SLIVER_VOLUME = 0.35
-"""Volume, relative to the neighbours', below which a vertebra is a sliver. Measured on right labels
-of three patients and six phantoms: whole vertebrae have 0.60 and more."""
+"""Volume, relative to the neighbours', below which a vertebra is a sliver. Measured on correct
+labels of three patients and six phantoms: whole vertebrae have 0.60 and more."""
 _SLIVER_RADIUS = 0.5
-"""The same for the inscribed radius. Measured on right labels of three patients and six phantoms:
+"""The same for the inscribed radius. Measured on correct labels of three patients and six phantoms:
 0.54 (a collapsed body) and more."""
 
 

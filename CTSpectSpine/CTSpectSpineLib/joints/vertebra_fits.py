@@ -49,7 +49,7 @@ class Spine:
 
 
 def label_ids(level: str, volume: LabelVolume) -> tuple[int, ...]:
-    """Labels that make up a level; on the sacral side S1 and sacrum are one bone."""
+    """Labels that make up a level; on the sacral side S1 and the sacrum are one bone."""
     names = SACRAL if level in SACRAL else (level,)
     ids = (anatomy.vertebra(name).id for name in names)
     return tuple(label for label in ids if label in volume.boxes)

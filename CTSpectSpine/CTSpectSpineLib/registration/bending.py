@@ -1,4 +1,4 @@
-"""How differently the spine is bent in SPECT and CT, and the rigid pose that serves it best.
+"""How differently the spine is bent in SPECT and CT, and the rigid pose that suits it best.
 
 The pose of the whole skeleton is kept, and the vertebral column may move on top of it by a
 smooth displacement that depends on the height in the body: cubic B-splines, drawn together by

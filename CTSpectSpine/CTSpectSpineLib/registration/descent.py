@@ -28,8 +28,8 @@ class Linear(Generic[S]):
     hessian, slope
         Gauss–Newton matrix, shape (n, n), and descent direction, shape (n,).
     cost
-        What a step must not raise; comparable between states for this one problem only, as
-        robust weights depend on the state.
+        What a step must not raise; comparable between states of this problem only, as robust
+        weights depend on the state.
     """
 
     hessian: FloatArray

@@ -147,7 +147,7 @@ def _finite(value: float) -> float | None:
 def centred(matrix: FloatArray, centre_mm: FloatArray) -> sitk.Euler3DTransform:
     """Euler transform about a centre from a 4×4 matrix, rounded to a millionth.
 
-    The rounding takes away the last bits, which may differ between processors.
+    The rounding removes the last bits, which may differ between processors.
     """
     exact = euler_transform(matrix, centre_mm.tolist())
     rounded = sitk.Euler3DTransform()

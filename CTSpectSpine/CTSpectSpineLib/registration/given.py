@@ -1,4 +1,4 @@
-"""A registration that the user gives: used as it stands, and judged."""
+"""A registration that the user gives: used as it is, and judged."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def judge_given(
 ) -> Registration:
     """Take a given transform as it is, and estimate its error.
 
-    The transform is refined to see where it would go; the distance between the two, in the middle
-    of the CT, adds to the expected error of the refinement.
+    The transform is refined to see how far it would move; this distance, in the middle of the CT,
+    adds to the expected error of the refinement.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The local linear model of uptake: what mixture of CT maps makes the SPECT, patch by patch."""
+"""The local linear model of uptake: the mixture of CT maps that makes up the SPECT, by patch."""
 
 from __future__ import annotations
 

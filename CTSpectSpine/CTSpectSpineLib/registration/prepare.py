@@ -168,7 +168,7 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
     Raises
     ------
     InputError
-        If the image is no scalar volume, or holds no bone.
+        If the image is not a scalar volume, or shows no bone.
     """
     _require_volume(ct, "CT")
     fine = sitk.Cast(_shrink(_in_patient_order(ct), AVERAGING_MM), sitk.sitkFloat32)
@@ -192,7 +192,7 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
 
 
 def _in_patient_order(image: sitk.Image) -> sitk.Image:
-    """The same volume with its axes nearest to L, P, S: how it was stored changes no result."""
+    """The same volume with its axes nearest to L, P, S: results do not depend on its storage."""
     code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
     return image if code == "LPS" else sitk.DICOMOrient(image, "LPS")
 
@@ -218,7 +218,7 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
     Raises
     ------
     InputError
-        If the image is no scalar volume.
+        If the image is not a scalar volume.
     """
     _require_volume(spect, "SPECT")
     ordered = _in_patient_order(sitk.Cast(spect, sitk.sitkFloat32))

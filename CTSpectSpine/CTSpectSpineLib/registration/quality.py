@@ -155,7 +155,7 @@ def _judge_fit(solution: Solution, findings: _Findings) -> None:
 
 
 def _judge_rest(solution: Solution, findings: _Findings) -> None:
-    """Whether parts of the skeleton would rather lie elsewhere."""
+    """Whether parts of the skeleton would fit better elsewhere."""
     bent = solution.bent_mm
     sentence = (
         f"The spine is bent differently in the two images: {bent:.1f} mm (root mean square) remain "
@@ -211,7 +211,7 @@ def _judge_mirror(solution: Solution, findings: _Findings) -> None:
 def _expected_error(solution: Solution) -> float:
     """Expected error at the joints, mm: of the fit, or the distance of a rival as good.
 
-    A bend that no rigid movement follows is an error at the joints like any other.
+    A deformation that no rigid movement follows is an error at the joints like any other.
     """
     scatter = COVARIANCE_SCALE * covariance_error(solution.whole)
     parts = (scatter, ERROR_FLOOR_MM, solution.bent_mm)

@@ -277,10 +277,10 @@ def _summarise(state: State, centre_mm: FloatArray) -> Fit:
 
 
 def _unrest(normal: Normal) -> float:
-    """Root mean square shift that patches would still make, weighted by what they know, mm.
+    """Root mean square shift that patches would still make, weighted by their information, mm.
 
-    Patches of a rigid body rest once the whole is aligned; those of a bent spine, or of
-    another patient, each want to go elsewhere.
+    Patches of a rigid body need no further shift once the whole is aligned; those of a bent spine,
+    or of another patient, would each move elsewhere.
     """
     hessians, pulls = normal.hessians[:, :3, :3], normal.pulls[:, :3]
     known = np.trace(hessians, axis1=1, axis2=2)

@@ -75,7 +75,7 @@ def register(
     Raises
     ------
     InputError
-        If an image is no volume, the CT shows no bone, or `initial` is not rigid.
+        If an image is not a volume, the CT shows no bone, or `initial` is not rigid.
     """
     began = time.perf_counter()
     start = None if initial is None else transform_matrix(as_rigid(initial, "initial transform"))
@@ -122,7 +122,7 @@ def register(
 
 
 def _around(spect_to_ct: FloatArray, centre_mm: FloatArray) -> list[FloatArray]:
-    """A given start and disturbed copies of it, to see whether they end in the same place."""
+    """A given start and disturbed copies of it, to see whether they converge to the same place."""
     starts = []
     for shift, angles in _DISTURBED:
         change = np.eye(4)

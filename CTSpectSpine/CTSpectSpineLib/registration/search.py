@@ -233,7 +233,7 @@ def global_search(
     pool
         Where rotations are tried; the result does not depend on its threads.
     report
-        Told now and then what is being done; it may raise to cancel.
+        Called now and then with what is being done; it may raise to cancel.
 
     Returns
     -------

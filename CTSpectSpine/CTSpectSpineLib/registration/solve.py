@@ -115,8 +115,8 @@ class Solution:
     fit
         At full resolution.
     whole
-        The fit of the whole skeleton, which tells whether the two belong together. It differs
-        from `fit` where the spine is bent differently in the two images.
+        The fit of the whole skeleton, which tells whether the two images belong together. It
+        differs from `fit` where the spine is bent differently in the two images.
     coarse
         The pose of `whole` at coarse resolution.
     rivals
@@ -127,7 +127,7 @@ class Solution:
         Share of the skeleton that would fit clearly better a few millimetres elsewhere.
     bent_mm
         Root mean square deformation of the column that no rigid movement follows; 0 where the
-        spine is bent alike in both images.
+        spine is bent the same way in both images.
     """
 
     fit: Fit
@@ -141,7 +141,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class _Screened:
-    """A distinct end of the coarse fits, and its fine fit."""
+    """A distinct end point of the coarse fits, and its fine fit."""
 
     coarse: Fit
     fine: Fit
@@ -171,11 +171,12 @@ def solve(
     starts
         Poses (4×4, SPECT to CT points).
     keep_first
-        Whether the first start was given and its own end is the solution, whatever fits better.
+        Whether the first start was given and its own end is the solution, even if another fits
+        better.
     pool
         Where independent fits run; the result does not depend on its threads.
     report
-        Told the share done and what is being done; it may raise to cancel.
+        Called with the share done and what is being done; it may raise to cancel.
 
     Returns
     -------
@@ -245,7 +246,7 @@ def _distance(one: Fit, other: Fit) -> float:
 
 
 def _distinct(best: Fit, fits: Sequence[Fit]) -> list[Fit]:
-    """The best and then others by what they explain, without those that ended in one place."""
+    """The best and then others by what they explain, without those that ended in the same place."""
     chosen = [best]
     for fit in sorted(fits, key=lambda f: -f.explained):
         if fit.explained < LEAST_SHARE * best.explained or len(chosen) == MOST_SCREENED:
@@ -268,9 +269,9 @@ def _champion(pair: Prepared, screened: Sequence[_Screened]) -> _Screened:
 
 
 def _settled(pair: Prepared, final: Fit) -> tuple[Fit, float]:
-    """The fit moved to where it serves a bent column best, and the deformation that is left, mm.
+    """The fit moved to where it suits a bent column best, and the deformation that is left, mm.
 
-    Where the column is bent alike, the fit of the whole skeleton stays: it is more precise.
+    Where the column is bent the same way, the fit of the whole skeleton stays: it is more precise.
     """
     column = find_column(pair.ct)
     fine = replace(pair.fine, near_bone=pair.fine.near_bone & column.near)
