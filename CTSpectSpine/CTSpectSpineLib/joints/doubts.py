@@ -133,7 +133,8 @@ def check_facets(joints: Sequence[Joint]) -> list[Joint]:
     ratio = max(volumes) / max(min(volumes), 1.0)
     if ratio <= FACET_RATIO:
         return list(joints)
-    flag = f"left and right facet bone of {facets[0].level} differ {ratio:.1f} times in volume"
+    level = facets[0].level
+    flag = f"left and right facet bone of {level} differ in volume by a factor of {ratio:.1f}"
     return [_doubted(j, flag) if j.kind == "facet" else j for j in joints]
 
 

@@ -203,7 +203,7 @@ def find_facets(pair: Pair) -> dict[str, Facet | str]:
             flag = f"no facing joint surfaces on the {side}: the {other} joint was mirrored"
         else:
             point = rule.point(pair, sign)
-            flag = f"no facing joint surfaces on the {side}: placed by the usual anatomy"
+            flag = f"no facing joint surfaces on the {side}: placed where it usually lies"
         found[side] = _fallback(search, point, flag, side)
     return found
 

@@ -65,7 +65,7 @@ def read_transform(path: str | Path) -> sitk.Euler3DTransform:
         transform = sitk.ReadTransform(str(source))
     except RuntimeError as error:
         raise InputError(
-            f"{source}: this is no transform file that ITK can read; give an ITK text file (*.tfm)."
+            f"{source}: ITK cannot read this as a transform; give an ITK text file (*.tfm)."
         ) from error
     return as_rigid(transform, str(source))
 

@@ -60,7 +60,7 @@ def judge_given(
     distance = _distance_mm(given, refined.matrix, ct)
     error = math.hypot(refined.expected_error_mm, distance)
     sentence = (
-        f"The transform was given and is used as it stands; refined, it would move by "
+        f"The transform was given and is used as it is; refinement would move it by "
         f"{distance:.1f} mm."
     )
     return replace(

@@ -149,7 +149,7 @@ def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
 
 def _require_volume(image: sitk.Image, name: str) -> None:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"The {name} is no scalar 3D volume; give one with three dimensions.")
+        raise InputError(f"The {name} is not a scalar 3D volume; give one with three dimensions.")
     if min(image.GetSize()) < FEWEST_SLICES:
         size = " x ".join(str(n) for n in image.GetSize())
         raise InputError(

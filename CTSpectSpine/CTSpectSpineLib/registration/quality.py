@@ -110,8 +110,8 @@ def judge(solution: Solution, ct_to_spect: FloatArray, ct_centre_mm: FloatArray)
     )
     if len(findings.check) > MOST_CHECKS and not findings.failed:
         findings.failed.append(
-            f"{len(findings.check)} signs together say that SPECT and CT do not belong together, "
-            "or not in this position."
+            f"{len(findings.check)} findings together suggest that SPECT and CT do not belong "
+            "together, or not in this position."
         )
     findings.notes.extend(_correction_note(ct_to_spect, ct_centre_mm))
     return _verdict(solution, findings, error)
@@ -174,7 +174,7 @@ def _judge_rest(solution: Solution, findings: _Findings) -> None:
     findings.weigh(
         solution.restless > RESTLESS_FAILED,
         solution.restless > RESTLESS_CHECK,
-        f"{solution.restless:.0%} of the skeleton would fit better some millimetres elsewhere "
+        f"{solution.restless:.0%} of the skeleton would fit better some millimetres away "
         f"(at most {RESTLESS_CHECK:.0%} is usual): another patient, another vertebral level, "
         "or a spine that is bent differently.",
     )
@@ -204,7 +204,7 @@ def _judge_mirror(solution: Solution, findings: _Findings) -> None:
     )
     if MIRROR_CHECK <= mirror.margin < MIRROR_NOTE:
         findings.notes.append(
-            "What the images show is so symmetric that a swap of left and right would not be seen."
+            "What the images show is so symmetric that a swap of left and right would go unnoticed."
         )
 
 
@@ -230,5 +230,5 @@ def _correction_note(ct_to_spect: FloatArray, centre_mm: FloatArray) -> list[str
     return [
         f"The correction is large ({shift:.0f} mm, {angle:.0f} degrees): if attenuation was "
         "corrected with this CT in its uncorrected position, the uptake values are biased, and "
-        "registration does not mend that."
+        "registration does not correct that."
     ]
