@@ -25,10 +25,10 @@ import SimpleITK as sitk
 from benchmarks.meter import Result, metered
 from benchmarks.sizes import WHOLE_SPINE, resampled
 from CTSpectSpineLib import __version__
+from CTSpectSpineLib.analysis.pipeline import analyze
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
 from CTSpectSpineLib.phantom import load_case, make_phantom
-from CTSpectSpineLib.pipeline import analyze
 from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.triage_protocol import load_protocol, triage
 from CTSpectSpineLib.uptake import measure

@@ -18,7 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 ICONS = ROOT / "CTSpectSpine" / "Resources" / "Icons"
-sys.path[:0] = [str(ROOT / "CTSpectSpine" / "Testing" / "Python"), str(ROOT / "CTSpectSpine")]
+HOST = ROOT / "CTSpectSpine" / "Testing" / "Python" / "host"
+sys.path[:0] = [str(HOST), str(ROOT / "CTSpectSpine")]
 
 import slicer  # noqa: E402
 import slicer_host  # noqa: E402
@@ -110,7 +111,7 @@ def panel_pictures(camera: Camera) -> Any:
 
 def layout_picture(layout: Layout, nodes: Any, name: str) -> None:
     """Write the module's layout with some results."""
-    from CTSpectSpineLib.scene import show_surfaces
+    from CTSpectSpineLib.scene.populate import show_surfaces
 
     show_surfaces(nodes)
     path = IMAGES / f"slicer_layout_{name}.png"
@@ -122,9 +123,9 @@ def real_picture(data: Path, work: Path) -> None:
     """The layout with a real CT and a SPECT simulated from it, in a scene of its own."""
     import SimpleITK as sitk
 
-    from CTSpectSpineLib.cli import main
-    from CTSpectSpineLib.mrml import headless_scene
-    from CTSpectSpineLib.scene import populate_scene
+    from CTSpectSpineLib.command_line.main import main
+    from CTSpectSpineLib.scene.mrml import headless_scene
+    from CTSpectSpineLib.scene.populate import populate_scene
 
     source = data / "totalsegmentator_example"
     phantom, results = work / "phantom", work / "results"
@@ -149,7 +150,7 @@ def sample_icons() -> None:
     import SimpleITK as sitk
 
     from CTSpectSpineLib.phantom import load_case, make_phantom
-    from CTSpectSpineLib.scene_colours import hot_colours
+    from CTSpectSpineLib.scene.colours import hot_colours
     from CTSpectSpineWidgets.sampledata import CASES
 
     for name in CASES:

@@ -12,11 +12,14 @@ from typing import Any
 from CTSpectSpineLib.version import __version__
 
 _PUBLIC = {
-    "analyze": "pipeline",
+    "InputError": "errors",
+    "Options": "analysis.options",
+    "Results": "analysis.results",
+    "analyze": "analysis.pipeline",
     "build_joints": "joints",
     "compare": "triage_protocol",
     "label_vertebrae": "labelling",
-    "measure_uptake": "pipeline",
+    "measure_uptake": "analysis.pipeline",
     "register": "registration",
     "triage": "triage_protocol",
 }

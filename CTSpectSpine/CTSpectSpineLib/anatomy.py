@@ -1,7 +1,7 @@
 """Names, order and label ids of the vertebrae.
 
 Label ids are those of TotalSegmentator's ``total`` task (version 2); it has none for a sixth
-lumbar and a thirteenth thoracic vertebra, which get 118 and 119 here. The tables stand in
+lumbar and a thirteenth thoracic vertebra, which get 118 and 119 here. The tables are in
 ``data/anatomy.json``.
 """
 
@@ -15,6 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 
 SACRUM = "sacrum"
+TRANSITIONAL = ("T12", "T13", "L5", "L6")
+"""Vertebrae that a spine may lack or have besides the usual ones (transitional anatomy)."""
+SUPERNUMERARY = ("T13", "L6")
+"""Those of them that a usual spine does not have."""
+NUMBERINGS = ("totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v3", "verse")
+"""Numberings of vertebrae in label maps that can be read."""
+LABEL_SCHEMES = ("auto", *NUMBERINGS)
+"""What a user can choose; ``auto`` tells a numbering by the numbers and where they lie."""
+REFERENCE_BONES = ("vertebral_bodies", "sacrum", "iliac", "contralateral")
+"""Bone that uptake is compared with, the usual one first; ``contralateral`` is the joint on the
+other side."""
 _TABLE = Path(__file__).parent / "data" / "anatomy.json"
 
 
@@ -96,22 +107,26 @@ def level_name(upper: str, lower: str) -> str:
     return f"{upper}-{'S1' if lower == SACRUM else lower}"
 
 
+def usual_levels() -> tuple[str, ...]:
+    """Names of the vertebrae of a usual spine, cranial to caudal, with S1 and sacrum."""
+    return tuple(row.name for row in vertebrae() if row.name not in SUPERNUMERARY)
+
+
 def neighbouring_pairs(present: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Pairs of vertebrae that form motion segments, cranial to caudal.
 
     Optional vertebrae (T12, T13, L5, L6: transitional anatomy) may be absent without breaking
-    the chain, so T11-L1 or L4-S1 are pairs when nothing lies between; any other gap is not
+    the sequence, so T11-L1 or L4-S1 are pairs when nothing lies between; any other gap is not
     bridged. S1 and sacrum are one bone: S1 is preferred for the pair where both are labelled.
     """
     names = [n for n in sort_levels(set(present)) if n not in ("S1", SACRUM)]
     sacral = "S1" if "S1" in set(present) else SACRUM if SACRUM in set(present) else None
     chain = [*names, sacral] if sacral else names
-    optional = {"T12", "T13", "L5", "L6"}
     order = [row.name for row in vertebrae() if row.name != SACRUM]
     index = {name: i for i, name in enumerate(order)} | {SACRUM: len(order) - 1}
     pairs = []
     for upper, lower in pairwise(chain):
         between = order[index[upper] + 1 : index[lower]]
-        if set(between) <= optional:
+        if set(between) <= set(TRANSITIONAL):
             pairs.append((upper, lower))
     return tuple(pairs)

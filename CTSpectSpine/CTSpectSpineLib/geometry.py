@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
-from CTSpectSpineLib.arrays import FloatArray
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""By definition: left and posterior turn round. DICOM and ITK use LPS; NIfTI-1 and 3D Slicer,
+RAS."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Grid:
         return apply_matrix(self.ijk_to_lps, corners)
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether the voxels of both grids coincide, to ``tolerance`` of a voxel."""
+        """Whether the voxels of both grids coincide, to ``tolerance`` of a voxel.
+
+        The default is numerical: above the rounding of headers in single precision.
+        """
         if self.size != other.size:
             return False
         shift = np.abs(self.corners_mm() - other.corners_mm()).max()
@@ -72,6 +79,23 @@ def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Map points, shape (n, 3), by a 4×4 matrix."""
     mapped: FloatArray = np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
     return mapped
+
+
+def registration_errors_mm(
+    true: FloatArray, found: FloatArray, points_mm: FloatArray
+) -> FloatArray:
+    """Target registration error: how far two transforms put points apart, mm, shape (n,).
+
+    Parameters
+    ----------
+    true, found
+        4×4 matrices, LPS mm.
+    points_mm
+        Points of the fixed image, LPS mm, shape (n, 3).
+    """
+    difference = apply_matrix(true, points_mm) - apply_matrix(found, points_mm)
+    errors: FloatArray = np.linalg.norm(difference, axis=1)
+    return errors
 
 
 def inverse(matrix: FloatArray) -> FloatArray:

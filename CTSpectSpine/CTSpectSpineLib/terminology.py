@@ -1,8 +1,8 @@
 """Coded names of vertebrae and joints, as 3D Slicer and DICOM segmentations carry them.
 
 Vertebrae and discs have SNOMED CT codes. The facet joint and the motion segments (``L4-L5``)
-have codes of a local scheme, ``99CTSPECTSPINE``, and so has a vertebra without a SNOMED CT code
-(T13, L6). The tables stand in ``data/terminology.json`` and ``data/anatomy.json``; the files
+have codes of a local scheme, ``99CTSPECTSPINE``, as do the vertebrae without a SNOMED CT code
+(T13, L6). The tables are in ``data/terminology.json`` and ``data/anatomy.json``; the files
 that Slicer loads (``Resources/Terminologies``) are written from them by
 
     python -m CTSpectSpineLib.terminology FOLDER

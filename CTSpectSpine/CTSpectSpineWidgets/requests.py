@@ -1,19 +1,38 @@
 """From the panel's settings to a request for an analysis."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import vtk
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
-def firstRequest(panel):
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.analysis.options import Options
+    from CTSpectSpineLib.panel.request import Request
+    from CTSpectSpineLib.scene.mrml import Node
+    from CTSpectSpineWidgets.parameters import CTSpectSpineParameterNode
+
+
+def firstRequest(panel: CTSpectSpineWidget) -> Request:
     """Analyse what is selected."""
-    values = panel.parameters
+    values = panel.chosen()
     return _request(
         panel, values.vertebrae, ct=values.ct, spect=values.spect, initial=values.initialTransform
     )
 
 
-def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()):
+def nextRequest(
+    panel: CTSpectSpineWidget,
+    vertebrae: sitk.Image | None = None,
+    initial: Node | None = None,
+    transform: Node | None = None,
+    settings: Mapping[str, bool] | None = None,
+) -> Request:
     """Analyse the shown images again; the new results replace the old ones.
 
     Parameters
@@ -21,19 +40,19 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
     vertebrae
         Label map with other names; None for the same labels.
     initial, transform
-        Transform nodes from which to register, or to use as they are; without them the
-        registration is kept.
+        Transform nodes: where the registration starts, or what is used unchanged; without them
+        the registration is kept.
     settings
-        Further options of the command line.
+        Fields of `CTSpectSpineLib.Options` that differ from those of the panel.
     """
-    nodes, record = panel.nodes, panel.record
+    nodes, record = panel.shown()
     keep = nodes.manifest if initial is None and transform is None else None
-    changed = dict(settings)
+    changed = dict(settings or {})
     if record.levels_confirmed:
-        changed["confirm-levels"] = True
+        changed["confirm_levels"] = True
     accepted = (record.manifest.get("parameters") or {}).get("accept_registration")
     if accepted and keep is not None:
-        changed["accept-registration"] = True
+        changed["accept_registration"] = True
     return _request(
         panel,
         panel.logic.labels(nodes) if vertebrae is None else vertebrae,
@@ -47,26 +66,40 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
     )
 
 
-def _request(panel, vertebrae, changed=(), **others):
-    from CTSpectSpineLib.scene_run import Request
+def _request(
+    panel: CTSpectSpineWidget,
+    vertebrae: Node | sitk.Image | None,
+    changed: Mapping[str, bool] | None = None,
+    **others: Any,
+) -> Request:
+    from CTSpectSpineLib.panel.request import Request
 
-    values = panel.parameters
-    settings = {
-        "fwhm": values.fwhm.strip(),
-        "reference": values.referenceBone,
-        "save-volumes": values.saveVolumes,
-    }
-    if values.threads:
-        settings["threads"] = values.threads
-    if isinstance(vertebrae, vtk.vtkObject):
-        settings["label-scheme"] = values.labelScheme
-    settings.update(changed)
+    values = panel.chosen()
     return Request(
         vertebrae=vertebrae,
         protocol=values.protocolFile or values.protocol,
         labeller=values.labeller,
         context=panel.patient.context(),
         out=Path(values.outputFolder) if values.outputFolder else None,
-        settings=settings,
+        options=_options(values, isinstance(vertebrae, vtk.vtkObject), changed or {}),
         **others,
     )
+
+
+def _options(
+    values: CTSpectSpineParameterNode, givenAsNode: bool, changed: Mapping[str, bool]
+) -> Options:
+    """The panel's settings; raises `InputError` that names a wrong one."""
+    from CTSpectSpineLib.analysis.options import Options
+    from CTSpectSpineLib.panel.context_form import number_from_text
+
+    fwhm = values.fwhm.strip()
+    settings: dict[str, Any] = {
+        "fwhm_mm": number_from_text("SPECT resolution", fwhm) if fwhm else None,
+        "reference": values.referenceBone,
+        "save_volumes": values.saveVolumes,
+        "threads": values.threads or None,
+    }
+    if givenAsNode:
+        settings["label_scheme"] = values.labelScheme
+    return Options(**{**settings, **changed})

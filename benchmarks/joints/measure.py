@@ -13,8 +13,8 @@ from benchmarks.joints.mixing import Mixed, mixed_levels
 from benchmarks.joints.scores import Score, scores
 from CTSpectSpineLib.joints import build_joints, joints_of
 from CTSpectSpineLib.model import SpineJoints
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.model import Anatomy
-from CTSpectSpineLib.phantom.spine import make_anatomy
 
 AS_BUILT = "as built, 1 mm voxels"
 BUILDS: Mapping[str, Callable[[Case], Case | None]] = {

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.joints import build_joints
-from CTSpectSpineLib.joints.checks import check_contrast
+from CTSpectSpineLib.joints.doubts import check_contrast
 from CTSpectSpineLib.model import Joint, SpineJoints
 
 SHARES = (0.10, 0.15, 0.20)

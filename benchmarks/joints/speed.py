@@ -20,8 +20,8 @@ from benchmarks.meter import metered
 from benchmarks.sizes import WHOLE_SPINE, resampled
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
-from CTSpectSpineLib.phantom.spine import make_anatomy
 
 _WIDTH_MM = 360.0
 

@@ -23,7 +23,7 @@ from benchmarks.labelling.document import FAILURES, REAL, failures, write_docume
 from benchmarks.labelling.figures import draw_columns
 from benchmarks.labelling.measure import measure, phantom_panel
 from benchmarks.labelling.real import real_panels, real_rows
-from CTSpectSpineLib.labelling.network import load_network
+from CTSpectSpineLib.labelling.builtin.network import load_network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
-from CTSpectSpineLib.phantom.spine import make_anatomy
 
 UNSEEN_FROM = 70_000_000
 """Seeds from here on were used neither in training nor while the method was tuned."""

@@ -13,9 +13,9 @@ from benchmarks.labelling.figures import Panel
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, grid_of
-from CTSpectSpineLib.labelling.anchor import Anchor
-from CTSpectSpineLib.labelling.builtin import label_with
-from CTSpectSpineLib.labelling.network import Network
+from CTSpectSpineLib.labelling.builtin.labeller import label_with
+from CTSpectSpineLib.labelling.builtin.network import Network
+from CTSpectSpineLib.labelling.levels.anchor import Anchor
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import silent
 

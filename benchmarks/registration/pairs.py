@@ -27,11 +27,11 @@ from benchmarks.registration.sets import SETS, WRONG_SETS, SetInfo
 from CTSpectSpineLib.geometry import apply_matrix, image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.activity import assign_activity
-from CTSpectSpineLib.phantom.attenuation import attenuated
-from CTSpectSpineLib.phantom.deformation import bend
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
+from CTSpectSpineLib.phantom.anatomy.deformation import bend
 from CTSpectSpineLib.phantom.model import Anatomy
-from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
-from CTSpectSpineLib.phantom.spine import make_anatomy
+from CTSpectSpineLib.phantom.scanner.attenuation import attenuated
+from CTSpectSpineLib.phantom.scanner.spect import rigid_matrix, simulate_spect
 
 __all__ = ["SETS", "WRONG_SETS", "Pair", "SetInfo", "Split", "make_pairs"]
 

@@ -12,10 +12,10 @@ import SimpleITK as sitk
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
 from CTSpectSpineLib.phantom.activity import assign_activity
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.real_ct import classify
-from CTSpectSpineLib.phantom.spine import make_anatomy
 
 
 @dataclass(frozen=True)

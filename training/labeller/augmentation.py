@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from synthesis import Case
 
-from CTSpectSpineLib.labelling.network import CLASSES, OFFSET_MM, normalised
+from CTSpectSpineLib.labelling.builtin.network import CLASSES, OFFSET_MM, normalised
 from CTSpectSpineLib.phantom.model import Tissue
 
 _BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)

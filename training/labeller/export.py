@@ -14,7 +14,7 @@ import onnx
 import torch
 from model import SpineNet
 
-from CTSpectSpineLib.labelling.network import CLASSES
+from CTSpectSpineLib.labelling.builtin.network import CLASSES
 
 
 def main() -> None:

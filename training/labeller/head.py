@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.labelling.network import CLASSES
+from CTSpectSpineLib.labelling.builtin.network import CLASSES
 from CTSpectSpineLib.phantom.model import Tissue
 
 Float = NDArray[np.float64]

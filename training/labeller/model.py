@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from CTSpectSpineLib.labelling.network import CLASSES
+from CTSpectSpineLib.labelling.builtin.network import CLASSES
 
 
 # Each patch is normalised by itself: statistics of batches of two, kept for later, fit neither a

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, grid_of
-from CTSpectSpineLib.labelling.network import BODIES, CLASSES
+from CTSpectSpineLib.labelling.builtin.network import BODIES, CLASSES
 from CTSpectSpineLib.model import Region
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
-from CTSpectSpineLib.phantom.spine import make_anatomy
 
 VERSION = 2
 """Of the cached cases: a new number makes old caches unusable."""

@@ -27,7 +27,7 @@ from model import SpineNet
 from synthesis import load_case, read_config
 from torch.nn import functional
 
-from CTSpectSpineLib.labelling.network import CLASSES
+from CTSpectSpineLib.labelling.builtin.network import CLASSES
 
 _HERE = Path(__file__).parent
 _VALIDATION = 10_000_000

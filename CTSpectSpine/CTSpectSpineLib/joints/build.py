@@ -9,19 +9,19 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joints.bodies import vertebra_frame
-from CTSpectSpineLib.joints.checks import (
+from CTSpectSpineLib.joints.discs import Disc, find_disc
+from CTSpectSpineLib.joints.doubts import (
     check_contrast,
     check_facets,
     check_heights,
     level_doubts,
     spine_warnings,
 )
-from CTSpectSpineLib.joints.discs import Disc, find_disc
 from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
-from CTSpectSpineLib.joints.mixing import mixed_pairs
-from CTSpectSpineLib.joints.pair import Pair, make_pair
-from CTSpectSpineLib.joints.spine import Spine, fit_spine, label_ids
+from CTSpectSpineLib.joints.mixed_labels import mixed_pairs
+from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
+from CTSpectSpineLib.joints.vertebra_fits import Spine, fit_spine, label_ids
 from CTSpectSpineLib.model import (
     FloatArray,
     Joint,
@@ -34,6 +34,8 @@ from CTSpectSpineLib.model import (
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 
 _MAX_CUT_SHARE = 0.15
+"""Share of a joint on the border of the label map, above which it is not located. Judgement: less
+changes its mean uptake little, more may be half a joint."""
 
 
 def build_joints(
@@ -49,7 +51,7 @@ def build_joints(
         Vertebra labels with the ids of `anatomy`, any orientation and spacing.
     ct
         The CT in HU that the labels belong to (its grid may differ); with it every disc is
-        checked to be darker than its endplates.
+        checked for being darker than its endplates.
     progress
         Called with each step; it cancels by raising `errors.Cancelled`.
 
@@ -132,7 +134,7 @@ class _Segment:
         self.volume, self.upper, self.lower = volume, upper, lower
         cut = [spine.truncated[n] for n in (upper, lower) if n in spine.truncated]
         sliver = [n for n in (upper, lower) if n in spine.fits and spine.fits[n].trust == 0]
-        # What is left of a vertebra says little about where its joints are.
+        # A remnant of a vertebra says little about where its joints are.
         self.doubts = (*(spine.truncated[n] for n in sliver if n in spine.truncated), *doubts)
         self.flags = tuple(dict.fromkeys((*cut, *self.doubts)))
         self.disc_height_mm: float | None = None
@@ -210,4 +212,19 @@ class _Segment:
             centre_mm=None,
             flags=(*self.flags, reason),
             doubts=self.doubts,
+        )
+
+
+def check_neighbours(labels: VertebraLabels, name: str) -> None:
+    """Check that there is a pair of neighbouring vertebrae, and so a joint to measure.
+
+    Raises
+    ------
+    InputError
+        If there is none; ``name`` is what the labels are called.
+    """
+    if not anatomy.neighbouring_pairs(labels.levels):
+        raise InputError(
+            f"{name} holds no two neighbouring vertebrae (only {', '.join(labels.levels)}), "
+            "so there is no joint to measure; give labels of the whole region."
         )

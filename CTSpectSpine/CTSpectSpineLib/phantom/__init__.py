@@ -1,6 +1,6 @@
 """A digital patient with a known truth: CT, bone SPECT, labels and joints."""
 
-from CTSpectSpineLib.phantom.attenuation import attenuated
+from CTSpectSpineLib.phantom.anatomy.deformation import Bent, bend
 from CTSpectSpineLib.phantom.cases import (
     DEFAULT_CASE,
     PhantomConfig,
@@ -8,9 +8,9 @@ from CTSpectSpineLib.phantom.cases import (
     case_names,
     load_case,
 )
-from CTSpectSpineLib.phantom.deformation import Bent, bend
 from CTSpectSpineLib.phantom.product import Phantom, example, make_phantom, phantom_of
 from CTSpectSpineLib.phantom.real_ct import phantom_from_ct
+from CTSpectSpineLib.phantom.scanner.attenuation import attenuated
 from CTSpectSpineLib.phantom.write import write_phantom
 
 __all__ = [

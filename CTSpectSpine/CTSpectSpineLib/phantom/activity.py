@@ -18,8 +18,8 @@ from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region
-from CTSpectSpineLib.phantom.coverage import covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
+from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
 
 _TABLE = Path(__file__).parent / "activity.json"
 _BONE = (
@@ -32,11 +32,19 @@ _BONE = (
 )
 _NO_UPTAKE = (Tissue.AIR, Tissue.METAL)
 _CORE_DEPTH_MM = 4.0
+"""Depth (mm) at which the core of a body begins. Judgement: as thick as an endplate band, so clear
+of bands and cortex."""
 _MAX_RATIO = 50.0
+"""Largest true ratio that is accepted. Judgement: far above any real joint; catches typing
+errors."""
 _CORE_VOXELS = 5
+"""Fewest voxels of a core. Judgement: fewer are not a mean over a body."""
 _TOLERANCE = 1e-3
+"""Relative error of reference and ratios that is left. Numerical: far below any SPECT's error."""
 _MAX_PASSES = 10
+"""Numerical: cap on the passes until reference and paint agree."""
 _STEP = 1.0 / 1024.0
+"""Step of the activity. Numerical: exact in binary, so files are reproducible and compress well."""
 
 Box = tuple[slice, slice, slice]
 _Core = tuple[Box, BoolArray]
@@ -154,10 +162,10 @@ def assign_activity(
     times its volume, whatever the CT's voxels. Metal and air in it take up nothing and count
     neither as bone nor as volume.
 
-    Where bones overlap, the shared part belongs to the joint with the higher ratio; joints of
-    ``hot`` come before all others. The truth of every joint is the mean over its whole bone,
-    with the part that another joint has won. Hot joints' own parts are painted so that this mean
-    is the wanted one.
+    Where bones overlap, the shared part belongs to the joint with the higher ratio; joints in
+    ``hot`` take precedence over all others. The truth of every joint is the mean over its whole
+    bone, including the part that another joint has won. Hot joints' own parts are painted so that
+    this mean is the wanted one.
 
     Parameters
     ----------
@@ -171,8 +179,8 @@ def assign_activity(
     Raises
     ------
     InputError
-        If a hot joint is unknown or has no bone in the image, or a ratio is impossible, also
-        beside those of the hot joints that it overlaps.
+        If a hot joint is unknown or has no bone in the image, or a ratio is impossible, on
+        its own or beside the hot joints that it overlaps.
     """
     rng = np.random.default_rng(seed)
     grid = grid_of(anatomy.ct)
@@ -238,7 +246,7 @@ def _base_activity(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.flo
     tissue = sitk.GetArrayViewFromImage(anatomy.tissue)
     labels = sitk.GetArrayViewFromImage(anatomy.labels)
     rows = names.vertebrae()
-    # One draw for each vertebra there can be, so that a cropped field changes nobody's value.
+    # One draw for each vertebra there can be, so that a cropped field changes no vertebra's value.
     spread = np.clip(rng.standard_normal(len(rows)), -2, 2) * table["vertebra_spread"]
     by_label = np.ones(256, dtype=np.float32)
     for row, deviation in zip(rows, spread, strict=True):
@@ -277,7 +285,7 @@ def _bones(joints: Iterable[Joint], grid: Grid, tissue: NDArray[np.uint8]) -> li
 
 
 def _mosaic(bones: Sequence[_Bone], grid: Grid, tissue: NDArray[np.uint8]) -> _Mosaic:
-    """Who has which part of the bones; where several overlap, the last of them."""
+    """Which joint has which part of the bones; where several overlap, the last one."""
     won = np.zeros((len(bones), len(bones)))
     paints = []
     for place, bone in enumerate(bones):
@@ -357,8 +365,8 @@ def _mean_core(activity: NDArray[np.float32], cores: Mapping[str, _Core]) -> flo
 def _cores(anatomy: Anatomy, paints: Sequence[_Paint]) -> dict[str, _Core]:
     """The reference bone: cores of vertebral bodies, outside every joint's bone.
 
-    Small (cervical) bodies may lie within their endplate bands altogether; they serve only when
-    no other body is there, with the voxels that are mostly outside of the bands.
+    Small (cervical) bodies may lie entirely within their endplate bands; they serve only when
+    there is no other body, with the voxels that are mostly outside the bands.
 
     Raises
     ------

@@ -15,12 +15,12 @@ _LUMBAR = tuple(f"L{i}" for i in range(1, 6))
 
 @dataclass(frozen=True)
 class SpineConfig:
-    """Options of the procedural spine; every default is a healthy adult.
+    """Options of the procedural spine; every default is a healthy adult (a judgement).
 
     Attributes
     ----------
     seed
-        Of all randomness: shape jitter, curves left at None, marrow texture, noise.
+        Seed of all randomness: shape jitter, curves left at None, marrow texture, noise.
     spacing_mm
         Voxel size, one number or (x, y, z).
     first, last
@@ -178,3 +178,4 @@ _RANGES = (
     ("texture_hu", 0, 150),
     ("blur_mm", 0, 5),
 )
+"""Option, least and most. Judgement: within these the solids still fit together."""

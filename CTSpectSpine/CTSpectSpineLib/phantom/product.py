@@ -13,15 +13,17 @@ import SimpleITK as sitk
 from CTSpectSpineLib.geometry import image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig, load_case
 from CTSpectSpineLib.phantom.model import Anatomy
-from CTSpectSpineLib.phantom.spect import rigid_matrix, simulate_spect
-from CTSpectSpineLib.phantom.spine import make_anatomy
+from CTSpectSpineLib.phantom.scanner.spect import rigid_matrix, simulate_spect
 
 POSITIVE_RATIO = 2.0
-"""A joint whose true ratio is at least this is positive in truth."""
+"""A joint whose true ratio is at least this is positive in truth. Judgement: clearly above normal
+(at most 1.2); no threshold is validated for pain."""
 
 _ACTIVITY_STREAM, _NOISE_STREAM = 1, 2
+"""Streams of a phantom's seed. Convention: distinct numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Phantom:
         return tuple(joint for joint in self.anatomy.joints if joint.id in self.truth.ratios)
 
     def true_uptake(self, joint_id: str) -> str:
-        """``"positive"`` from a true ratio of 2 on, otherwise ``"negative"``."""
+        """``"positive"`` at a true ratio of 2 or more, otherwise ``"negative"``."""
         return "positive" if self.truth.ratios[joint_id] >= POSITIVE_RATIO else "negative"
 
     def joint_table(self) -> pd.DataFrame:

@@ -22,13 +22,14 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region, SpineJoints
 from CTSpectSpineLib.phantom.cases import SpectConfig
-from CTSpectSpineLib.phantom.coverage import covered_fraction
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.product import Phantom, phantom_of
+from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
 
 _RULES = Path(__file__).parent / "real_ct.json"
 Voxels = NDArray[Any]
 _PIECE = np.ones((3, 3, 3), dtype=bool)
+"""By definition: neighbourhood of 26 voxels."""
 
 
 def phantom_from_ct(
@@ -56,8 +57,8 @@ def phantom_from_ct(
         Scanner, misalignment and seed.
     organs
         Labels of TotalSegmentator's ``total`` task on the CT's grid: with them kidneys, bladder,
-        liver, vessels, ribs and pelvis have their own activity. Without, soft tissue is one and
-        bone without a label is one.
+        liver, vessels, ribs and pelvis have their own activity. Without them, soft tissue is
+        told apart by HU alone, and all bone without a label has one activity.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def _loose_bone(hu: Voxels, labelled: BoolArray, spacing: NDArray[np.float64]) -
 
 
 def _small_holes(shell: BoolArray, most: float) -> BoolArray:
-    """Holes of a plane of at most so many voxels."""
+    """Holes of a plane that have at most so many voxels."""
     holes, count = ndimage.label(ndimage.binary_fill_holes(shell) & ~shell)
     small = np.bincount(holes.ravel(), minlength=count + 1) <= most
     small[0] = False
@@ -178,7 +179,7 @@ def _paint_organs(tissue: NDArray[np.uint8], organs: Voxels) -> None:
 def _paint_vertebrae(
     tissue: NDArray[np.uint8], label: Voxels, joints: SpineJoints, grid: Grid
 ) -> None:
-    """Labelled bones; a vertebra whose body is not known counts as body altogether."""
+    """Labelled bones; a vertebra whose body is not known counts entirely as body."""
     tissue[np.isin(label, list(names.hip_ids().values()))] = Tissue.PELVIS
     for row in names.vertebrae():
         bone = label == row.id

@@ -8,16 +8,19 @@ import numpy as np
 
 from CTSpectSpineLib.anatomy import level_name, spine_region
 from CTSpectSpineLib.model import FloatArray, Joint, Region
-from CTSpectSpineLib.phantom.body import Disc
-from CTSpectSpineLib.phantom.column import Column, Facet
-from CTSpectSpineLib.phantom.shapes import IDENTITY, Grid, inside, keep_apart
-from CTSpectSpineLib.phantom.vertebra import APART_MM, Bone
+from CTSpectSpineLib.phantom.anatomy.body import Disc
+from CTSpectSpineLib.phantom.anatomy.column import Column, Facet
+from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Grid, inside, keep_apart
+from CTSpectSpineLib.phantom.anatomy.vertebra import APART_MM, Bone
 
 BAND_MM = 4.0
-"""Thickness of the endplate bands."""
+"""Thickness of the endplate bands. By definition: that of `joints.discs`; a test keeps them
+equal."""
 FACET_REACH_MM = 4.0
-"""Facet bone is within this distance of the articular interface."""
+"""Facet bone is within this distance of the articular interface. By definition: that of
+`joints.facets`; a test keeps them equal."""
 STEP_MM = 1.0
+"""Voxels of the true regions. Numerical: a quarter of the bands."""
 
 
 def true_joints(column: Column, bones: Mapping[str, Bone]) -> tuple[Joint, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO, Phantom
-from CTSpectSpineLib.segments import joint_segments
+from CTSpectSpineLib.results.segments import joint_segments
 from CTSpectSpineLib.version import __version__
 from CTSpectSpineLib.volumes.files import replacing
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
@@ -47,12 +47,12 @@ def write_phantom(
     disposition_of, protocols
         The function that gives the true disposition, called for each protocol id.
     with_ct
-        Write also what a phantom on a real CT has been given: CT and labels.
+        Also write CT and labels, which a phantom on a real CT was given.
 
     Returns
     -------
     mapping
-        What stands in ``truth.json``.
+        The contents of ``truth.json``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A registration that the user gives: used as it stands, and judged."""
+"""A registration that the user gives: used as it is, and judged."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import apply_matrix, image_centre_mm, transform_matrix
-from CTSpectSpineLib.model import FloatArray, Quality, Registration
+from CTSpectSpineLib.model import (
+    ACCEPTED_ERROR_MM,
+    REFUSED_ERROR_MM,
+    FloatArray,
+    Quality,
+    Registration,
+)
 from CTSpectSpineLib.progress import ProgressCallback, silent
-from CTSpectSpineLib.registration import register
 from CTSpectSpineLib.registration.files import as_rigid, centred
+from CTSpectSpineLib.registration.rigid import register
 
-ACCEPTED_MM, WARNED_MM = 3.0, 5.0
-"""Error at the joints up to which a registration is good, or to be checked (a judgement: at
-3 mm the mean in a hot facet region falls by 10-15 %, at 6 mm by 31-47 %)."""
 _SHARE_OF_FIELD = 0.25
+"""Distance of the points compared from the centre, in sizes of the field of view. By definition:
+the corners of its middle half."""
 
 
 def judge_given(
@@ -30,8 +35,8 @@ def judge_given(
 ) -> Registration:
     """Take a given transform as it is, and estimate its error.
 
-    The transform is refined to see where it would go; the distance between the two, in the middle
-    of the CT, adds to the expected error of the refinement.
+    The transform is refined to see how far it would move; this distance, in the middle of the CT,
+    adds to the expected error of the refinement.
 
     Parameters
     ----------
@@ -55,7 +60,7 @@ def judge_given(
     distance = _distance_mm(given, refined.matrix, ct)
     error = math.hypot(refined.expected_error_mm, distance)
     sentence = (
-        f"The transform was given and is used as it stands; refined, it would move by "
+        f"The transform was given and is used as it is; refinement would move it by "
         f"{distance:.1f} mm."
     )
     return replace(
@@ -69,9 +74,9 @@ def judge_given(
 
 
 def _quality(refined: Quality, error_mm: float) -> Quality:
-    if refined == "failed" or not error_mm <= WARNED_MM:
+    if refined == "failed" or not error_mm <= REFUSED_ERROR_MM:
         return "failed"
-    return "good" if refined == "good" and error_mm <= ACCEPTED_MM else "check"
+    return "good" if refined == "good" and error_mm <= ACCEPTED_ERROR_MM else "check"
 
 
 def _distance_mm(first: FloatArray, second: FloatArray, ct: sitk.Image) -> float:

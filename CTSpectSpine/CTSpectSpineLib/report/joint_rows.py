@@ -7,16 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from CTSpectSpineLib.report.values import mapping, number, share, wording
-
-
-def _metric(kind: str, bounds: Mapping[str, Any]) -> str:
-    return str(mapping(bounds.get(kind)).get("metric", "ratio_corrected"))
+from CTSpectSpineLib.joint_table import deciding_ratio
+from CTSpectSpineLib.report.values import number, share, wording
 
 
 def ratio_words(row: Mapping[str, Any], bounds: Mapping[str, Any]) -> tuple[str, str]:
     """Deciding ratio of a joint and its interval, in words."""
-    ratio = number(row.get(_metric(row["kind"], bounds)))
+    ratio = number(deciding_ratio(row, bounds))
     low, high = number(row.get("ratio_low")), number(row.get("ratio_high"))
     return ratio, "" if "–" in (low, high) else f"{low}–{high}"
 

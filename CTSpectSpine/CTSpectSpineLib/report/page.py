@@ -10,14 +10,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from CTSpectSpineLib.report.chain import reason_rows
-from CTSpectSpineLib.report.folder import ResultsFolder, ShownPicture, read_folder
+from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records
 from CTSpectSpineLib.report.plot import uptake_plot
+from CTSpectSpineLib.report.reasons import reason_rows
 from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector, wording
+from CTSpectSpineLib.results.pictures import ShownPicture
+from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
 
 _HERE = Path(__file__).parent
-_UNSTABLE = 0.8
 _NOT_GIVEN = "not given"
 
 
@@ -117,7 +118,7 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
     eligibility = mapping(verdict.get("eligibility"))
     status = str(eligibility.get("status", "unknown"))
     quality = str(mapping(results.registration).get("quality", ""))
-    unstable = isinstance(stability, int | float) and stability < _UNSTABLE
+    unstable = isinstance(stability, int | float) and stability < STABLE_SHARE
     return {
         **disposition,
         "name": name,

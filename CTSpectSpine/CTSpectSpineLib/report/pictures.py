@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib import model
+from CTSpectSpineLib.display import scale_top
+from CTSpectSpineLib.report.course import course_of, joint_axes
 from CTSpectSpineLib.report.drawing import (
     Panel,
     bone_grey,
@@ -22,8 +22,8 @@ from CTSpectSpineLib.report.drawing import (
 )
 from CTSpectSpineLib.report.registration_check import registration_pictures
 from CTSpectSpineLib.report.sampling import Sampler, plane
-from CTSpectSpineLib.report.spine import course_of, joint_axes
-from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, Picture, panel
+from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, panel
+from CTSpectSpineLib.results.pictures import Picture, prepare_pictures, write_index
 
 _OVERVIEW_ROWS = (760, 1250)
 _OVERVIEW_PIXEL_MM = 0.6
@@ -84,23 +84,14 @@ def draw_pictures(
         highest=_highest(table),
         ct_voxel_mm=min(ct.GetSpacing()),
     )
-    target = Path(folder) / "pictures"
-    target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("*.png"):
-        old.unlink()
+    target = prepare_pictures(Path(folder))
     pictures = [
         *_overview(case, target),
         *_axial_overview(case, target),
         *_joint_pictures(case, target, verdict),
         *registration_pictures(case, target),
     ]
-    index = target / "index.json"
-    part = index.with_suffix(".json.part")
-    part.write_text(
-        json.dumps([asdict(p) for p in pictures], indent=2, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
-    part.replace(index)
+    write_index(target, pictures)
 
 
 def _scale(reference: model.ReferenceUptake, spect: sitk.Image) -> tuple[float, str]:
@@ -115,11 +106,11 @@ def _scale(reference: model.ReferenceUptake, spect: sitk.Image) -> tuple[float, 
 
 
 def _highest(table: pd.DataFrame) -> float:
-    """Upper end of the colour scale: the hottest joint, at least 3 and at most 8."""
+    """Upper end of the colour scale."""
     column = table["ratio_max"] if "ratio_max" in table else pd.Series(dtype=float)
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     hottest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
-    return float(np.clip(math.ceil(hottest), 3, 8))
+    return scale_top(hottest)
 
 
 def _overview(case: Case, target: Path) -> Iterable[Picture]:

@@ -14,13 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-CLASS_COLOURS = {
-    "positive": "#b3261e",
-    "indeterminate": "#a86400",
-    "negative": "#4a6076",
-    "not_measurable": "#8a949e",
-}
-"""Ink of the uptake classes, also in ``page.css``; each keeps 3:1 contrast on white."""
+from CTSpectSpineLib.display import INK_HEX
+from CTSpectSpineLib.joint_table import metric_of
 
 _SIDE_MARKERS = {"left": "<", "right": ">", "": "o"}
 _SIDE_OFFSETS = {"left": -0.17, "right": 0.17, "": 0.0}
@@ -68,9 +63,10 @@ def uptake_plot(
         for ax, kind, title in zip(
             axes, ("disc", "facet"), ("Discs and endplates", "Facet joints"), strict=True
         ):
-            _draw_kind(
-                ax, joints[joints["kind"] == kind], levels, bounds.get(kind) or {}, metric_words
-            )
+            metric = metric_of(bounds, kind)
+            words = metric_words.get(metric, metric)
+            of_kind = joints[joints["kind"] == kind]
+            _draw_kind(ax, of_kind, levels, bounds.get(kind) or {}, metric, words)
             ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes[0].set_ylim(len(levels) - 0.5, -0.5)
         axes[0].set_yticks(range(len(levels)), levels, parse_math=False)
@@ -94,10 +90,9 @@ def _draw_kind(
     joints: pd.DataFrame,
     levels: list[str],
     bounds: Mapping[str, Any],
-    metric_words: Mapping[str, str],
+    metric: str,
+    words: str,
 ) -> None:
-    metric = str(bounds.get("metric", "ratio_corrected"))
-    words = metric_words.get(metric, metric)
     positive, indeterminate = bounds.get("positive"), bounds.get("indeterminate")
     values = joints[metric] if metric in joints else pd.Series(np.nan, joints.index)
     low = joints.get("ratio_low", values)
@@ -117,13 +112,13 @@ def _draw_kind(
     for i in joints.index:
         row = joints.loc[i]
         height = levels.index(row["level"]) + _SIDE_OFFSETS[row["side"]]
-        colour = CLASS_COLOURS[row["uptake"]]
+        colour = INK_HEX[row["uptake"]]
         if row["uptake"] == "not_measurable" or not np.isfinite(values[i]):
             ax.plot(
                 0.03 * right,
                 height,
                 marker="x",
-                color=CLASS_COLOURS["not_measurable"],
+                color=INK_HEX["not_measurable"],
                 markersize=5,
             )
             continue
@@ -150,10 +145,10 @@ def _legend() -> list[Line2D | Patch]:
     return [
         point("<", "facet, left", face="white"),
         point(">", "facet, right", face="white"),
-        point("o", "positive", CLASS_COLOURS["positive"]),
-        point("o", "indeterminate", CLASS_COLOURS["indeterminate"]),
-        point("o", "negative", CLASS_COLOURS["negative"], "white"),
-        point("x", "not measurable", CLASS_COLOURS["not_measurable"]),
+        point("o", "positive", INK_HEX["positive"]),
+        point("o", "indeterminate", INK_HEX["indeterminate"]),
+        point("o", "negative", INK_HEX["negative"], "white"),
+        point("x", "not measurable", INK_HEX["not_measurable"]),
         Patch(facecolor=_BANDS["positive"], label="positive by the protocol"),
         Patch(facecolor=_BANDS["indeterminate"], label="indeterminate"),
     ]

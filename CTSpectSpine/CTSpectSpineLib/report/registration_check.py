@@ -20,7 +20,8 @@ from CTSpectSpineLib.report.drawing import (
     to_rgb,
 )
 from CTSpectSpineLib.report.sampling import Surface, plane, sample_labels
-from CTSpectSpineLib.report.views import Case, Picture, smooth
+from CTSpectSpineLib.report.views import Case, smooth
+from CTSpectSpineLib.results.pictures import Picture
 
 _REGISTRATION_ROWS = 430
 _BONE_CONTOUR_HU = 220.0

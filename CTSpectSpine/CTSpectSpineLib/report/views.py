@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy, model
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.report.course import Course
 from CTSpectSpineLib.report.drawing import (
     OUTLINE_COLOURS,
     ColourBar,
@@ -21,33 +22,9 @@ from CTSpectSpineLib.report.drawing import (
     spread,
 )
 from CTSpectSpineLib.report.sampling import Sampler, Surface, sample_labels, sample_region
-from CTSpectSpineLib.report.spine import Course
 
 SHOWN_CLASSES = ("positive", "indeterminate")
 """Uptake classes that are outlined in the overview and get a picture of their own."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One entry of ``pictures/index.json``.
-
-    Attributes
-    ----------
-    file
-        Name of the PNG beside the index.
-    section
-        ``overview``, ``joint`` or ``registration``.
-    title, caption
-        Words for the page; the caption says what is seen, without numbers of the table.
-    joint
-        Joint id for pictures of one joint, else empty.
-    """
-
-    file: str
-    section: str
-    title: str
-    caption: str
-    joint: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,10 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from CTSpectSpineLib.arrays import BoolArray
-from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.triage_protocol.engine import INDETERMINATE, AreaKey, Decision, Engine
+from CTSpectSpineLib.geometry import BoolArray
+from CTSpectSpineLib.model import STABLE_SHARE, FloatArray
+from CTSpectSpineLib.triage_protocol.decision import INDETERMINATE, AreaKey, Decision, Engine
 
-STABLE_SHARE = 0.8
-"""Below this share of equal dispositions a verdict is called unstable (a judgement)."""
 _MOST_TRIALS = 1024
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pandas as pd
 
+from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import Verdict
 from CTSpectSpineLib.triage_protocol.context import check_context, read_context
-from CTSpectSpineLib.triage_protocol.engine import Engine
-from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol
-from CTSpectSpineLib.triage_protocol.table import (
+from CTSpectSpineLib.triage_protocol.decision import Engine
+from CTSpectSpineLib.triage_protocol.joint_rows import (
     Classes,
     joint_rows,
-    read_joint_table,
     resolved_classes,
 )
+from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol
 from CTSpectSpineLib.triage_protocol.verdict import known_bounds, triage
 
 _DECISIVE = ("obstacle", "borderline", "rule", "modifier", "open")
@@ -94,7 +94,7 @@ def compare(
             raise InputError(f"The protocol '{name}' stands twice in the comparison; name it once.")
     if area_counting is not None:
         loaded = [protocol.counting_areas(area_counting) for protocol in loaded]
-    table = read_joint_table(Path(joints)) if isinstance(joints, Path | str) else joints
+    table = joint_table.read(Path(joints)) if isinstance(joints, Path | str) else joints
     if isinstance(context, Path | str):
         context = read_context(Path(context))
     given = check_context(context or {})

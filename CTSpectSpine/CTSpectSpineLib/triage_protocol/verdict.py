@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from CTSpectSpineLib.model import FloatArray, JointKind, UptakeBounds, Verdict
-from CTSpectSpineLib.triage_protocol import explain
+from CTSpectSpineLib import joint_table
+from CTSpectSpineLib.model import STABLE_SHARE, FloatArray, JointKind, UptakeBounds, Verdict
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
+from CTSpectSpineLib.triage_protocol import reasons as explained
 from CTSpectSpineLib.triage_protocol.borderline import (
-    STABLE_SHARE,
     Change,
     Stability,
     changes,
@@ -23,17 +24,15 @@ from CTSpectSpineLib.triage_protocol.borderline import (
     stability,
 )
 from CTSpectSpineLib.triage_protocol.context import check_context, read_context
+from CTSpectSpineLib.triage_protocol.decision import INDETERMINATE, Decision, Engine
 from CTSpectSpineLib.triage_protocol.eligibility import assess
-from CTSpectSpineLib.triage_protocol.engine import INDETERMINATE, Decision, Engine
-from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
-from CTSpectSpineLib.triage_protocol.table import (
+from CTSpectSpineLib.triage_protocol.joint_rows import (
     Classes,
     JointRow,
-    joint_ids,
     joint_rows,
-    read_joint_table,
     resolved_classes,
 )
+from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
 
 RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical recommendation."
 _NO_VERDICT = "no_verdict"
@@ -42,7 +41,7 @@ _NO_VERDICT = "no_verdict"
 def triage(
     joints: pd.DataFrame | Path | str,
     context: Mapping[str, Any] | Path | str | None = None,
-    protocol: str | Protocol = "tender-2019",
+    protocol: str | Protocol = USUAL_PROTOCOL,
     *,
     draws: FloatArray | None = None,
     obstacles: Sequence[str] = (),
@@ -103,7 +102,7 @@ def triage(
     if area_counting is not None:
         protocol = protocol.counting_areas(area_counting)
     if isinstance(joints, Path | str):
-        joints = read_joint_table(Path(joints))
+        joints = joint_table.read(Path(joints))
     if isinstance(context, Path | str):
         context = read_context(Path(context))
     context = check_context(context or {})
@@ -111,7 +110,7 @@ def triage(
     rows = joint_rows(joints, protocol.bounds, classes)
     case = _Case(Engine(protocol, rows, context))
     obstacles = [*obstacles, *_too_little(case.engine)]
-    name, recommendation, candidates = explain.final_words(case.decision, case.changes)
+    name, recommendation, candidates = explained.final_words(case.decision, case.changes)
     by_region = _by_region(case.engine)
     shares = None
     if obstacles:
@@ -119,9 +118,9 @@ def triage(
     else:
         shares = _stability(case, name, joints, draws, classes)
     chain = [
-        *explain.joint_steps(case.engine),
+        *explained.joint_steps(case.engine),
         *_decided(case, obstacles, by_region),
-        explain.disposition_step(name, recommendation),
+        explained.disposition_step(name, recommendation),
     ]
     return Verdict(
         protocol={**protocol.reference(), "bounds": _bounds(protocol)},
@@ -142,7 +141,7 @@ def triage(
             *_unmeasured(case),
             *_as_stated(rows, classes),
         ),
-        joint_verdicts=explain.joint_words(case.engine, case.changes, name),
+        joint_verdicts=explained.joint_words(case.engine, case.changes, name),
         candidate_dispositions=candidates,
         chain=tuple(chain),
         stable=None if shares is None else shares.stable,
@@ -178,17 +177,17 @@ class _Case:
 
 def _decided(
     case: _Case, obstacles: Sequence[str], by_region: Mapping[str, str]
-) -> list[explain.Step]:
+) -> list[explained.Step]:
     """The steps from areas to rules, or what forbids them."""
-    areas = explain.area_step(case.engine)
+    areas = explained.area_step(case.engine)
     steps = [] if areas is None else [areas]
     if obstacles:
         return [*steps, *({"step": "obstacle", "sentence": text} for text in obstacles)]
-    steps += explain.borderline_steps(case.engine, case.decision, case.changes)
-    steps += explain.rule_steps(case.engine, case.decision)
+    steps += explained.borderline_steps(case.engine, case.decision, case.changes)
+    steps += explained.rule_steps(case.engine, case.decision)
     found = {row.region for row in case.engine.rows if row.uptake in ("positive", "indeterminate")}
     if by_region and len(found & set(by_region)) > 1:
-        steps.append(explain.region_step(by_region))
+        steps.append(explained.region_step(by_region))
     return steps
 
 
@@ -205,7 +204,7 @@ def _by_region(engine: Engine) -> dict[str, str]:
         names[region] = (
             _NO_VERDICT
             if _too_little(case.engine)
-            else explain.final_words(case.decision, case.changes)[0]
+            else explained.final_words(case.decision, case.changes)[0]
         )
     return names
 
@@ -238,7 +237,7 @@ def _stability(
             return None
         ordered = draws_from_intervals(engine)
     else:
-        place = {joint: column for column, joint in enumerate(joint_ids(table))}
+        place = {joint: column for column, joint in enumerate(joint_table.joint_ids(table))}
         ordered = np.array(draws[:, [place[row.id] for row in engine.rows]], dtype=float)
     if classes == "stated":
         ordered[:, [_is_overruled(engine, row) for row in engine.rows]] = np.nan

@@ -1,7 +1,7 @@
 """Uptake of every joint: plain measures, partial-volume correction, ratios, uncertainty."""
 
+from CTSpectSpineLib.uptake.columns import classify
 from CTSpectSpineLib.uptake.measurement import measure
-from CTSpectSpineLib.uptake.psf import PsfEstimate, estimate_psf
-from CTSpectSpineLib.uptake.table import COLUMNS, METRICS, classify
+from CTSpectSpineLib.uptake.resolution import PsfEstimate, estimate_psf
 
-__all__ = ["COLUMNS", "METRICS", "PsfEstimate", "classify", "estimate_psf", "measure"]
+__all__ = ["PsfEstimate", "classify", "estimate_psf", "measure"]

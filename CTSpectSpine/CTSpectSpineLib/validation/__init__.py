@@ -1,4 +1,4 @@
-"""A truth study: simulated patients through the whole chain, compared with their truth."""
+"""A truth study: simulated patients through the whole pipeline, compared with their truth."""
 
 from CTSpectSpineLib.validation.cohort import SETS, SPLITS, Split
 from CTSpectSpineLib.validation.document import write_document

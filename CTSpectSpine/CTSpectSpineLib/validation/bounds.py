@@ -19,11 +19,13 @@ from CTSpectSpineLib.validation.rows import Study
 from CTSpectSpineLib.validation.summary import CORRECTED, FWHM_BINS_MM, KINDS, Share
 
 LEAST_NORMALS = 20
-"""Normal patients below which a site gets no bounds: the least that CLSI EP28-A3c asks for to
+"""Normal patients below which a site gets no bounds. Standard: CLSI EP28-A3c asks for 20 to
 verify a reference interval."""
 ENOUGH_NORMALS = 120
-"""Reference individuals that CLSI EP28-A3c asks for to establish a nonparametric interval."""
+"""Normal patients that are enough. Standard: CLSI EP28-A3c asks for 120 reference individuals
+to establish a nonparametric interval."""
 _REPETITIONS = 1000
+"""Bootstrap repetitions. Numerical: 25 of them lie beyond either end of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class Shares:
     borderline
         Of normal joints at or above the indeterminate bound (a site's normal patients).
     normal_ratio, increased_ratio
-        True ratios up to which a joint is normal, and from which on it is increased. The latter
-        is by default the one from which on a joint is positive in the truth of the verdicts.
+        True ratio up to which a joint is normal, and at or above which it is increased. The latter
+        is by default the one that makes a joint positive in the truth of the verdicts.
+
+    Notes
+    -----
+    The default shares are judgements: a false positive weighs more than a joint that is missed
+    or left open.
     """
 
     false_positive: float = 0.01
@@ -98,11 +105,11 @@ class GroupBounds:
     patients, normal, increased
         How many patients and joints the limits rest on.
     upper
-        Value that no more than the given share of normal joints reaches; None on too few.
+        Value that no more than the given share of normal joints reaches; None with too few.
     lower
         Value below which no more than the given share of just increased joints lies (truth
-        study), or that no more than the borderline share of normal joints reaches (site); None on
-        too few.
+        study), or that no more than the borderline share of normal joints reaches (site); None
+        with too few.
     middle
         Median of just increased joints (truth study); None for a site.
     """
@@ -118,7 +125,7 @@ class GroupBounds:
 
     @property
     def positive(self) -> float | None:
-        """The positive bound, rounded up to 0.01; None on too few joints."""
+        """The positive bound, rounded up to 0.01; None with too few joints."""
         if self.upper is None or self.lower is None:
             return None
         middle = self.upper if self.middle is None else self.middle
@@ -126,7 +133,7 @@ class GroupBounds:
 
     @property
     def indeterminate(self) -> float | None:
-        """The indeterminate bound, rounded to 0.01 to the safe side; None on too few joints."""
+        """The indeterminate bound, rounded to 0.01 to the safe side; None with too few joints."""
         if self.upper is None or self.lower is None:
             return None
         to_safe_side = floor if self.increased else ceil
@@ -141,12 +148,12 @@ def exceeded_by(values: FloatArray, patients: Sequence[str], share: float, seed:
     values
         One for each joint, shape (n,).
     patients
-        Whose joint each is; the joints of a patient stay together in the bootstrap, as they share
-        his reference, registration and resolution.
+        Patient of each joint; the joints of a patient stay together in the bootstrap, as they share
+        reference, registration and resolution.
     share
-        The share; times n it must be 1 or more.
+        The share; times n it must be at least 1.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -185,12 +192,12 @@ def study_bounds(
 ) -> list[GroupBounds]:
     """Bounds from a truth study, for each kind and for parts of it.
 
-    Increased joints are looked at as if each were just increased: a corrected ratio is scaled by
+    Increased joints are treated as if each were just increased: a corrected ratio is scaled by
     the increased ratio over the true one, so that the bounds do not depend on how hot the study's
-    joints were drawn. From the positive bound on a joint is more likely than not increased: it is
-    the median of just increased joints, or where normal joints end if that is higher. Below the
-    indeterminate bound lie at most ``missed`` of them. So at most ``false_positive`` of the normal
-    joints are positive and at most ``missed`` of the increased ones negative.
+    joints were drawn. At or above the positive bound a joint is more likely increased than not:
+    it is the median of just increased joints, or where normal joints end if that is higher. Below
+    the indeterminate bound lie at most ``missed`` of them. So at most ``false_positive`` of the
+    normal joints are positive and at most ``missed`` of the increased ones negative.
 
     Returns
     -------
@@ -315,7 +322,7 @@ class Calls:
 
 
 def calls(study: Study, kind: str, bounds: UptakeBounds, shares: Shares) -> Calls:
-    """How a study's joints of one kind would be called by some bounds."""
+    """How a study's joints of one kind would be called under some bounds."""
     joints = study.joints[(study.joints.kind == kind) & study.joints[bounds.metric].notna()]
     normal = joints[joints.true_ratio <= shares.normal_ratio]
     increased = joints[joints.true_ratio >= shares.increased_ratio]

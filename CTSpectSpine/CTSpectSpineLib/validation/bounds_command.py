@@ -9,7 +9,7 @@ from typing import Any
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import JointKind, UptakeBounds
-from CTSpectSpineLib.results import write_json
+from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.triage_protocol import load_protocol
 from CTSpectSpineLib.triage_protocol.protocol import protocol_values
 from CTSpectSpineLib.validation.bounds import (

@@ -20,7 +20,7 @@ Split = Literal["test", "tuning"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 _TABLE = Path(__file__).parent / "cohort.json"
 _SPINE, _HOT, _SCANNER, _RATIO = 1, 2, 3, 4
-"""Streams of a patient's seed."""
+"""Streams of a patient's seed. Convention: distinct numbers; 0 is the field's."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def draw_hot(ids: Sequence[str], patient: Patient) -> tuple[str, tuple[str, ...]
 
 
 def draw_ratios(hot: Sequence[str], patient: Patient, attempt: int) -> dict[str, float]:
-    """True ratios of the hot joints; each attempt draws anew."""
+    """True ratios of the hot joints; each attempt draws others."""
     rng = np.random.default_rng([patient.seed, _RATIO, attempt])
     return {joint: round(_from(rng, _table()["hot_ratio"]), 3) for joint in hot}
 

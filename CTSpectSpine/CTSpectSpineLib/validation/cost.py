@@ -36,7 +36,7 @@ class Meter:
             self._clean = False
 
     def end(self) -> None:
-        """The analysis is over, well or not."""
+        """The analysis is over, whether it succeeded or not."""
         self.wall_s = perf_counter() - self._start
         self.peak_mb = _peak_mb() if self._clean else None
         self._turn_to("rest")
@@ -57,7 +57,7 @@ class Meter:
 
 
 def _peak_mb() -> float | None:
-    """Largest resident set since the peak was forgotten; None where the system tells none."""
+    """Largest resident set since the peak was forgotten; None where the system does not tell."""
     try:
         lines = _STATUS.read_text(encoding="ascii").splitlines()
     except OSError:

@@ -37,7 +37,7 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
     study
         Rows; those of other splits are left out.
     split
-        Which split to tell of.
+        The split to report.
     command
         The command that makes it.
 
@@ -55,8 +55,8 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
 
 
 def _draw(path: Path, study: Study) -> dict[str, str]:
-    """All plots, of the sets that they tell of; file names by subject."""
-    # The rows and their numbers are of use without matplotlib.
+    """All plots, each of the sets that it shows; file names by subject."""
+    # The rows and their numbers are useful without matplotlib.
     from CTSpectSpineLib.validation import figures
 
     main, pooled = main_set(study), pooled_sets(study)
@@ -96,15 +96,15 @@ def render(study: Study, split: str, command: str, pictures: Pictures) -> str:
 def _heading(study: Study, split: str, command: str) -> str:
     lines = [
         "# Truth study: from CT and SPECT to verdict, against a known truth",
-        f"Made by `{command}` with version {__version__}. It goes on where it stopped with "
-        f"`--resume`; `{JOINTS_FILE}` and `{PATIENTS_FILE}` beside the study's results hold one "
+        f"Made by `{command}` with version {__version__}. With `--resume` it continues where "
+        f"it stopped; `{JOINTS_FILE}` and `{PATIENTS_FILE}` beside the study's results hold one "
         "row per joint and per patient. Every number and sentence on this page comes from these "
         "rows.",
     ]
     if split == "tuning":
         lines.append(
-            "**These are tuning patients: the methods have been adjusted on such, so the numbers "
-            "flatter them.**"
+            "**These are tuning patients: the methods were adjusted on such patients, so the "
+            "numbers flatter them.**"
         )
     few = [
         f"{info.title} ({len(part.patients)})"

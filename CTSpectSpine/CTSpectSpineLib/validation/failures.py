@@ -8,6 +8,7 @@ from CTSpectSpineLib.validation.patient import NEAR_MM, NORMAL_RATIO
 from CTSpectSpineLib.validation.rows import Study
 
 _WORST_JOINTS, _VERDICTS, _FAILURES = 20, 30, 10
+"""Most rows of each table. Judgement: what one still reads."""
 
 
 def failures(study: Study) -> str:
@@ -72,7 +73,7 @@ def _causes(study: Study) -> str:
     heads = "joints with|kind|n|bias|RMS error|coverage|normal called positive"
     return join(
         [
-            "By what may be the cause (all sets; a joint may be in several groups):",
+            "By possible cause (all sets; a joint may be in several groups):",
             table(heads, "llrrrrr", lines),
         ]
     )
@@ -93,7 +94,7 @@ _WORST_COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("Dice", "dice", 2),
     ("status reason", "status_reason", None),
 )
-"""Heading, column, and digits (None for a text)."""
+"""Heading, column, and digits (None for a text). Convention: mm to 0.1, ratios to 0.01."""
 
 
 def _worst_joints(study: Study) -> str:

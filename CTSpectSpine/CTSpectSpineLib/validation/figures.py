@@ -39,6 +39,7 @@ _RC: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
+"""Style of the plots. Judgement: legible at the width of a page."""
 
 
 def draw_ratios(joints: pd.DataFrame, path: Path) -> None:

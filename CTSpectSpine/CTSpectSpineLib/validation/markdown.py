@@ -12,7 +12,7 @@ _ALIGN = {"l": "---", "r": "---:"}
 
 
 def table(heads: str, align: str, lines: Iterable[Sequence[str]]) -> str:
-    """A table; `heads` are apart by bars, `align` has an l or r for each column."""
+    """A table; `heads` are separated by bars, `align` has an l or r for each column."""
     rows = [heads.split("|"), [_ALIGN[a] for a in align], *map(list, lines)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results import read_json
-from CTSpectSpineLib.triage_protocol import read_joint_table
+from CTSpectSpineLib.results.text_files import read_json
 
 JOINTS, MANIFEST = "joints.csv", "manifest.json"
 _NEEDED = ("joint", "kind", "spine_region", "status")
@@ -34,7 +34,7 @@ def read_normals(folders: Sequence[Path], metric: str) -> pd.DataFrame:
     ------
     InputError
         If a folder holds no results, an analysis is incomplete or its registration was not good,
-        a patient is there twice, or the analyses differ in version, reference or labels' source.
+        a patient appears twice, or the analyses differ in version, reference or labels' source.
     """
     tables: list[pd.DataFrame] = []
     inputs: dict[str, Path] = {}
@@ -49,7 +49,7 @@ def read_normals(folders: Sequence[Path], metric: str) -> pd.DataFrame:
                 f"The registration in {folder} is '{quality}', not good; check it or omit it."
             )
         table = _measured(folder, metric)
-        # The joints' numbers tell a patient apart also where no file was read.
+        # The joints' numbers identify a patient even where no file was read.
         key = str(pd.util.hash_pandas_object(table, index=False).sum())
         if key in inputs:
             raise InputError(f"{inputs[key]} and {folder} hold the same patient; omit one.")
@@ -82,7 +82,7 @@ def _results(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _measured(folder: Path, metric: str) -> pd.DataFrame:
-    table = read_joint_table(folder / JOINTS)
+    table = joint_table.read(folder / JOINTS)
     missing = [column for column in (*_NEEDED, metric) if column not in table]
     if missing:
         raise InputError(
@@ -92,8 +92,8 @@ def _measured(folder: Path, metric: str) -> pd.DataFrame:
         values = table[metric].astype(float)
     except ValueError as error:
         raise InputError(
-            f"{folder / JOINTS} has a {metric} that is no number ({error}); analyse the patient "
-            "again."
+            f"{folder / JOINTS} has a {metric} that is not a number ({error}); analyse the "
+            "patient again."
         ) from error
     table = table.assign(**{metric: values})
     measured = table[(table.status == "measured") & table[metric].notna()]

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.analysis.pipeline import Results, analyze
 from CTSpectSpineLib.anatomy import SACRUM
 from CTSpectSpineLib.errors import Cancelled, InputError
-from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse, registration_errors_mm
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling import label_vertebrae
 from CTSpectSpineLib.model import FloatArray, Joint, Region
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.cases import SpectConfig
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.product import Phantom, phantom_of
 from CTSpectSpineLib.phantom.real_ct import classify
-from CTSpectSpineLib.phantom.spine import make_anatomy
-from CTSpectSpineLib.pipeline import Results, analyze
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.triage_protocol import triage
 from CTSpectSpineLib.validation.cohort import (
     Patient,
@@ -36,12 +37,16 @@ from CTSpectSpineLib.validation.rows import JointRow, PatientRow
 from CTSpectSpineLib.volumes.checks import check_ct
 from CTSpectSpineLib.volumes.reading import read_volume
 
-PROTOCOL = "tender-2019"
+PROTOCOL = USUAL_PROTOCOL
 NORMAL_RATIO, INCREASED_RATIO = 1.2, 2.5
-"""True ratios up to which a joint is normal, and from which on it is clearly increased."""
+"""True ratio up to which a joint is normal, and at which it is clearly increased. By definition:
+the upper end of a phantom's normal joints (``activity.json``). Judgement: well above a true ratio
+of 2."""
 NEAR_MM = 45.0
-"""Centres of joints nearer than this are neighbours: those of the next level are."""
+"""Centres of joints nearer than this are neighbours. Judgement: those of the next level are (a
+lumbar level is about 36 mm high)."""
 _ATTEMPTS = 20
+"""Numerical: cap on the draws of ratios that overlapping joints allow."""
 _NUMBERS = (
     "ratio_mean",
     "ratio_max",
@@ -88,14 +93,14 @@ class _Made:
 def run_patient(
     patient: Patient, real: RealCt | None = None, threads: int | None = 1
 ) -> tuple[PatientRow, list[JointRow]]:
-    """Make a patient, analyse him as a user would, and compare with the truth.
+    """Make a patient, run the analysis as a user would, and compare with the truth.
 
     An analysis that ends with an error is a row like any other, with ``failed`` set.
 
     Parameters
     ----------
     patient
-        Who.
+        The patient.
     real
         The real CT, for sets that need one.
     threads
@@ -157,7 +162,7 @@ def _make(patient: Patient, real: RealCt | None) -> _Made:
 def _image(
     anatomy: Anatomy, chosen: tuple[str, ...], scanner: SpectConfig, patient: Patient
 ) -> tuple[Phantom, Mapping[str, float]]:
-    """The phantom; where ratios cannot be had side by side others are drawn."""
+    """The phantom; where ratios cannot be reached together, others are drawn."""
     for attempt in range(_ATTEMPTS):
         hot = draw_ratios(chosen, patient, attempt)
         try:
@@ -242,14 +247,10 @@ def _patient_row(
 
 def _registration_errors_mm(phantom: Phantom, results: Results) -> dict[str, float]:
     """Registration error at the true joint centres, mm."""
-    errors = {}
-    for joint in phantom.joints:
-        if joint.centre_mm is not None:
-            point = joint.centre_mm[None]
-            moved = apply_matrix(phantom.ct_to_spect, point)
-            difference = moved - apply_matrix(results.registration.matrix, point)
-            errors[joint.id] = float(np.linalg.norm(difference))
-    return errors
+    located = {j.id: j.centre_mm for j in phantom.joints if j.centre_mm is not None}
+    points = np.array(list(located.values())).reshape(-1, 3)
+    errors = registration_errors_mm(phantom.ct_to_spect, results.registration.matrix, points)
+    return dict(zip(located, errors.tolist(), strict=True))
 
 
 def _joint_rows(

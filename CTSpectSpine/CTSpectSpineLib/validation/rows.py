@@ -76,7 +76,7 @@ class JointRow:
 
 @dataclass(frozen=True)
 class PatientRow:
-    """One patient: how he was drawn, the verdict and its truth, the cost.
+    """One patient: how it was drawn, the verdict and its truth, the cost.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
             path.write_text(whole or heading, encoding="utf-8")
     study = read_study(folder)
     done = set(study.patients.patient)
-    # A patient's row comes after those of his joints; without it they are half a patient.
+    # A patient's row comes after those of the joints; without it they are half a patient.
     if not set(study.joints.patient) <= done:
         study.joints[study.joints.patient.isin(done)].to_csv(
             joints, index=False, lineterminator="\n", float_format="%.6g"
@@ -210,7 +210,7 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
 
 
 def append(folder: Path, patient: PatientRow, joints: Sequence[JointRow]) -> None:
-    """Add one patient, his joints first."""
+    """Add one patient, the joints first."""
     _write(folder / JOINTS_FILE, joints)
     _write(folder / PATIENTS_FILE, [patient])
 
@@ -246,7 +246,9 @@ def _read(path: Path, row: type[JointRow] | type[PatientRow]) -> pd.DataFrame:
     table: pd.DataFrame = pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=kinds)
     missing = {field.name for field in fields(row)} - set(table.columns)
     if missing:
-        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; start anew.")
+        raise InputError(
+            f"{path} lacks the columns {', '.join(sorted(missing))}; run the study in a new folder."
+        )
     floats = [f.name for f in fields(row) if "float" in str(f.type)]
     result: pd.DataFrame = table.astype(dict.fromkeys(floats, float))
     return result

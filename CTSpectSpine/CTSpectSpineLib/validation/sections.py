@@ -205,8 +205,8 @@ def coverage(study: Study, pictures: Pictures) -> str:
     return join(
         [
             "## Coverage of the intervals",
-            "Share of the joints whose 95 % interval (`ratio_low` to `ratio_high`) holds the true "
-            "ratio; the rest by whether the truth lies above or below it; median width of the "
+            "Share of the joints whose 95 % interval (`ratio_low` to `ratio_high`) contains the "
+            "true ratio; the rest by whether the truth lies above or below it; median width of the "
             "interval in per cent of the true ratio.",
             table(heads, "lllrrrrrr", lines),
             picture(pictures, "coverage", f"Coverage by true ratio, {title_of(main_set(study))}"),
@@ -243,8 +243,8 @@ def verdicts(study: Study, pictures: Pictures) -> str:
     return join(
         [
             "## Verdicts",
-            f"The true disposition is what `{PROTOCOL}` says of the true joint table, in which a "
-            f"joint is positive from a true ratio of {POSITIVE_RATIO:g} on. Right: the same "
+            f"The true disposition is what `{PROTOCOL}` gives for the true joint table, in which a "
+            f"joint is positive at a true ratio of {POSITIVE_RATIO:g} or more. Right: the same "
             "disposition. Withheld: `indeterminate`, `no_verdict`, or an analysis that failed. "
             "Wrong: any other; confident with a stability of "
             f"{summary.CONFIDENT:g} or more. “No joint between” are the patients without a joint "

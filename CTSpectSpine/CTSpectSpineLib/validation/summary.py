@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
+from scipy.stats import binomtest
 
 from CTSpectSpineLib.anatomy import vertebrae
 from CTSpectSpineLib.model import FloatArray, JointKind
@@ -20,8 +22,11 @@ WORDS = {
     MAXIMUM: "maximum, uncorrected",
 }
 RATIO_BINS = (0.0, 1.2, 2.0, 3.0, 4.5, np.inf)
+"""Bins of the true ratio. Judgement: normal, in between, and three of increased joints."""
 RATIO_NAMES = ["< 1.2", "1.2 to 2", "2 to 3", "3 to 4.5", "≥ 4.5"]
 FWHM_BINS_MM = (7.0, 8.5, 9.75, 10.25, 11.5, 13.01)
+"""Bins of the true resolution. Judgement: the standard 10 mm in a bin of its own, the rest of the
+range in two on either side."""
 FWHM_NAMES = [
     "7 to 8.5 mm",
     "8.5 to 9.75 mm",
@@ -31,8 +36,11 @@ FWHM_NAMES = [
 ]
 REGIONS = ("cervical", "thoracic", "lumbar")
 CONFIDENT = 0.8
+"""Stability of a confident verdict. By definition: as in `triage_protocol.borderline`."""
 WITHHELD = ("indeterminate", "no_verdict")
 _FAR_MM, _POOR_DICE = 2.0, 0.7
+"""Registration error and Dice overlap that may explain an error. Judgement: at 2 mm the mean in a
+hot facet joint has fallen by 5 to 7 %; good labels reach 0.84 or more (discs)."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +100,8 @@ class Share:
         """Lower and upper bound; NaN of nothing."""
         if not self.of:
             return float("nan"), float("nan")
-        z, n, p = 1.959964, self.of, self.value
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+        bounds = binomtest(self.count, self.of).proportion_ci(method="wilson")
+        return float(bounds.low), float(bounds.high)
 
 
 @dataclass(frozen=True)
@@ -199,8 +205,7 @@ def roc(joints: pd.DataFrame, column: str = CORRECTED) -> Roc:
         return Roc(len(positive), len(negative), float("nan"), empty, empty)
     x = 1.0 - np.searchsorted(np.sort(negative), cuts, side="left") / len(negative)
     y = 1.0 - np.searchsorted(np.sort(positive), cuts, side="left") / len(positive)
-    area = float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
-    return Roc(len(positive), len(negative), area, x, y)
+    return Roc(len(positive), len(negative), float(trapezoid(y, x)), x, y)
 
 
 def coverage(joints: pd.DataFrame) -> Coverage:
@@ -262,7 +267,7 @@ def is_right(patients: pd.DataFrame) -> pd.Series[bool]:
 
 
 def is_wrong(patients: pd.DataFrame) -> pd.Series[bool]:
-    """Whose verdict is another disposition than the true one; to withhold one is not wrong."""
+    """Whose verdict is another disposition than the true one; withholding one is not wrong."""
     return ~is_right(patients) & ~patients.disposition.isin(WITHHELD) & (patients.disposition != "")
 
 

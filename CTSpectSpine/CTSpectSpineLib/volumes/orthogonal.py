@@ -1,4 +1,4 @@
-"""Sheared voxel grids (gantry tilt, affine registration) onto orthogonal ones."""
+"""Resample voxel grids: sheared onto orthogonal, oblique onto the patient's axes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix, image_from_array
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_array
 from CTSpectSpineLib.model import FloatArray
 
 _NEGLIGIBLE_VOXELS = 0.1
-"""Largest displacement of a corner, in voxels, up to which axes are only straightened."""
+"""Largest displacement of a corner, in voxels, up to which axes are only straightened. Judgement:
+a tenth of a voxel moves no joint, and the voxels stay those of the file."""
+_LARGEST_TILT = np.sin(np.radians(2.0))
+"""Sine of the largest tilt that still counts as upright. Judgement: 2 degrees."""
 
 
 def orthogonal_image(
@@ -22,7 +25,7 @@ def orthogonal_image(
     """Image with orthogonal axes from voxels on any grid.
 
     ITK holds orthogonal grids only. Where the axes are orthogonal, the voxels stay untouched;
-    otherwise they are resampled on the orthogonal grid that is closest to the axes (polar
+    otherwise they are resampled onto the orthogonal grid that is closest to the axes (polar
     decomposition) and covers the whole volume.
 
     Parameters
@@ -34,7 +37,7 @@ def orthogonal_image(
     nearest
         Nearest neighbour instead of linear interpolation (labels).
     fill
-        Value outside of the voxels.
+        Value outside the voxels.
 
     Returns
     -------
@@ -72,3 +75,32 @@ def shear_degrees(matrix: FloatArray) -> float:
     unit = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     cosines = np.abs(unit.T @ unit - np.eye(3)).max()
     return float(np.degrees(np.arcsin(min(1.0, cosines))))
+
+
+def is_upright(image: sitk.Image) -> bool:
+    """Whether the axes are at right angles and within 2° of the patient's, in any order."""
+    direction = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    signed = np.reshape(image.GetDirection(), (3, 3))
+    orthogonal = np.allclose(signed.T @ signed, np.eye(3), atol=1e-4)
+    aside = np.sort(direction, axis=0)[:2]
+    return bool(orthogonal and aside.max() <= _LARGEST_TILT)
+
+
+def upright(image: sitk.Image, outside: float = 0.0) -> sitk.Image:
+    """The image on the smallest grid with the patient's axes (LPS) that covers it.
+
+    Linear interpolation. Every axis takes the voxel size of the image's axis that is nearest to
+    it; ``outside`` fills what the image does not cover.
+    """
+    grid = grid_of(image)
+    share = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    spacing = grid.spacing_mm[np.argmax(share, axis=1)]
+    corners = grid.corners_mm()
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    size = np.maximum(1, np.ceil((high - low) / spacing - 1e-6)).astype(int)
+    matrix = np.diag([*spacing, 1.0])
+    matrix[:3, 3] = (low + high) / 2 - spacing * (size - 1) / 2
+    reference = image_from_array(np.zeros(size[::-1], dtype=np.uint8), matrix)
+    return sitk.Resample(
+        image, reference, sitk.Transform(), sitk.sitkLinear, outside, image.GetPixelID()
+    )

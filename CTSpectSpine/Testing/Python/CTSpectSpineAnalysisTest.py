@@ -10,7 +10,7 @@ from pathlib import Path
 import slicer
 import slicer.util
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
 from slicer_panel import PanelTestCase
 
@@ -114,8 +114,8 @@ class CTSpectSpineAnalysisTest(PanelTestCase):
         self.assertEqual(self.temporary(), files)
 
     def test_analysisIsThatOfTheCommandLine(self):
-        from CTSpectSpineLib.cli import main
-        from CTSpectSpineLib.scene_nodes import analyses
+        from CTSpectSpineLib.command_line.main import main
+        from CTSpectSpineLib.scene.nodes import analyses
 
         out = self.folder / "results"
         self.ui.outputPath.currentPath = str(out)
@@ -178,10 +178,13 @@ class CTSpectSpineAnalysisTest(PanelTestCase):
         self.assertIn("temporary until you save them", self.ui.statusLabel.text)
 
     def test_consoleUse(self):
-        from CTSpectSpineLib.scene_run import Request, run_to_end
+        from CTSpectSpineLib.analysis.options import Options
+        from CTSpectSpineLib.panel.request import Request
+        from CTSpectSpineLib.panel.run import run_to_end
 
         logic = self.widget.logic
-        run = logic.startRun(Request(self.ct, self.spect, self.vertebrae, settings={"threads": 1}))
+        request = Request(self.ct, self.spect, self.vertebrae, options=Options(threads=1))
+        run = logic.startRun(request)
         self.assertTrue(run.running)
         seen = []
         run_to_end(run, progress=lambda progress: seen.append(progress.stage))

@@ -9,7 +9,7 @@ from pathlib import Path
 import slicer
 import slicer.util
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
 from slicer_panel import PanelTestCase
 
@@ -34,7 +34,7 @@ class CTSpectSpineReloadTest(PanelTestCase):
         self.assertIsNone(old.parameters)
         self.assertFalse(nodes.transform.GetDisplayNode().GetEditorVisibility())
         after = self.loaded()
-        self.assertIn("CTSpectSpineLib.scene_nodes", after)
+        self.assertIn("CTSpectSpineLib.scene.nodes", after)
         self.assertIn("CTSpectSpineWidgets.results", after)
         same = [name for name in after if after[name] is before.get(name)]
         self.assertEqual(same, [], "not loaded again")

@@ -13,7 +13,7 @@ import qt
 import slicer
 import slicer.util
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
 from slicer_panel import Answers, PanelTestCase
 
@@ -100,7 +100,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.assertEqual(label.text, "")
 
     def test_rowJumpsToItsJoint(self):
-        from CTSpectSpineLib.scene_views import add_views
+        from CTSpectSpineLib.scene.views import add_views
 
         if not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode"):
             add_views(slicer.mrmlScene)
@@ -145,12 +145,12 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.widget.showResults(nodes.manifest)
         caught = self.requests()
         self.ui.acceptButton.click()
-        self.assertIs(caught[0].settings["accept-registration"], True)
+        self.assertIs(caught[0].options.accept_registration, True)
         self.assertIs(caught[0].keep, nodes.manifest)
         self.assertIs(caught[0].replaces, nodes.manifest)
 
     def test_overlaysAndOpacity(self):
-        from CTSpectSpineLib.scene_views import add_views
+        from CTSpectSpineLib.scene.views import add_views
 
         if not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode"):
             add_views(slicer.mrmlScene)
@@ -167,8 +167,8 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.8)
 
     def test_adjustingByHand(self):
-        from CTSpectSpineLib.mrml import numpy_matrix, vtk_matrix
-        from CTSpectSpineLib.scene_inputs import ct_to_spect
+        from CTSpectSpineLib.scene.inputs import ct_to_spect
+        from CTSpectSpineLib.scene.mrml import numpy_matrix, vtk_matrix
 
         nodes = self.addResults()
         ui, transform = self.ui, nodes.transform
@@ -205,7 +205,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
     def matrix(self, transform):
         import vtk
 
-        from CTSpectSpineLib.mrml import numpy_matrix
+        from CTSpectSpineLib.scene.mrml import numpy_matrix
 
         matrix = vtk.vtkMatrix4x4()
         transform.GetMatrixTransformToParent(matrix)
@@ -216,9 +216,9 @@ class CTSpectSpineResultsTest(PanelTestCase):
         return [levels.GetNthControlPointLabel(i) for i in range(levels.GetNumberOfControlPoints())]
 
     def levelsOf(self, request):
-        from CTSpectSpineLib.labelling.numbering import levels_in
+        from CTSpectSpineLib.labelling.levels.numbering import levels_in
 
-        self.assertIs(request.settings["confirm-levels"], True)
+        self.assertIs(request.options.confirm_levels, True)
         self.assertIs(request.keep, self.widget.nodes.manifest)
         return levels_in(request.vertebrae)
 
@@ -282,8 +282,29 @@ class CTSpectSpineResultsTest(PanelTestCase):
             self.assertFalse(self.ui.captureButton.enabled)
             self.assertIn("no views", self.ui.captureButton.toolTip)
 
+    def test_folderThatGoesIsSaidAtTheClick(self):
+        self.addResults()
+        (self.folder / "results" / "manifest.json").unlink()
+        self.widget.ask = Answers(self.folder / "kept")
+        for click in (self.widget.export.onReport, self.widget.export.onSave):
+            with self.assertRaisesRegex(RuntimeError, "not there any more"):
+                click()
+
+    def test_analysisMayEndWhileAnotherModuleIsOpen(self):
+        nodes = self.addResults()
+        stored = self.widget.logic.getParameterNode()
+        self.widget.showResults(None)
+        stored.analysis = None
+        self.widget.exit()
+        self.widget.showNewResults()
+        self.assertIs(stored.analysis, nodes.manifest)
+        self.widget.decide("accepted")
+        self.widget.enter()
+        self.assertEqual(len(self.table()), 1)
+        self.assertEqual(self.widget.record.decision, "accepted")
+
     def test_oneOfTwoAnalysesIsChosen(self):
-        from CTSpectSpineLib.scene import populate_scene
+        from CTSpectSpineLib.scene.populate import populate_scene
 
         first = self.addResults()
         self.assertFalse(self.ui.analysisSelector.visible)

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import slicer
 import slicer.util
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
 from slicer_panel import Answers, PanelTestCase
 
@@ -57,7 +57,7 @@ class CTSpectSpineWidgetTest(PanelTestCase):
     def test_likelyPairIsPreselected(self):
         from slicer_results import make_results_folder
 
-        from CTSpectSpineLib.mrml import add_volume
+        from CTSpectSpineLib.scene.mrml import add_volume
 
         made = make_results_folder(self.folder)
         self.widget.exit()
@@ -110,9 +110,9 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         caught = self.requests()
         self.ui.applyButton.click()
         (request,) = caught
-        self.assertEqual(request.settings["fwhm"], "9.5")
-        self.assertEqual(request.settings["reference"], "sacrum")
-        self.assertTrue(request.settings["save-volumes"])
+        self.assertEqual(request.options.fwhm_mm, 9.5)
+        self.assertEqual(request.options.reference, "sacrum")
+        self.assertTrue(request.options.save_volumes)
         self.assertEqual(dict(request.context), {"vas_axial": 8.0})
         self.assertIsNone(request.out)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+
+hypothesis.settings.register_profile("same every time", derandomize=True)
+hypothesis.settings.load_profile("same every time")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +31,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def lumbar_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small lumbar phantom (3 mm CT, hot L4-L5 disc), written by the command line."""
-    from CTSpectSpineLib.cli import main
+    from CTSpectSpineLib.command_line.main import main
 
     folder = tmp_path_factory.mktemp("lumbar")
     case = ["--case", "lumbar-disc", "--ct-spacing", "3", "--seed", "7"]

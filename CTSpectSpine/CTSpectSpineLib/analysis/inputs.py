@@ -1,0 +1,99 @@
+"""What the user may give as images, labels and transforms, brought to one form each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.model import Registration, VertebraLabels
+from CTSpectSpineLib.registration.files import read_transform
+from CTSpectSpineLib.results.stage_files import read_registration
+from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
+from CTSpectSpineLib.volumes.volume import Role, Volume
+
+VolumeSource: TypeAlias = sitk.Image | Path | str | Volume
+LabelSource: TypeAlias = VolumeSource | VertebraLabels
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What is known of the position of the SPECT before it is registered.
+
+    Attributes
+    ----------
+    fixed
+        Transform from CT to SPECT points that is used as it stands.
+    start
+        Transform from which the registration starts.
+    kept
+        Registration of an earlier analysis that is used again.
+    """
+
+    fixed: sitk.Transform | None = None
+    start: sitk.Transform | None = None
+    kept: Registration | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known."""
+        return any(given is not None for given in (self.fixed, self.start, self.kept))
+
+
+def alignment_of(options: Options) -> Alignment:
+    """Read what the settings name of transforms and registrations.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    kept = options.registration
+    return Alignment(
+        start=_transform(options.initial_transform),
+        fixed=_transform(options.transform),
+        kept=None if kept is None else read_registration(Path(kept)),
+    )
+
+
+def as_volume(source: VolumeSource, role: Role) -> Volume:
+    """Volume from what the user gave: an image, a path, or a volume."""
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, sitk.Image):
+        return volume_from_image(source, role)
+    return read_volume(Path(source), role)
+
+
+def as_labels(source: VolumeSource) -> Path | sitk.Image:
+    """Label map from what the user gave, as `label_vertebrae` takes it."""
+    if isinstance(source, Volume):
+        return source.image
+    return Path(source) if isinstance(source, str) else source
+
+
+def name_of(source: LabelSource | None) -> str:
+    """What sentences call the labels."""
+    return str(source) if isinstance(source, str | Path) else "The label map"
+
+
+def suv_inputs(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What the context says for the SUV, under the names of `volumes.suv_factor`."""
+    times = {
+        key: datetime.fromisoformat(context[key]) if key in context else None
+        for key in ("injection_time", "scan_time")
+    }
+    return {
+        "weight_kg": context.get("body_weight_kg"),
+        "dose_MBq": context.get("injected_dose_MBq"),
+        **times,
+    }
+
+
+def _transform(source: sitk.Transform | Path | str | None) -> sitk.Transform | None:
+    return read_transform(Path(source)) if isinstance(source, str | Path) else source

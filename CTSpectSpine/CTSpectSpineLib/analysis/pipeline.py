@@ -1,0 +1,297 @@
+"""The whole analysis, from CT and SPECT to verdict, results folder and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import SimpleITK as sitk
+
+from CTSpectSpineLib.analysis import stages
+from CTSpectSpineLib.analysis.inputs import Alignment, LabelSource, VolumeSource, alignment_of
+from CTSpectSpineLib.analysis.options import Options, check_together
+from CTSpectSpineLib.analysis.recorder import Recorder
+from CTSpectSpineLib.analysis.results import Results
+from CTSpectSpineLib.analysis.stages import Images
+from CTSpectSpineLib.analysis.writing import draw_report, write_results
+from CTSpectSpineLib.model import (
+    JointKind,
+    Registration,
+    SpineJoints,
+    UptakeBounds,
+    VertebraLabels,
+)
+from CTSpectSpineLib.progress import ProgressCallback, silent
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
+from CTSpectSpineLib.results import records
+from CTSpectSpineLib.results.folder import prepare_folder
+from CTSpectSpineLib.results.stage_files import (
+    write_labels,
+    write_labels_record,
+    write_registration,
+)
+from CTSpectSpineLib.triage_protocol import Protocol, assess, check_context, load_protocol
+from CTSpectSpineLib.uptake import measure
+
+__all__ = ["Options", "Results", "analyze", "measure_uptake"]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done, checked before anything runs."""
+
+    protocol: Protocol
+    context: Mapping[str, Any]
+    labeller: str
+    options: Options
+    alignment: Alignment
+
+
+def analyze(
+    ct: VolumeSource,
+    spect: VolumeSource,
+    vertebrae: LabelSource | None = None,
+    labeller: str = "auto",
+    protocol: str | Protocol = USUAL_PROTOCOL,
+    context: Mapping[str, Any] | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    out: Path | str | None = None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Results:
+    """Analyse one patient: register, label, find joints, measure uptake, triage, report.
+
+    Parameters
+    ----------
+    ct, spect
+        CT in HU and bone SPECT: images, volumes or paths.
+    vertebrae
+        Vertebra labels (image, file, folder or what `label_vertebrae` returned); None to let the
+        labeller make them.
+    labeller
+        Labeller to use when no labels are given.
+    protocol
+        Triage protocol, its id or the path of its file.
+    context
+        Clinical context of the patient.
+    progress
+        Called with each progress message; may raise `errors.Cancelled`.
+    out
+        Results folder; None to keep the results in memory.
+    options, **settings
+        Settings, as an `Options` or by its field names.
+
+    Returns
+    -------
+    Results
+        Check ``results.refused``: with a failed registration, for instance, there is no verdict.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be used; then no folder is left that looks complete.
+    Cancelled
+        If the progress callback cancels.
+
+    Examples
+    --------
+    A small phantom with one active disc; paths of files do as well as images.
+
+    >>> from CTSpectSpineLib import analyze
+    >>> from CTSpectSpineLib.phantom import example
+    >>> phantom = example()
+    >>> results = analyze(phantom.ct, phantom.spect, vertebrae=phantom.anatomy.labels)
+    >>> results.verdict.disposition
+    'lumbar_disc'
+    >>> print(results.verdict.reasons[1])
+    1 area of increased uptake (one per motion segment and joint class): L4-L5 disc.
+
+    With ``out`` the same goes into a results folder, and ``results.report`` is the path of its
+    report.
+    """
+    known = {field.name for field in fields(Options)}
+    if unknown := sorted(set(settings) - known):
+        raise TypeError(f"analyze() has no setting {unknown[0]!r}; there are {sorted(known)}")
+    chosen = replace(options or Options(), **settings)
+    check_together(chosen, vertebrae, labeller, out)
+    loaded = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
+    given = check_context(context or {})
+    assess(loaded, given)
+    plan = _Plan(
+        loaded,
+        given,
+        labeller if vertebrae is None else "given",
+        chosen,
+        alignment_of(chosen),
+    )
+    recorder = Recorder(progress or silent)
+    inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
+    images = _read(plan, recorder, inputs, ct, spect)
+    labels = None if vertebrae is None else _label(plan, recorder, images, vertebrae)
+    if labels is not None:
+        inputs["vertebrae"] = records.labels_input_record(labels, vertebrae)
+    paths = [Path(record["path"]) for record in inputs.values() if record.get("path")]
+    folder = None if out is None else prepare_folder(Path(out), paths)
+    recorder.write_to(folder)
+    recorder.note(
+        inputs=inputs,
+        parameters={**plan.options.record(), "labeller": plan.labeller},
+        protocol={**loaded.reference(), "bounds": records.bounds_record(loaded)},
+        context=dict(given),
+    )
+    with recorder.guard("analysis"):
+        return _run(plan, recorder, folder, images, labels)
+
+
+def _run(
+    plan: _Plan,
+    recorder: Recorder,
+    folder: Path | None,
+    images: Images,
+    labels: VertebraLabels | None,
+) -> Results:
+    """The stages in order, each recorded, its files written at once."""
+    if labels is None:
+        labels = _label(plan, recorder, images, None)
+    if folder is not None:
+        write_labels(labels, folder)
+    with recorder.stage("register", "Registering SPECT to CT") as step:
+        registration, warnings = stages.align(
+            images, plan.alignment, step.progress, plan.options.threads
+        )
+        step.warn(warnings)
+        recorder.keep(spect_to_ct=records.transform_record(registration))
+        if folder is not None:
+            write_registration(registration, images.ct.image, folder)
+    with recorder.stage("joints", "Finding the joints") as step:
+        joints, labels = stages.find_joints(labels, images.ct, step.progress)
+        step.warn(joints.warnings)
+        recorder.keep(labels=records.labels_record(labels))
+    if folder is not None:
+        write_labels_record(labels, folder)
+    with recorder.stage("uptake", "Measuring the uptake") as step:
+        uptake, suv_note = stages.measure_joints(
+            images.spect,
+            joints,
+            labels,
+            registration,
+            plan.protocol,
+            plan.context,
+            plan.options,
+            step.progress,
+        )
+        step.warn(uptake.warnings)
+        recorder.keep(uptake={**records.uptake_record(uptake, images.spect.unit), "suv": suv_note})
+    with recorder.stage("triage", f"Applying protocol {plan.protocol.id}") as step:
+        triaged = stages.decide(
+            uptake,
+            registration,
+            labels,
+            plan.protocol,
+            plan.context,
+            accept_registration=plan.options.accept_registration,
+        )
+        step.warn(triaged.obstacles)
+    results = Results(
+        folder,
+        registration,
+        labels,
+        joints,
+        uptake,
+        triaged.table,
+        triaged.verdict,
+        recorder.values,
+        plan.protocol.bounds,
+    )
+    _finish(plan, recorder, results, images)
+    return results
+
+
+def _read(
+    plan: _Plan,
+    recorder: Recorder,
+    inputs: dict[str, Any],
+    ct: VolumeSource,
+    spect: VolumeSource,
+) -> Images:
+    with recorder.stage("check", "Reading and checking the images") as step:
+        images = stages.read_images(ct, spect, placed=plan.alignment.known)
+        step.warn(images.warnings)
+    inputs["ct"] = records.volume_record(images.ct)
+    inputs["spect"] = records.volume_record(images.spect)
+    return images
+
+
+def _label(
+    plan: _Plan, recorder: Recorder, images: Images, source: LabelSource | None
+) -> VertebraLabels:
+    message = "Labelling the vertebrae" if source is None else "Reading the vertebra labels"
+    with recorder.stage("label", message) as step:
+        labels, warnings = stages.label(
+            images.ct, source, plan.labeller, plan.options, step.progress
+        )
+        step.warn(warnings)
+        recorder.keep(labels=records.labels_record(labels))
+    return labels
+
+
+def _finish(plan: _Plan, recorder: Recorder, results: Results, images: Images) -> None:
+    """Write the results; the final status comes before the report, which shows it."""
+    if results.folder is not None:
+        with recorder.stage("results", "Writing the results"):
+            write_results(results.folder, results, images, plan.options)
+        with recorder.stage("report", "Drawing the pictures"):
+            draw_report(results.folder, results, images)
+    refused = results.refused
+    recorder.note(
+        status="failed" if refused else "complete",
+        status_reason=" ".join(results.verdict.reasons) if refused else "",
+    )
+    if results.folder is not None:
+        with recorder.guard("report"):
+            from CTSpectSpineLib.report import write_report
+
+            if plan.options.save_scene:
+                from CTSpectSpineLib.scene.bundle import write_scene
+
+                write_scene(results.folder, images.ct.image, images.spect.image)
+            write_report(results.folder)
+    recorder.done()
+
+
+def measure_uptake(
+    spect: sitk.Image,
+    joints: SpineJoints,
+    labels: sitk.Image | VertebraLabels,
+    registration: Registration,
+    bounds: Mapping[JointKind, UptakeBounds] | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Uptake of all joints as a table with the columns of ``joints.csv``.
+
+    The column ``verdict`` is empty: only triage fills it. Bounds default to those of the protocol
+    ``tender-2019``; further settings are those of `uptake.measure`.
+
+    Examples
+    --------
+    >>> from CTSpectSpineLib import build_joints, measure_uptake, register
+    >>> from CTSpectSpineLib.phantom import example
+    >>> phantom = example()
+    >>> labels = phantom.anatomy.labels
+    >>> registration = register(phantom.ct, phantom.spect)
+    >>> table = measure_uptake(phantom.spect, build_joints(labels), labels, registration)
+    >>> table.loc[table["uptake"] == "positive", "joint"].tolist()
+    ['L4-L5 disc']
+    >>> disc = table.set_index("joint").loc["L4-L5 disc"]
+    >>> bool(disc["ratio_low"] < phantom.true_ratios["L4-L5 disc"] < disc["ratio_high"])
+    True
+    """
+    chosen = load_protocol(USUAL_PROTOCOL).bounds if bounds is None else bounds
+    image = labels.image if isinstance(labels, VertebraLabels) else labels
+    uptake = measure(spect, joints, image, registration, chosen, **settings)
+    table: pd.DataFrame = uptake.table.assign(verdict="")
+    return table

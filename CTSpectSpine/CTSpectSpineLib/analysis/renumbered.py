@@ -1,0 +1,123 @@
+"""An analysis once more with other names of the vertebrae: only what depends on them is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.analysis import pipeline
+from CTSpectSpineLib.analysis.inputs import as_volume
+from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.analysis.results import Results
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.labelling import import_labels, judge
+from CTSpectSpineLib.model import VertebraLabels
+from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA
+from CTSpectSpineLib.results.text_files import read_json
+from CTSpectSpineLib.volumes.reading import read_volume
+from CTSpectSpineLib.volumes.volume import Role, Volume
+
+_NOT_KEPT = ("transform", "initial_transform", "registration", "anchor")
+
+
+def relevel(
+    earlier: Path,
+    change: Callable[[VertebraLabels], VertebraLabels],
+    out: Path,
+    *,
+    ct: Path | None = None,
+    spect: Path | None = None,
+    protocol: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Results:
+    """Analyse again with changed labels; images, registration and settings stay.
+
+    Parameters
+    ----------
+    earlier
+        Results folder of the analysis.
+    change
+        Gives the labels other names.
+    out
+        Results folder of the new analysis.
+    ct, spect
+        Where the images are now, if they are not where they were.
+    protocol
+        Protocol, if it is not one of this software.
+
+    Raises
+    ------
+    InputError
+        If the folder is no finished analysis, the images are others, or the change is impossible.
+    """
+    manifest = read_json(earlier / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise InputError(f"{earlier} is no results folder of this version; analyse again.")
+    if out.resolve() == earlier.resolve():
+        raise InputError(f"--out is the folder of the earlier analysis ({out}); give another one.")
+    inputs = manifest.get("inputs", {})
+    images = {
+        "ct": _image(inputs, "ct", ct, earlier),
+        "spect": _image(inputs, "spect", spect, earlier),
+    }
+    labels = change(kept_labels(earlier, manifest, images["ct"].image))
+    return pipeline.analyze(
+        images["ct"],
+        images["spect"],
+        judge(labels),
+        protocol=protocol or str(manifest["protocol"]["id"]),
+        context=manifest.get("context") or {},
+        progress=progress,
+        out=out,
+        options=_options(manifest, earlier),
+    )
+
+
+def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> VertebraLabels:
+    """The labels of a results folder, with the hips and who made them."""
+    labels = import_labels(folder / "vertebrae.nii.gz", ct, "totalsegmentator")
+    image = labels.image
+    if (folder / "hips.nii.gz").is_file():
+        hips = read_volume(folder / "hips.nii.gz", "labels").image
+        hips.CopyInformation(image)
+        image = sitk.Maximum(image, sitk.Cast(hips, image.GetPixelID()))
+    record = manifest.get("labels", {})
+    return replace(
+        labels,
+        image=image,
+        engine=str(record.get("engine", labels.engine)),
+        engine_version=str(record.get("engine_version", "")),
+        # What the earlier labels were doubted for is judged anew under the new names.
+        confidence={},
+        warnings=(),
+    )
+
+
+def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Path) -> Volume:
+    record = inputs.get(role, {})
+    path = given or (Path(record["path"]) if record.get("path") else None)
+    if path is None or not path.exists():
+        what = "was not read from a file" if path is None else f"is no longer at {path}"
+        raise InputError(f"The {role.upper()} of {folder} {what}; give it with --{role}.")
+    volume = as_volume(path, role)
+    if record.get("sha256") and volume.sha256 and volume.sha256 != record["sha256"]:
+        raise InputError(f"{path} is not the {role.upper()} of {folder}: its content differs.")
+    return volume
+
+
+def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:
+    kept = {k: v for k, v in manifest.get("parameters", {}).items() if k not in _NOT_KEPT}
+    try:
+        return Options.from_record(kept, registration=earlier)
+    except TypeError as error:
+        raise InputError(f"{earlier}: its settings cannot be read ({error}).") from error
+
+
+def is_results(path: Path) -> bool:
+    """Whether a path is the results folder of an analysis."""
+    return (path / MANIFEST).is_file()

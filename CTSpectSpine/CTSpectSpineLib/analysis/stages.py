@@ -1,0 +1,220 @@
+"""The stages of an analysis: plain values in, plain values out, nothing written or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import SimpleITK as sitk
+
+from CTSpectSpineLib.analysis.inputs import (
+    Alignment,
+    LabelSource,
+    VolumeSource,
+    as_labels,
+    as_volume,
+    name_of,
+    suv_inputs,
+)
+from CTSpectSpineLib.analysis.level_trust import trust_after_joints
+from CTSpectSpineLib.analysis.obstacles import obstacles_and_caveats
+from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.joints import build_joints, check_neighbours
+from CTSpectSpineLib.labelling import (
+    Settings,
+    anchored,
+    judge,
+    label_vertebrae,
+    parse_anchor,
+)
+from CTSpectSpineLib.model import Registration, SpineJoints, Uptake, Verdict, VertebraLabels
+from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.registration import judge_given, register
+from CTSpectSpineLib.triage_protocol import Protocol, triage
+from CTSpectSpineLib.uptake import measure
+from CTSpectSpineLib.volumes import Volume, check_inputs, suv_factor
+
+
+@dataclass(frozen=True)
+class Images:
+    """CT and SPECT, checked.
+
+    Attributes
+    ----------
+    ct, spect
+        The volumes; the axes of the SPECT run to L, P, S.
+    warnings
+        Sentences on what is unusual.
+    """
+
+    ct: Volume
+    spect: Volume
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Triaged:
+    """The verdict with the finished joint table.
+
+    Attributes
+    ----------
+    obstacles
+        Sentences on what forbids a verdict.
+    """
+
+    verdict: Verdict
+    table: pd.DataFrame
+    obstacles: tuple[str, ...]
+
+
+def read_images(ct: VolumeSource, spect: VolumeSource, *, placed: bool) -> Images:
+    """Read and check CT and SPECT.
+
+    Parameters
+    ----------
+    placed
+        Whether the position of the SPECT is known, so that the headers need not overlap.
+
+    Raises
+    ------
+    InputError
+        If an image cannot be used.
+    """
+    ct_volume, spect_volume = as_volume(ct, "ct"), as_volume(spect, "spect")
+    warnings = check_inputs(ct_volume, spect_volume, placed)
+    # One order of axes, so that no result depends on how the SPECT was stored.
+    oriented = replace(spect_volume, image=sitk.DICOMOrient(spect_volume.image, "LPS"))
+    return Images(ct_volume, oriented, (*warnings, *ct_volume.notes, *spect_volume.notes))
+
+
+def align(
+    images: Images, alignment: Alignment, progress: ProgressCallback, threads: int | None
+) -> tuple[Registration, tuple[str, ...]]:
+    """Register, judge the transform that the user gave, or keep a registration.
+
+    Returns
+    -------
+    registration, warnings
+    """
+    ct, spect = images.ct.image, images.spect.image
+    warnings: tuple[str, ...] = ()
+    if alignment.kept is not None:
+        registration = alignment.kept
+        warnings = ("The registration of an earlier analysis was kept.",)
+    elif alignment.fixed is None:
+        registration = register(ct, spect, alignment.start, progress, threads)
+    else:
+        registration = judge_given(ct, spect, alignment.fixed, progress, threads)
+    if registration.quality != "good":
+        warnings = (*warnings, *registration.reasons)
+    return registration, warnings
+
+
+def label(
+    ct: Volume,
+    source: LabelSource | None,
+    labeller: str,
+    options: Options,
+    progress: ProgressCallback,
+) -> tuple[VertebraLabels, tuple[str, ...]]:
+    """Label the vertebrae, or import the labels given.
+
+    Returns
+    -------
+    labels, warnings
+
+    Raises
+    ------
+    InputError
+        If the labels cannot be used, or hold no two neighbours.
+    """
+    if isinstance(source, VertebraLabels):
+        labels = source
+        if options.anchor is not None:
+            labels = judge(anchored(labels, parse_anchor(options.anchor)))
+    else:
+        labels = label_vertebrae(
+            ct.image,
+            labeller if source is None else as_labels(source),
+            options.anchor,
+            options.label_scheme,
+            progress,
+            Settings(options.device, options.fast),
+        )
+    check_neighbours(labels, name_of(source))
+    warnings = labels.warnings
+    if options.confirm_levels and not labels.levels_confirmed:
+        labels = replace(labels, levels_confirmed=True)
+        warnings = (*warnings, "The user confirmed the vertebra levels.")
+    return labels, warnings
+
+
+def find_joints(
+    labels: VertebraLabels, ct: Volume, progress: ProgressCallback
+) -> tuple[SpineJoints, VertebraLabels]:
+    """Derive the joint regions; the labels come back with what the joints say of them."""
+    joints = build_joints(labels.image, ct.image, progress=progress)
+    return joints, trust_after_joints(labels, joints)
+
+
+def measure_joints(
+    spect: Volume,
+    joints: SpineJoints,
+    labels: VertebraLabels,
+    registration: Registration,
+    protocol: Protocol,
+    context: Mapping[str, Any],
+    options: Options,
+    progress: ProgressCallback,
+) -> tuple[Uptake, str]:
+    """Measure the uptake of all joints.
+
+    Returns
+    -------
+    uptake, note
+        The note says how the SUV was made, or why there is none.
+    """
+    factor, note = suv_factor(spect.acquisition, **suv_inputs(context))
+    uptake = measure(
+        spect.image,
+        joints,
+        labels.image,
+        registration,
+        protocol.bounds,
+        fwhm_mm=options.fwhm_mm,
+        reference=options.reference,
+        suv_factor=factor,
+        seed=options.seed,
+        progress=progress,
+    )
+    return uptake, note
+
+
+def decide(
+    uptake: Uptake,
+    registration: Registration,
+    labels: VertebraLabels,
+    protocol: Protocol,
+    context: Mapping[str, Any],
+    *,
+    accept_registration: bool,
+) -> Triaged:
+    """Apply the protocol to the joint table."""
+    obstacles, caveats = obstacles_and_caveats(
+        registration,
+        labels,
+        accept_registration=accept_registration,
+        require_confirmed_levels=protocol.requires_confirmed_levels,
+    )
+    verdict = triage(
+        uptake.table,
+        context,
+        protocol,
+        draws=uptake.draws,
+        obstacles=obstacles,
+        caveats=[*caveats, *uptake.warnings],
+    )
+    parts = uptake.table["joint"].map(dict(verdict.joint_verdicts))
+    return Triaged(verdict, uptake.table.assign(verdict=parts), tuple(obstacles))

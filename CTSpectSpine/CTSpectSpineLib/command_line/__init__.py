@@ -1,0 +1,1 @@
+"""The command line ``ctspectspine``: options, commands, and what they print."""

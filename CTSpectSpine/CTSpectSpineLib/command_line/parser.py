@@ -1,0 +1,240 @@
+"""Commands of the command line and their options. Imports nothing heavy: help is there at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from CTSpectSpineLib.anatomy import SUPERNUMERARY
+from CTSpectSpineLib.command_line.shared_arguments import (
+    Parser,
+    add_command,
+    add_common,
+    add_images,
+    add_labeller,
+    add_settings,
+)
+from CTSpectSpineLib.command_line.study_arguments import add_bounds, add_validate
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
+from CTSpectSpineLib.version import __version__
+
+if TYPE_CHECKING:
+    from CTSpectSpineLib.command_line.shared_arguments import Subparsers
+
+_DESCRIPTION = (
+    "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: no medical device."
+)
+_CASES_HELP = (
+    "phantom case: lumbar-disc (default), lumbar-facet, cervical-disc, cervical-facet, "
+    "multiple-areas, negative, scoliosis, l6, ribs11, limited-fov, metal, whole-spine"
+)
+
+
+def build_parser() -> Parser:
+    """The parser with all commands."""
+    parser = Parser(prog="ctspectspine", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"ctspectspine {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    for add in (
+        _demo,
+        _phantom,
+        _analyze,
+        _register,
+        _label,
+        _shift,
+        _joints,
+        _triage,
+        _protocols,
+        _report,
+        add_validate,
+        add_bounds,
+    ):
+        add(subparsers)
+    return parser
+
+
+def _demo(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "demo",
+        "phantom",
+        "make a phantom with known truth, analyse it, compare with the truth",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("ctspectspine-demo"), metavar="DIR", help="folder to write"
+    )
+    parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help=_CASES_HELP)
+    add_common(parser)
+
+
+def _phantom(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "phantom",
+        "phantom",
+        "write a CT and SPECT with their truth, procedural or from a real CT",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--case", metavar="NAME", help=_CASES_HELP)
+    parser.add_argument("--ct", type=Path, help="a real CT to make the SPECT from")
+    parser.add_argument(
+        "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels of the real CT"
+    )
+    add_settings(parser, "label_scheme")
+    parser.add_argument(
+        "--hot",
+        action="append",
+        default=None,
+        metavar="JOINT=RATIO",
+        help="true ratio of a joint to the reference bone, like 'L4-L5 disc=4'; repeatable",
+    )
+    parser.add_argument(
+        "--translation", type=float, nargs=3, metavar=("X", "Y", "Z"), help="misalignment in mm"
+    )
+    parser.add_argument(
+        "--rotation",
+        type=float,
+        nargs=3,
+        metavar=("RX", "RY", "RZ"),
+        help="misalignment in degrees",
+    )
+    parser.add_argument("--fwhm", type=float, metavar="MM", help="SPECT resolution")
+    parser.add_argument("--counts", type=float, metavar="N", help="total counts of the SPECT")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="SPECT voxel size")
+    parser.add_argument("--ct-spacing", type=float, metavar="MM", help="CT voxel size")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
+    add_common(parser)
+
+
+def _analyze(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers, "analyze", "analyze", "CT and SPECT to joint table and verdict"
+    )
+    add_images(parser)
+    parser.add_argument(
+        "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels: file or folder"
+    )
+    add_settings(parser, "label_scheme")
+    add_labeller(parser)
+    parser.add_argument(
+        "--protocol", default=USUAL_PROTOCOL, metavar="ID|FILE", help="triage protocol"
+    )
+    parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
+    add_settings(
+        parser,
+        "transform",
+        "initial_transform",
+        "registration",
+        "fwhm_mm",
+        "reference",
+        "accept_registration",
+        "confirm_levels",
+    )
+    parser.add_argument(
+        "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"
+    )
+    add_settings(parser, "save_volumes", "save_scene", "threads", "seed")
+    add_common(parser)
+
+
+def _register(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "register", "single_stages", "register SPECT to CT")
+    add_images(parser)
+    add_settings(parser, "initial_transform", "threads")
+    add_common(parser)
+
+
+def _label(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "label", "label", "vertebra labels of a CT")
+    parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
+    parser.add_argument("--vertebrae", type=Path, metavar="LABELS", help="a label map to import")
+    add_labeller(parser)
+    add_settings(parser, "label_scheme")
+    parser.add_argument(
+        "--compare",
+        metavar="NAME|LABELS",
+        help="compare level by level with another labeller or label map",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_common(parser)
+
+
+def _shift(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "shift",
+        "label",
+        "renumber vertebra labels, or a whole analysis, and derive its results anew",
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="RESULTS|LABELS", help="results folder, or label map"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--by", type=int, metavar="N", help="move every name N places towards the feet (L4 to L5)"
+    )
+    add_settings(what, "anchor")
+    parser.add_argument(
+        "--extra",
+        action="append",
+        choices=SUPERNUMERARY,
+        help="this spine has it (with --by); repeatable",
+    )
+    parser.add_argument("--ct", type=Path, help="CT, where it is not at its old place")
+    parser.add_argument("--spect", type=Path, help="SPECT, where it is not at its old place")
+    parser.add_argument("--protocol", metavar="FILE", help="protocol, if it was a file")
+    add_settings(parser, "label_scheme")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_common(parser)
+
+
+def _joints(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers, "joints", "single_stages", "joint regions from vertebra labels alone"
+    )
+    parser.add_argument("--vertebrae", type=Path, required=True, metavar="LABELS")
+    add_settings(parser, "label_scheme")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_common(parser)
+
+
+def _triage(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "triage", "triage", "verdict from a joint table")
+    parser.add_argument("--joints", type=Path, required=True, metavar="CSV", help="joint table")
+    parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
+    parser.add_argument(
+        "--protocol",
+        default=USUAL_PROTOCOL,
+        metavar="ID|FILE[,…]",
+        help="triage protocol; several apart by commas are shown side by side",
+    )
+    parser.add_argument(
+        "--areas-per",
+        choices=("motion_segment", "joint"),
+        help="count areas this way instead of the protocol's",
+    )
+    parser.add_argument(
+        "--classes",
+        choices=("auto", "derived", "stated"),
+        default="auto",
+        help="uptake classes by the protocol's bounds where the table has the ratio, or as the "
+        "table states them; auto (default) derives them unless somebody has set one",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdict as JSON")
+    add_common(parser)
+
+
+def _protocols(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "protocols", "triage", "list, show and check triage protocols")
+    parser.add_argument("protocol", nargs="?", metavar="ID|FILE", help="protocol to show")
+    parser.add_argument("--schema", action="store_true", help="JSON schema of a protocol file")
+    parser.add_argument("--template", action="store_true", help="a protocol file to start from")
+    add_common(parser)
+
+
+def _report(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers, "report", "single_stages", "render the report of a results folder again"
+    )
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    add_common(parser)

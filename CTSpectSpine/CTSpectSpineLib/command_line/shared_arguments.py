@@ -1,0 +1,83 @@
+"""Options that several commands share, and the kind of parser that they use."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from CTSpectSpineLib.analysis.options import Options
+
+BAD_INPUT = 2
+"""Exit code of bad usage and bad input. Convention: argparse and most shells use 2."""
+LABELLER_OPTIONS = ("anchor", "device", "fast")
+"""Settings of `Options` that go with ``--labeller``."""
+
+if TYPE_CHECKING:
+    Subparsers: TypeAlias = argparse._SubParsersAction["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports bad usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line on standard error."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
+def add_command(subparsers: Subparsers, name: str, module: str, text: str) -> Parser:
+    """Add a command; ``command_line.MODULE`` holds the function of its name."""
+    parser = subparsers.add_parser(name, help=text)
+    parser.set_defaults(module=module)
+    return parser
+
+
+def add_settings(parser: argparse._ActionsContainer, *names: str) -> None:
+    """Add options for settings of an analysis, as `Options` spells them."""
+    spelled = {setting.name: setting for setting in fields(Options)}
+    for name in names:
+        setting = spelled[name]
+        how = setting.metadata
+        if how["metavar"] is None:
+            parser.add_argument(how["option"], dest=name, action="store_true", help=how["help"])
+        else:
+            parser.add_argument(
+                how["option"],
+                dest=name,
+                type=how["read"],
+                default=setting.default,
+                metavar=how["metavar"],
+                help=how["help"],
+            )
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add CT, SPECT and the results folder."""
+    parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
+    parser.add_argument(
+        "--spect", type=Path, required=True, help="bone SPECT: file or DICOM folder"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
+
+
+def add_labeller(parser: argparse.ArgumentParser) -> None:
+    """Add the labeller and its settings."""
+    parser.add_argument(
+        "--labeller",
+        default="auto",
+        metavar="NAME",
+        help="labeller to use: auto (default), totalsegmentator or builtin",
+    )
+    add_settings(parser, *LABELLER_OPTIONS)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has."""
+    parser.add_argument("--json", action="store_true", help="machine-readable standard output")
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "text", "json", "none"),
+        default="auto",
+        help="progress on standard error",
+    )

@@ -1,1 +1,0 @@
-"""What a desktop panel needs and the command line does not: plain Python, without Qt and MRML."""

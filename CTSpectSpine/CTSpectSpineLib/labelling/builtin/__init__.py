@@ -1,0 +1,1 @@
+"""The built-in labeller: a small network, then instances, names and outlines."""

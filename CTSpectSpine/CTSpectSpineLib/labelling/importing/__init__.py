@@ -1,0 +1,1 @@
+"""Labels that the user brings: files, numbering schemes, names, and the grid of the CT."""

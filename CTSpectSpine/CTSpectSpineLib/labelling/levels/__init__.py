@@ -1,0 +1,1 @@
+"""Names of vertebrae: checking them, correcting them, and how far to trust them."""

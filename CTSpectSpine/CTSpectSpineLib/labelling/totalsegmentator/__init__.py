@@ -1,0 +1,1 @@
+"""TotalSegmentator as a labeller, in a process and an environment of its own."""

@@ -1,0 +1,219 @@
+"""One analysis of a scene's nodes in a child process: its arguments, its run, its results."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.command_line.child import REFUSED, ChildProcess
+from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError, InputError
+from CTSpectSpineLib.panel.request import Request
+from CTSpectSpineLib.panel.workplace import Workplace
+from CTSpectSpineLib.progress import Progress, ProgressCallback
+from CTSpectSpineLib.results.folder import check_folder, prepare_folder
+from CTSpectSpineLib.results.text_files import write_json, write_text
+from CTSpectSpineLib.scene.inputs import InputFiles, ct_to_spect
+from CTSpectSpineLib.scene.mrml import Node
+from CTSpectSpineLib.scene.nodes import SceneNodes, remove_analysis, results_folder, scene_nodes
+
+
+class Run:
+    """A running analysis.
+
+    Parameters
+    ----------
+    request
+        What to analyse.
+    workplace
+        Where its files go.
+
+    Attributes
+    ----------
+    fraction, stage, message
+        How far it is.
+    error
+        Why there is no result, once it has ended without one.
+    """
+
+    def __init__(self, request: Request, workplace: Workplace) -> None:
+        self.request = request
+        self.fraction, self.stage, self.message = 0.0, "start", "Writing the images"
+        self.error = ""
+        self._workplace = workplace
+        self._child: ChildProcess | None = None
+        if request.out is not None:
+            check_folder(request.out)
+        self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=workplace.folder))
+        try:
+            arguments = self._arguments(workplace.inputs)
+            log = self._folder / "log.txt"
+            self._child = ChildProcess(arguments, log, workplace.python)
+        except Exception:
+            self._clean()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        assert self._child is not None
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the child still runs; asks nothing of it (see `poll`)."""
+        return self._child is not None and self._child.code is None
+
+    @property
+    def lines(self) -> list[str]:
+        """What the child said besides progress."""
+        return [] if self._child is None else self._child.lines
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there are results, if only of an analysis that refuses a verdict."""
+        code = None if self._child is None else self._child.code
+        return code in (0, REFUSED) and (self._results / "verdict.json").is_file()
+
+    @property
+    def _results(self) -> Path:
+        return self._folder / "results"
+
+    def poll(self) -> list[Progress]:
+        """Take what the child said; once it has ended without result, `error` says why."""
+        assert self._child is not None
+        new = self._child.poll()
+        if new:
+            last = new[-1]
+            self.fraction, self.stage, self.message = last.fraction, last.stage, last.message
+        if not self.running and not self.succeeded and not self.error:
+            self.error = self._child.failure()
+            self._clean()
+        return new
+
+    def cancel(self) -> None:
+        """Kill the child with all that it started, and delete the files of this run."""
+        if self._child is not None:
+            self._child.kill()
+        self.error = "Cancelled."
+        self._clean()
+
+    def finish(self, scene: Node) -> tuple[SceneNodes, Path]:
+        """Move the results to their folder and put them into the scene.
+
+        Returns
+        -------
+        nodes, folder
+
+        Raises
+        ------
+        Cancelled
+            If it was cancelled.
+        InputError
+            If it failed, or the results cannot be moved.
+        """
+        from CTSpectSpineLib.scene.populate import populate_scene
+
+        if not self.succeeded:
+            raise Cancelled(self.error) if self.error == "Cancelled." else InputError(self.error)
+        folder = self._move()
+        request = self.request
+        old = None if request.replaces is None else results_folder(request.replaces)
+        nodes = populate_scene(scene, ct=request.ct, spect=request.spect, folder=folder)
+        if request.replaces is not None and request.replaces.GetScene() is scene:
+            remove_analysis(request.replaces)
+            nodes.spect.SetAndObserveTransformNodeID(nodes.transform.GetID())
+            if old is not None and old != folder and self._workplace.holds(old):
+                shutil.rmtree(old.parent, ignore_errors=True)
+        if nodes.manifest is not None:
+            nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
+        return nodes, folder
+
+    def _move(self) -> Path:
+        out = self.request.out
+        if out is None:
+            return self._results
+        prepare_folder(out, ())
+        try:
+            for item in sorted(self._results.iterdir()):
+                target = out / item.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                shutil.move(str(item), str(target))
+        except OSError as error:
+            raise InputError(f"{out} cannot be written ({error}); choose another one.") from error
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return out
+
+    def _clean(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._workplace.discard_inputs()
+
+    def _arguments(self, inputs: InputFiles) -> list[str]:
+        request, options = self.request, self.request.options
+        words = ["analyze", "--ct", str(inputs.ct(request.ct))]
+        words += ["--spect", str(inputs.spect(request.spect))]
+        words += ["--out", str(self._results), "--protocol", request.protocol]
+        if request.vertebrae is None:
+            words += ["--labeller", request.labeller]
+        elif isinstance(request.vertebrae, sitk.Image):
+            words += ["--vertebrae", str(inputs.labels(request.vertebrae))]
+            options = replace(options, label_scheme="totalsegmentator")
+        else:
+            words += ["--vertebrae", str(inputs.vertebrae(request.vertebrae, request.ct))]
+        if request.context:
+            context = self._folder / "context.json"
+            write_json(context, dict(request.context))
+            words += ["--context", str(context)]
+        if request.keep is not None:
+            options = replace(options, registration=self._kept(request.keep))
+        if request.initial is not None:
+            options = replace(options, initial_transform=inputs.transform(request.initial))
+        if request.transform is not None:
+            options = replace(options, transform=inputs.transform(request.transform))
+        return words + options.arguments()
+
+    def _kept(self, manifest: Node) -> Path:
+        """Folder with the registration of an earlier analysis, from disk or from the scene."""
+        folder = results_folder(manifest)
+        if folder is not None:
+            return folder
+        from CTSpectSpineLib.registration.files import write_transform
+
+        nodes, kept = scene_nodes(manifest), self._folder / "kept"
+        texts = nodes.texts()
+        if nodes.transform is None or "registration.json" not in texts:
+            raise InputError("The scene no longer holds the registration: analyse again.")
+        kept.mkdir()
+        write_text(kept / "registration.json", texts["registration.json"].GetText())
+        write_transform(ct_to_spect(nodes.transform), kept / "spect_to_ct.tfm")
+        return kept
+
+
+def run_to_end(run: Run, progress: ProgressCallback | None = None, pause: float = 0.1) -> None:
+    """Wait for a run, telling its progress.
+
+    Raises
+    ------
+    Cancelled
+        If the callback cancels; the child is killed first.
+    InputError
+        If it ends without result.
+    """
+    while True:
+        for message in run.poll():
+            if progress is not None:
+                try:
+                    progress(message)
+                except CTSpectSpineError:
+                    run.cancel()
+                    raise
+        if not run.running:
+            break
+        time.sleep(pause)
+    if run.error:
+        raise InputError(run.error)

@@ -1,0 +1,62 @@
+"""The rows of the joint table that the panel shows: filtered, searched, sorted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from CTSpectSpineLib.joint_columns import UPTAKE_CLASSES
+from CTSpectSpineLib.joint_table import Row
+
+FILTERS = {
+    "positive": frozenset({"positive"}),
+    "positive, indeterminate": frozenset({"positive", "indeterminate"}),
+    "measured": frozenset({"positive", "indeterminate", "negative"}),
+    "not measurable": frozenset({"not_measurable"}),
+    "all": frozenset({"positive", "indeterminate", "negative", "not_measurable"}),
+}
+"""Name of a filter to the uptake classes that it lets through; the first is the default."""
+
+
+def shown_rows(
+    rows: Sequence[Row],
+    filter_name: str = "all",
+    text: str = "",
+    column: int = -1,
+    descending: bool = False,
+) -> list[Row]:
+    """Rows that pass the filter, sorted.
+
+    Parameters
+    ----------
+    filter_name
+        One of `FILTERS`.
+    text
+        Words that must all stand in the joint's name, uptake or part of the verdict.
+    column
+        0 level, 1 kind, 2 side, 3 ratio, 4 uptake, 5 verdict; other numbers keep the order of the
+        spine. Rows without ratio that counts come last, whichever way is sorted.
+    """
+    classes, words = FILTERS[filter_name], text.lower().split()
+    found = [
+        row
+        for row in rows
+        if row.uptake in classes
+        and all(w in f"{row.joint} {row.uptake} {row.verdict}".lower() for w in words)
+    ]
+    place = {row.joint: number for number, row in enumerate(rows)}
+    by_level = {row.level: number for number, row in reversed(list(enumerate(rows)))}
+    order = UPTAKE_CLASSES
+    keys = {
+        0: lambda row: by_level[row.level],
+        1: lambda row: row.kind,
+        2: lambda row: row.side,
+        4: lambda row: order.index(row.uptake),
+        5: lambda row: row.verdict,
+    }
+    if column == 3:
+        with_ratio = [row for row in found if row.measurable and not math.isnan(row.ratio)]
+        without = [row for row in found if row not in with_ratio]
+        return sorted(with_ratio, key=lambda row: row.ratio, reverse=descending) + without
+    key = keys.get(column, lambda row: place[row.joint])
+    return sorted(found, key=key, reverse=descending)

@@ -1,0 +1,1 @@
+"""The scanners of the phantom: its CT and its SPECT."""

@@ -1,0 +1,1 @@
+"""The results folder: its files, written whole and read with checks."""

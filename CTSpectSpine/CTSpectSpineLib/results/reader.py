@@ -1,0 +1,81 @@
+"""Reading a results folder for the page, and saying clearly what is broken in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from CTSpectSpineLib import joint_table
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA, STATUSES
+from CTSpectSpineLib.results.pictures import ShownPicture, read_pictures
+from CTSpectSpineLib.results.text_files import AGAIN, read_json_part
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """What the page is made from.
+
+    Attributes
+    ----------
+    manifest
+        ``manifest.json``.
+    registration, verdict
+        ``registration.json`` and ``verdict.json``; None where a stopped analysis has none.
+    joints
+        ``joints.csv``, cranial to caudal, numbers as float; None where there is none.
+    pictures
+        In the order of ``pictures/index.json``.
+    """
+
+    manifest: Mapping[str, Any]
+    registration: Mapping[str, Any] | None
+    verdict: Mapping[str, Any] | None
+    joints: pd.DataFrame | None
+    pictures: tuple[ShownPicture, ...]
+
+
+def read_folder(folder: Path) -> ResultsFolder:
+    """Read a results folder.
+
+    A complete analysis must have all its tables; of one that failed or is running, what is
+    there is read.
+
+    Raises
+    ------
+    InputError
+        If the folder or one of its files is missing, broken or of another schema.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such results folder")
+    manifest = read_json_part(folder / MANIFEST, dict)
+    if manifest is None:
+        raise InputError(
+            f"{folder / 'manifest.json'}: missing; name a folder that an analysis has written"
+        )
+    if manifest.get("schema") != SCHEMA:
+        raise InputError(
+            f"{folder / 'manifest.json'}: schema is {manifest.get('schema')!r}, not {SCHEMA!r}; "
+            "use the version of CTSpectSpine that wrote it"
+        )
+    if manifest.get("status") not in STATUSES:
+        raise InputError(
+            f"{folder / 'manifest.json'}: status is {manifest.get('status')!r}, which must be "
+            f"one of {', '.join(STATUSES)}"
+        )
+    registration = read_json_part(folder / "registration.json", dict)
+    verdict = read_json_part(folder / "verdict.json", dict)
+    joints = joint_table.parse_file(folder / "joints.csv")
+    if manifest["status"] == "complete":
+        parts = {"registration.json": registration, "joints.csv": joints, "verdict.json": verdict}
+        for name, part in parts.items():
+            if part is None:
+                raise InputError(
+                    f"{folder / name}: missing, although manifest.json says that the analysis "
+                    f"is complete; {AGAIN}"
+                )
+    return ResultsFolder(manifest, registration, verdict, joints, read_pictures(folder))

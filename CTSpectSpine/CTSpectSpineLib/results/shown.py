@@ -1,0 +1,108 @@
+"""What a panel and a scene show of a results folder: its texts, read once, as typed values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from CTSpectSpineLib import joint_table
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.joint_table import Row
+from CTSpectSpineLib.results.manifest import MANIFEST
+
+FILES = (MANIFEST, "registration.json", "verdict.json", "joints.csv")
+"""The texts of a results folder that the panel shows and the scene keeps."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Texts of one results folder and what they say."""
+
+    texts: Mapping[str, str]
+    rows: tuple[Row, ...]
+    registration: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    @property
+    def decision(self) -> str:
+        """What the user decided on the registration: ``accepted``, ``rejected`` or nothing."""
+        check = self.manifest.get("registration_check") or {}
+        return str(check.get("decision", ""))
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the vertebrae, cranial to caudal."""
+        return tuple((self.manifest.get("labels") or {}).get("levels", ()))
+
+    @property
+    def levels_confirmed(self) -> bool:
+        """Whether the numbering can be relied on."""
+        return bool((self.manifest.get("labels") or {}).get("levels_confirmed", False))
+
+    @property
+    def reference(self) -> float:
+        """The patient's reference uptake in SPECT units; NaN if there is none."""
+        value = ((self.manifest.get("uptake") or {}).get("reference") or {}).get("value")
+        return math.nan if value is None else float(value)
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """Kind of joint to the ratio from which it is positive."""
+        bounds = (self.manifest.get("protocol") or {}).get("bounds") or {}
+        return {kind: float(values["positive"]) for kind, values in bounds.items()}
+
+    def row(self, joint: str) -> Row | None:
+        """The row of a joint."""
+        return next((row for row in self.rows if row.joint == joint), None)
+
+
+def read_record(folder: Path) -> Record:
+    """Read the texts of a results folder.
+
+    Raises
+    ------
+    InputError
+        If a text is missing or broken.
+    """
+    texts = {}
+    for name in FILES:
+        try:
+            texts[name] = (folder / name).read_bytes().decode("utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{folder / name} cannot be read ({error.strerror}); give the results folder of "
+                "an analysis."
+            ) from error
+    return record_from_texts(texts, str(folder))
+
+
+def record_from_texts(texts: Mapping[str, str], origin: str) -> Record:
+    """Understand the texts of a results folder.
+
+    Raises
+    ------
+    InputError
+        If a text is broken; ``origin`` is where it came from.
+    """
+    try:
+        values = {name: json.loads(texts[name]) for name in FILES if name.endswith(".json")}
+        bounds = (values[MANIFEST].get("protocol") or {}).get("bounds") or {}
+        rows = joint_table.rows(texts["joints.csv"], bounds, f"joints.csv of {origin}")
+    except InputError:
+        raise
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{origin} holds a result that cannot be read ({error}); run the analysis again."
+        ) from error
+    return Record(
+        texts=dict(texts),
+        rows=rows,
+        registration=values["registration.json"],
+        verdict=values["verdict.json"],
+        manifest=values[MANIFEST],
+    )

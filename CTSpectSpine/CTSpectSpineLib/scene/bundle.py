@@ -1,0 +1,53 @@
+"""``scene.mrb``: the results as a scene in one file, written without OpenGL."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.scene.mrml import headless_scene, mrml
+from CTSpectSpineLib.scene.populate import populate_scene
+from CTSpectSpineLib.scene.views import add_views
+
+
+def write_scene(folder: Path, ct: sitk.Image, spect: sitk.Image) -> Path:
+    """Write ``scene.mrb`` of a results folder, in a scene of its own. Needs no OpenGL.
+
+    Parameters
+    ----------
+    folder
+        Results folder, see `populate_scene`.
+    ct, spect
+        The images that were analysed.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        If the folder lacks results, or the scene cannot be written there.
+    MissingPackageError
+        If slicer-core is not installed.
+    """
+    slicer, _ = mrml()
+    target = folder / "scene.mrb"
+    with headless_scene() as (scene, _application):
+        add_views(scene)
+        populate_scene(scene, ct=ct, spect=spect, folder=folder)
+        # The bundle's name is part of what is in it, so the temporary file keeps the name.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".scene-") as temporary:
+            bundle = Path(temporary) / target.name
+            messages = slicer.vtkMRMLMessageCollection()
+            if not scene.WriteToMRB(str(bundle), None, messages):
+                raise InputError(
+                    f"{target} could not be written ({messages.GetAllMessagesAsString()}): "
+                    "check the free space and the folder's permissions."
+                )
+            bundle.replace(target)
+    return target

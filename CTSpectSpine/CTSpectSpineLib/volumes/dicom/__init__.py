@@ -1,0 +1,1 @@
+"""DICOM: series, stacks of slices, and nuclear medicine objects."""

@@ -1,0 +1,207 @@
+"""Geometry and voxels of series with one DICOM file per slice (CT, PET, exported SPECT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, value, values
+
+_SAME_POSITION_MM = 0.01
+"""Slices that are closer than this lie at one position, mm. Numerical: above the rounding of
+positions in headers, far below any distance of slices."""
+_JITTER = 0.05
+"""Share of the slice distance by which positions may scatter. Judgement: positions are rounded in
+headers, and a twentieth of a slice moves no joint."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Voxels ``[k, j, i]``, their 4×4 matrix to LPS mm, the files in that order, and notes."""
+
+    array: NDArray[np.generic]
+    matrix: FloatArray
+    files: tuple[DicomFile, ...]
+    notes: tuple[str, ...]
+
+
+def read_stack(series: Series, pixel_type: int) -> Stack:
+    """Read a series of single slices.
+
+    Slices are sorted by position along the normal of the first one; the step between them is
+    taken from the positions, never from SliceThickness, and may be oblique (gantry tilt).
+
+    Parameters
+    ----------
+    series
+        The slices.
+    pixel_type
+        SimpleITK pixel type of the result; each slice's own rescale slope and intercept are
+        applied.
+
+    Raises
+    ------
+    InputError
+        If slices are missing, repeated, irregular, or lack position or pixel spacing.
+    """
+    files, notes = _same_plane(series)
+    orientation = plane_orientation(files[0])
+    if orientation is None:
+        raise _bad(series, "has no ImageOrientationPatient: export it again with its geometry")
+    spacing = pixel_spacing(files[0])
+    if spacing is None:
+        raise _bad(series, "has no PixelSpacing: export it again with its geometry")
+    positions = [plane_position(file) for file in files]
+    if any(position is None for position in positions):
+        raise _bad(series, "has slices without ImagePositionPatient: export it again")
+    normal = np.cross(orientation[0], orientation[1])
+    points = np.array(positions, dtype=float)
+    depth = points @ normal
+    order = np.argsort(depth, kind="stable")
+    order, dropped = _without_repeats(series, files, depth, order)
+    if dropped:
+        notes.append(f"{dropped} files repeat slices and were left out.")
+    step = _step(series, points[order], depth[order])
+    matrix = np.eye(4)
+    matrix[:3, 0] = orientation[0] * spacing[1]
+    matrix[:3, 1] = orientation[1] * spacing[0]
+    matrix[:3, 2] = step
+    matrix[:3, 3] = points[order[0]]
+    sorted_files = tuple(files[n] for n in order)
+    return Stack(_pixels(series, sorted_files, pixel_type), matrix, sorted_files, tuple(notes))
+
+
+def plane_orientation(file: DicomFile) -> tuple[FloatArray, FloatArray] | None:
+    """Unit vectors (LPS) along a row and along a column; NM images have them nested."""
+    numbers = _nested(file, "ImageOrientationPatient", 6)
+    if numbers is None:
+        return None
+    row, column = np.array(numbers[:3]), np.array(numbers[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if min(lengths) < 0.5 or abs(row @ column) > 0.01:
+        return None
+    return row / lengths[0], column / lengths[1]
+
+
+def plane_position(file: DicomFile) -> FloatArray | None:
+    """Position of the first voxel, LPS mm; NM images have it nested."""
+    numbers = _nested(file, "ImagePositionPatient", 3)
+    return None if numbers is None else np.array(numbers)
+
+
+def pixel_spacing(file: DicomFile) -> tuple[float, float] | None:
+    """Distance between rows and between columns, mm."""
+    numbers = _numbers(values(file.header, "PixelSpacing"), 2)
+    if numbers is None or min(numbers) <= 0:
+        return None
+    return numbers[0], numbers[1]
+
+
+def _nested(file: DicomFile, keyword: str, count: int) -> list[float] | None:
+    for item in values(file.header, "DetectorInformationSequence"):
+        numbers = _numbers(values(item, keyword), count)
+        if numbers is not None:
+            return numbers
+    return _numbers(values(file.header, keyword), count)
+
+
+def _numbers(found: Sequence[object], count: int) -> list[float] | None:
+    try:
+        numbers = [float(v) for v in found]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and np.all(np.isfinite(numbers)) else None
+
+
+def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
+    """The largest group of files of one orientation and size, and notes on the others."""
+    groups: dict[object, list[DicomFile]] = {}
+    for file in series.files:
+        plane = _nested(file, "ImageOrientationPatient", 6) or [0.0] * 6
+        size = value(file.header, "Rows"), value(file.header, "Columns")
+        groups.setdefault((size, tuple(np.round(plane, 3))), []).append(file)
+    files = max(groups.values(), key=len)
+    left_out = len(series.files) - len(files)
+    if left_out > 0.1 * len(series.files):
+        raise _bad(series, "mixes slices of different orientation or size: export them separately")
+    notes = [f"{left_out} files of another orientation or size were left out."] if left_out else []
+    return files, notes
+
+
+def _without_repeats(
+    series: Series, files: Sequence[DicomFile], depth: FloatArray, order: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], int]:
+    """Drop copies of the same image; refuse several images at one position."""
+    kept = [order[0]]
+    for current in order[1:]:
+        if depth[current] - depth[kept[-1]] > _SAME_POSITION_MM:
+            kept.append(current)
+            continue
+        ids = {str(value(files[n].header, "SOPInstanceUID")) for n in (kept[-1], current)}
+        if len(ids) > 1 or "None" in ids:
+            raise _bad(
+                series,
+                "has several images at the same position (phases, repeated scans): "
+                "export one of them",
+            )
+    return np.array(kept), len(order) - len(kept)
+
+
+def _step(series: Series, points: FloatArray, depth: FloatArray) -> FloatArray:
+    """Vector from slice to slice; refuses gaps."""
+    if len(depth) < 2:
+        raise _bad(series, "has a single slice")
+    gaps = np.diff(depth)
+    usual = float(np.median(gaps))
+    wide = np.flatnonzero(gaps > 1.5 * usual)
+    if wide.size:
+        missing = int(np.rint(gaps[wide] / usual - 1).sum())
+        raise _bad(
+            series,
+            f"lacks {missing} slices (first gap between {depth[wide[0]]:.1f} and "
+            f"{depth[wide[0] + 1]:.1f} mm): export the complete series",
+        )
+    step: FloatArray = (points[-1] - points[0]) / (len(points) - 1)
+    line = points[0] + np.arange(len(points))[:, np.newaxis] * step
+    scatter = float(np.abs(points - line).max())
+    if scatter > max(_JITTER * usual, 0.02) + 1e-6:
+        raise _bad(
+            series,
+            f"has unevenly spaced slices (up to {scatter:.2f} mm off): export it again with "
+            "even spacing",
+        )
+    return step
+
+
+def _pixels(series: Series, files: Sequence[DicomFile], pixel_type: int) -> NDArray[np.generic]:
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(file.path) for file in files])
+    reader.SetOutputPixelType(pixel_type)
+    # Uneven spacing was checked from the positions above; ITK's own warning adds nothing.
+    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise _bad(series, f"has pixels that cannot be read ({reason})") from error
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
+    array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
+    return array
+
+
+def slice_thickness(file: DicomFile) -> float | None:
+    """SliceThickness in mm, None when it is absent or not positive."""
+    thickness = number(file.header, "SliceThickness")
+    return thickness if thickness is not None and thickness > 0 else None
+
+
+def _bad(series: Series, problem: str) -> InputError:
+    return InputError(f"{series.first.path.parent}: {series.describe()} {problem}.")

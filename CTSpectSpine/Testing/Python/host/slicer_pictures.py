@@ -1,0 +1,227 @@
+"""Off-screen pictures of the module's layout: slice views, 3D view and plot, as Slicer has them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+if sys.platform == "linux":  # no X server: EGL, or OSMesa where VTK finds no EGL
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+
+_SLICE_MANAGERS = (
+    "vtkMRMLModelSliceDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLColorLegendDisplayableManager",
+)
+_SPACE_MANAGERS = (
+    "vtkMRMLCameraDisplayableManager",
+    "vtkMRMLViewDisplayableManager",
+    "vtkMRMLModelDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager3D",
+    "vtkMRMLMarkupsDisplayableManager",
+)
+
+
+class _View:
+    def __init__(self, factory: Any, names: tuple[str, ...], application: Any, size: Any) -> None:
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(1)
+        self.window.SetMultiSamples(0)
+        self.window.SetSize(*size)
+        self.renderer = vtk.vtkRenderer()
+        self.window.AddRenderer(self.renderer)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
+        self.interactor.Initialize()
+        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
+        self._factory, self._names, self._application = factory, names, application
+
+    def manage(self) -> None:
+        factory = self._factory.GetInstance()
+        factory.SetMRMLApplicationLogic(self._application)
+        for name in self._names:
+            if not factory.IsDisplayableManagerRegistered(name):
+                factory.RegisterDisplayableManager(name)
+        self.managers.Initialize(factory, self.renderer)
+
+    def picture(self) -> np.ndarray:
+        """RGB bytes, shape (rows, columns, 3), first row on top."""
+        self.window.Render()
+        return grab(self.window)
+
+
+def grab(window: Any) -> np.ndarray:
+    """RGB bytes of a render window, first row on top."""
+    source = vtk.vtkWindowToImageFilter()
+    source.SetInput(window)
+    source.ReadFrontBufferOff()
+    source.Update()
+    columns, rows, _ = source.GetOutput().GetDimensions()
+    scalars = vtk_to_numpy(source.GetOutput().GetPointData().GetScalars())
+    return scalars.reshape(rows, columns, 3)[::-1].copy()
+
+
+class SliceView(_View):
+    """A slice view with its own slice node."""
+
+    def __init__(
+        self, scene: Any, application: Any, name: str, orientation: str, size: tuple[int, int]
+    ) -> None:
+        super().__init__(
+            slicer.vtkMRMLSliceViewDisplayableManagerFactory, _SLICE_MANAGERS, application, size
+        )
+        self.renderer.GetActiveCamera().ParallelProjectionOn()
+        overlay = vtk.vtkRenderer()
+        overlay.SetLayer(1)
+        self.window.SetNumberOfLayers(2)
+        self.window.AddRenderer(overlay)
+        self._mapper = vtk.vtkImageMapper()
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        image = vtk.vtkActor2D()
+        image.SetMapper(self._mapper)
+        image.GetProperty().SetDisplayLocationToBackground()
+        self.renderer.AddViewProp(image)  # before the managers, whose fills lie above it
+        self.manage()
+        self.logic = slicer.vtkMRMLSliceLogic()
+        self.logic.SetMRMLApplicationLogic(application)
+        application.GetSliceLogics().AddItem(self.logic)
+        self.logic.SetMRMLScene(scene)
+        self.node = self.logic.AddSliceNode(name)
+        self.managers.SetMRMLDisplayableNode(self.node)
+        # Here the legend's manager does not take the scene of its slice node by itself.
+        legends = self.managers.GetDisplayableManagerByClassName(_SLICE_MANAGERS[-1])
+        legends.SetAndObserveMRMLScene(scene)
+        self.node.SetOrientation(orientation)
+        self.logic.ResizeSliceNode(*size)
+
+    def picture(self) -> np.ndarray:
+        self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
+        legends = self.node.GetScene().GetNodesByClass("vtkMRMLColorLegendDisplayNode")
+        for i in range(legends.GetNumberOfItems()):
+            legends.GetItemAsObject(i).Modified()
+        return super().picture()
+
+
+class SpaceView(_View):
+    """A 3D view."""
+
+    def __init__(self, scene: Any, application: Any, size: tuple[int, int]) -> None:
+        super().__init__(
+            slicer.vtkMRMLThreeDViewDisplayableManagerFactory, _SPACE_MANAGERS, application, size
+        )
+        self.manage()
+        logic = slicer.vtkMRMLViewLogic()
+        logic.SetMRMLApplicationLogic(application)
+        application.GetViewLogics().AddItem(logic)
+        logic.SetMRMLScene(scene)
+        self.logic = logic
+        self.node = logic.AddViewNode("1")
+        self.managers.SetMRMLDisplayableNode(self.node)
+        self.node.SetBoxVisible(0)
+        self.node.SetAxisLabelsVisible(0)
+
+    def look(self, direction: tuple[float, float, float]) -> None:
+        """Look along a direction (RAS) at everything there is."""
+        self.window.Render()
+        manager = self.managers.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager")
+        camera = manager.GetCameraNode()
+        if camera is None:
+            camera = self.node.GetScene().AddNewNodeByClass("vtkMRMLCameraNode")
+            camera.SetLayoutName(self.node.GetLayoutName())
+            camera.SetAndObserveCamera(self.renderer.GetActiveCamera())
+        bounds = self.renderer.ComputeVisiblePropBounds()
+        centre = [0.5 * (bounds[2 * i] + bounds[2 * i + 1]) for i in range(3)]
+        height = max(bounds[2 * i + 1] - bounds[2 * i] for i in range(3))
+        camera.SetFocalPoint(*centre)
+        camera.SetPosition(*(c - 2 * height * d for c, d in zip(centre, direction, strict=True)))
+        camera.SetViewUp(0, 0, 1)
+        camera.ResetClippingRange()
+        self.renderer.ResetCameraClippingRange()
+
+
+def plot_picture(chart: Any, size: tuple[int, int]) -> np.ndarray:
+    """A plot chart node, drawn with VTK's charts as Slicer's plot view draws it."""
+    view = vtk.vtkContextView()
+    view.GetRenderWindow().SetOffScreenRendering(1)
+    view.GetRenderWindow().SetMultiSamples(0)
+    view.GetRenderWindow().SetSize(*size)
+    view.GetRenderer().SetBackground(1, 1, 1)
+    plot = vtk.vtkChartXY()
+    view.GetScene().AddItem(plot)
+    plot.SetShowLegend(True)
+    plot.SetTitle(chart.GetTitle())
+    left, bottom = plot.GetAxis(0), plot.GetAxis(1)
+    left.SetTitle(chart.GetYAxisTitle())
+    bottom.SetTitle(chart.GetXAxisTitle())
+    if not chart.GetYAxisRangeAuto():
+        left.SetBehavior(vtk.vtkAxis.FIXED)
+        left.SetRange(*chart.GetYAxisRange())
+    for i in range(chart.GetNumberOfPlotSeriesNodes()):
+        series = chart.GetNthPlotSeriesNode(i)
+        table = series.GetTableNode().GetTable()
+        labels = table.GetColumnByName(series.GetLabelColumnName())
+        count = labels.GetNumberOfValues()
+        places = vtk.vtkDoubleArray()
+        places.SetName("place")
+        for k in range(count):
+            places.InsertNextValue(k)
+        copy = vtk.vtkTable()
+        copy.AddColumn(places)
+        copy.AddColumn(table.GetColumnByName(series.GetYColumnName()))
+        line = plot.AddPlot(vtk.vtkChart.LINE)
+        line.SetInputData(copy, 0, 1)
+        line.SetColorF(*series.GetColor())
+        line.SetWidth(series.GetLineWidth())
+        line.SetMarkerStyle(series.GetMarkerStyle())
+        line.GetPen().SetLineType(series.GetLineStyle())
+        bottom.SetCustomTickPositions(places, labels)
+    view.GetRenderWindow().Render()
+    return grab(view.GetRenderWindow())
+
+
+class Layout:
+    """The views of the module's layout, 1300 × 800 pixels.
+
+    As on the desktop they are there before what they show.
+    """
+
+    def __init__(self, scene: Any, application: Any) -> None:
+        self.scene = scene
+        self.sagittal = SliceView(scene, application, "Yellow", "Sagittal", (540, 800))
+        self.coronal = SliceView(scene, application, "Green", "Coronal", (380, 430))
+        self.axial = SliceView(scene, application, "Red", "Axial", (380, 430))
+        self.space = SpaceView(scene, application, (380, 370))
+
+    def picture(self, nodes: Any) -> np.ndarray:
+        """All views."""
+        from CTSpectSpineLib.scene.populate import show
+
+        show(self.scene, nodes)
+        self.space.look((-0.75, 0.6, -0.1))
+        canvas = np.full((800, 1300, 3), 255, dtype=np.uint8)
+        canvas[:, :540] = self.sagittal.picture()
+        canvas[:430, 540:920] = self.coronal.picture()
+        canvas[:430, 920:] = self.axial.picture()
+        canvas[430:, 540:920] = self.space.picture()
+        canvas[430:, 920:] = plot_picture(nodes.chart, (380, 370))
+        canvas[:, 539:541] = 90
+        canvas[429:431, 540:] = 90
+        canvas[:, 919:921] = 90
+        return canvas
+
+
+def save(picture: np.ndarray, path: Path) -> None:
+    """Write a picture as PNG."""
+    from matplotlib.image import imsave
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, picture)

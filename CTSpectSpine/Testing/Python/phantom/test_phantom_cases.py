@@ -1,0 +1,41 @@
+"""Every named phantom through the whole chain: no verdict contradicts the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from CTSpectSpineLib.command_line.main import main
+from CTSpectSpineLib.phantom import case_names, load_case, make_phantom
+
+
+def test_labels_of_a_neck_alone_are_certain(tmp_path: Path) -> None:
+    """Ids 39 to 50 are cervical in one numbering only, although another one has some of them."""
+    from dataclasses import replace
+
+    from CTSpectSpineLib import label_vertebrae
+
+    case = load_case("cervical-facet")
+    made = make_phantom(replace(case, spine=replace(case.spine, spacing_mm=3.0)))
+    labels = label_vertebrae(made.ct, made.anatomy.labels)
+    assert labels.levels_confirmed
+    assert labels.levels[:3] == ("C1", "C2", "C3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", case_names())
+def test_no_case_gets_a_verdict_against_its_truth(case: str, tmp_path: Path) -> None:
+    """The verdict is the truth's, or indeterminate with the truth among the candidates."""
+    code = main(["demo", "--case", case, "--out", str(tmp_path), "--progress", "none"])
+    results = tmp_path / "results"
+    manifest = json.loads((results / "manifest.json").read_text(encoding="utf-8"))
+    verdict = json.loads((results / "verdict.json").read_text(encoding="utf-8"))
+    truth = json.loads((tmp_path / "phantom" / "truth.json").read_text(encoding="utf-8"))
+    expected = truth["dispositions"]["tender-2019"]
+    assert manifest["labels"]["levels_confirmed"], manifest["labels"]["warnings"]
+    assert manifest["status"] == "complete"
+    possible = {verdict["disposition"], *verdict.get("candidate_dispositions", ())}
+    assert expected in possible
+    assert code == (0 if verdict["disposition"] == expected else 1)
