@@ -97,7 +97,7 @@ def rib_findings(contacts: Mapping[str, str], levels: tuple[str, ...]) -> list[F
     """What the ribs say about the levels: ribs at other vertebrae, and vertebrae without ribs."""
     found: list[Finding] = []
     by_shift: dict[int, list[str]] = defaultdict(list)
-    order = [row.name for row in anatomy.vertebrae() if row.name not in ("T13", "L6")]
+    order = anatomy.usual_levels()
     for rib, level in contacts.items():
         own = f"T{rib.split()[1]}"
         if level != own and level in order:
