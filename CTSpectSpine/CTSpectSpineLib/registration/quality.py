@@ -102,8 +102,8 @@ def judge(solution: Solution, ct_to_spect: FloatArray, ct_centre_mm: FloatArray)
     findings.weigh(
         error > REFUSED_ERROR_MM,
         error > ACCEPTED_ERROR_MM,
-        f"The expected error at the joints is {error:.1f} mm (good up to {ACCEPTED_ERROR_MM:.0f} mm, "
-        f"refused above {REFUSED_ERROR_MM:.0f} mm).",
+        f"The expected error at the joints is {error:.1f} mm (good up to "
+        f"{ACCEPTED_ERROR_MM:.0f} mm, refused above {REFUSED_ERROR_MM:.0f} mm).",
     )
     if len(findings.check) > MOST_CHECKS and not findings.failed:
         findings.failed.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,7 +216,7 @@ def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Findin
 
 def _gaps(
     levels: tuple[str, ...], main: Mapping[str, _Piece]
-) -> list[tuple[str, str, list[str], float]]:
+) -> list[tuple[str, str, tuple[str, ...], float]]:
     """Neighbours in the list with required or transitional levels missing between them."""
     order = anatomy.usual_levels()
     found = []
@@ -232,14 +232,14 @@ def _gaps(
     return found
 
 
-def _room(upper: str, missing: list[str]) -> float:
+def _room(upper: str, missing: Sequence[str]) -> float:
     """Least distance, mm, at which the missing vertebrae fit between their neighbours."""
     steps = typical_steps_mm()
     last = steps.get(upper, 30.0)
     return last + 0.5 * sum(steps.get(name, 30.0) for name in missing)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"{names[0]} is"
     return f"{names[0]} to {names[-1]} are" if len(names) > 2 else f"{' and '.join(names)} are"

@@ -13,9 +13,9 @@ import pytest
 import SimpleITK as sitk
 
 from CTSpectSpineLib import analyze, anatomy, build_joints, label_vertebrae, measure_uptake, triage
-from CTSpectSpineLib.command_line.analyze import registration_errors_mm
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import Cancelled
+from CTSpectSpineLib.geometry import registration_errors_mm
 from CTSpectSpineLib.joint_columns import COLUMNS
 from CTSpectSpineLib.progress import Progress
 from CTSpectSpineLib.volumes.segmentation_nrrd import read_segmentation
