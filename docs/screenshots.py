@@ -111,7 +111,7 @@ def panel_pictures(camera: Camera) -> Any:
 
 def layout_picture(layout: Layout, nodes: Any, name: str) -> None:
     """Write the module's layout with some results."""
-    from CTSpectSpineLib.scene.populate import show_surfaces
+    from CTSpectSpineLib.scene.show import show_surfaces
 
     show_surfaces(nodes)
     path = IMAGES / f"slicer_layout_{name}.png"
