@@ -76,8 +76,8 @@ def lumbar(small: bool) -> Pair:
     if small:
         phantom = make_phantom(replace(case, spine=replace(case.spine, spacing_mm=3.0)))
         return Pair("Lumbar spine", phantom.anatomy.ct, phantom.anatomy.labels, phantom.spect)
-    field = {"lateral_mm": 399.0, "ap_mm": 399.0}
-    spine = replace(case.spine, spacing_mm=FULL_SPACING, first="T8", last="sacrum", **field)
+    spine = replace(case.spine, spacing_mm=FULL_SPACING, first="T8", last="sacrum")
+    spine = replace(spine, lateral_mm=399.0, ap_mm=399.0)
     phantom = make_phantom(replace(case, spine=spine))
     ct, labels = (_lower_part(i) for i in (phantom.anatomy.ct, phantom.anatomy.labels))
     return Pair("Lumbar spine", ct, labels, phantom.spect)
@@ -86,8 +86,9 @@ def lumbar(small: bool) -> Pair:
 def whole_spine(small: bool) -> Pair:
     """C1 to sacrum, built in voxels of 1.5 mm and resampled to the full size."""
     case = load_case("whole-spine")
-    field = {"lateral_mm": 360.0, "ap_mm": 360.0, "spacing_mm": 3.0 if small else 1.5}
-    phantom = make_phantom(replace(case, spine=replace(case.spine, **field)))
+    voxel_mm = 3.0 if small else 1.5
+    spine = replace(case.spine, lateral_mm=360.0, ap_mm=360.0, spacing_mm=voxel_mm)
+    phantom = make_phantom(replace(case, spine=spine))
     ct, labels = phantom.anatomy.ct, phantom.anatomy.labels
     if not small:
         ct = resampled(ct, WHOLE_SPINE, sitk.sitkLinear)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -140,4 +141,5 @@ def _worst(rows: pd.DataFrame) -> str:
 
 def _lines(head: list[str], rows: list[list[object]]) -> str:
     marks = ["---"] * len(head)
-    return "\n".join("| " + " | ".join(str(v) for v in row) + " |" for row in (head, marks, *rows))
+    every: tuple[Sequence[object], ...] = (head, marks, *rows)
+    return "\n".join("| " + " | ".join(str(v) for v in row) + " |" for row in every)

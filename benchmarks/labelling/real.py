@@ -33,7 +33,8 @@ def real_rows(data: Path) -> pd.DataFrame:
             crop / "sub-ct_label-22_ct.nii.gz",
             [(true, {n: verse[n] for n in (21, 22, 23)})],
         )
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def real_panels(data: Path) -> list[Panel]:

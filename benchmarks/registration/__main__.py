@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.registration.document import COMMAND, write_document
 from benchmarks.registration.methods import METHODS
@@ -32,7 +32,7 @@ NEED_DATA = ("standard-real", "hard-real", "mirrored", "turned")
 names, so they are refused too."""
 
 
-def _names(allowed: tuple[str, ...]) -> Any:
+def _names(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     def parse(text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
         unknown = [name for name in names if name not in allowed]

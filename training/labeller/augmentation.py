@@ -79,7 +79,8 @@ def _random_matrix(rng: np.random.Generator) -> Float:
     angles = rng.uniform(-widest, widest, 3)
     turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     scale = np.exp(rng.normal(0, 0.06)) * np.exp(rng.normal(0, 0.06, 3))
-    return (turn * scale).astype(np.float32)
+    matrix: Float = (turn * scale).astype(np.float32)
+    return matrix
 
 
 def _random_centre(case: Case, rng: np.random.Generator) -> Float:

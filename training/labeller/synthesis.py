@@ -17,7 +17,7 @@ from head import paint_head
 from numpy.typing import NDArray
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import apply_matrix, grid_of
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
 from CTSpectSpineLib.labelling.builtin.network import BODIES, CLASSES
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
@@ -80,7 +80,9 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
         start = int(rng.integers(0, max(1, len(lumbar) - 3)))
         screws = tuple(lumbar[start : start + int(rng.integers(2, 5))])
     joints = [j for j in SpineConfig(**base).joint_ids if j.split("-")[0] in free and "C" not in j]
-    chosen = rng.choice(joints, size=int(rng.integers(0, 8)), replace=True) if joints else []
+    chosen: list[str] = []
+    if joints:
+        chosen = rng.choice(joints, size=int(rng.integers(0, 8)), replace=True).tolist()
     return SpineConfig(
         seed=int(rng.integers(1, 2**31)),
         spacing_mm=spacing_mm,
@@ -99,7 +101,7 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
         bone_density=float(np.exp(rng.uniform(np.log(0.4), np.log(1.6)))),
         size=float(rng.uniform(0.85, 1.15)),
         shape_jitter=float(rng.uniform(0.5, 2.2)),
-        degenerate={str(j): float(rng.uniform(0.1, 0.9)) for j in chosen},
+        degenerate={j: float(rng.uniform(0.1, 0.9)) for j in chosen},
         noise_hu=0.0,
         texture_hu=float(rng.uniform(5, 70)),
         blur_mm=float(rng.uniform(0.5, 2.0)),
@@ -181,7 +183,7 @@ def _on_grid(region: Region, image: sitk.Image) -> NDArray[np.bool_]:
     """A region on the grid of an image, from its voxels' centres."""
     grid = grid_of(image)
     result = np.zeros(grid.shape, dtype=bool)
-    index = apply_matrix(np.linalg.inv(grid.ijk_to_lps), region.points_mm())
+    index = apply_matrix(inverse(grid.ijk_to_lps), region.points_mm())
     kji = np.rint(index[:, ::-1]).astype(int)
     kji = kji[np.all((kji >= 0) & (kji < grid.shape), axis=1)]
     result[tuple(kji.T)] = True

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import queue
 import threading
 import time
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from augmentation import Patch, random_patch
 from model import SpineNet
-from synthesis import load_case, read_config
+from synthesis import Case, load_case, read_config
 from torch.nn import functional
 
 from CTSpectSpineLib.labelling.builtin.network import CLASSES
@@ -50,7 +51,7 @@ def patches(config: dict[str, Any], cache: Path, start: int) -> Iterator[list[Pa
 
     The pool of cases grows with the steps: training starts when the first ones are made.
     """
-    held: dict[int, Any] = {}
+    held: dict[int, Case] = {}
     step = start
     while True:
         rng = np.random.default_rng([config["seed"], step])
@@ -180,7 +181,7 @@ def rate(step: int, steps: int) -> float:
     Falls slowly, so that a run can be prolonged at will, and to nearly nothing over the last
     quarter.
     """
-    slow = min(1.0, (step + 1) / 200) / float(1 + step / 4000) ** 0.5
+    slow = min(1.0, (step + 1) / 200) / math.sqrt(1 + step / 4000)
     return slow * min(1.0, max(0.02, (steps - step) / (0.25 * steps)))
 
 
