@@ -34,7 +34,9 @@ from CTSpectSpineLib.triage_protocol import load_protocol, triage
 from CTSpectSpineLib.uptake import measure
 
 FULL_SPACING = (0.78, 0.78, 1.0)
+"""Voxel of the lumbar CT, mm. Judgement: a clinical CT, 400 mm in 512 pixels and slices of 1 mm."""
 FULL_SIZE = (512, 512, 400)
+"""Voxels of the lumbar CT along i, j, k. Judgement: 400 mm in each direction."""
 
 
 @dataclass(frozen=True)

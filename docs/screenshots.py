@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.scene.nodes import SceneNodes
 
 WIDTHS = (350, 500)
+"""Widths of the panel, pixels. Judgement: a narrow and a usual one in Slicer's window."""
 
 
 class Camera:

@@ -11,6 +11,7 @@ from CTSpectSpineLib import __version__
 
 FAILURES, REAL = "labelling-failures.png", "labelling-real.png"
 _SHOWN = 5
+"""Phantoms that are shown. Judgement: what fits into one picture."""
 
 
 def failures(rows: pd.DataFrame) -> list[int]:

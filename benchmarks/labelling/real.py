@@ -14,6 +14,7 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling import label_vertebrae
 
 _SACRAL = (25, 26)
+"""Sacrum and S1. Standard: class ids of TotalSegmentator, task `total`."""
 
 
 def real_rows(data: Path) -> pd.DataFrame:

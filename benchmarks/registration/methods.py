@@ -23,7 +23,7 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration import register
 
 SEED = 121212
-"""Elastix's own default seed, used for all peers."""
+"""Seed of all peers. Convention: the default of elastix."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,11 @@ from CTSpectSpineLib.phantom.model import Tissue
 _BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)
 _RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "cervical", "C1", "C2"))
 _RARE_SHARE = (0.3, 0.08, 0.1, 0.14, 0.18, 0.2)
-"""How often patches are cut around bones that few patches would hold by chance."""
+"""How often, relative to each other, patches are cut around bones that few would hold by chance.
+Judgement: most for the sacrum, which a prototype had not learnt, and for C1 and C2, which only
+necks show."""
 _AIR_HU = -1000.0
+"""HU outside the field of view. By definition: that of air."""
 Float = NDArray[np.float32]
 
 

@@ -17,6 +17,7 @@ from CTSpectSpineLib.phantom.model import Tissue
 
 Float = NDArray[np.float64]
 _SOFT_HU, _BRAIN_HU, _AIR_HU = 40.0, 35.0, -950.0
+"""HU of muscle, brain and air of the mouth. Judgement: usual values."""
 
 
 @dataclass(frozen=True)

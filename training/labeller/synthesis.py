@@ -25,12 +25,14 @@ from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 
 VERSION = 2
-"""Of the cached cases: a new number makes old caches unusable."""
+"""Version of the cached cases. Convention: a new number makes old caches unusable."""
 _STREAM, _HEAD_STREAM = 1, 2
-"""Of the random numbers that a spine and its head are drawn from."""
+"""Streams of the random numbers of a spine and of its head. Convention: any two numbers."""
 _HEAD_SHARE = 0.8
+"""Share of the cases with a neck that get a head. Judgement: some CTs end below the skull."""
 _REGIONS = (("C1", "T4"), ("C1", "sacrum"), ("T1", "L1"), ("T6", "sacrum"), ("L1", "sacrum"))
 _REGION_SHARE = (0.2, 0.2, 0.15, 0.2, 0.25)
+"""How often each region is drawn. Judgement: the lumbar spine is scanned most."""
 
 
 @dataclass(frozen=True)

@@ -32,18 +32,22 @@ from CTSpectSpineLib.labelling.builtin.network import CLASSES
 
 _HERE = Path(__file__).parent
 _VALIDATION = 10_000_000
-"""First seed of the validation cases; far from those of training."""
+"""First seed of the validation cases. Convention: far above those of training."""
 _IMPORTANCE = {"sacrum": 2.0, "cervical": 8.0, "C1": 30.0, "C2": 30.0}
-"""Of rare classes in the cross entropy, which an overlap near nothing cannot bring to life."""
+"""Weight of rare classes in the cross entropy. Judgement: as they are rare; their Dice loss, flat
+near no overlap, does not get them started."""
 _LAST_IMPORTANCE = 0.3
-"""Power of the importance that is left in the end: what is rare is rarely there."""
+"""Power of those weights that is left in the end. Judgement: full ones would call rare classes too
+often."""
 _RARE = ("cervical", "C1", "C2")
 _ABREAST = 400
-"""Steps that a partner's checkpoint may be behind or ahead to be of use."""
+"""Steps that a partner's checkpoint may be behind or ahead to be of use. Judgement: fewer than two
+checkpoints."""
 _FIXED = ("seed", "spacing_mm", "channels")
 """Of the configuration: what may not change when a run goes on."""
 _MEMORY = 0.998
-"""Of the running average of the weights, which is what is exported."""
+"""Memory per step of the running average of the weights, which is exported. Judgement: about 500
+steps."""
 
 
 def patches(config: dict[str, Any], cache: Path, start: int) -> Iterator[list[Patch]]:

@@ -15,9 +15,11 @@ from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
 from CTSpectSpineLib.report.sampling import Surface
 
 FINEST_PIXEL_MM = 0.3
-"""Smallest pixel of any picture; finer ones would show interpolation only."""
+"""Smallest pixel of any picture, mm. Judgement: about that of a CT reconstructed for the spine (160
+mm in 512 pixels); finer ones would show interpolation only."""
 
 _LPS: FloatArray = np.eye(3)
+"""Unit vectors to the left, posterior and superior. By definition: the axes of LPS."""
 
 
 @dataclass(frozen=True)

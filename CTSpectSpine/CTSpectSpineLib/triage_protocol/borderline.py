@@ -14,6 +14,7 @@ from CTSpectSpineLib.model import STABLE_SHARE, FloatArray
 from CTSpectSpineLib.triage_protocol.decision import INDETERMINATE, AreaKey, Decision, Engine
 
 _MOST_TRIALS = 1024
+"""Sets tried before only small ones are. Numerical: all subsets of ten areas."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,17 @@ def draws_from_intervals(engine: Engine, repetitions: int = 400, seed: int = 0) 
     """Perturbed ratios from the 95 % intervals of a joint table.
 
     Each joint is drawn apart from the others from a normal distribution whose two halves have
-    the widths of the two halves of its interval; joints without a ratio give NaN.
+    the widths of the two halves of its interval (1.96 standard deviations each); joints without a
+    ratio give NaN.
+
+    Parameters
+    ----------
+    engine
+        Engine with the joints considered.
+    repetitions
+        Number of repetitions; the default leaves a share a standard error of at most 2.5 %.
+    seed
+        Seed of the random numbers.
 
     Returns
     -------
