@@ -1,4 +1,4 @@
-"""Time and peak memory of each stage of the chain, on phantoms of clinical size.
+"""Time and peak memory of each stage of the pipeline, on phantoms of clinical size.
 
 A lumbar CT of 512×512×400 voxels, and a whole spine of 512×512×600 with 24 vertebrae.
 
@@ -6,7 +6,7 @@ A lumbar CT of 512×512×400 voxels, and a whole spine of 512×512×600 with 24 
 
 Times differ between machines, so each is also given as a ratio to one resampling of the SPECT
 to the CT's grid, done in the same run. Peak memory is the resident set of the process during a
-stage, above what it held before the stage began (Linux only; elsewhere the column is empty).
+stage, above what it held before (Linux only; elsewhere the column is empty).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _lower_part(image: sitk.Image) -> sitk.Image:
 
 
 def run(pair: Pair) -> list[Row]:
-    """Measure every stage alone, then the whole chain with its results folder."""
+    """Measure every stage alone, then the whole pipeline with its results folder."""
     ct, spect, labels_image = pair.ct, pair.spect, pair.labels
     bounds = load_protocol("tender-2019").bounds
     meter = Meter()

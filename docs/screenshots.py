@@ -64,7 +64,7 @@ class Camera:
         print(path.relative_to(ROOT), f"{width} x {height}")
 
     def wait(self, until: Callable[[], bool]) -> None:
-        """Let the panel work until something is so."""
+        """Let the panel work until a condition holds."""
         end = time.monotonic() + 3600
         while not until():
             assert time.monotonic() < end, self.widget.ui.statusLabel.text

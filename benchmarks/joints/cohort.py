@@ -64,7 +64,7 @@ def case(first_seed: int, number: int) -> Case:
 
 
 def scoliotic(base: Case) -> Case:
-    """The spine with a Cobb angle of 60 degrees to either side."""
+    """The spine with a Cobb angle of 60 degrees, to the left or the right."""
     sign = 1.0 if base.number % 2 else -1.0
     lateral, depth = _FIELD_MM[base.region]
     config = replace(

@@ -191,7 +191,7 @@ def _regions(scores: pd.DataFrame) -> str:
 
 
 def _reading(scores: pd.DataFrame) -> str:
-    """What the table says about the goals in each condition."""
+    """Which goals the table misses, by condition."""
     short = []
     for condition in CONDITIONS:
         discs, facets = _split(scores[scores.condition == condition])

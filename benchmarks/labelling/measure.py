@@ -39,7 +39,7 @@ class Row:
     confirmed
         Whether the labeller called the levels confirmed.
     remarked
-        Whether it made any remark on the numbering.
+        Whether it remarked on the numbering.
     dice
         Overlap with the label that has most of it, whatever its name.
     """

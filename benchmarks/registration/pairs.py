@@ -2,7 +2,7 @@
 
 Every set draws patients (spine, body size, bone density, curvature, hot joints), scanners
 (resolution, counts, voxels) and misalignments from seeds. The seeds of the tuning split and of
-the test split are apart, so nothing that was tuned has seen a test patient.
+the test split are disjoint, so nothing that was tuned has seen a test patient.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Pair:
     ct, spect
         Fixed and moving image.
     ct_to_spect
-        True 4×4 matrix from CT points to SPECT points, LPS mm; without meaning for a pair that
-        is not `right`.
+        True 4×4 matrix from CT points to SPECT points, LPS mm; meaningless for a pair that is not
+        `right`.
     joints_mm
         Joint centres in the CT, LPS mm, shape (n, 3).
     right

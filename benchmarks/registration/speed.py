@@ -74,7 +74,7 @@ def run_speed(path: Path, methods: Sequence[str], threads: int, small: bool = Fa
     Parameters
     ----------
     path
-        File of the rows; it is made anew.
+        File of the rows; an old one is replaced.
     methods
         Keys of `methods.METHODS`.
     threads

@@ -200,7 +200,7 @@ def worst_good(rows: pd.DataFrame) -> float | None:
 
 
 def goals(rows: pd.DataFrame, speed: pd.DataFrame | None = None) -> list[Goal]:
-    """All goals that the rows say something about."""
+    """All goals that the rows bear on."""
     found = summaries(rows)
     result = [goal for name in SETS for goal in _set_goals(found, name)]
     result += _quality_goals(rows)

@@ -37,7 +37,7 @@ _REGION_SHARE = (0.2, 0.2, 0.15, 0.2, 0.25)
 
 @dataclass(frozen=True)
 class Case:
-    """One synthetic CT with what the network must say of it; arrays ``[k, j, i]``.
+    """One synthetic CT with what the network must find in it; arrays ``[k, j, i]``.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
 
 
 def case_of(made: Anatomy, seed: int) -> Case:
-    """Turn a phantom into a case; mostly it gets a head where its atlas is in view."""
+    """Turn a phantom into a case, usually with a head where its atlas is in view."""
     labels = sitk.GetArrayFromImage(made.labels)
     tissue = sitk.GetArrayFromImage(made.tissue)
     classes = np.zeros(labels.shape, dtype=np.uint8)
@@ -157,7 +157,7 @@ def body_class(level: str) -> str:
 
 
 def load_case(folder: Path, seed: int, spacing_mm: float) -> Case:
-    """Give the case of a seed, from the cache on disk or made and put there."""
+    """Give the case of a seed, from the cache on disk, or make it and put it there."""
     path = folder / f"v{VERSION}-{spacing_mm:g}mm-{seed:07d}.npz"
     if not path.exists():
         case = case_of(make_anatomy(random_spine(seed, spacing_mm)), seed)
@@ -177,7 +177,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _cut(body: NDArray[np.bool_]) -> bool:
-    """Whether a body touches the cranial or caudal end of the picture."""
+    """Whether a body touches the cranial or caudal end of the image."""
     return bool(body[0].any() or body[-1].any())
 
 

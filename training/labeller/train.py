@@ -1,11 +1,11 @@
 """Train the built-in labeller: ``python training/labeller/train.py --work DIR``.
 
-Run again with the same folder to go on from the last checkpoint. Needs torch (CPU or GPU).
+Run again with the same folder to continue from the last checkpoint. Needs torch (CPU or GPU).
 
-On a CPU two processes of one thread each do more than one of two threads. They learn together when
-each has a folder and a seed of its own and names the other's folder with ``--partner``: at every
-checkpoint each takes the mean of its weights and the other's last ones (local SGD, Stich, ICLR
-2019). Both start from one checkpoint, or from nothing.
+On a CPU, two processes of one thread each get further than one of two threads. They learn together
+when each has a folder and a seed of its own and names the other's folder with ``--partner``: at
+every checkpoint each takes the mean of its weights and the other's last ones (local SGD, Stich,
+ICLR 2019). Both start from one checkpoint, or from nothing.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _ABREAST = 400
 """Steps that a partner's checkpoint may be behind or ahead to be of use. Judgement: fewer than two
 checkpoints."""
 _FIXED = ("seed", "spacing_mm", "channels")
-"""Of the configuration: what may not change when a run goes on."""
+"""Keys of the configuration that may not change when a run continues."""
 _MEMORY = 0.998
 """Memory per step of the running average of the weights, which is exported. Judgement: about 500
 steps."""
 
 
 def patches(config: dict[str, Any], cache: Path, start: int) -> Iterator[list[Patch]]:
-    """Batches for ever; each rests on seed and step alone, so that a resumed run is the same.
+    """Endless batches; each depends on seed and step alone, so that a resumed run is the same.
 
     The pool of cases grows with the steps: training starts when the first ones are made.
     """
@@ -106,7 +106,7 @@ def loss_of(
     axes = (0, 2, 3, 4)
     both = 2 * (share * hot).sum(axes) + 20
     dice = both / (share.sum(axes) + hot.sum(axes) + 20)
-    # An overlap with what is in few patches would mostly teach never to call it.
+    # The overlap with a class in few patches would mostly teach the network never to call it.
     counted = torch.tensor([name not in _RARE for name in CLASSES], device=device)
     counted = (counted | hot.sum(axes).bool())[1:]
     way = functional.smooth_l1_loss(output[:, n:], offsets, reduction="none").mean(dim=1)
@@ -158,7 +158,7 @@ def save(path: Path, **state: Any) -> None:
 
 
 def meet(net: SpineNet, partner: Path, step: int, device: str) -> bool:
-    """Take the mean of a network's weights and its partner's, when that one is about as far."""
+    """Take the mean of a network's weights and its partner's, if that one is about as far."""
     if not partner.exists():
         return False
     other = torch.load(partner, map_location=device, weights_only=False)
@@ -182,8 +182,7 @@ def importance_of(step: int, steps: int) -> torch.Tensor:
 def rate(step: int, steps: int) -> float:
     """Learning rate of a step relative to the configuration's.
 
-    Falls slowly, so that a run can be prolonged at will, and to nearly nothing over the last
-    quarter.
+    Falls slowly, so that a run can be prolonged at will, and to almost zero over the last quarter.
     """
     slow = min(1.0, (step + 1) / 200) / math.sqrt(1 + step / 4000)
     return slow * min(1.0, max(0.02, (steps - step) / (0.25 * steps)))
@@ -215,7 +214,7 @@ def run(
     net.train()
     while step < config["steps"]:
         batch = next(source)
-        # Half precision of this kind and this order in memory halve the time of a step on a CPU.
+        # bfloat16 and the channels-last layout halve the time of a step on a CPU.
         with torch.autocast(device, dtype=torch.bfloat16):
             output = net(tensor_of(batch, device))
         importance = importance_of(step, config["steps"]).to(device)
@@ -235,7 +234,7 @@ def run(
             recent = []
             if step % config["validate_every"] == 0 or last:
                 row["dice"] = validate(average, config, cache, device)
-            # Near the end each settles by itself; the mean of two settled ones would unsettle both.
+            # Near the end each settles alone; the mean of two settled ones would unsettle both.
             if partner is not None and step < 0.9 * config["steps"]:
                 row["met"] = meet(net, partner / checkpoint.name, step, device)
             log.write(json.dumps(row) + "\n")

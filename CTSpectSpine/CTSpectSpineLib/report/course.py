@@ -131,7 +131,7 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     """Course of the spine from vertebra frames, else from the labels, else the CT's middle."""
     frames = joints.frames.items()
     bodies = {level: frame.centre_mm for level, frame in frames if frame.reliable}
-    # A cut vertebra's centre is off the line; it only serves where there is nothing better.
+    # A cut vertebra's centre is off the line; it is used only where there is nothing better.
     bodies = bodies or {level: frame.centre_mm for level, frame in frames}
     bodies = bodies or _label_centres(labels) or {"": image_centre_mm(ct)}
     centres = np.array(list(bodies.values()))
@@ -163,8 +163,8 @@ def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:
 def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
     """Upright axes of the patient, turned about the superior axis as the vertebrae are.
 
-    The superior axis is the scanner's, so that lordosis and kyphosis look as everybody knows
-    them, unless the bodies then do not lie one above the other.
+    The superior axis is the scanner's, so that lordosis and kyphosis look familiar, unless the
+    bodies then do not lie one above the other.
     """
     superior = _LPS[2]
     steps = np.diff(centres, axis=0)

@@ -91,7 +91,7 @@ class Mark:
     colour
         Colour of the words and of the line to the place.
     radius
-        Half the width, in pixels, of what stands at the place and must not be covered.
+        Half the width, in pixels, of what is at the place and must not be covered.
     """
 
     text: str

@@ -65,7 +65,7 @@ def render(results: ResultsFolder) -> str:
     bounds = mapping(protocol.get("bounds"))
     joints = results.joints
     return environment.get_template("page.html").render(
-        # Both are the project's own files or escaped by their maker; all else is autoescaped.
+        # Both come from the project itself or escape what they hold; all else is autoescaped.
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         plot=None
         if joints is None or joints.empty

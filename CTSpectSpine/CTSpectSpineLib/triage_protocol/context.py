@@ -31,7 +31,7 @@ def read_context(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file cannot be read, is no JSON object, or holds a key or value that is not
+        If the file cannot be read, is not a JSON object, or holds a key or value that is not
         allowed.
     """
     try:

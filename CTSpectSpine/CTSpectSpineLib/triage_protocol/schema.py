@@ -1,4 +1,4 @@
-"""Checking a protocol file: its form by the schema, its meaning by what the schema cannot say."""
+"""Checking a protocol file: its form by the schema, then what no schema can express."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A protocol applied to a joint table: the verdict with its chain of reasons."""
+"""A protocol applied to a joint table: the verdict with its reasoning."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def triage(
         order of `joints`; they give the verdict's stability. Without them it comes from the
         intervals of the joint table, where it has them.
     obstacles
-        Sentences on what forbids a verdict (failed registration, levels not confirmed).
+        Sentences on what rules out a verdict (failed registration, levels not confirmed).
     caveats
-        Further sentences to be carried with the verdict.
+        Further sentences to go with the verdict.
     area_counting
         ``motion_segment`` or ``joint``, in place of the protocol's own.
     classes
@@ -132,7 +132,7 @@ def triage(
 
 
 def known_bounds(*protocols: Protocol) -> list[Mapping[JointKind, UptakeBounds]]:
-    """Bounds of these protocols and of those that come with the software, each once."""
+    """Bounds of these protocols and of those that ship with the software, each once."""
     found: list[Mapping[JointKind, UptakeBounds]] = []
     for protocol in (*protocols, *map(load_protocol, protocol_ids())):
         if protocol.bounds not in found:
@@ -159,7 +159,7 @@ class _Case:
 def _decided(
     case: _Case, obstacles: Sequence[str], by_region: Mapping[str, str]
 ) -> list[explained.Step]:
-    """The steps from areas to rules, or what forbids them."""
+    """The steps from areas to rules, or what rules them out."""
     areas = explained.area_step(case.engine)
     steps = [] if areas is None else [areas]
     if obstacles:
@@ -294,7 +294,7 @@ def _unmeasured(case: _Case) -> list[str]:
 
 
 def _as_stated(rows: Sequence[JointRow], classes: Classes) -> list[str]:
-    """That classes were taken from the table, where no ratio of it speaks for them."""
+    """That classes were taken from the table, where it has no ratio that gives them."""
     measured = [row for row in rows if row.stated != "not_measurable"]
     if classes == "stated" or not any(row.ratio is not None for row in measured):
         return ["The uptake classes are those that the joint table states."]
