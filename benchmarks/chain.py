@@ -118,7 +118,7 @@ def run(pair: Pair) -> list[Row]:
     meter("triage", lambda: triage(uptake.table, draws=uptake.draws))
     with tempfile.TemporaryDirectory() as folder:
         meter(
-            "whole chain with folder and report",
+            "whole pipeline with folder and report",
             lambda: analyze(ct, spect, labels_image, out=Path(folder) / "results"),
         )
     return meter.rows
@@ -159,7 +159,7 @@ def main() -> None:
         print(parts[-1], flush=True)
     text = "\n".join(parts)
     if options.out is not None:
-        heading = "# Time and memory of the chain\n\nMade by `python -m benchmarks.chain`.\n\n"
+        heading = "# Time and memory of the pipeline\n\nMade by `python -m benchmarks.chain`.\n\n"
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(heading + text, encoding="utf-8")
 

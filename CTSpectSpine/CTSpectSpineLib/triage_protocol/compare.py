@@ -77,7 +77,7 @@ def compare(
         raise InputError("A comparison needs at least two protocols; name two or more.")
     for name in ids:
         if ids.count(name) > 1:
-            raise InputError(f"The protocol '{name}' stands twice in the comparison; name it once.")
+            raise InputError(f"The protocol '{name}' is listed twice; name it once.")
     if area_counting is not None:
         loaded = [protocol.counting_areas(area_counting) for protocol in loaded]
     table = joint_table.read(Path(joints)) if isinstance(joints, Path | str) else joints

@@ -55,7 +55,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"the key '{name}' stands there twice")
+            raise ValueError(f"the key '{name}' appears twice")
     return dict(pairs)
 
 

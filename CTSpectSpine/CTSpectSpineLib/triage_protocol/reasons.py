@@ -133,7 +133,7 @@ def area_step(engine: Engine) -> Step | None:
     sentence = f"{number} of increased uptake ({_PER_WORDS[per]}): {', '.join(names)}."
     if outside:
         sentence += (
-            f" Outside {engine.where}, so in the count but no ground for a treatment: "
+            f" Outside {engine.where}, so in the count but not a reason for treatment: "
             f"{', '.join(outside)}."
         )
     return {

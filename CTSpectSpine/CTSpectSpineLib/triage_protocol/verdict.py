@@ -33,7 +33,7 @@ from CTSpectSpineLib.triage_protocol.joint_rows import (
 )
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
 
-RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical recommendation."
+RESEARCH_CAVEAT = "Research use only: neither a medical device nor a clinical recommendation."
 _NO_VERDICT = "no_verdict"
 
 
@@ -241,12 +241,12 @@ def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list
         sentences.append(
             f"This verdict is unstable: only {shares.share:.0%} of {shares.repetitions} "
             f"repetitions with perturbed measurements give {name} (at least {STABLE_SHARE:.0%} "
-            f"are asked); others give {', '.join(others)}."
+            f"are required); others give {', '.join(others)}."
         )
     if from_intervals:
         sentences.append(
             "The stability was computed from the intervals of the joint table, each joint drawn "
-            "apart from the others."
+            "independently of the others."
         )
     return sentences
 
@@ -266,7 +266,7 @@ def _not_seen(engine: Engine) -> list[str]:
     present = {row.region for row in engine.rows}
     missing = [r for r in engine.protocol.regions if engine.considers(r) and r not in present]
     return [
-        f"The joint table holds no joint of the {region} spine: nothing is said of it."
+        f"The joint table holds no joint of the {region} spine: nothing is said about it."
         for region in missing
     ]
 
@@ -278,14 +278,14 @@ def _unmeasured(case: _Case) -> list[str]:
     if not left_out:
         return []
     names = ", ".join(row.id for row in left_out)
-    sentence = f"Not measurable, so neither counted positive nor negative: {names}."
+    sentence = f"Not measurable, so counted neither as positive nor as negative: {names}."
     high = [
         f"{row.id} ({row.evidence})"
         for row in left_out
         if row.ratio is not None and row.ratio >= engine.protocol.bounds[row.kind].positive
     ]
     if high:
-        sentence += f" Look at these, whose doubtful number is high: {', '.join(high)}."
+        sentence += f" Check these, whose doubtful ratio is high: {', '.join(high)}."
     found = changes(engine, engine.keys("positive"), engine.keys("not_measurable"))
     others = possible_names(case.decision, found)[len(case.decision.possible) :]
     if others:
