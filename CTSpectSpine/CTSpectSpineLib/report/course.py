@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, image_centre_mm
@@ -181,9 +182,8 @@ def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
 
 
 def _mean_rotation(axes: Sequence[FloatArray]) -> FloatArray:
-    """Rotation nearest to the mean of rotations (polar decomposition)."""
-    u, _, vt = np.linalg.svd(np.mean(axes, axis=0))
-    rotation: FloatArray = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    """Rotation nearest to the mean of rotations (chordal mean)."""
+    rotation: FloatArray = Rotation.from_matrix(np.array(axes)).mean().as_matrix()
     return rotation
 
 

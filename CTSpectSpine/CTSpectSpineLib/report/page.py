@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -89,9 +89,9 @@ def render(results: ResultsFolder) -> str:
 
 
 def _title(manifest: Mapping[str, Any]) -> str:
-    """Name of the case: the folder or file of its CT."""
+    """Name of the case: the folder or file of its CT, on whichever system it was analysed."""
     path = mapping(mapping(manifest.get("inputs")).get("ct")).get("path")
-    return Path(str(path).replace("\\", "/")).name if path else "images given in memory"
+    return PureWindowsPath(str(path)).name if path else "images given in memory"
 
 
 def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
