@@ -1,15 +1,20 @@
 """3D Slicer module: joint-by-joint bone SPECT/CT uptake of the spine.
 
 Thin: everything that is computed comes from ``CTSpectSpineLib``, which is imported when it is
-needed, because it uses packages that Slicer does not bring. The sections of the panel stand in
+needed, because it uses packages that Slicer does not ship. The sections of the panel are in
 ``CTSpectSpineWidgets``.
 """
 
 # The self-test is written for unittest, which is what Slicer runs.
 # ruff: noqa: PT009, PT027
 
+from __future__ import annotations
+
 import logging
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
@@ -32,13 +37,20 @@ from CTSpectSpineWidgets.patient import Ask, PatientSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 
+if TYPE_CHECKING:
+    from CTSpectSpineLib.results.shown import Record
+    from CTSpectSpineLib.scene.mrml import Node
+    from CTSpectSpineLib.scene.nodes import SceneNodes
+    from CTSpectSpineWidgets.common import QtObject
+    from CTSpectSpineWidgets.parameters import CTSpectSpineParameterNode
+
 WEBSITE = "https://github.com/SlicerCTSpectSpine/SlicerCTSpectSpine/blob/main/docs/slicer.md"
 
 
 class CTSpectSpine(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: QtObject) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("CT SPECT Spine")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Nuclear Medicine")]
@@ -63,13 +75,13 @@ class CTSpectSpine(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
-    def onStartupCompleted(self):
+    def onStartupCompleted(self) -> None:
         """Make terminologies, layout and sample data known to Slicer."""
         self.loadTerminologies()
         registerLayout()
         sampledata.register(self.resourcePath("Icons"))
 
-    def loadTerminologies(self):
+    def loadTerminologies(self) -> None:
         """Make the coded names of vertebrae and joints known to Slicer."""
         logic = slicer.modules.terminologies.logic()
         for name in ("CTSpectSpine.term.json", "CTSpectSpine-Regions.term.json"):
@@ -91,21 +103,22 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         Asks the user for files.
     """
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: QtObject = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
         self.ask = Ask()
-        self.parameters = self.nodes = self.record = None
-        self._guiTag = None
+        self.parameters: CTSpectSpineParameterNode | None = None
+        self.nodes: SceneNodes | None = None
+        self.record: Record | None = None
+        self._guiTag: int | None = None
         self._showing = False
 
-    def setup(self):
+    def setup(self) -> None:
         """Build the panel from its ``.ui`` file and connect it."""
         ScriptedLoadableModuleWidget.setup(self)
         panel = slicer.util.loadUI(self.resourcePath("UI/CTSpectSpine.ui"))
         self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
+        self.ui: QtObject = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = CTSpectSpineLogic()
         self.analysis = AnalysisSection(self)
@@ -123,24 +136,24 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.labellerSelector.connect("currentIndexChanged(int)", self.onSettingsChanged)
         self.initializeParameterNode()
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         """Let go of the scene, of a running analysis and of temporary files."""
         self.analysis.cancel()
         self.setParameterNode(None)
         self.removeObservers()
         self.logic.discard()
 
-    def enter(self):
+    def enter(self) -> None:
         """Follow the parameter node when the module is opened."""
         self.initializeParameterNode()
 
-    def exit(self):
+    def exit(self) -> None:
         """Stop following the parameter node when another module is opened."""
         self.registration.stopAdjusting()
         self.levels.stopPicking()
         self.setParameterNode(None)
 
-    def onReload(self):
+    def onReload(self) -> None:
         """Reload this file with the sections of the panel and the library (developer mode)."""
         self.analysis.cancel()
         self.exit()
@@ -149,8 +162,8 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
-    def onSceneStartClose(self, caller=None, event=None):
-        """Forget what goes with the scene."""
+    def onSceneStartClose(self, caller: Node = None, event: object = None) -> None:
+        """Forget what is removed with the scene."""
         self.analysis.cancel()
         self.registration.stopAdjusting()
         self.levels.stopPicking()
@@ -158,12 +171,12 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.showResults(None)
         self.logic.discard()
 
-    def onSceneEndClose(self, caller=None, event=None):
-        """Start afresh in an empty scene, or with what a scene that was opened holds."""
+    def onSceneEndClose(self, caller: Node = None, event: object = None) -> None:
+        """Start again in an empty scene, or with what an opened scene holds."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
-    def initializeParameterNode(self):
+    def initializeParameterNode(self) -> None:
         """Take the scene's parameter node, and preselect the inputs that are not in doubt."""
         from CTSpectSpineLib.scene.likely_inputs import likely_inputs
 
@@ -175,7 +188,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 parameters.vertebrae = parameters.vertebrae or vertebrae
         self.setParameterNode(parameters)
 
-    def setParameterNode(self, parameters):
+    def setParameterNode(self, parameters: CTSpectSpineParameterNode | None) -> None:
         """Show and follow a parameter node; None to follow none."""
         modified = vtk.vtkCommand.ModifiedEvent
         if self.parameters:
@@ -189,17 +202,18 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(self.parameters, modified, self.onParametersChanged)
             self.showResults(self.parameters.analysis)
 
-    def _showSettings(self):
-        """Show those parameters that Slicer cannot connect to their widgets by itself."""
+    def _showSettings(self) -> None:
+        """Show those parameters that Slicer cannot connect to their widgets."""
         self._showing = True
-        self.ui.protocolPath.currentPath = self.parameters.protocolFile
-        self.ui.outputPath.currentPath = self.parameters.outputFolder
+        values = self.chosen()
+        self.ui.protocolPath.currentPath = values.protocolFile
+        self.ui.outputPath.currentPath = values.outputFolder
         labellers = self.logic.labellers()
-        fillCombo(self.ui.labellerSelector, labellers, self.parameters.labeller)
+        fillCombo(self.ui.labellerSelector, labellers, values.labeller)
         self._showing = False
 
-    def onSettingsChanged(self, *_unused):
-        """Store those parameters that Slicer cannot connect to their widgets by itself."""
+    def onSettingsChanged(self, *_unused: object) -> None:
+        """Store those parameters that Slicer cannot connect to their widgets."""
         if self.parameters and not self._showing:
             self._showing = True
             self.parameters.protocolFile = self.ui.protocolPath.currentPath
@@ -207,7 +221,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.labeller = self.ui.labellerSelector.currentText
             self._showing = False
 
-    def onParametersChanged(self, caller=None, event=None):
+    def onParametersChanged(self, caller: Node = None, event: object = None) -> None:
         """Something was selected or typed."""
         if self.parameters is None:
             return
@@ -215,7 +229,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._showSettings()
         self.update()
 
-    def update(self):
+    def update(self) -> None:
         """Enable what can be used."""
         if self.parameters is None:
             return
@@ -225,42 +239,62 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.levels.update()
         self.export.update()
 
-    def missingInput(self):
+    def chosen(self) -> CTSpectSpineParameterNode:
+        """What the user chose; raises `RuntimeError` while the module is not open."""
+        if self.parameters is None:
+            raise RuntimeError(_("The module is not open."))
+        return self.parameters
+
+    def shown(self) -> tuple[SceneNodes, Record]:
+        """Nodes and texts of the shown results; raises `RuntimeError` where there are none."""
+        if self.nodes is None or self.record is None:
+            raise RuntimeError(_("No results are shown: run an analysis first."))
+        return self.nodes, self.record
+
+    def missingInput(self) -> str:
         """What is missing for an analysis; empty if nothing is."""
-        values = self.parameters
+        values = self.chosen()
         missing = [text for text, node in (("CT", values.ct), ("SPECT", values.spect)) if not node]
         if missing:
             return _("Select a {names}.").format(names=" and a ".join(missing))
         if values.ct is values.spect:
-            return _("CT and SPECT are the same volume: select two.")
+            return _("CT and SPECT are the same volume: select two different ones.")
         if not values.vertebrae and not self.logic.canLabel():
             return packages.totalSegmentatorHint() or _("Select vertebra labels.")
         return ""
 
-    def startAnalysis(self):
+    def startAnalysis(self) -> None:
         """Analyse what is selected, with packages installed if the user agrees."""
         packages.ensure(packages.REQUIREMENTS)
         self.analysis.start(requests.firstRequest(self))
 
-    def measureAgain(self, whenDone=None, **changes):
+    def measureAgain(
+        self, whenDone: Callable[[Path], object] | None = None, **changes: Any
+    ) -> None:
         """Analyse the shown images again, changed as `requests.nextRequest` says."""
         packages.ensure(packages.REQUIREMENTS)
         self.analysis.start(requests.nextRequest(self, **changes), whenDone)
 
-    def decide(self, decision, adjusted=False):
+    def decide(self, decision: str, adjusted: bool = False) -> None:
         """Record what the user decided on the registration, in the scene and in the folder."""
-        self.logic.decide(self.nodes, decision, adjusted)
-        self.showResults(self.nodes.manifest)
+        nodes, _record = self.shown()
+        self.logic.decide(nodes, decision, adjusted)
+        self.showResults(nodes.manifest)
 
-    def showNewResults(self):
+    def showNewResults(self) -> None:
         """Show the results that the logic has just put into the scene."""
-        self.parameters.analysis = self.logic.nodes.manifest
-        self.showResults(self.logic.nodes.manifest)
+        nodes = self.logic.nodes
+        if nodes is None:
+            return
+        # An analysis may end while another module is open.
+        parameters = self.parameters or self.logic.getParameterNode()
+        parameters.analysis = nodes.manifest
+        self.showResults(nodes.manifest)
         self.ui.resultsCollapsibleButton.collapsed = False
         showLayout()
         self.showInViews()
 
-    def showInViews(self):
+    def showInViews(self) -> None:
         """Show CT, SPECT, plot and table of the results in the views."""
         from CTSpectSpineLib.scene.show import show, show_surfaces
 
@@ -270,7 +304,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if slicer.app.layoutManager() is not None:
                 slicer.util.resetThreeDViews()
 
-    def showResults(self, manifest):
+    def showResults(self, manifest: Node | None) -> None:
         """Show the results of an analysis by its manifest node; None to show none."""
         self.nodes = self.record = None
         if manifest:
@@ -284,7 +318,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             section.show()
         self.update()
 
-    def resultsFolder(self):
+    def resultsFolder(self) -> Path | None:
         """Folder of the shown results; None where it is not there any more."""
         from CTSpectSpineLib.scene.nodes import results_folder
 
@@ -294,18 +328,18 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 class CTSpectSpineTest(ScriptedLoadableModuleTest):
     """Runs inside Slicer, with ``Reload and Test`` or CTest."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         """Start from an empty scene."""
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
+    def runTest(self) -> None:
         """Run all tests."""
         self.setUp()
         self.test_analysisOfPhantom()
         self.setUp()
         self.test_badInputs()
 
-    def test_analysisOfPhantom(self):
+    def test_analysisOfPhantom(self) -> None:
         """A phantom with one hot joint: found in the table, coloured in the scene."""
         from CTSpectSpineLib.scene.mrml import image_from_node
 
@@ -318,7 +352,7 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
         self.assertEqual(results.verdict.disposition, "lumbar_disc")
         self.assertNotEqual(results.registration.quality, "failed")
 
-        nodes = logic.nodes
+        nodes: Any = logic.nodes
         self.assertIs(nodes.ct, ct)
         self.assertIs(spect.GetParentTransformNode(), nodes.transform)
         segment = nodes.joints.GetSegmentation().GetSegment(PHANTOM_HOT_JOINT)
@@ -334,7 +368,7 @@ class CTSpectSpineTest(ScriptedLoadableModuleTest):
         self.assertEqual(image_from_node(spect).GetOrigin(), before.GetOrigin())
         self.assertEqual(image_from_node(spect).GetDirection(), before.GetDirection())
 
-    def test_badInputs(self):
+    def test_badInputs(self) -> None:
         """Errors are sentences that name the input."""
         from CTSpectSpineLib.errors import InputError
 

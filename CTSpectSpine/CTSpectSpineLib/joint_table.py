@@ -24,6 +24,7 @@ from CTSpectSpineLib.model import FloatArray, UptakeBounds
 
 _NEEDED = ("joint", "level", "kind", "side", "status", "uptake")
 _SIDES = {"": 0, "left": 1, "right": 2}
+"""Order of the joints of a level. Convention: that of ``joints.csv``."""
 _AGAIN = "run the analysis again"
 
 

@@ -1,10 +1,23 @@
 """Analyse and Cancel, progress and log."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import enable, errorsShown
+
+if TYPE_CHECKING:
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.command_line.child import TimeLeft
+    from CTSpectSpineLib.panel.request import Request
+    from CTSpectSpineLib.panel.run import Run
+    from CTSpectSpineLib.progress import Progress
 
 POLL_MILLISECONDS = 100
 
@@ -18,11 +31,11 @@ class AnalysisSection:
         The module's panel.
     """
 
-    def __init__(self, panel):
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
         self.panel, self.ui = panel, panel.ui
-        self.run = None
-        self._whenDone = None
-        self._timeLeft = None
+        self.run: Run | None = None
+        self._whenDone: Callable[[Path], object] | None = None
+        self._timeLeft: TimeLeft | None = None
         self._logged = 0
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
@@ -32,11 +45,11 @@ class AnalysisSection:
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
 
     @property
-    def running(self):
+    def running(self) -> bool:
         """Whether an analysis runs."""
         return self.run is not None
 
-    def update(self):
+    def update(self) -> None:
         """Enable the button when it can be used; else its tooltip says what is missing."""
         button = self.ui.applyButton
         if self.running:
@@ -47,7 +60,7 @@ class AnalysisSection:
         problem = self.panel.missingInput() or self.panel.patient.problem()
         enable(button, problem, _("Register, measure every joint and apply the protocol."))
 
-    def onApplyButton(self, *_unused):
+    def onApplyButton(self, *_unused: object) -> None:
         """Analyse what is selected; or cancel."""
         if self.running:
             self.cancel()
@@ -55,7 +68,7 @@ class AnalysisSection:
         with errorsShown(_("The analysis cannot start.")):
             self.panel.startAnalysis()
 
-    def start(self, request, whenDone=None):
+    def start(self, request: Request, whenDone: Callable[[Path], object] | None = None) -> None:
         """Start an analysis; a running one is cancelled.
 
         Parameters
@@ -83,7 +96,7 @@ class AnalysisSection:
         self._timer.start()
         self.panel.update()
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Kill the running analysis; the scene and the disk are as before."""
         if not self.running:
             return
@@ -92,19 +105,19 @@ class AnalysisSection:
         self.panel.levels.forget()
         self.panel.update()
 
-    def onTimer(self):
+    def onTimer(self) -> None:
         """Show what the analysis has said, and its end."""
         from CTSpectSpineLib.command_line.child import time_text
 
-        run = self.run
-        if run is None:
+        run, timeLeft = self.run, self._timeLeft
+        if run is None or timeLeft is None:
             return
         messages = run.poll()
-        self._log(messages)
+        self._log(messages, run.lines)
         if run.running:
             if messages:
                 self.ui.progressBar.value = round(100 * run.fraction)
-            left = self._timeLeft.update(run.fraction)
+            left = timeLeft.update(run.fraction)
             ending = "" if left is None else _(", {time} left").format(time=time_text(left))
             self.say(run.message + ending)
             return
@@ -125,22 +138,23 @@ class AnalysisSection:
         finally:
             self.panel.update()
 
-    def _whereItIs(self, run, folder):
+    def _whereItIs(self, run: Run, folder: Path) -> str:
         if run.request.out is None:
             return _("Done. The results are temporary until you save them (Export).")
         return _("Done. Results in {folder}").format(folder=folder)
 
-    def _kill(self):
+    def _kill(self) -> None:
         # The process first: when Slicer ends, the widgets may be gone already.
-        self.run.cancel()
+        if self.run is not None:
+            self.run.cancel()
         self._end()
 
-    def _end(self):
+    def _end(self) -> None:
         self.run = None
         self._timer.stop()
         self.ui.progressBar.visible = False
 
-    def say(self, text, isError=False):
+    def say(self, text: str, isError: bool = False) -> None:
         """Say something below the button."""
         label = self.ui.statusLabel
         if label.text != text:
@@ -148,10 +162,9 @@ class AnalysisSection:
             label.visible = bool(text)
             label.styleSheet = "color: #b00020;" if isError else ""
 
-    def _log(self, messages):
+    def _log(self, messages: Sequence[Progress], lines: Sequence[str]) -> None:
         for message in messages:
             self.ui.logText.appendPlainText(f"{message.fraction:4.0%}  {message.message}")
-        lines = self.run.lines
         for line in lines[self._logged :]:
             self.ui.logText.appendPlainText(line)
         self._logged = len(lines)

@@ -1,9 +1,16 @@
 """What the sections of the panel share."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
+
+QtObject = Any
+"""A Qt object, such as a widget, or the widgets of the ``.ui`` file (Qt has no type stubs)."""
 
 UPTAKE_WORDS = {
     "positive": _("positive"),
@@ -13,7 +20,7 @@ UPTAKE_WORDS = {
 }
 
 
-def enable(button, missing, tip):
+def enable(button: QtObject, missing: str, tip: str) -> None:
     """Enable a button, or let its tooltip say what is missing.
 
     Parameters
@@ -28,23 +35,23 @@ def enable(button, missing, tip):
 
 
 @contextmanager
-def errorsShown(title):
+def errorsShown(title: str) -> Iterator[None]:
     """Show an error in a window, and raise it: Slicer logs it."""
     with slicer.util.tryWithErrorDisplay(title, waitCursor=False):
         yield
 
 
-def fillCombo(combo, texts, current=None):
-    """Fill a combo box without telling anyone."""
+def fillCombo(combo: QtObject, texts: Sequence[str], current: str | None = None) -> None:
+    """Fill a combo box without sending signals."""
     combo.blockSignals(True)
     combo.clear()
     for text in texts:
         combo.addItem(text)
     if current in texts:
-        combo.setCurrentIndex(list(texts).index(current))
+        combo.setCurrentIndex(texts.index(current))
     combo.blockSignals(False)
 
 
-def escaped(text):
-    """Text for a label of rich text."""
+def escaped(text: object) -> str:
+    """Text for a rich-text label."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,11 +1,18 @@
 """Export: the report, the results folder, pictures, and the module's layout."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import enable, errorsShown
+
+if TYPE_CHECKING:
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineWidgets.common import QtObject
 
 
 class ExportSection:
@@ -17,22 +24,21 @@ class ExportSection:
         The module's panel.
     """
 
-    def __init__(self, panel):
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
         self.panel, self.ui = panel, panel.ui
         self.ui.reportButton.connect("clicked(bool)", self.onReport)
         self.ui.saveResultsButton.connect("clicked(bool)", self.onSave)
         self.ui.captureButton.connect("clicked(bool)", self.onCapture)
         self.ui.layoutButton.connect("clicked(bool)", self.onLayout)
 
-    def update(self):
+    def update(self) -> None:
         """Enable the buttons."""
         folder, missing = self.panel.resultsFolder(), ""
         if self.panel.record is None:
             missing = _("Run an analysis first.")
         gone = missing or ("" if folder else _("The results folder is not there any more."))
-        noReport = gone or (
-            "" if (folder / "report.html").is_file() else _("The folder holds no report.")
-        )
+        hasReport = folder is not None and (folder / "report.html").is_file()
+        noReport = gone or ("" if hasReport else _("The folder holds no report."))
         enable(self.ui.reportButton, noReport, _("Open the report in the browser."))
         tip = _("Copy the results folder (tables, report, segments) to where you want to keep it.")
         enable(self.ui.saveResultsButton, gone, tip)
@@ -40,24 +46,34 @@ class ExportSection:
         noViews = missing or ("" if slicer.app.layoutManager() else _("There are no views."))
         enable(self.ui.captureButton, noViews, tip)
 
-    def onReport(self, *_unused):
+    def onReport(self, *_unused: object) -> None:
         """Open the report in the browser."""
-        self.panel.ask.show(self.panel.resultsFolder() / "report.html")
+        with errorsShown(_("The report cannot be opened.")):
+            self.panel.ask.show(self._folder() / "report.html")
 
-    def onSave(self, *_unused):
+    def _folder(self) -> Path:
+        """The results folder; raises if it was deleted after the buttons were enabled."""
+        folder = self.panel.resultsFolder()
+        if folder is None:
+            raise RuntimeError(_("The results folder is not there any more."))
+        return folder
+
+    def onSave(self, *_unused: object) -> None:
         """Copy the results folder."""
         name = self.panel.ask.folder(_("Folder for the results"))
         if name:
             with errorsShown(_("The results cannot be saved.")):
                 from CTSpectSpineLib.results.folder import save_folder
 
-                folder = save_folder(self.panel.resultsFolder(), Path(name))
-                self.panel.nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
-                self.panel.parameters.outputFolder = str(folder)
+                nodes, _record = self.panel.shown()
+                folder = save_folder(self._folder(), Path(name))
+                if nodes.manifest is not None:
+                    nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
+                self.panel.chosen().outputFolder = str(folder)
                 self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))
                 self.panel.update()
 
-    def onCapture(self, *_unused):
+    def onCapture(self, *_unused: object) -> None:
         """Save pictures of the views."""
         name = self.panel.ask.folder(_("Folder for the pictures"))
         if name:
@@ -66,14 +82,14 @@ class ExportSection:
                 text = _("{count} pictures saved in {folder}")
                 self.panel.analysis.say(text.format(count=len(written), folder=name))
 
-    def onLayout(self, *_unused):
+    def onLayout(self, *_unused: object) -> None:
         """Show the module's layout."""
         showLayout()
         self.panel.showInViews()
 
 
-def registerLayout():
-    """Make the module's layout known to Slicer; does nothing without main window."""
+def registerLayout() -> None:
+    """Make the module's layout known to Slicer; does nothing without a main window."""
     from CTSpectSpineLib.scene.views import register_layout
 
     manager = slicer.app.layoutManager()
@@ -81,8 +97,8 @@ def registerLayout():
         register_layout(manager.layoutLogic().GetLayoutNode())
 
 
-def showLayout():
-    """Show the module's layout; does nothing without main window."""
+def showLayout() -> None:
+    """Show the module's layout; does nothing without a main window."""
     from CTSpectSpineLib.scene.views import LAYOUT_ID
 
     manager = slicer.app.layoutManager()
@@ -91,7 +107,7 @@ def showLayout():
         manager.setLayout(LAYOUT_ID)
 
 
-def capturePictures(panel, folder):
+def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
     """Save the views: fused over the whole CT, and zoomed to every positive joint.
 
     Returns
@@ -105,15 +121,15 @@ def capturePictures(panel, folder):
     from CTSpectSpineLib.scene.views import frame
 
     manager, scene = slicer.app.layoutManager(), slicer.mrmlScene
-    nodes, capture = panel.nodes, ScreenCapture.ScreenCaptureLogic()
+    (nodes, record), capture = panel.shown(), ScreenCapture.ScreenCaptureLogic()
     folder.mkdir(parents=True, exist_ok=True)
-    positive = [row for row in panel.record.rows if row.uptake == "positive" and row.centre_lps]
-    places = [("overview", None), *((row.joint, row) for row in positive)]
+    positive = [row for row in record.rows if row.uptake == "positive" and row.centre_lps]
+    places = [("overview", None), *((row.joint, row.centre_lps) for row in positive)]
     written = []
-    for name, row in places:
+    for name, centre in places:
         show(scene, nodes)
-        if row is not None:
-            frame(scene, row.centre_lps)
+        if centre is not None:
+            frame(scene, centre)
         for view, widget in _views(manager):
             path = folder / f"{name.replace(' ', '_')}_{view}.png"
             capture.captureImageFromView(widget, str(path))
@@ -121,7 +137,7 @@ def capturePictures(panel, folder):
     return written
 
 
-def _views(manager):
+def _views(manager: QtObject) -> list[tuple[str, QtObject]]:
     """Name and view of the slice views and of the first 3D view."""
     named = (("sagittal", "Yellow"), ("coronal", "Green"), ("axial", "Red"))
     views = [

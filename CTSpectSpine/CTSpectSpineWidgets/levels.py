@@ -1,10 +1,25 @@
 """Levels check: other names for the vertebrae, and what follows from them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import enable, errorsShown, fillCombo
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.labelling.levels.numbering import Numbering
+    from CTSpectSpineLib.scene.mrml import Node
+    from CTSpectSpineLib.scene.nodes import SceneNodes
+    from CTSpectSpineWidgets.common import QtObject
 
 
 class LevelsSection:
@@ -16,11 +31,11 @@ class LevelsSection:
         The module's panel.
     """
 
-    def __init__(self, panel):
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
         self.panel, self.ui = panel, panel.ui
-        self._numbering = None
-        self._known = {}
-        self._picked = None
+        self._numbering: Numbering | None = None
+        self._known: dict[str, tuple[Numbering, sitk.Image]] = {}
+        self._picked: Node | None = None
         self._extras = {"L6": self.ui.extraL6, "T13": self.ui.extraT13}
         self.ui.shiftUpButton.connect("clicked(bool)", self.onShiftUp)
         self.ui.shiftDownButton.connect("clicked(bool)", self.onShiftDown)
@@ -33,12 +48,12 @@ class LevelsSection:
         self.ui.vertebraSelector.connect("currentIndexChanged(int)", self.onVertebra)
 
     @property
-    def _buttons(self):
+    def _buttons(self) -> dict[QtObject, str]:
         ui = self.ui
         return {
             ui.shiftUpButton: _("Name every vertebra one level higher (L5 becomes L4)."),
             ui.shiftDownButton: _("Name every vertebra one level lower (L4 becomes L5)."),
-            ui.setLevelButton: _("Rename this vertebra; all others follow by counting."),
+            ui.setLevelButton: _("Rename this vertebra; all others are renumbered from it."),
             ui.pickVertebraButton: _("Then click on a vertebra in a slice view."),
             ui.extraL6: _("This spine has a sixth lumbar vertebra."),
             ui.extraT13: _("This spine has a thirteenth thoracic vertebra."),
@@ -47,7 +62,7 @@ class LevelsSection:
             ),
         }
 
-    def show(self):
+    def show(self) -> None:
         """Show the names of the panel's results."""
         record = self.panel.record
         self.stopPicking()
@@ -66,7 +81,7 @@ class LevelsSection:
         self._showNumbering()
         self.update()
 
-    def _showNumbering(self):
+    def _showNumbering(self) -> None:
         numbering = self._numbering
         chosen = self.ui.vertebraSelector.currentIndex
         names = self._namesNow()
@@ -78,19 +93,21 @@ class LevelsSection:
             self._check(box, numbering is not None and name in numbering.extra)
         self._check(self.ui.sacralised, numbering is not None and numbering.sacralised)
 
-    def _measured(self):
+    def _measured(self) -> Numbering:
         """The numbering of the shown results: of the label map they began with, if it is known."""
         from CTSpectSpineLib.labelling.levels.numbering import numbering_of
 
-        known = self._known.get(self.panel.nodes.manifest.GetID())
-        return known[0] if known else numbering_of(self.panel.record.levels)
+        nodes, record = self.panel.shown()
+        known = self._known.get(_identity(nodes))
+        return known[0] if known else numbering_of(record.levels)
 
-    def _labels(self):
+    def _labels(self) -> sitk.Image:
         """The label map that the numbering belongs to."""
-        known = self._known.get(self.panel.nodes.manifest.GetID())
-        return known[1] if known else self.panel.logic.labels(self.panel.nodes)
+        nodes, _record = self.panel.shown()
+        known = self._known.get(_identity(nodes))
+        return known[1] if known else self.panel.logic.labels(nodes)
 
-    def _namesNow(self):
+    def _namesNow(self) -> list[str]:
         """What the vertebrae of the label map are called now, cranial to caudal."""
         if self._numbering is None:
             return []
@@ -101,12 +118,12 @@ class LevelsSection:
             for name in names
         ]
 
-    def _check(self, box, checked):
+    def _check(self, box: QtObject, checked: bool) -> None:
         box.blockSignals(True)
         box.checked = checked
         box.blockSignals(False)
 
-    def update(self):
+    def update(self) -> None:
         """Enable the buttons."""
         missing = "" if self._numbering else _("Run an analysis first.")
         nodes = self.panel.nodes
@@ -123,44 +140,46 @@ class LevelsSection:
         for combo in (self.ui.vertebraSelector, self.ui.levelSelector):
             combo.enabled = not missing
 
-    def onVertebra(self, *_unused):
-        """Offer the levels, with the vertebra's own first chosen."""
+    def onVertebra(self, *_unused: object) -> None:
+        """Offer the levels, with the vertebra's own level selected."""
         numbering = self._numbering
         levels = numbering.chain if numbering else []
         fillCombo(self.ui.levelSelector, levels, self.ui.vertebraSelector.currentText)
 
-    def onShiftUp(self, *_unused):
+    def onShiftUp(self, *_unused: object) -> None:
         """Name all one level higher."""
         self._change(lambda numbering: numbering.shifted(-1))
 
-    def onShiftDown(self, *_unused):
+    def onShiftDown(self, *_unused: object) -> None:
         """Name all one level lower."""
         self._change(lambda numbering: numbering.shifted(1))
 
-    def onSetLevel(self, *_unused):
+    def onSetLevel(self, *_unused: object) -> None:
         """Name one vertebra."""
-        found = self._numbering.presacral[self.ui.vertebraSelector.currentIndex]
+        index = self.ui.vertebraSelector.currentIndex
         level = self.ui.levelSelector.currentText
-        self._change(lambda numbering: numbering.with_level(found, level))
+        self._change(lambda numbering: numbering.with_level(numbering.presacral[index], level))
 
-    def onExtraL6(self, present):
+    def onExtraL6(self, present: bool) -> None:
         """Insert or remove L6."""
         self._change(lambda numbering: numbering.with_extra("L6", present))
 
-    def onExtraT13(self, present):
+    def onExtraT13(self, present: bool) -> None:
         """Insert or remove T13."""
         self._change(lambda numbering: numbering.with_extra("T13", present))
 
-    def onSacralised(self, present):
+    def onSacralised(self, present: bool) -> None:
         """Join the lowest lumbar vertebra to the sacrum, or no longer."""
         self._change(lambda numbering: numbering.with_sacralised(present))
 
-    def onConfirm(self, *_unused):
+    def onConfirm(self, *_unused: object) -> None:
         """Record that the names are right."""
         with errorsShown(_("The levels cannot be confirmed.")):
             self._measure()
 
-    def _change(self, change):
+    def _change(self, change: Callable[[Numbering], Numbering]) -> None:
+        if self._numbering is None:
+            return
         try:
             with errorsShown(_("The levels cannot be changed.")):
                 self._numbering = change(self._numbering)
@@ -169,29 +188,33 @@ class LevelsSection:
         finally:
             self._showNumbering()
 
-    def _preview(self):
+    def _preview(self) -> None:
         """Show the new names in the views before anything is measured."""
         from CTSpectSpineLib.scene.level_names import show_numbering
 
-        names = self.panel.nodes.levels
-        if names is not None:
-            shown, new = self._measured().mapping(), self._numbering.mapping()
-            show_numbering(names, {shown[found]: new[found] for found in new})
+        nodes, numbering = self.panel.nodes, self._numbering
+        if nodes is not None and nodes.levels is not None and numbering is not None:
+            shown, new = self._measured().mapping(), numbering.mapping()
+            show_numbering(nodes.levels, {shown[found]: new[found] for found in new})
 
-    def forget(self):
+    def forget(self) -> None:
         """Take back names that were not measured, after a cancel or an error."""
         if self._numbering is not None and self.panel.record is not None:
             self._numbering = self._measured()
             self._preview()
             self._showNumbering()
 
-    def _measure(self):
+    def _measure(self) -> None:
         from CTSpectSpineLib.labelling.levels.numbering import renumber
 
-        base, numbering = self._labels(), self._numbering
+        numbering = self._numbering
+        if numbering is None:
+            return
+        base = self._labels()
 
-        def keep(folder):
-            self._known[self.panel.nodes.manifest.GetID()] = (numbering, base)
+        def keep(folder: Path) -> None:
+            nodes, _record = self.panel.shown()
+            self._known[_identity(nodes)] = (numbering, base)
             self.show()
 
         self.panel.measureAgain(
@@ -200,7 +223,7 @@ class LevelsSection:
             whenDone=keep,
         )
 
-    def onPick(self, on):
+    def onPick(self, on: bool) -> None:
         """Let the user click on a vertebra."""
         if not on:
             self.stopPicking()
@@ -213,23 +236,25 @@ class LevelsSection:
         self.panel.addObserver(self._picked, self._picked.PointPositionDefinedEvent, self.onPicked)
         placePoint(self._picked)
 
-    def onPicked(self, caller=None, event=None):
+    def onPicked(self, caller: Node = None, event: object = None) -> None:
         """Choose the vertebra that was clicked."""
         from CTSpectSpineLib.scene.level_names import nearest_level
 
-        names, picked = self.panel.nodes.levels, self._picked
-        if names is None or picked is None or not picked.GetNumberOfControlPoints():
+        nodes, picked = self.panel.nodes, self._picked
+        if nodes is None or nodes.levels is None or picked is None:
+            return
+        if not picked.GetNumberOfControlPoints():
             return
         point = picked.GetNthControlPointPosition(picked.GetNumberOfControlPoints() - 1)
-        level = nearest_level(names, point)
+        level = nearest_level(nodes.levels, point)
         index = self.ui.vertebraSelector.findText(level)
         if index >= 0:
             self.ui.vertebraSelector.setCurrentIndex(index)
             self.onVertebra()
-        # Not now: this is called by the node that goes.
+        # Later: the node that is removed is calling this.
         qt.QTimer.singleShot(0, self.stopPicking)
 
-    def stopPicking(self):
+    def stopPicking(self) -> None:
         """Leave the mode in which the user clicks on a vertebra."""
         picked, self._picked = self._picked, None
         if picked is not None:
@@ -241,7 +266,12 @@ class LevelsSection:
         self.ui.pickVertebraButton.blockSignals(False)
 
 
-def placePoint(node):
+def _identity(nodes: SceneNodes) -> str:
+    """Identifier of an analysis in its scene."""
+    return "" if nodes.manifest is None else str(nodes.manifest.GetID())
+
+
+def placePoint(node: Node) -> None:
     """Let the user place one point in a view."""
     logic = slicer.app.applicationLogic()
     selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
@@ -253,7 +283,7 @@ def placePoint(node):
     interaction.SetCurrentInteractionMode(interaction.Place)
 
 
-def stopPlacing():
+def stopPlacing() -> None:
     """Leave the mode in which points are placed."""
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     if interaction is not None:

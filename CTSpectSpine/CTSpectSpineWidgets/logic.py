@@ -1,10 +1,14 @@
 """Analyses of a scene's volumes, with or without the panel."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
@@ -15,6 +19,18 @@ from CTSpectSpineWidgets.parameters import (
     PROTOCOLS,
     CTSpectSpineParameterNode,
 )
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from CTSpectSpineLib.analysis.inputs import LabelSource, VolumeSource
+    from CTSpectSpineLib.analysis.results import Results
+    from CTSpectSpineLib.panel.request import Request
+    from CTSpectSpineLib.panel.run import Run
+    from CTSpectSpineLib.panel.workplace import Workplace
+    from CTSpectSpineLib.progress import ProgressCallback
+    from CTSpectSpineLib.scene.mrml import Node
+    from CTSpectSpineLib.scene.nodes import SceneNodes
 
 
 class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
@@ -29,21 +45,21 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         or None.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.results = None
-        self.nodes = None
-        self._workplace = None
+        self.results: Results | None = None
+        self.nodes: SceneNodes | None = None
+        self._workplace: Workplace | None = None
 
-    def getParameterNode(self):
+    def getParameterNode(self) -> CTSpectSpineParameterNode:
         """The scene's parameter node of this module."""
         return CTSpectSpineParameterNode(super().getParameterNode())
 
-    def protocols(self):
+    def protocols(self) -> list[str]:
         """Ids of the triage protocols that ship with the module, the default first."""
         return list(PROTOCOLS)
 
-    def labellers(self):
+    def labellers(self) -> list[str]:
         """Names of the labellers that can run here, ``auto`` first."""
         try:
             from CTSpectSpineLib.labelling import available_labellers
@@ -52,7 +68,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             return ["auto"]
         return ["auto", *available_labellers()]
 
-    def canLabel(self):
+    def canLabel(self) -> bool:
         """Whether a labeller can run here, as far as can be known before the first analysis."""
         try:
             from CTSpectSpineLib.labelling import available_labellers
@@ -64,7 +80,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         text = packages.REQUIREMENTS.read_text(encoding="utf-8")
         return bool(packages.missingRequirements(text))
 
-    def workplace(self):
+    def workplace(self) -> Workplace:
         """Temporary files of this logic."""
         from CTSpectSpineLib.panel.workplace import Workplace
 
@@ -73,13 +89,13 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             self._workplace = Workplace(Path(slicer.app.temporaryPath), python)
         return self._workplace
 
-    def discard(self):
+    def discard(self) -> None:
         """Delete temporary files, also results that were not saved."""
         if self._workplace is not None:
             self._workplace.discard()
             self._workplace = None
 
-    def startRun(self, request):
+    def startRun(self, request: Request) -> Run:
         """Start an analysis in a child process.
 
         Returns
@@ -91,18 +107,18 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
         return Run(request, self.workplace())
 
-    def finishRun(self, run):
+    def finishRun(self, run: Run) -> Path:
         """Put the results of a run into the scene; return their folder."""
         self.nodes, folder = run.finish(slicer.mrmlScene)
         return folder
 
-    def labels(self, nodes):
+    def labels(self, nodes: SceneNodes) -> sitk.Image:
         """Vertebra label map of an analysis, from its folder or from the scene."""
         from CTSpectSpineLib.scene.inputs import labels_of
 
         return labels_of(nodes)
 
-    def decide(self, nodes, decision, adjusted=False):
+    def decide(self, nodes: SceneNodes, decision: str, adjusted: bool = False) -> None:
         """Record what the user decided on the registration of an analysis."""
         from CTSpectSpineLib.scene.nodes import record_decision
 
@@ -110,15 +126,15 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
     def process(
         self,
-        ctNode,
-        spectNode,
-        vertebraeNode=None,
-        protocol=DEFAULT_PROTOCOL,
-        context=None,
-        outputFolder=None,
-        progress=None,
-        **settings,
-    ):
+        ctNode: Node,
+        spectNode: Node,
+        vertebraeNode: Node | None = None,
+        protocol: str = DEFAULT_PROTOCOL,
+        context: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        outputFolder: str | os.PathLike[str] | None = None,
+        progress: ProgressCallback | None = None,
+        **settings: Any,
+    ) -> Results:
         """Analyse a CT and a bone SPECT, and put the results into the scene.
 
         Parameters
@@ -151,20 +167,20 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         from CTSpectSpineLib.scene.inputs import images_of_nodes
 
         images = images_of_nodes(ctNode, spectNode, vertebraeNode)
-        self._analyze(*images, protocol, context, outputFolder, progress, settings)
-        return self._populate(ctNode, spectNode)
+        results = self._analyze(*images, protocol, context, outputFolder, progress, settings)
+        return self._populate(results, ctNode, spectNode)
 
     def processFolder(
         self,
-        ct,
-        spect,
-        vertebrae=None,
-        protocol=DEFAULT_PROTOCOL,
-        context=None,
-        outputFolder=None,
-        progress=None,
-        **settings,
-    ):
+        ct: VolumeSource,
+        spect: VolumeSource,
+        vertebrae: LabelSource | None = None,
+        protocol: str = DEFAULT_PROTOCOL,
+        context: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        outputFolder: str | os.PathLike[str] | None = None,
+        progress: ProgressCallback | None = None,
+        **settings: Any,
+    ) -> Results:
         """Analyse files or DICOM folders, and put images and results into the scene.
 
         As `process`, with paths instead of nodes.
@@ -172,10 +188,22 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         from CTSpectSpineLib.analysis.inputs import as_volume
 
         images = as_volume(ct, "ct"), as_volume(spect, "spect")
-        self._analyze(*images, vertebrae, protocol, context, outputFolder, progress, settings)
-        return self._populate(*(volume.image for volume in images))
+        results = self._analyze(
+            *images, vertebrae, protocol, context, outputFolder, progress, settings
+        )
+        return self._populate(results, *(volume.image for volume in images))
 
-    def _analyze(self, ct, spect, vertebrae, protocol, context, outputFolder, progress, settings):
+    def _analyze(
+        self,
+        ct: VolumeSource,
+        spect: VolumeSource,
+        vertebrae: LabelSource | None,
+        protocol: str,
+        context: Mapping[str, Any] | str | os.PathLike[str] | None,
+        outputFolder: str | os.PathLike[str] | None,
+        progress: ProgressCallback | None,
+        settings: Mapping[str, Any],
+    ) -> Results:
         from CTSpectSpineLib import analyze
         from CTSpectSpineLib.triage_protocol.context import read_context
 
@@ -183,7 +211,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             context = read_context(Path(context))
         if outputFolder is None:
             outputFolder = tempfile.mkdtemp(prefix="CTSpectSpine-", dir=slicer.app.temporaryPath)
-        self.results = analyze(
+        return analyze(
             ct,
             spect,
             vertebrae=vertebrae,
@@ -194,10 +222,13 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             **settings,
         )
 
-    def _populate(self, ct, spect):
+    def _populate(
+        self, results: Results, ct: sitk.Image | Node, spect: sitk.Image | Node
+    ) -> Results:
         from CTSpectSpineLib.scene.populate import populate_scene
 
-        folder = self.results.folder
-        self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=folder)
+        assert results.folder is not None
+        self.results = results
+        self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=results.folder)
         self.getParameterNode().analysis = self.nodes.manifest
-        return self.results
+        return results

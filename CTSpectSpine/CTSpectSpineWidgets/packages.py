@@ -1,4 +1,6 @@
-"""Python packages that Slicer does not bring: asked for at first use, never at import."""
+"""Python packages that Slicer does not ship: asked for on first use, never at import."""
+
+from __future__ import annotations
 
 import logging
 import tempfile
@@ -10,21 +12,21 @@ from slicer.i18n import tr as _
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 REQUESTER = "CTSpectSpine"
 BUNDLED = ("numpy", "scipy", "SimpleITK", "pydicom", "vtk", "torch", "requests")
-"""Packages that Slicer or its extensions bring: they stay as they are, whatever is installed."""
+"""Packages that Slicer or its extensions ship: they keep their versions, whatever is installed."""
 
 
-def ensure(requirementsFile):
+def ensure(requirementsFile: Path) -> None:
     """Install what is missing of a requirements file, after asking the user.
 
-    Slicer from 5.12 has a function for it; before, `ensureWithPip` does the same. Nothing that
-    Slicer brings is named in the file, so nothing of it is ever changed.
+    Slicer 5.12 and later have a function for it; before, `ensureWithPip` does the same. The file
+    names nothing that Slicer ships, so none of that is ever changed.
 
     Raises
     ------
     RuntimeError
         If the user declines.
     """
-    if not missingRequirements(Path(requirementsFile).read_text(encoding="utf-8")):
+    if not missingRequirements(requirementsFile.read_text(encoding="utf-8")):
         return
     with tempfile.TemporaryDirectory(prefix="CTSpectSpine-") as folder:
         constraints = Path(folder) / "constraints.txt"
@@ -41,8 +43,8 @@ def ensure(requirementsFile):
             )
 
 
-def bundledVersions():
-    """Constraints for pip that keep what Slicer brings in its versions."""
+def bundledVersions() -> str:
+    """Constraints for pip that keep what Slicer ships at its versions."""
     from importlib.metadata import PackageNotFoundError, version
 
     lines = []
@@ -54,9 +56,9 @@ def bundledVersions():
     return "".join(lines)
 
 
-def ensureWithPip(requirementsFile, constraints):
+def ensureWithPip(requirementsFile: Path, constraints: Path) -> None:
     """Ask, then install what is missing of a requirements file of lines ``name>=version``."""
-    missing = missingRequirements(Path(requirementsFile).read_text(encoding="utf-8"))
+    missing = missingRequirements(requirementsFile.read_text(encoding="utf-8"))
     if not missing:
         return
     if slicer.app.testingEnabled():
@@ -69,11 +71,11 @@ def ensureWithPip(requirementsFile, constraints):
         slicer.util.pip_install([requirement, "-c", str(constraints)])
 
 
-def missingRequirements(text):
+def missingRequirements(text: str) -> list[str]:
     """Lines ``name>=version`` of a requirements file that are not met."""
     from importlib.metadata import PackageNotFoundError, version
 
-    def numbers(release):
+    def numbers(release: str) -> list[int]:
         return [int(part) for part in release.split(".") if part.isdigit()]
 
     missing = []
@@ -89,11 +91,11 @@ def missingRequirements(text):
     return missing
 
 
-def totalSegmentatorHint():
+def totalSegmentatorHint() -> str:
     """What to tell a user without vertebra labels and TotalSegmentator; empty if it is there.
 
     It is found as an installed Slicer extension or as a Python package, and never installed from
-    here: it brings PyTorch, which its own extension installs with care.
+    here: it needs PyTorch, which its own extension installs with care.
     """
     from importlib.util import find_spec
 

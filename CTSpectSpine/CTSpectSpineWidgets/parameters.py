@@ -1,7 +1,9 @@
 """What the user chose: the module's typed parameter node."""
 
-from pathlib import Path
-from typing import Annotated, Union
+# Slicer reads the annotations of the parameter node when the file is loaded: they must be types,
+# not texts, so this file does without "from __future__ import annotations".
+
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
@@ -14,14 +16,11 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL, protocol_files
 from CTSpectSpineWidgets.patient import CHOICES, NOT_GIVEN
 
-DEFAULT_PROTOCOL = "tender-2019"
-_LIBRARY = Path(__file__).resolve().parents[1] / "CTSpectSpineLib"
-PROTOCOLS = sorted(
-    (path.stem for path in (_LIBRARY / "triage_protocol" / "protocols").glob("*.json")),
-    key=lambda name: (name != DEFAULT_PROTOCOL, name),
-)
+DEFAULT_PROTOCOL = USUAL_PROTOCOL
+PROTOCOLS = sorted(protocol_files(), key=lambda name: (name != DEFAULT_PROTOCOL, name))
 USUAL = Options()
 """Settings as the command line has them; panel and command line offer the same."""
 
@@ -83,3 +82,13 @@ class CTSpectSpineParameterNode:
     contextExtra: str = ""
     opacity: Annotated[int, WithinRange(0, 100)] = 60
     analysis: vtkMRMLTextNode
+
+    if TYPE_CHECKING:
+
+        def __init__(self, parameterNode: Any) -> None: ...
+
+        def connectGui(self, gui: Any) -> int:
+            """Slicer's wrapper adds this."""
+
+        def disconnectGui(self, tag: int | None) -> None:
+            """Slicer's wrapper adds this."""

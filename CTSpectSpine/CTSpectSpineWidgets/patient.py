@@ -1,11 +1,20 @@
 """The patient's clinical context as a form."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import enable, errorsShown
+
+if TYPE_CHECKING:
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineWidgets.common import QtObject
 
 PARAMETERS = {
     "painRegion": "pain_region",
@@ -47,25 +56,25 @@ class PatientSection:
         The module's panel.
     """
 
-    def __init__(self, panel):
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
         self.panel, self.ui = panel, panel.ui
         self.ui.loadPatientButton.connect("clicked(bool)", self.onLoad)
         self.ui.savePatientButton.connect("clicked(bool)", self.onSave)
         self.ui.clearPatientButton.connect("clicked(bool)", self.onClear)
         self._exclusionsMenu = qt.QMenu(self.ui.exclusionsButton)
-        self._exclusionsOf = None
-        self._exclusions = {}
+        self._exclusionsOf: str | None = None
+        self._exclusions: dict[str, QtObject] = {}
         self.ui.exclusionsButton.setMenu(self._exclusionsMenu)
 
-    def context(self):
+    def context(self) -> dict[str, Any]:
         """The clinical context; raises `InputError` that names a wrong field."""
         from CTSpectSpineLib.panel.context_form import context_from_form
 
-        values = self.panel.parameters
+        values = self.panel.chosen()
         texts = {key: getattr(values, name) for name, key in PARAMETERS.items()}
         return context_from_form(texts, values.contextExtra)
 
-    def problem(self):
+    def problem(self) -> str:
         """What is wrong with the form; empty if nothing is."""
         try:
             from CTSpectSpineLib.errors import InputError
@@ -79,7 +88,7 @@ class PatientSection:
             return ""
         return ""
 
-    def update(self):
+    def update(self) -> None:
         """Show what is wrong."""
         problem = self.problem()
         label = self.ui.patientProblemLabel
@@ -89,9 +98,9 @@ class PatientSection:
             label.styleSheet = "color: #b00020;"
         self._offerExclusions()
 
-    def _offerExclusions(self):
+    def _offerExclusions(self) -> None:
         """Offer the protocol's exclusions, checked as the text beside them says."""
-        values = self.panel.parameters
+        values = self.panel.chosen()
         protocol = values.protocolFile or values.protocol
         if protocol != self._exclusionsOf:
             self._fillExclusions(protocol)
@@ -101,7 +110,7 @@ class PatientSection:
             action.setChecked(name in given)
             action.blockSignals(False)
 
-    def _fillExclusions(self, protocol):
+    def _fillExclusions(self, protocol: str) -> None:
         missing = _("This protocol names no exclusions.")
         try:
             from CTSpectSpineLib.errors import InputError
@@ -126,28 +135,26 @@ class PatientSection:
         tip = _("Choose from the protocol's exclusions.")
         enable(self.ui.exclusionsButton, "" if offered else missing, tip)
 
-    def _exclusionSlot(self, name):
-        def onExclusion(checked):
-            values = self.panel.parameters
+    def _exclusionSlot(self, name: str) -> Callable[[bool], None]:
+        def onExclusion(checked: bool) -> None:
+            values = self.panel.chosen()
             names = [other for other in _listed(values.exclusions) if other != name]
             values.exclusions = ", ".join([*names, name] if checked else names)
 
         return onExclusion
 
-    def fill(self, context):
+    def fill(self, context: Mapping[str, Any]) -> None:
         """Fill the form from a clinical context."""
         from CTSpectSpineLib.panel.context_form import form_from_context
 
         texts, extra = form_from_context(context)
-        values = self.panel.parameters
+        values = self.panel.chosen()
         for name, key in PARAMETERS.items():
             setattr(values, name, texts[key] or (NOT_GIVEN if name in CHOICES else ""))
         values.contextExtra = extra
 
-    def onLoad(self, *_unused):
+    def onLoad(self, *_unused: object) -> None:
         """Fill the form from a file."""
-        from pathlib import Path
-
         path = self.panel.ask.openFile(_("Clinical context"), _FILTER)
         if path:
             with errorsShown(_("The clinical context cannot be used.")):
@@ -155,40 +162,38 @@ class PatientSection:
 
                 self.fill(read_context(Path(path)))
 
-    def onSave(self, *_unused):
+    def onSave(self, *_unused: object) -> None:
         """Save the form as a file."""
-        from pathlib import Path
-
         path = self.panel.ask.saveFile(_("Clinical context"), _FILTER, "patient.json")
         if path:
             with errorsShown(_("The clinical context cannot be saved.")):
                 text = json.dumps(self.context(), indent=2) + "\n"
                 Path(path).write_text(text, encoding="utf-8")
 
-    def onClear(self, *_unused):
+    def onClear(self, *_unused: object) -> None:
         """Empty the form."""
         self.fill({})
 
 
-def _listed(text):
+def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 class Ask:
     """Asks for files and folders, and opens files; replaced in tests."""
 
-    def openFile(self, title, nameFilter):
+    def openFile(self, title: str, nameFilter: str) -> str:
         """Path of an existing file; empty if the user cancels."""
         return qt.QFileDialog.getOpenFileName(None, title, "", nameFilter)
 
-    def saveFile(self, title, nameFilter, name):
+    def saveFile(self, title: str, nameFilter: str, name: str) -> str:
         """Path of a file to write; empty if the user cancels."""
         return qt.QFileDialog.getSaveFileName(None, title, name, nameFilter)
 
-    def folder(self, title):
+    def folder(self, title: str) -> str:
         """Path of a folder; empty if the user cancels."""
         return qt.QFileDialog.getExistingDirectory(None, title)
 
-    def show(self, path):
+    def show(self, path: Path) -> None:
         """Open a file in the program that the user has for it."""
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))

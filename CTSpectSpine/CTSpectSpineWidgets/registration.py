@@ -1,10 +1,20 @@
 """Registration check: look, adjust by hand, register again, accept or reject."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import enable, errorsShown, escaped, fillCombo
+
+if TYPE_CHECKING:
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.geometry import FloatArray
+    from CTSpectSpineLib.results.shown import Record
+    from CTSpectSpineLib.scene.mrml import Node
 
 _COLOURS = {"good": "#1b7f3b", "check": "#b36b00", "failed": "#b00020"}
 _DECISIONS = {"accepted": _("You accepted it."), "rejected": _("You rejected it.")}
@@ -19,10 +29,10 @@ class RegistrationSection:
         The module's panel.
     """
 
-    def __init__(self, panel):
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
         self.panel, self.ui = panel, panel.ui
-        self._original = None
-        self._adjusted = None
+        self._original: FloatArray | None = None
+        self._adjusted: Node | None = None
         from CTSpectSpineLib.scene.views import OVERLAYS
 
         fillCombo(self.ui.overlaySelector, OVERLAYS)
@@ -35,12 +45,12 @@ class RegistrationSection:
         self.ui.acceptButton.connect("clicked(bool)", self.onAccept)
         self.ui.rejectButton.connect("clicked(bool)", self.onReject)
 
-    def show(self):
+    def show(self) -> None:
         """Show the registration of the panel's results."""
         record, nodes = self.panel.record, self.panel.nodes
         self.stopAdjusting()
         self._original = None
-        if record is None:
+        if record is None or nodes is None:
             self.ui.registrationLabel.text = _("No analysis yet.")
         else:
             self.ui.registrationLabel.text = self._text(record)
@@ -51,12 +61,12 @@ class RegistrationSection:
         fillCombo(self.ui.overlaySelector, self._overlays(), self._overlays()[0])
         self.update()
 
-    def _overlays(self):
+    def _overlays(self) -> tuple[str, ...]:
         from CTSpectSpineLib.scene.views import OVERLAYS
 
         return OVERLAYS
 
-    def _text(self, record):
+    def _text(self, record: Record) -> str:
         registration = record.registration
         quality, error = registration["quality"], registration.get("expected_error_mm")
         text = f'<b style="color:{_COLOURS[quality]}">{_("Registration")}: {quality}</b>'
@@ -67,7 +77,7 @@ class RegistrationSection:
             parts.append(f"<b>{_DECISIONS[record.decision]}</b>")
         return "<br>".join(parts)
 
-    def update(self):
+    def update(self) -> None:
         """Enable the buttons."""
         ui, record = self.ui, self.panel.record
         missing = "" if record is not None else _("Run an analysis first.")
@@ -85,8 +95,8 @@ class RegistrationSection:
         enable(ui.registerAgainButton, noTransform, tip)
         tip = _("Measure with the SPECT exactly where it lies now.")
         enable(ui.usePositionButton, unmoved, tip)
-        accepted = _("It is accepted already.") if decision == "accepted" else ""
-        rejected = _("It is rejected already.") if decision == "rejected" else ""
+        accepted = _("It has already been accepted.") if decision == "accepted" else ""
+        rejected = _("It has already been rejected.") if decision == "rejected" else ""
         tip = _("Record that you have checked and accepted the registration.")
         enable(ui.acceptButton, missing or accepted, tip)
         tip = _("Record that the registration is wrong: the verdict does not count.")
@@ -94,21 +104,21 @@ class RegistrationSection:
         for widget in (ui.overlaySelector, ui.opacitySlider):
             widget.enabled = record is not None
 
-    def moved(self):
+    def moved(self) -> bool:
         """Whether the SPECT lies elsewhere than the registration put it."""
         nodes = self.panel.nodes
         if nodes is None or nodes.transform is None or self._original is None:
             return False
         return bool((abs(self._matrix(nodes.transform) - self._original) > 1e-6).any())
 
-    def _matrix(self, transform):
+    def _matrix(self, transform: Node) -> FloatArray:
         from CTSpectSpineLib.scene.mrml import numpy_matrix
 
         matrix = vtk.vtkMatrix4x4()
         transform.GetMatrixTransformToParent(matrix)
         return numpy_matrix(matrix)
 
-    def onOverlay(self, *_unused):
+    def onOverlay(self, *_unused: object) -> None:
         """Show CT and SPECT in another way."""
         from CTSpectSpineLib.scene.views import show_overlay
 
@@ -121,14 +131,14 @@ class RegistrationSection:
         if name == self._overlays()[0]:
             self.onOpacity()
 
-    def onOpacity(self, *_unused):
+    def onOpacity(self, *_unused: object) -> None:
         """Let the SPECT cover the CT more or less."""
         from CTSpectSpineLib.scene.views import set_opacity
 
         if self.panel.nodes is not None:
             set_opacity(slicer.mrmlScene, self.ui.opacitySlider.value / 100.0)
 
-    def onAdjust(self, on):
+    def onAdjust(self, on: bool) -> None:
         """Show or hide the handles."""
         from CTSpectSpineLib.scene.views import edit_by_hand, middle_lps
 
@@ -144,41 +154,45 @@ class RegistrationSection:
             self.panel.addObserver(transform, transform.TransformModifiedEvent, self.onMoved)
             edit_by_hand(transform, True, middle_lps(nodes.ct))
 
-    def stopAdjusting(self):
+    def stopAdjusting(self) -> None:
         """Hide the handles."""
         if self.ui.adjustButton.checked:
             self.ui.adjustButton.checked = False
 
-    def onMoved(self, caller=None, event=None):
+    def onMoved(self, caller: Node = None, event: object = None) -> None:
         """The user moves the SPECT."""
         self.update()
 
-    def onReset(self, *_unused):
+    def onReset(self, *_unused: object) -> None:
         """Put the SPECT back."""
         from CTSpectSpineLib.scene.mrml import vtk_matrix
 
-        transform = self.panel.nodes.transform
-        transform.SetMatrixTransformToParent(vtk_matrix(self._original))
+        nodes, _record = self.panel.shown()
+        if nodes.transform is not None and self._original is not None:
+            nodes.transform.SetMatrixTransformToParent(vtk_matrix(self._original))
         self.update()
 
-    def onRegisterAgain(self, *_unused):
+    def onRegisterAgain(self, *_unused: object) -> None:
         """Register from where the SPECT lies."""
         with errorsShown(_("The registration cannot start.")):
-            self.panel.measureAgain(initial=self.panel.nodes.transform)
+            nodes, _record = self.panel.shown()
+            self.panel.measureAgain(initial=nodes.transform)
 
-    def onUsePosition(self, *_unused):
+    def onUsePosition(self, *_unused: object) -> None:
         """Measure where the SPECT lies."""
         with errorsShown(_("The measurement cannot start.")):
+            nodes, _record = self.panel.shown()
             self.panel.measureAgain(
-                transform=self.panel.nodes.transform,
+                transform=nodes.transform,
                 whenDone=lambda folder: self.panel.decide("accepted", adjusted=True),
             )
 
-    def onAccept(self, *_unused):
+    def onAccept(self, *_unused: object) -> None:
         """Record that the registration is accepted; a failed one then gets a verdict."""
         with errorsShown(_("The decision cannot be recorded.")):
-            failed = self.panel.record.registration["quality"] == "failed"
-            settings = self.panel.record.manifest.get("parameters") or {}
+            _nodes, record = self.panel.shown()
+            failed = record.registration["quality"] == "failed"
+            settings = record.manifest.get("parameters") or {}
             if failed and not settings.get("accept_registration"):
                 self.panel.measureAgain(
                     settings={"accept_registration": True},
@@ -187,7 +201,7 @@ class RegistrationSection:
             else:
                 self.panel.decide("accepted")
 
-    def onReject(self, *_unused):
+    def onReject(self, *_unused: object) -> None:
         """Record that the registration is rejected."""
         with errorsShown(_("The decision cannot be recorded.")):
             self.panel.decide("rejected")

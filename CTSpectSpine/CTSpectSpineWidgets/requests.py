@@ -1,19 +1,38 @@
 """From the panel's settings to a request for an analysis."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import vtk
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
-def firstRequest(panel):
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.analysis.options import Options
+    from CTSpectSpineLib.panel.request import Request
+    from CTSpectSpineLib.scene.mrml import Node
+    from CTSpectSpineWidgets.parameters import CTSpectSpineParameterNode
+
+
+def firstRequest(panel: CTSpectSpineWidget) -> Request:
     """Analyse what is selected."""
-    values = panel.parameters
+    values = panel.chosen()
     return _request(
         panel, values.vertebrae, ct=values.ct, spect=values.spect, initial=values.initialTransform
     )
 
 
-def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()):
+def nextRequest(
+    panel: CTSpectSpineWidget,
+    vertebrae: sitk.Image | None = None,
+    initial: Node | None = None,
+    transform: Node | None = None,
+    settings: Mapping[str, bool] | None = None,
+) -> Request:
     """Analyse the shown images again; the new results replace the old ones.
 
     Parameters
@@ -21,14 +40,14 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
     vertebrae
         Label map with other names; None for the same labels.
     initial, transform
-        Transform nodes from which to register, or to use as they are; without them the
-        registration is kept.
+        Transform nodes: where the registration starts, or what is used unchanged; without them
+        the registration is kept.
     settings
-        Fields of `CTSpectSpineLib.Options` that differ from the panel's.
+        Fields of `CTSpectSpineLib.Options` that differ from those of the panel.
     """
-    nodes, record = panel.nodes, panel.record
+    nodes, record = panel.shown()
     keep = nodes.manifest if initial is None and transform is None else None
-    changed = dict(settings)
+    changed = dict(settings or {})
     if record.levels_confirmed:
         changed["confirm_levels"] = True
     accepted = (record.manifest.get("parameters") or {}).get("accept_registration")
@@ -47,28 +66,35 @@ def nextRequest(panel, vertebrae=None, initial=None, transform=None, settings=()
     )
 
 
-def _request(panel, vertebrae, changed=(), **others):
+def _request(
+    panel: CTSpectSpineWidget,
+    vertebrae: Node | sitk.Image | None,
+    changed: Mapping[str, bool] | None = None,
+    **others: Any,
+) -> Request:
     from CTSpectSpineLib.panel.request import Request
 
-    values = panel.parameters
+    values = panel.chosen()
     return Request(
         vertebrae=vertebrae,
         protocol=values.protocolFile or values.protocol,
         labeller=values.labeller,
         context=panel.patient.context(),
         out=Path(values.outputFolder) if values.outputFolder else None,
-        options=_options(values, isinstance(vertebrae, vtk.vtkObject), changed),
+        options=_options(values, isinstance(vertebrae, vtk.vtkObject), changed or {}),
         **others,
     )
 
 
-def _options(values, givenAsNode, changed):
+def _options(
+    values: CTSpectSpineParameterNode, givenAsNode: bool, changed: Mapping[str, bool]
+) -> Options:
     """The panel's settings; raises `InputError` that names a wrong one."""
     from CTSpectSpineLib.analysis.options import Options
     from CTSpectSpineLib.panel.context_form import number_from_text
 
     fwhm = values.fwhm.strip()
-    settings = {
+    settings: dict[str, Any] = {
         "fwhm_mm": number_from_text("SPECT resolution", fwhm) if fwhm else None,
         "reference": values.referenceBone,
         "save_volumes": values.saveVolumes,
@@ -76,4 +102,4 @@ def _options(values, givenAsNode, changed):
     }
     if givenAsNode:
         settings["label_scheme"] = values.labelScheme
-    return Options(**{**settings, **dict(changed)})
+    return Options(**{**settings, **changed})

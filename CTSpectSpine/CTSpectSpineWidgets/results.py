@@ -1,11 +1,22 @@
 """Results: the verdict with its reasons, and the table of joints."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineLib.display import PANEL_HEX
 from CTSpectSpineWidgets.common import UPTAKE_WORDS, escaped, fillCombo
+
+if TYPE_CHECKING:
+    from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.joint_table import Row
+    from CTSpectSpineLib.results.shown import Record
+    from CTSpectSpineLib.scene.mrml import Node
 
 _SHOWN, _LEVEL, _KIND, _SIDE, _RATIO, _UPTAKE, _VERDICT = range(7)
 _SORTABLE_FROM = _LEVEL
@@ -21,9 +32,9 @@ class ResultsSection:
         The module's panel.
     """
 
-    def __init__(self, panel):
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
         self.panel, self.ui = panel, panel.ui
-        self._rows = []
+        self._rows: list[Row] = []
         self._filling = False
         self._sorting = (-1, False)
         table = self.ui.jointTable
@@ -37,7 +48,7 @@ class ResultsSection:
         table.connect("currentCellChanged(int,int,int,int)", self.onRow)
         table.connect("cellClicked(int,int)", self.onRow)
         table.connect("cellChanged(int,int)", self.onCell)
-        self._analyses = []
+        self._analyses: list[Node] = []
         self.ui.analysisSelector.connect("currentIndexChanged(int)", self.onAnalysis)
         from CTSpectSpineLib.panel.shown_rows import FILTERS
 
@@ -47,7 +58,7 @@ class ResultsSection:
         self.ui.searchText.connect("textChanged(QString)", self.onFilter)
         self.ui.protocolsCollapsibleButton.connect("contentsCollapsed(bool)", self.onProtocols)
 
-    def show(self):
+    def show(self) -> None:
         """Show the panel's results."""
         record = self.panel.record
         self._showAnalyses()
@@ -58,7 +69,7 @@ class ResultsSection:
         self.onProtocols(self.ui.protocolsCollapsibleButton.collapsed)
         self._fill()
 
-    def _showAnalyses(self):
+    def _showAnalyses(self) -> None:
         """Offer the analyses of the scene, where there is more than one."""
         from CTSpectSpineLib.scene.nodes import analyses, describe
 
@@ -71,14 +82,14 @@ class ResultsSection:
             combo.blockSignals(False)
         combo.visible = len(self._analyses) > 1
 
-    def onAnalysis(self, index):
+    def onAnalysis(self, index: int) -> None:
         """Show another analysis of the scene."""
         if 0 <= index < len(self._analyses):
-            self.panel.parameters.analysis = self._analyses[index]
+            self.panel.chosen().analysis = self._analyses[index]
             self.panel.showResults(self._analyses[index])
             self.panel.showInViews()
 
-    def _verdict(self, record):
+    def _verdict(self, record: Record | None) -> str:
         if record is None:
             return _("No analysis yet.")
         verdict = record.verdict
@@ -109,7 +120,7 @@ class ResultsSection:
         )
         return "<br>".join(parts)
 
-    def _reasons(self, record):
+    def _reasons(self, record: Record | None) -> str:
         if record is None:
             return ""
         verdict = record.verdict
@@ -119,7 +130,7 @@ class ResultsSection:
         style = 'style="margin-left:-24px"'
         return f"<ol {style}>{''.join(items)}</ol>{heading}<ul {style}>{''.join(notes)}</ul>"
 
-    def onProtocols(self, collapsed):
+    def onProtocols(self, collapsed: bool) -> None:
         """Apply all protocols that ship with the module, once their section is open."""
         record = self.panel.record
         if collapsed or record is None:
@@ -145,7 +156,7 @@ class ResultsSection:
             f'{"".join(rows)}<b>{heading}</b><ul style="margin-left:-24px">{"".join(why)}</ul>'
         )
 
-    def _fill(self):
+    def _fill(self) -> None:
         from CTSpectSpineLib.panel.shown_rows import shown_rows
 
         record = self.panel.record
@@ -162,7 +173,7 @@ class ResultsSection:
         self._filling = False
         self.ui.hiddenLabel.text = self._summary(every)
 
-    def _summary(self, rows):
+    def _summary(self, rows: Sequence[Row]) -> str:
         if not rows:
             return ""
         counts = [
@@ -173,7 +184,7 @@ class ResultsSection:
             shown=len(self._rows), all=len(rows), counts=", ".join(counts)
         )
 
-    def _fillRow(self, i, row):
+    def _fillRow(self, i: int, row: Row) -> None:
         table = self.ui.jointTable
         texts = {
             _SHOWN: "",
@@ -201,27 +212,25 @@ class ResultsSection:
         swatch = qt.QPixmap(12, 12)
         swatch.fill(colour)
         shown.setIcon(qt.QIcon(swatch))
-        if self._hasSegment(row.joint):
-            visible = self._display().GetSegmentVisibility(row.joint)
+        display = self._display(row.joint)
+        if display is not None:
+            visible = display.GetSegmentVisibility(row.joint)
             shown.setCheckState(qt.Qt.Checked if visible else qt.Qt.Unchecked)
 
-    def _segmentation(self):
+    def _display(self, joint: str) -> Node | None:
+        """Display node of the joints' segmentation; None where it does not hold the joint."""
         nodes = self.panel.nodes
-        return nodes.joints if nodes is not None else None
+        node = nodes.joints if nodes is not None else None
+        if node is None or node.GetSegmentation().GetSegment(joint) is None:
+            return None
+        return node.GetDisplayNode()
 
-    def _display(self):
-        return self._segmentation().GetDisplayNode()
-
-    def _hasSegment(self, joint):
-        node = self._segmentation()
-        return node is not None and node.GetSegmentation().GetSegment(joint) is not None
-
-    def onFilter(self, *_unused):
+    def onFilter(self, *_unused: object) -> None:
         """Show other joints."""
         self._fill()
 
-    def onSort(self, column):
-        """Sort by a column; once more turns the order."""
+    def onSort(self, column: int) -> None:
+        """Sort by a column; a second click reverses the order."""
         if column < _SORTABLE_FROM:
             self._sorting = (-1, False)
         else:
@@ -237,7 +246,7 @@ class ResultsSection:
             header.setSortIndicator(column, order)
         self._fill()
 
-    def onRow(self, row, *_unused):
+    def onRow(self, row: int, *_unused: object) -> None:
         """Let the views jump to the joint of a row."""
         from CTSpectSpineLib.scene.views import frame
 
@@ -249,17 +258,18 @@ class ResultsSection:
         else:
             slicer.util.showStatusMessage(f"{joint.joint}: {joint.reason}", 5000)
 
-    def onCell(self, row, column):
+    def onCell(self, row: int, column: int) -> None:
         """Show or hide the joint of a row."""
         if self._filling or column != _SHOWN or not 0 <= row < len(self._rows):
             return
         joint = self._rows[row].joint
-        if self._hasSegment(joint):
+        display = self._display(joint)
+        if display is not None:
             checked = self.ui.jointTable.item(row, column).checkState() == qt.Qt.Checked
-            self._display().SetSegmentVisibility(joint, checked)
+            display.SetSegmentVisibility(joint, checked)
 
 
-def _notMeasurable(row):
+def _notMeasurable(row: Row) -> str:
     """Why a joint is not measurable, and that its numbers do not count."""
     text = _("{joint} is not measurable and counts neither as positive nor as negative: {reason}.")
     return text.format(joint=row.joint, reason=row.explanation.rstrip(".") or _("no reason given"))

@@ -1,12 +1,19 @@
 """Phantoms for Slicer's Sample Data module, made on the user's machine: nothing is downloaded."""
 
+from __future__ import annotations
+
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets import packages
+
+if TYPE_CHECKING:
+    from CTSpectSpineLib.scene.mrml import Node
 
 CATEGORY = "CT SPECT Spine"
 CASES = {
@@ -26,7 +33,7 @@ SMALL = {
 """Settings of the phantom's spine: for samples, and for tests."""
 
 
-def register(iconFolder):
+def register(iconFolder: str) -> None:
     """Offer the phantoms in the Sample Data module, if it is there."""
     try:
         import SampleData
@@ -46,8 +53,8 @@ def register(iconFolder):
         )
 
 
-def _maker(case):
-    def make(source=None):
+def _maker(case: str) -> Callable[..., list[Node]]:
+    def make(source: object = None) -> list[Node]:
         with slicer.util.tryWithErrorDisplay(_("The phantom cannot be made."), waitCursor=True):
             packages.ensure(packages.REQUIREMENTS)
             return list(addPhantom(case, SAMPLE))
@@ -55,7 +62,7 @@ def _maker(case):
     return make
 
 
-def addPhantom(case, spine):
+def addPhantom(case: str, spine: Mapping[str, Any]) -> tuple[Node, Node, Node]:
     """Add CT, SPECT and vertebrae of a phantom to the scene.
 
     Parameters

@@ -11,7 +11,8 @@ from CTSpectSpineLib.model import SpineJoints, VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback, silent
 
 JOINT_TRUST = 0.6
-"""What remains of the confidence in a vertebra whose joint with the next one is doubted."""
+"""What remains of the confidence in a vertebra whose joint with the next one is doubted.
+Judgement."""
 
 
 def trust_after_joints(labels: VertebraLabels, joints: SpineJoints) -> VertebraLabels:

@@ -25,6 +25,7 @@ from CTSpectSpineLib.model import (
     VertebraLabels,
 )
 from CTSpectSpineLib.progress import ProgressCallback, silent
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.results import records
 from CTSpectSpineLib.results.folder import prepare_folder
 from CTSpectSpineLib.results.stage_files import (
@@ -54,7 +55,7 @@ def analyze(
     spect: VolumeSource,
     vertebrae: LabelSource | None = None,
     labeller: str = "auto",
-    protocol: str | Protocol = "tender-2019",
+    protocol: str | Protocol = USUAL_PROTOCOL,
     context: Mapping[str, Any] | None = None,
     progress: ProgressCallback | None = None,
     *,
@@ -259,7 +260,7 @@ def measure_uptake(
     The column ``verdict`` is empty: only triage fills it. Bounds default to those of the protocol
     ``tender-2019``; further settings are those of `uptake.measure`.
     """
-    chosen = load_protocol("tender-2019").bounds if bounds is None else bounds
+    chosen = load_protocol(USUAL_PROTOCOL).bounds if bounds is None else bounds
     image = labels.image if isinstance(labels, VertebraLabels) else labels
     uptake = measure(spect, joints, image, registration, chosen, **settings)
     table: pd.DataFrame = uptake.table.assign(verdict="")

@@ -22,7 +22,8 @@ from CTSpectSpineLib.processes import end_tree, own_group
 from CTSpectSpineLib.progress import Progress
 
 REFUSED = 1
-"""Exit code of an analysis that ran and gives no verdict; its folder says why."""
+"""Exit code of an analysis that ran and gives no verdict; its folder says why. Convention: that of
+the command line."""
 _LIBRARY = Path(__file__).resolve().parents[2]
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
@@ -30,6 +31,7 @@ _START = (
     "sys.exit(run(sys.argv.pop(1), sys.argv[1:]))"
 )
 _LOOK_AGAIN_SECONDS = 2.0
+"""How often a child looks whether its parent lives. Judgement."""
 
 
 class ChildProcess:

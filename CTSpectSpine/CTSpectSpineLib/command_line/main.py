@@ -17,6 +17,7 @@ from CTSpectSpineLib.command_line.shared_arguments import BAD_INPUT
 from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
 
 DEFECT, CANCELLED = 70, 130
+"""Exit codes. Convention: EX_SOFTWARE of BSD's sysexits; 128 plus the signal SIGINT."""
 _NEGATIVE_EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}")
 
 

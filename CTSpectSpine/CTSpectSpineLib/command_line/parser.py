@@ -15,6 +15,7 @@ from CTSpectSpineLib.command_line.shared_arguments import (
     add_settings,
 )
 from CTSpectSpineLib.command_line.study_arguments import add_bounds, add_validate
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.version import __version__
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _analyze(subparsers: Subparsers) -> None:
     add_settings(parser, "label_scheme")
     add_labeller(parser)
     parser.add_argument(
-        "--protocol", default="tender-2019", metavar="ID|FILE", help="triage protocol"
+        "--protocol", default=USUAL_PROTOCOL, metavar="ID|FILE", help="triage protocol"
     )
     parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
     add_settings(
@@ -203,7 +204,7 @@ def _triage(subparsers: Subparsers) -> None:
     parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
     parser.add_argument(
         "--protocol",
-        default="tender-2019",
+        default=USUAL_PROTOCOL,
         metavar="ID|FILE[,…]",
         help="triage protocol; several apart by commas are shown side by side",
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.triage_protocol.compare import Comparison
 
 WIDTH = 96
+"""Columns of printed text. Judgement: fits beside a window's scroll bar at 100."""
 
 
 def joint_lines(

@@ -11,6 +11,7 @@ from CTSpectSpineLib.command_line.shared_arguments import (
     add_settings,
 )
 from CTSpectSpineLib.joint_columns import METRICS, USUAL_METRIC
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.command_line.shared_arguments import Subparsers
@@ -104,7 +105,7 @@ def add_bounds(subparsers: Subparsers) -> None:
         parser.add_argument(name, type=float, default=value, metavar="X", help=words)
     parser.add_argument(
         "--protocol",
-        default="tender-2019",
+        default=USUAL_PROTOCOL,
         metavar="ID|FILE",
         help="protocol to compare with, and to put the bounds into",
     )

@@ -68,11 +68,8 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
 
 def protocols(options: Namespace) -> int:
     """``ctspectspine protocols``."""
-    from CTSpectSpineLib.triage_protocol.protocol import (
-        load_protocol,
-        protocol_ids,
-        protocol_values,
-    )
+    from CTSpectSpineLib.protocol_files import protocol_files
+    from CTSpectSpineLib.triage_protocol.protocol import load_protocol, protocol_values
     from CTSpectSpineLib.triage_protocol.protocol_text import protocol_lines
     from CTSpectSpineLib.triage_protocol.schema import TEMPLATE_FILE, protocol_schema
 
@@ -87,7 +84,7 @@ def protocols(options: Namespace) -> int:
         else:
             print_lines(protocol_lines(protocol))
     else:
-        known = [load_protocol(name) for name in protocol_ids()]
+        known = [load_protocol(name) for name in protocol_files()]
         if options.json:
             print_json([protocol.reference() for protocol in known])
         else:

@@ -1,4 +1,4 @@
-"""Vertebra labels: one interface for labellers and for labels that the user brings."""
+"""Vertebra labels: one interface for labellers and for labels that the user supplies."""
 
 from CTSpectSpineLib.labelling.importing.imported import import_labels, labels_from
 from CTSpectSpineLib.labelling.importing.schemes import SCHEMES

@@ -1,4 +1,4 @@
-"""Label the vertebrae of a CT, or read the labels that the user brings."""
+"""Label the vertebrae of a CT, or read the labels that the user supplies."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def label_vertebrae(
     ct
         The CT in HU.
     labeller
-        Name of an engine, ``"auto"`` for the best one that is there, or labels to import: a
-        path or an image (see `import_labels`).
+        Name of a labeller, ``"auto"`` for the best one available, or labels to import: a path or
+        an image (see `import_labels`).
     anchor
         ``LEVEL@x,y,z`` (LPS mm): a point in a vertebra whose level the user knows.
     scheme
@@ -42,18 +42,20 @@ def label_vertebrae(
     progress
         Called with messages; cancels by raising.
     settings
-        Device and fast option of an engine.
+        Device and fast option of the labeller.
 
     Returns
     -------
     VertebraLabels
-        On the grid of the CT, with the engine and its version, a confidence per vertebra and
-        sentences on what was doubtful. With an anchor the whole column is counted from it.
+        On the grid of the CT, with the labeller (`engine`) and its version, a confidence per
+        vertebra and sentences on what was doubtful. With an anchor the whole column is counted
+        from it.
 
     Raises
     ------
     InputError
-        If the engine is not there, the labels cannot be used, or the anchor is in no vertebra.
+        If the labeller is not available, the labels cannot be used, or the anchor is not in a
+        vertebra.
     """
     known = parse_anchor(anchor) if isinstance(anchor, str) else anchor
     if isinstance(labeller, str) and not _is_path(labeller):
@@ -69,7 +71,7 @@ def label_vertebrae(
 
 
 def _is_path(labeller: str) -> bool:
-    """Whether the text is a path and not the name of an engine."""
+    """Whether the text is a path and not the name of a labeller."""
     if labeller == "auto":
         return False
     separators = "/" in labeller or "\\" in labeller

@@ -1,4 +1,4 @@
-"""Labellers of vertebrae on a CT: what each one offers, and which are there.
+"""Labellers of vertebrae on a CT: what each one offers, and which are available.
 
 A labeller from outside joins through the entry point group ``ctspectspine.labellers``: the entry
 point names a `Labeller`, or a function without arguments that makes one.
@@ -29,14 +29,14 @@ _MODULES = ("totalsegmentator.labeller", "builtin.labeller")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user asks of a labeller; one without the choice ignores it.
+    """What the user asks of a labeller; one that has no such choice ignores it.
 
     Attributes
     ----------
     device
         ``auto``, ``cpu``, ``gpu``, ``gpu:1`` … or ``mps``.
     fast
-        Rather quick than fine.
+        Prefer speed to detail.
     """
 
     device: str = "auto"

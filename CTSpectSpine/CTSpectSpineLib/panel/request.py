@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -43,7 +44,7 @@ class Request:
     ct: Node
     spect: Node
     vertebrae: Node | sitk.Image | None = None
-    protocol: str = "tender-2019"
+    protocol: str = USUAL_PROTOCOL
     labeller: str = "auto"
     context: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None

@@ -17,6 +17,9 @@ from CTSpectSpineLib.terminology import terminology_entry
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment
 
 _REGION_HUES = {"cervical": (0.45, 0.60), "thoracic": (0.25, 0.42), "lumbar": (0.08, 0.18)}
+"""Hues (HSV, 0 to 1) of the vertebrae of a region, first to last. Judgement: regions are told
+apart,
+and red is left to positive joints."""
 
 
 def vertebra_colour(name: str) -> tuple[float, float, float]:

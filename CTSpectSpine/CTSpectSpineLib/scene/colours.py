@@ -12,7 +12,7 @@ from CTSpectSpineLib.scene.mrml import Node, add_node, by_class, mrml
 
 TABLE_NAME = "CTSpectSpine hot"
 _OPACITY = ((0.06, 0.35), (0.0, 1.0))
-"""Share of the scale and its opacity: what is cold must not darken the CT below."""
+"""Share of the scale and its opacity: what is cold must not darken the CT below. Judgement."""
 _ANCHORS_LAB = (
     (0.0, 0.0, 0.0),
     (25.0, 40.0, 15.0),
@@ -21,6 +21,8 @@ _ANCHORS_LAB = (
     (90.0, -8.0, 60.0),
     (100.0, 0.0, 0.0),
 )
+"""Anchors of the colour table in CIE L*a*b*. Judgement: black, red, orange, yellow, white as hot
+metal has them, as saturated as sRGB allows."""
 
 
 def hot_colours(count: int = 256) -> FloatArray:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from CTSpectSpineLib.scene.mrml import ROLE, Node, by_class
 
 _AIR_HU, _BONE_HU = -500.0, 500.0
+"""A CT reaches below and above these values. Judgement: air is -1000 HU, cortex above 1000 HU."""
 _LEAST_SPECT_SPACING_MM = 1.9
+"""Voxel size from which a volume can be a SPECT. Judgement: SPECT voxels are 2 to 5 mm."""
 _DERIVED = frozenset({"relative", "overlay"})
 
 

@@ -15,6 +15,7 @@ _COLOURS = {
     "disc bound": (0.90, 0.45, 0.05),
     "facet bound": (0.16, 0.52, 0.53),
 }
+"""RGB, 0 to 1. Judgement: discs warm, facet joints cool, bounds in the colour of their kind."""
 
 
 def add_uptake_plot(

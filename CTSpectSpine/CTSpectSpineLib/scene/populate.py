@@ -101,9 +101,7 @@ def populate_scene(
         joints=joints,
         levels=_add_levels(scene, labels_file) if labels_file.is_file() else None,
         joint_table=add_joint_table(scene, [row.cells for row in rows]) if rows else None,
-        verdict_table=add_verdict_table(scene, json_values(verdict, str(folder / "verdict.json")))
-        if verdict
-        else None,
+        verdict_table=add_verdict_table(scene, verdict) if verdict else None,
         uptake_table=uptake_table,
         chart=chart,
         manifest=_add_text(scene, "manifest.json", texts),

@@ -14,20 +14,24 @@ import SimpleITK as sitk
 from CTSpectSpineLib.scene.mrml import Node, add_volume, by_class, image_from_node, mrml
 
 BONE_WINDOW = (1000.0, 300.0)
-"""Window and level of the CT in HU."""
+"""Window and level of the CT in HU. Convention: a usual bone window."""
 LAYOUT_ID = 50927
-"""Number of the module's layout; Slicer's own are below 1000."""
+"""Number of the module's layout. Convention: Slicer's own are below 1000."""
 FRAME_MM = 90.0
-"""Height of the slice views that frame one joint."""
+"""Height of the slice views that frame one joint. Judgement: shows both neighbouring joints."""
 OPACITY = 0.6
-"""How strongly the SPECT covers the CT at first."""
+"""How strongly the SPECT covers the CT at first, 0 to 1. Judgement: bone stays readable below."""
 OVERLAYS = ("blend", "checkerboard", "bone edges")
 _AROUND_MM = 60.0
+"""Margin of the overview around the joints. Judgement: shows the neighbouring anatomy."""
 _OVERLAY_ROLE = "overlay"
 _SQUARE_MM = 25.0
+"""Edge of a checkerboard square. Judgement: about a vertebral body."""
 _BONE_EDGE_HU = 250.0
+"""HU from which bone is outlined. Judgement: above most cancellous bone, below cortex."""
 _VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 _AXES = {"Axial": (0, 1), "Sagittal": (1, 2), "Coronal": (0, 2)}
+"""View to the RAS axes across and up. By definition."""
 
 
 def _view(kind: str, tag: str, letter: str, orientation: str = "") -> str:

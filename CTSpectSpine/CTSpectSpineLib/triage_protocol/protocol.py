@@ -11,9 +11,9 @@ from typing import Any
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import JointKind, UptakeBounds
+from CTSpectSpineLib.protocol_files import protocol_files, shipped_protocols
 from CTSpectSpineLib.triage_protocol.schema import read_checked
 
-PROTOCOL_FOLDER = Path(__file__).parent / "protocols"
 AREA_COUNTINGS = ("motion_segment", "joint")
 KINDS: tuple[JointKind, ...] = ("disc", "facet")
 
@@ -161,11 +161,16 @@ class Protocol:
 
 def protocol_ids() -> tuple[str, ...]:
     """Ids of the protocols that ship with the software."""
-    return tuple(sorted(path.stem for path in PROTOCOL_FOLDER.glob("*.json")))
+    return shipped_protocols()
 
 
 def load_protocol(id_or_file: str | Path) -> Protocol:
     """Load a protocol by its id, or from a file, which is checked.
+
+    Parameters
+    ----------
+    id_or_file
+        Id of a shipped protocol or of one in a folder of `protocol_files.VARIABLE`, or a path.
 
     Raises
     ------
@@ -177,10 +182,10 @@ def load_protocol(id_or_file: str | Path) -> Protocol:
     """
     if str(id_or_file) in protocol_ids():
         return _shipped(str(id_or_file))
-    path = Path(id_or_file)
+    path = _path(id_or_file)
     if not path.is_file():
         raise InputError(
-            f"There is no protocol '{id_or_file}'; use one of {', '.join(protocol_ids())} "
+            f"There is no protocol '{id_or_file}'; use one of {', '.join(protocol_files())} "
             "or the path of a protocol file."
         )
     protocol = make_protocol(read_checked(path))
@@ -201,16 +206,17 @@ def protocol_values(id_or_file: str | Path) -> dict[str, Any]:
         As for `load_protocol`.
     """
     load_protocol(id_or_file)
-    name = str(id_or_file)
-    path = PROTOCOL_FOLDER / f"{name}.json" if name in protocol_ids() else Path(name)
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+    values: dict[str, Any] = json.loads(_path(id_or_file).read_text(encoding="utf-8-sig"))
     return values
+
+
+def _path(id_or_file: str | Path) -> Path:
+    return protocol_files().get(str(id_or_file), Path(id_or_file))
 
 
 @cache
 def _shipped(name: str) -> Protocol:
-    path = PROTOCOL_FOLDER / f"{name}.json"
-    return make_protocol(json.loads(path.read_text(encoding="utf-8")))
+    return make_protocol(json.loads(protocol_files()[name].read_text(encoding="utf-8")))
 
 
 def make_protocol(values: Mapping[str, Any]) -> Protocol:

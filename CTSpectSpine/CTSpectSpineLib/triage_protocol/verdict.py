@@ -13,6 +13,7 @@ import pandas as pd
 
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.model import STABLE_SHARE, FloatArray, JointKind, UptakeBounds, Verdict
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.triage_protocol import reasons as explained
 from CTSpectSpineLib.triage_protocol.borderline import (
     Change,
@@ -40,7 +41,7 @@ _NO_VERDICT = "no_verdict"
 def triage(
     joints: pd.DataFrame | Path | str,
     context: Mapping[str, Any] | Path | str | None = None,
-    protocol: str | Protocol = "tender-2019",
+    protocol: str | Protocol = USUAL_PROTOCOL,
     *,
     draws: FloatArray | None = None,
     obstacles: Sequence[str] = (),

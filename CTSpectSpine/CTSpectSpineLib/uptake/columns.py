@@ -15,7 +15,10 @@ from CTSpectSpineLib.model import FloatArray, Joint, JointKind, UptakeBounds
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
 _FEWEST_FOR_Z = 4
+"""Joints of a kind. Judgement: the median deviation of fewer says nothing of their spread."""
 _LEAST_RELATIVE_SD = 0.05
+"""Least spread of ordinary joints, relative to their median. Judgement: a handful of joints can
+agree by chance."""
 
 
 @dataclass(frozen=True)

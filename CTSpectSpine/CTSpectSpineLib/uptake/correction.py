@@ -1,4 +1,4 @@
-"""The corrected uptake of all regions of a scene, with what it errs by."""
+"""The corrected uptake of all regions of the spine, and its errors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray, SpineJoints
-from CTSpectSpineLib.uptake.observed_spine import Scene
+from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
 from CTSpectSpineLib.uptake.posterior import Posterior, build_prior, condition_number, solve
 from CTSpectSpineLib.uptake.resolution import Systems
 from CTSpectSpineLib.uptake.uncertainty import Noise, error_model
 
 _PASSES = 2
-"""The observations' errors depend a little on the uptake that is solved for."""
+"""Numerical: the observations' errors depend only a little on the uptake that is solved for."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,28 @@ class Solution:
         return self.posterior.true * self.unit
 
 
-def solve_scene(
-    scene: Scene, systems: Systems, width: float, joints: SpineJoints, error_mm: float
+def solve_spine(
+    spine: ObservedSpine, systems: Systems, width: float, joints: SpineJoints, error_mm: float
 ) -> Solution:
     """Solve for the uptake of all regions.
 
     Parameters
     ----------
-    scene, systems, width
+    spine, systems, width
         The regions, and how they are seen through the point spread.
     joints
         The joints, for their centres.
     error_mm
         Root mean square displacement at the joints by misregistration.
     """
-    view, omega = scene.view, systems.omega(width)
+    view, omega = spine.view, systems.omega(width)
     observed = view.observed()
     first = view.plain(omega)
-    unit = _unit(scene, first, observed)
+    unit = _unit(spine, first, observed)
     centres = np.array([j.centre_mm for j in joints.joints if j.centre_mm is not None])
     if not len(centres):
         centres = np.array([frame.centre_mm for frame in joints.frames.values()])
-    model, noise = error_model(scene, systems, width, first, unit, centres, error_mm)
+    model, noise = error_model(spine, systems, width, first, unit, centres, error_mm)
     true = first / unit
     for _ in range(_PASSES):
         prior = build_prior(view.partition, true)
@@ -73,10 +73,10 @@ def solve_scene(
     return Solution(posterior, unit, noise, condition_number(omega, view.partition))
 
 
-def _unit(scene: Scene, first: FloatArray, observed: FloatArray) -> float:
+def _unit(spine: ObservedSpine, first: FloatArray, observed: FloatArray) -> float:
     """About the reference uptake: the scale of priors and errors."""
     for kinds in (("body",), ("posterior", "sacrum", "hip"), ("disc_bone", "facet_bone")):
-        numbers = scene.partition.of_kind(*kinds)
+        numbers = spine.partition.of_kind(*kinds)
         if numbers and np.median(first[numbers]) > 0.0:
             return _short(float(np.median(first[numbers])))
     largest = float(np.abs(observed).max())

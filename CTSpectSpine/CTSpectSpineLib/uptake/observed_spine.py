@@ -17,14 +17,15 @@ from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import Mask, mean_weights
 
 MARGIN_MM = 40.0
-"""How much SPECT is kept around the spine: the modelled surroundings and the blur's reach."""
+"""How much SPECT is kept around the spine. Judgement: a little more than the modelled surroundings,
+which reach 34 mm (`partition.SHELL_MM`, `partition.BEYOND_MM`)."""
 VOXEL_MM = 4.9
-"""Smaller voxels are averaged up to this: the blur leaves hardly anything finer to see (waves of
-twice this length keep 3 % of their height at 10 mm FWHM)."""
+"""Smaller voxels are averaged up to this size. Numerical: the blur leaves hardly anything finer
+(waves of twice this length keep 3 % of their height at 10 mm FWHM)."""
 
 
 @dataclass(frozen=True)
-class Scene:
+class ObservedSpine:
     """The SPECT around the spine, its regions, and where they are observed."""
 
     view: View
@@ -42,8 +43,10 @@ class Scene:
         return self.view.partition
 
 
-def make_scene(whole: SpectField, joints: SpineJoints, labels: sitk.Image) -> Scene | None:
-    """Set the scene; None when nothing of the spine lies inside the SPECT."""
+def observe_spine(
+    whole: SpectField, joints: SpineJoints, labels: sitk.Image
+) -> ObservedSpine | None:
+    """Crop and divide the SPECT around the spine; None when nothing of it lies inside."""
     regions = [joint.region for joint in joints.joints if joint.region is not None]
     regions += [frame.body for frame in joints.frames.values()]
     points = [region.points_mm() for region in regions if region.mask.any()]
@@ -56,7 +59,7 @@ def make_scene(whole: SpectField, joints: SpineJoints, labels: sitk.Image) -> Sc
         return None
     masks = _observed_in(field, partition, joints.frames)
     weights = mean_weights(partition, field, masks)
-    return Scene(View(field, partition, weights, build_prior(partition)), masks)
+    return ObservedSpine(View(field, partition, weights, build_prior(partition)), masks)
 
 
 def _observed_in(

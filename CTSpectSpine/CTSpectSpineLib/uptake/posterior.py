@@ -1,4 +1,4 @@
-"""The regions' true uptake, solved from what is seen, and how sure it is.
+"""The regions' true uptake, solved from what is observed, and its uncertainty.
 
 The transfer system is solved by generalised least squares with a prior (Tikhonov): observed means
 differ from the transfer matrix times the true means by errors of known covariance
@@ -7,9 +7,9 @@ amounts of known scale. Where a region is well resolved the observations decide;
 the prior does, and the covariance says so.
 
 The prior of most regions is a mixture: they are about as active as the patient's vertebral bodies
-(the surroundings: hardly active), or hot by any amount. Which of the two a region is, is judged
-from its first solution and that one's variance; where that leaves it open, the solution lies
-between and the variance holds both. A clearly hot joint is not drawn to the normal ones at all.
+(the surroundings: hardly active), or hot by any amount. Which of the two holds is judged from the
+first solution of a region and its variance; where these leave it open, the solution lies between
+and the variance covers both. A clearly hot joint is not drawn towards the normal ones at all.
 """
 
 from __future__ import annotations
@@ -34,18 +34,22 @@ PRIOR_SD: Mapping[PartKind, float] = {
     "background": 0.2,
 }
 """Standard deviation of a region's difference from comparable ones, in units of the reference
-uptake; where mixed, when they are normal. Published mean + 2 SD of normal vertebrae, mean over
-mean within a patient, begins at 1.14."""
+uptake; where mixed, when they are normal. Judgement: published means + 2 SD of normal vertebrae,
+like for like within a patient, range from 1.14 to 1.74; half of 0.14 is taken for joints and
+bodies. Arches and soft tissue vary more; sacrum and hips are left nearly free."""
 NORMAL_SHARE = 0.9
 """Share of mixed regions taken as normal. Patients with active facet joints have 2.4 ± 1.9 of them
 (Perez-Roman et al. 2020, 190 patients), so more would be normal; with less certainty a small joint
 that is truly hot is not explained away as noise."""
 WIDE_SD = 3.0
-"""Standard deviation of those that are not, and of regions that nothing compares with."""
+"""Standard deviation of those that are not, and of regions that nothing compares with. Judgement:
+even 7 times the reference is within two of them."""
 _STANDS_OUT = 0.35
-"""Bodies further than this from their median are not what other bone is compared with: about three
-times the spread between normal vertebrae."""
+"""Bodies further than this from their median (relative) are not what other bone is compared with.
+Judgement: several times the spread between normal vertebrae."""
 _DECIMALS = 6
+"""Decimals of a solved uptake that are kept. Numerical: far below its error, and above the rounding
+that depends on the number of threads."""
 _MIXED: frozenset[PartKind] = frozenset(
     {"disc_bone", "facet_bone", "body", "posterior", "background"}
 )
@@ -123,7 +127,7 @@ class Posterior:
     factor
         Lower Cholesky factor of their precision matrix (inverse covariance).
     open_sd
-        Standard deviation besides, where it is open whether a region is normal.
+        Additional standard deviation, where it is open whether a region is normal.
     ways
         Changes of the solution with one standard deviation of each common error, shape
         (regions, errors).
@@ -152,8 +156,8 @@ def build_prior(partition: Partition, first: FloatArray | None = None) -> Prior:
     partition
         The regions.
     first
-        A first solution, shape (regions,); bone that stands out in it (a fracture, a vertebra of
-        Paget's disease) is nothing to compare others with. None to compare with all bodies.
+        A first solution, shape (regions,); bone that stands out in it (a fracture, a vertebra with
+        Paget's disease) is not compared with. None to compare with all bodies.
     """
     parts = partition.parts
     bodies = partition.of_kind("body") or partition.of_kind("posterior", "sacrum")
@@ -203,7 +207,7 @@ def solve(
     prior
         Prior differences.
     common
-        Changes of the observed means with one standard deviation of each error that all share,
+        Changes of the observed means with one standard deviation of each error common to all,
         shape (observations, errors). The solution is not protected against them, so they widen
         it in full.
     """
@@ -230,7 +234,7 @@ def solve(
 def solve_plain(
     omega: FloatArray, observed: FloatArray, error_sd: float, prior: Prior
 ) -> FloatArray:
-    """True means with even, independent errors and the widest prior, shape (regions,)."""
+    """True means with equal, independent errors and the widest prior, shape (regions,)."""
     normal = omega.T @ omega / error_sd**2 + _precision(prior, prior.wide())
     true: FloatArray = linalg.solve(normal, omega.T @ observed / error_sd**2, assume_a="pos")
     return true
@@ -243,7 +247,7 @@ def condition_number(omega: FloatArray, partition: Partition) -> float:
 
 
 def _settled(values: FloatArray) -> FloatArray:
-    """Rounded so that the order of sums, which goes with the number of threads, hardly shows."""
+    """Rounded: the order of summation, which depends on the number of threads, hardly shows."""
     rounded: FloatArray = np.round(values, _DECIMALS)
     return rounded
 

@@ -1,4 +1,4 @@
-"""The patient's reference uptake, which every ratio is made with.
+"""The patient's reference uptake, the denominator of every ratio.
 
 The reference is a *corrected* uptake: the true mean of bone as the transfer matrix solves it
 (bodies observed in their eroded cores). A raw core mean would still hold spill-in of hot
@@ -29,12 +29,18 @@ from CTSpectSpineLib.uptake.sampling import SpectField
 CONTRALATERAL = "contralateral"
 REFERENCES = anatomy.REFERENCE_BONES
 MIN_COVERAGE = 0.9
-"""Share of a region that must lie inside the SPECT field."""
+"""Share of a region that must lie inside the SPECT field. Judgement: what is missing from a region
+cut by more would weigh on its mean."""
 _FEWEST_BODIES = 2
+"""Bodies away from hot joints. Judgement: a single one could be diseased unnoticed."""
 _USUAL_SPREAD = 0.05
-"""Relative spread of bodies where too few serve to tell."""
+"""Relative spread of bodies where too few serve to estimate it. Judgement: a little below the least
+published spread between normal vertebrae, 7 %."""
 _OUTLIER_SDS = 3.5
+"""Convention: the usual bound of the modified z-score, which rests on the median deviation."""
 _OUTLIER_SHARE = 0.3
+"""Least relative distance from the median of an outlier. Judgement: a few bodies can agree by
+chance, and then the bound above would leave out normal ones."""
 # No body, or one too small for a core that the blur spares.
 _NO_BODY = frozenset({"C1", "C2", "S1", anatomy.SACRUM})
 
@@ -145,7 +151,7 @@ def choose_reference(
 
 
 def bone_reference(name: str, partition: Partition, corrected: Iterable[float]) -> ReferenceUptake:
-    """Sacrum or iliac bone (as far as it lies near the spine) as reference, its pieces by volume.
+    """Sacrum or iliac bone (as far as it lies near the spine) as reference, weighted by volume.
 
     Raises
     ------
@@ -174,7 +180,7 @@ def draw_reference(
 ) -> FloatArray:
     """Draws of the reference uptake, shape (repetitions,).
 
-    Which bodies happen to serve errs as well, by their spread over the root of their number.
+    The choice of bodies errs as well, by their spread over the square root of their number.
 
     Parameters
     ----------
@@ -232,7 +238,7 @@ def _outliers(bodies: Bodies, levels: list[str]) -> dict[str, str]:
     centre = float(np.median(values))
     limit = max(_OUTLIER_SDS * relative_spread(values), _OUTLIER_SHARE) * centre
     return {
-        level: f"its uptake stands out ({value / centre:.2f} of the other bodies')"
+        level: f"its uptake stands out ({value / centre:.2f} times the median of the bodies)"
         for level, value in zip(levels, values, strict=True)
         if abs(value - centre) > limit
     }

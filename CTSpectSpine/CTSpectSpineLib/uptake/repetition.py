@@ -1,4 +1,4 @@
-"""Repetitions of the deciding ratio: draws of the corrected uptake, or the plain measures anew.
+"""Repetitions of the deciding ratio: draws of corrected uptake, or repeated plain measures.
 
 Corrected uptake is drawn from its posterior. Plain measures (mean, max, peak) have none, so each
 repetition moves the regions as a registration of the given error and labels of usual quality
@@ -25,6 +25,8 @@ from CTSpectSpineLib.uptake.uncertainty import (
 )
 
 _POINTS_PER_JOINT = 400
+"""Least number that thinning leaves. Numerical: ample for a region that is small beside the
+blur."""
 
 
 def bone_part(partition: Partition, joint: Joint) -> int | None:
@@ -68,7 +70,7 @@ def draw_corrected(
 
 @dataclass(frozen=True)
 class Groups:
-    """Point groups that are measured anew in each repetition.
+    """Point groups that are measured again in each repetition.
 
     Attributes
     ----------
@@ -101,7 +103,7 @@ class Groups:
     def measure(
         self, field: SpectField, array: FloatArray, motion: FloatArray, own: FloatArray, name: str
     ) -> FloatArray:
-        """``mean``, ``max`` or ``peak`` of each group, moved together and each on its own."""
+        """``mean``, ``max`` or ``peak`` of each group, moved by a common and an own motion."""
         index = self.index @ motion[:3, :3].T + motion[:3, 3]
         index += np.repeat(own, self.lengths, axis=0)
         if name == "peak":

@@ -5,8 +5,8 @@ the width whose prediction differs least from the SPECT at the spine is taken. T
 regional observations, not from a fit to the voxels that are compared, because such a fit takes up
 noise and uneven uptake better the wider the point spread is. The estimate includes everything
 that blurs the spine (collimator, reconstruction, filter, breathing, misregistration), which is
-what the correction needs, except the averaging over the SPECT's voxels, which is modelled. What
-it falls short of the truth in simulated patients is added (`_SHORTFALL`).
+what the correction needs, except the averaging over the SPECT's voxels, which is modelled. The
+shortfall that was found in simulated patients is added (`_SHORTFALL`).
 
 Profiles are made at a few widths only; between these, transfer matrices and predictions are
 interpolated quadratically.
@@ -29,24 +29,33 @@ from CTSpectSpineLib.uptake.transfer import blurred_profiles, transfer_matrix
 IntArray = NDArray[np.intp]
 
 DEFAULT_FWHM_MM = 10.0
-"""Middle of what bone SPECT reaches (8 to 12 mm)."""
-SEARCH_MM = (5.0, 18.0)
+"""Judgement: the middle of the 8 to 12 mm usual in bone SPECT."""
 _COARSE_MM = (5.0, 7.2, 10.0, 13.5, 18.0)
+"""FWHM tried first; the outer two bound the estimate. Judgement: well beyond the usual 8 to 12 mm
+on both sides, in steps of about a third."""
 _NODES = (0.9, 1.0, 1.1)
-"""Relative widths at which the last system is made."""
+"""Relative widths at which the last system is made. Numerical: near enough to interpolate between,
+and far enough apart for a minimum."""
 _FINE_STEPS = 9
+"""Widths tried between the outer nodes. Numerical: 2.5 % apart; a parabola finds the minimum
+between them."""
 _SHORTFALL = 0.956
 """Share of the true width at which the misfit is least on average: counting noise and uneven
-uptake inside the regions favour the narrower of two widths that predict alike. From 23 simulated
-patients of the tuning split with 7 to 13 mm: 4.4 % too narrow at every width, with a standard
-deviation of 3 % (`FWHM_SD` in `uncertainty` holds it)."""
+uptake inside the regions favour the narrower of two widths that predict alike. Measured on 23
+simulated patients of the tuning split with 7 to 13 mm: 4.4 % too narrow at every width, with a
+standard deviation of 3 % (which `uncertainty.FWHM_SD` includes)."""
 _DECIMALS = 3
+"""Decimals of a width in mm that are kept. Numerical: far below its error, and above the rounding
+that depends on the number of threads."""
 _PLAIN_ERROR = 0.03
-"""Error of an observed mean, in units of the reference, before the SPECT's noise is known."""
+"""Error of an observed mean, in units of the reference, before the SPECT's noise is known.
+Judgement: a few per cent of noise and uneven uptake."""
 _LEAST_CONTRAST = 1.03
-"""By how much the misfit at the worse neighbouring width must exceed the least one."""
+"""By how much the misfit at the worse neighbouring width must exceed the least one. Judgement: a
+flatter minimum is decided by noise."""
 _LEAST_SIGNAL = 0.05
-"""Least variation of a SPECT at the spine, relative to its mean, that holds an edge to see."""
+"""Least variation of a SPECT at the spine, relative to its mean. Judgement: with less there is no
+edge by which to tell a width."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class PsfEstimate:
     fwhm_mm
         The estimate, or the default.
     estimated
-        False when the data do not tell and the default is used.
+        False when the data do not determine it and the default is used.
     reason
         Why not, as a sentence; empty otherwise.
     systems
@@ -171,7 +180,9 @@ def estimate_psf(view: View) -> PsfEstimate:
         return PsfEstimate(DEFAULT_FWHM_MM, False, reason, view.around(DEFAULT_FWHM_MM))
 
     if seen.std() <= _LEAST_SIGNAL * abs(float(seen.mean())):
-        return unknown("the SPECT is nearly even at the spine, so it does not tell its resolution")
+        return unknown(
+            "the SPECT is nearly uniform at the spine, so its resolution cannot be estimated"
+        )
     tried: dict[float, float] = {}
 
     def misfit(width: float) -> float:
@@ -191,14 +202,12 @@ def estimate_psf(view: View) -> PsfEstimate:
     if best in (0, len(widths) - 1):
         return unknown(
             f"the fit is best at the edge of the search, {widths[best]:g} mm,"
-            " so the SPECT does not tell its resolution"
+            " so the resolution cannot be estimated"
         )
     least = tried[widths[best]]
     beside = [tried[widths[best - 1]], tried[widths[best + 1]]]
     if least <= 0.0 or max(beside) < _LEAST_CONTRAST * least:
-        return unknown(
-            "the fit hardly depends on the width, so the SPECT does not tell its resolution"
-        )
+        return unknown("the fit hardly depends on the width, so the resolution cannot be estimated")
     coarse = np.array(widths[best - 1 : best + 2])
     centre = _parabola_minimum(coarse, np.square([tried[w] for w in coarse]))
     systems = view.around(round(centre, _DECIMALS))

@@ -21,9 +21,13 @@ from CTSpectSpineLib.model import FloatArray
 PEAK_DIAMETER_MM = 12.0
 """Sphere of the peak measure (Lodge et al., J Nucl Med 2012;53:1415)."""
 _PEAK_STEP_MM = 2.0
+"""Grid to which centres are thinned. Numerical: a fraction of the sphere's radius."""
 _ROUGH_STEP_MM = 4.0
+"""Sampling of the spheres that are compared first. Numerical: about a SPECT voxel."""
 _FINE_STEP_MM = 1.5
+"""Sampling of the spheres that decide. Numerical: a third of a SPECT voxel."""
 _PEAK_CANDIDATES = 60
+"""Centres that are sampled finely. Numerical: coarse sampling confuses near neighbours only."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class SpectField:
         return replace(self, array=self.array[box], ct_to_index=shift @ self.ct_to_index)
 
     def binned(self, most_mm: float) -> SpectField:
-        """The field with voxels averaged in blocks, as many as stay within ``most_mm``."""
+        """The field with voxels averaged in the largest blocks that stay within ``most_mm``."""
         size = np.maximum(1, np.floor(most_mm / self.spacing + 1e-6)).astype(int)
         size = np.minimum(size, self.array.shape[::-1])
         if (size == 1).all():

@@ -1,11 +1,11 @@
-"""What the observed means and the solved uptake err by, and draws of it.
+"""Errors of the observed means and of the solved uptake, and draws of them.
 
 The covariance of the observed means holds the SPECT's noise, which is estimated from the SPECT
 itself; the misregistration that the registration expects; the point spread's error; the error of
 each joint's own position as labels of usual quality leave it; and uneven uptake inside regions.
-`posterior` weighs the observations by it; errors that all regions share widen its draws in full.
-Errors that no observation shows, those of a region's size and of the reference bone's choice,
-come on top.
+`posterior` weighs the observations by it; errors common to all regions widen its draws in full.
+Errors that no observation shows, those of a region's size and of the choice of the reference bone,
+are added.
 """
 
 from __future__ import annotations
@@ -18,25 +18,31 @@ from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.model import FloatArray, JointKind
-from CTSpectSpineLib.uptake.observed_spine import Scene
+from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
 from CTSpectSpineLib.uptake.resolution import Systems, near_bone
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import shifted_profiles, smooth_weights
 
 FWHM_SD = 0.04
-"""Relative standard deviation of the point spread: ±8 % is its 95 % range."""
+"""Relative standard deviation of the point spread: ±8 % is its 95 % range. Judgement: the 3 % found
+in simulated patients (`resolution._SHORTFALL`), rounded up."""
 REGION_SD_MM = 1.0
-"""Error of a joint's own position (0.4 to 1.2 mm were measured against subregion truth)."""
+"""Error of a joint's own position. Measured on outlined articular processes of a real CT (L2 to
+L4): facet joints were 0.9 to 1.3 mm off; on phantoms 0.6 mm on average."""
 SIZE_SD: dict[JointKind, float] = {"disc": 0.04, "facet": 0.11}
-"""Relative error of a joint's bone volume, which its uptake inherits."""
+"""Relative error of a joint's bone volume, which its uptake inherits. Judgement: set on simulated
+patients; a facet joint is the smaller, so its outline errs by the larger share."""
 UNEVEN_SD = 0.015
-"""Error of an observed mean by uneven uptake, in units of the reference."""
+"""Error of an observed mean by uneven uptake, in units of the reference. Judgement: the unevenness
+of normal bone averages out over most of a region."""
 _SLIP_MM2 = 60.0
-"""Twice the variance of a joint's blurred profile: sets what a displacement loses. It gives 6 % at
-2 mm, 14 % at 3 mm, 45 % at 6 mm; 5 to 7, 10 to 15 and 31 to 47 % were measured on hot facets."""
+"""Twice the variance of a joint's blurred profile: sets what a displacement loses. Measured on hot
+facet joints: 5 to 7 % at 2 mm, 10 to 15 % at 3 mm, 31 to 47 % at 6 mm; it gives 6, 14 and 45 %."""
 SURROUNDINGS = 0.5
-"""Uptake around a joint, between soft tissue and bone, in units of the reference."""
+"""Uptake around a joint, in units of the reference. Judgement: between soft tissue and bone."""
 _NOISE_FLOOR = 0.05
+"""Least expected uptake, relative to the median near bone. Numerical: the noise is scaled by its
+root, which must not vanish in cold voxels."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ def size_sd(kind: JointKind, error_mm: float) -> float:
 
 
 def error_model(
-    scene: Scene,
+    spine: ObservedSpine,
     systems: Systems,
     width: float,
     true: FloatArray,
@@ -161,11 +167,11 @@ def error_model(
     centres_mm: FloatArray,
     error_mm: float,
 ) -> tuple[ErrorModel, Noise]:
-    """What the observed means err by.
+    """Model the errors of the observed means.
 
     Parameters
     ----------
-    scene, systems, width
+    spine, systems, width
         The regions, and how they are seen through the point spread.
     true
         A first solution, SPECT units, shape (regions,).
@@ -176,13 +182,13 @@ def error_model(
     error_mm
         Root mean square displacement at the joints by misregistration.
     """
-    view, shape = scene.view, scene.field.array.shape
+    view, shape = spine.view, spine.field.array.shape
     fitted = systems.image(true, width).reshape(shape)
     noise = estimate_noise(view.field, fitted, near_bone(view.field, view.partition))
-    smooth = smooth_weights(view.partition, view.field, scene.observed_in, noise.smoothing)
+    smooth = smooth_weights(view.partition, view.field, spine.observed_in, noise.smoothing)
     varying = sparse.diags(noise.sd.ravel() / unit) @ smooth
     counting = np.asarray((varying.T @ varying).todense()) / noise.filter_energy()
-    ways = [_rigid_ways(scene, fitted / unit, centres_mm, error_mm)]
+    ways = [_rigid_ways(spine, fitted / unit, centres_mm, error_mm)]
     step = 0.5 * (systems.widths_mm[2] - systems.widths_mm[0])
     slope = (systems.omega(width + 0.5 * step) - systems.omega(width - 0.5 * step)) / step
     ways.append((slope @ (true / unit) * FWHM_SD * width)[:, None])
@@ -196,11 +202,11 @@ def error_model(
 
 
 def _rigid_ways(
-    scene: Scene, fitted: FloatArray, centres_mm: FloatArray, error_mm: float
+    spine: ObservedSpine, fitted: FloatArray, centres_mm: FloatArray, error_mm: float
 ) -> FloatArray:
     """How the observed means change with one standard deviation of each rigid motion."""
-    spacing = scene.field.spacing
-    at = scene.field.index(centres_mm) * spacing
+    spacing = spine.field.spacing
+    at = spine.field.index(centres_mm) * spacing
     turning, angle_sd, shift_sd = _rigid_sds(at, error_mm)
     gradient = [
         np.gradient(fitted, h, axis=2 - n) if fitted.shape[2 - n] > 1 else np.zeros_like(fitted)
@@ -218,7 +224,7 @@ def _rigid_ways(
             (gradient[1] * x - gradient[0] * y) * angle_sd,
         ]
     columns = np.stack([way.ravel() for way in ways], axis=1)
-    observed: FloatArray = scene.view.weights.T @ columns
+    observed: FloatArray = spine.view.weights.T @ columns
     return observed
 
 

@@ -23,6 +23,7 @@ from CTSpectSpineLib.phantom.cases import SpectConfig
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.product import Phantom, phantom_of
 from CTSpectSpineLib.phantom.real_ct import classify
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.triage_protocol import triage
 from CTSpectSpineLib.validation.cohort import (
     Patient,
@@ -36,7 +37,7 @@ from CTSpectSpineLib.validation.rows import JointRow, PatientRow
 from CTSpectSpineLib.volumes.checks import check_ct
 from CTSpectSpineLib.volumes.reading import read_volume
 
-PROTOCOL = "tender-2019"
+PROTOCOL = USUAL_PROTOCOL
 NORMAL_RATIO, INCREASED_RATIO = 1.2, 2.5
 """True ratio up to which a joint is normal, and at which it is clearly increased. By definition:
 the upper end of a phantom's normal joints (``activity.json``). Judgement: well above a true ratio

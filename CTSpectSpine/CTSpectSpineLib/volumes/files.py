@@ -32,7 +32,7 @@ def image_suffix(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` and rename it to ``path`` when all went well.
+    """Give a temporary name beside ``path`` and rename it to ``path`` when the block succeeds.
 
     The temporary name keeps the extension, because writers choose the format by it.
     """
@@ -59,7 +59,7 @@ def sha256_of_file(path: Path) -> str:
 def sha256_of_files(paths: Iterator[Path] | tuple[Path, ...] | list[Path]) -> str:
     """SHA-256 of one file; of several, that of their sorted SHA-256 texts joined by newlines.
 
-    So the hash of a DICOM folder does not depend on the names or the order of its files.
+    The hash of a DICOM folder thus depends on neither the names nor the order of its files.
     """
     hashes = sorted(sha256_of_file(path) for path in paths)
     if len(hashes) == 1:

@@ -1,22 +1,24 @@
-"""NIfTI files, read directly because ITK reads some of them otherwise than other programs do.
+"""NIfTI files: nibabel unpacks the header, the rules that decide what it means are here.
 
 ITK prefers the qform in some cases, refuses a sheared sform or silently replaces it by the
-qform, ignores the table of label names, and fills a file that was cut off with whatever stands
-in memory. The rules here are those of the NIfTI standard (https://nifti.nimh.nih.gov): the sform
-where it is set, otherwise the qform.
+qform, ignores the table of label names, and completes a truncated file with whatever is in
+memory. The rules here are those of the NIfTI standard (https://nifti.nimh.nih.gov): the sform
+where it is set, otherwise the qform. nibabel's own checks are off: they refuse files that the
+standard's reference library reads (a qform with a negative voxel size), and mend others with a
+line on the console.
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 import re
-import struct
 import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +26,13 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.volumes.files import image_suffix
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-_TYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-}
-"""NIfTI data types that are one number per voxel."""
+"""Code of the unit of length to mm (unknown, metre, millimetre, micrometre). Standard: NIfTI-1."""
+_LONGEST_HEADER = 540
+"""Bytes of the longer header. Standard: NIfTI-2."""
+_QFORM = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ class NiftiHeader:
     label_names
         Label value to name, from the table that TotalSegmentator and Workbench write.
     notes
-        Sentences on doubts about the orientation.
+        Sentences about doubts on the orientation.
     """
 
     dim: tuple[int, ...]
@@ -73,40 +67,42 @@ class NiftiHeader:
     notes: tuple[str, ...]
 
 
+# Damaged numbers get a sentence of their own; numpy's warnings about them would add nothing.
+@np.errstate(over="ignore", invalid="ignore")
 def read_nifti_header(path: Path) -> NiftiHeader:
     """Read the header of a ``.nii``, ``.nii.gz`` or ``.hdr`` file.
 
     Raises
     ------
     InputError
-        If the file is no NIfTI file or its header contradicts itself.
+        If the file is not a NIfTI file or its header contradicts itself.
     """
     try:
         with _open(path) as stream:
-            start = stream.read(544)
-            fields = _fields(start)
-            if fields is None:
+            header = _header(stream.read(_LONGEST_HEADER))
+            if header is None:
                 raise InputError(
                     f"{path}: this is not a NIfTI file or its header is damaged; "
                     "write it again from the original images."
                 )
-            names = _label_names(stream, start, fields)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+            offset = _offset(header, path)
+            names = _label_names(stream, header.sizeof_hdr, offset)
+    except (OSError, EOFError, OverflowError, ValueError, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{path}: the NIfTI header cannot be read ({error}); the file may be damaged."
         ) from error
-    matrix, notes = _matrix(fields, path)
-    kind = _TYPES.get(fields.datatype)
-    scaled = np.isfinite(fields.slope) and fields.slope != 0 and np.isfinite(fields.intercept)
+    matrix, notes = _matrix(header, path)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    scaled = np.isfinite(slope) and slope != 0 and np.isfinite(intercept)
     return NiftiHeader(
-        dim=fields.dim[1 : 1 + fields.dim[0]],
+        dim=_dim(header),
         matrix=matrix,
-        dtype=None if kind is None else np.dtype(fields.order + kind),
-        offset=fields.vox_offset,
-        slope=fields.slope if scaled else 1.0,
-        intercept=fields.intercept if scaled else 0.0,
+        dtype=_dtype(header),
+        offset=offset,
+        slope=slope if scaled else 1.0,
+        intercept=intercept if scaled else 0.0,
         label_names=names,
         notes=notes,
     )
@@ -125,22 +121,27 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        If the file is cut off or damaged.
+        If the file is truncated or damaged.
     """
     if header.dtype is None:
         raise ValueError("voxels of an unusual type")
     shape = header.dim[2::-1]
-    count = int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize
+    count = math.prod(shape) * header.dtype.itemsize
     try:
         with _open(path) as stream:
-            stream.read(header.offset)
+            stream.seek(header.offset)
             content = stream.read(count)
             # Reading to the end makes gzip verify its checksum.
             while stream.read(1 << 20):
                 pass
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
             f"{path}: the voxels cannot be read ({error}); the file is damaged, copy it again."
+        ) from error
+    except (MemoryError, OverflowError) as error:
+        raise InputError(
+            f"{path}: its header states {count} bytes of voxels, more than the memory holds; the "
+            "file may be damaged, copy it again."
         ) from error
     if len(content) < count:
         raise InputError(
@@ -151,26 +152,15 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     if (header.slope, header.intercept) == (1.0, 0.0):
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     whole = float(header.slope).is_integer() and float(header.intercept).is_integer()
-    if stored.dtype.kind in "iu" and whole and stored.dtype.itemsize <= 2:
+    if stored.dtype.kind in "iu" and whole and _fits_int32(stored.dtype, header):
         return stored.astype(np.int32) * int(header.slope) + int(header.intercept)
     return stored.astype(np.float64) * header.slope + header.intercept
 
 
-@dataclass(frozen=True)
-class _Fields:
-    order: str
-    size: int
-    dim: tuple[int, ...]
-    datatype: int
-    pixdim: tuple[float, ...]
-    vox_offset: int
-    slope: float
-    intercept: float
-    units: int
-    qform_code: int
-    sform_code: int
-    quaternion: tuple[float, ...]
-    srow: tuple[float, ...]
+def _fits_int32(dtype: np.dtype[Any], header: NiftiHeader) -> bool:
+    limits = np.iinfo(dtype)
+    ends = (n * header.slope + header.intercept for n in (int(limits.min), int(limits.max)))
+    return dtype.itemsize <= 2 and all(abs(end) < 2**31 for end in ends)
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -179,69 +169,67 @@ def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
 
 
-def _fields(start: bytes) -> _Fields | None:
-    """Unpack a NIfTI-1 or NIfTI-2 header of either byte order; None when it is neither."""
-    if len(start) < 348:
-        return None
-    for order in "<>":
-        (size,) = struct.unpack_from(order + "i", start, 0)
-        if size == 348:
-            fields = _Fields(
-                order=order,
-                size=size,
-                dim=struct.unpack_from(order + "8h", start, 40),
-                datatype=struct.unpack_from(order + "h", start, 70)[0],
-                pixdim=struct.unpack_from(order + "8f", start, 76),
-                vox_offset=int(struct.unpack_from(order + "f", start, 108)[0]),
-                slope=struct.unpack_from(order + "f", start, 112)[0],
-                intercept=struct.unpack_from(order + "f", start, 116)[0],
-                units=start[123] & 7,
-                qform_code=struct.unpack_from(order + "h", start, 252)[0],
-                sform_code=struct.unpack_from(order + "h", start, 254)[0],
-                quaternion=struct.unpack_from(order + "6f", start, 256),
-                srow=struct.unpack_from(order + "12f", start, 280),
-            )
-        elif size == 540 and len(start) >= 540:
-            fields = _Fields(
-                order=order,
-                size=size,
-                dim=struct.unpack_from(order + "8q", start, 16),
-                datatype=struct.unpack_from(order + "h", start, 12)[0],
-                pixdim=struct.unpack_from(order + "8d", start, 104),
-                vox_offset=struct.unpack_from(order + "q", start, 168)[0],
-                slope=struct.unpack_from(order + "d", start, 176)[0],
-                intercept=struct.unpack_from(order + "d", start, 184)[0],
-                units=struct.unpack_from(order + "i", start, 500)[0] & 7,
-                qform_code=struct.unpack_from(order + "i", start, 344)[0],
-                sform_code=struct.unpack_from(order + "i", start, 348)[0],
-                quaternion=struct.unpack_from(order + "6d", start, 352),
-                srow=struct.unpack_from(order + "12d", start, 400),
-            )
-        else:
-            continue
-        axes = fields.dim[0]
-        magic = start[344:347] if size == 348 else start[4:7]
-        # Analyze files look alike, but what is left and right in them is anyone's guess.
-        if magic not in (b"n+1", b"ni1", b"n+2", b"ni2"):
+def _header(start: bytes) -> Any | None:
+    """NIfTI-1 or NIfTI-2 header of either byte order; None when it is neither."""
+    # nibabel takes a while to import, and most of what the library does needs no NIfTI file.
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    for kind in (Nifti1Header, Nifti2Header):
+        block = start[: kind.sizeof_hdr]
+        if len(block) < kind.sizeof_hdr:
             return None
-        if 1 <= axes <= 7 and all(n > 0 for n in fields.dim[1 : 1 + axes]):
-            return fields
+        for order in "<>":
+            header = kind(block, endianness=order, check=False)
+            if header["sizeof_hdr"] == kind.sizeof_hdr:
+                # Analyze files look alike, but what is left and right in them is anyone's guess.
+                known = bytes(header["magic"])[:3] in (kind.single_magic, kind.pair_magic)
+                usable = known and 1 <= header["dim"][0] <= 7 and min(_dim(header)) > 0
+                return header if usable else None
     return None
 
 
-def _matrix(fields: _Fields, path: Path) -> tuple[FloatArray, tuple[str, ...]]:
-    """Index-to-LPS matrix by the standard's rules, and doubts about it."""
-    scale = np.diag([*[_UNIT_MM.get(fields.units, 1.0)] * 3, 1.0])
-    sform = _sform(fields) if fields.sform_code > 0 else None
-    qform = _qform(fields) if fields.qform_code > 0 else None
+def _dim(header: Any) -> tuple[int, ...]:
+    # Not get_data_shape, which rewrites some sizes by a convention of FreeSurfer.
+    axes = int(header["dim"][0])
+    return tuple(header["dim"][1 : 1 + axes].tolist())
+
+
+def _offset(header: Any, path: Path) -> int:
+    """Bytes before the voxels."""
+    offset: int = header.get_data_offset()
+    if offset < (0 if image_suffix(path) == ".hdr" else header.sizeof_hdr):
+        raise InputError(
+            f"{path}: the NIfTI header puts the voxels inside itself (at byte {offset}); the "
+            "file may be damaged, write it again from the original images."
+        )
+    return offset
+
+
+def _dtype(header: Any) -> np.dtype[np.generic] | None:
+    """Type of the stored voxels; None when they are not one ordinary number each."""
+    try:
+        dtype: np.dtype[np.generic] = header.get_data_dtype()
+    except KeyError:
+        return None
+    return dtype if dtype.kind in "iuf" and dtype.itemsize <= 8 else None
+
+
+def _matrix(header: Any, path: Path) -> tuple[FloatArray, tuple[str, ...]]:
+    """Index-to-LPS matrix according to the standard, and doubts about it."""
+    scale = np.diag([*[_UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
+    pixdim = header["pixdim"][1:4].astype(float)
+    has_sform, has_qform = header["sform_code"] > 0, header["qform_code"] > 0
+    sform = header.get_sform() if has_sform else None
+    qform = _qform(header) if has_qform else None
     usable = [m for m in (sform, qform) if m is not None and _regular(m)]
     if not usable:
-        if fields.sform_code > 0 or fields.qform_code > 0:
+        if has_sform or has_qform:
             raise InputError(
                 f"{path}: the orientation in the NIfTI header is not usable (zero, NaN or "
                 "singular matrix); write the file again from the original images."
             )
-        size = np.abs(fields.pixdim[1:4])
+        size = np.abs(pixdim)
         if not np.all(np.isfinite(size)) or size.min() <= 0:
             raise InputError(f"{path}: the NIfTI header gives no voxel size; write it again.")
         return LPS_TO_RAS @ scale @ np.diag([*size, 1.0]), (
@@ -250,10 +238,10 @@ def _matrix(fields: _Fields, path: Path) -> tuple[FloatArray, tuple[str, ...]]:
         )
     notes: list[str] = []
     if len(usable) == 2:
-        size = np.array(fields.dim[1:4], dtype=float) - 1
+        size = np.array(header["dim"][1:4], dtype=float) - 1
         ends = np.array([[0, 0, 0, 1], [*size, 1]], dtype=float).T
         distance = float(np.abs((usable[0] - usable[1]) @ ends).max())
-        if distance > 0.5 * min(abs(p) for p in fields.pixdim[1:4]):
+        if distance > 0.5 * min(np.abs(pixdim).tolist()):
             notes.append(
                 f"The sform and qform of {path.name} disagree by up to {distance:.1f} mm: the "
                 "sform was used."
@@ -267,12 +255,9 @@ def _regular(matrix: FloatArray) -> bool:
     return bool(np.all(np.isfinite(matrix)) and abs(np.linalg.det(matrix[:3, :3])) > 1e-9)
 
 
-def _sform(fields: _Fields) -> FloatArray:
-    return np.vstack([np.reshape(fields.srow, (3, 4)), [0.0, 0.0, 0.0, 1.0]])
-
-
-def _qform(fields: _Fields) -> FloatArray:
-    b, c, d, *offset = fields.quaternion
+def _qform(header: Any) -> FloatArray:
+    # nibabel's get_qform refuses negative voxel sizes and quaternions longer than 1.
+    b, c, d, *offset = (float(header[name]) for name in _QFORM)
     a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
     rotation = np.array(
         [
@@ -281,25 +266,34 @@ def _qform(fields: _Fields) -> FloatArray:
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
         ]
     )
-    handedness = -1.0 if fields.pixdim[0] < 0 else 1.0
+    pixdim = header["pixdim"].astype(float)
+    handedness = -1.0 if pixdim[0] < 0 else 1.0
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation * np.abs(fields.pixdim[1:4]) * [1.0, 1.0, handedness]
+    matrix[:3, :3] = rotation * np.abs(pixdim[1:4]) * [1.0, 1.0, handedness]
     matrix[:3, 3] = offset
     return matrix
 
 
+_DETACHED_BYTES = 1 << 20
+"""Bytes of a detached header that are searched for label names. Judgement: a table of all classes
+of TotalSegmentator takes about 12 kB."""
+_MOST_BYTES = 1 << 24
+"""Most bytes that are searched for label names, which bounds the memory for damaged files.
+Judgement: far beyond any table."""
 _LABEL_TABLE = re.compile(rb"<LabelTable>.*?</LabelTable>", re.DOTALL)
 
 
-def _label_names(stream: IO[bytes], start: bytes, fields: _Fields) -> dict[int, str]:
+def _label_names(stream: IO[bytes], start: int, offset: int) -> dict[int, str]:
     """Names of the labels from the header extensions (Connectivity Workbench's XML)."""
-    extender = start[fields.size : fields.size + 4]
+    stream.seek(start)
+    extender = stream.read(4)
     if len(extender) < 4 or extender[0] == 0:
         return {}
     # Only what stands before the voxels belongs to the header; detached headers end there.
-    limit = fields.vox_offset if fields.vox_offset > fields.size else 1 << 20
-    stream.seek(fields.size + 4)
-    table = _LABEL_TABLE.search(stream.read(max(0, min(limit, 1 << 24) - fields.size - 4)))
+    limit = offset if offset > start else _DETACHED_BYTES
+    # The table is searched for, because nibabel's list of extensions fails as a whole on zero
+    # padding behind the last one or a wrong size in any of them.
+    table = _LABEL_TABLE.search(stream.read(max(0, min(limit, _MOST_BYTES) - start - 4)))
     if table is None:
         return {}
     try:

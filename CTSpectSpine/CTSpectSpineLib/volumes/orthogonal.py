@@ -1,4 +1,4 @@
-"""Voxel grids onto simpler ones: sheared onto orthogonal, oblique onto the patient's axes."""
+"""Resample voxel grids: sheared onto orthogonal, oblique onto the patient's axes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_arr
 from CTSpectSpineLib.model import FloatArray
 
 _NEGLIGIBLE_VOXELS = 0.1
-"""Largest displacement of a corner, in voxels, up to which axes are only straightened."""
+"""Largest displacement of a corner, in voxels, up to which axes are only straightened. Judgement:
+a tenth of a voxel moves no joint, and the voxels stay those of the file."""
 _LARGEST_TILT = np.sin(np.radians(2.0))
+"""Sine of the largest tilt that still counts as upright. Judgement: 2 degrees."""
 
 
 def orthogonal_image(
@@ -23,7 +25,7 @@ def orthogonal_image(
     """Image with orthogonal axes from voxels on any grid.
 
     ITK holds orthogonal grids only. Where the axes are orthogonal, the voxels stay untouched;
-    otherwise they are resampled on the orthogonal grid that is closest to the axes (polar
+    otherwise they are resampled onto the orthogonal grid that is closest to the axes (polar
     decomposition) and covers the whole volume.
 
     Parameters
@@ -35,7 +37,7 @@ def orthogonal_image(
     nearest
         Nearest neighbour instead of linear interpolation (labels).
     fill
-        Value outside of the voxels.
+        Value outside the voxels.
 
     Returns
     -------

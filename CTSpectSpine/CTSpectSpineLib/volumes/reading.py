@@ -1,7 +1,8 @@
-"""Reading of volumes: NIfTI, NRRD, MetaImage, DICOM."""
+"""Read volumes: NIfTI, NRRD, MetaImage, DICOM."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ _FORMATS = (
     "(a folder or a file)"
 )
 _AIR_HU = -1024.0
+"""HU outside a resampled CT. Convention: the lowest value of a 12-bit CT, taken as air."""
 
 
 def read_volume(path: Path | str, role: Role) -> Volume:
@@ -32,7 +34,7 @@ def read_volume(path: Path | str, role: Role) -> Volume:
 
     The voxels stay on the grid of the file, whatever its orientation and order of axes; only a
     sheared grid (gantry tilt, an affine in the header), which ITK cannot hold, is resampled, and
-    a note says so. Nothing is concluded from the voxels here: see `checks`.
+    a note says so. The values of the voxels are checked elsewhere: see `checks`.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def read_volume(path: Path | str, role: Role) -> Volume:
     ------
     InputError
         If there is nothing to read, the format is unknown, the file is damaged, or it holds
-        something else than one scalar 3D volume.
+        anything but one scalar 3D volume.
     """
     source = Path(path)
     if not source.exists():
@@ -105,7 +107,7 @@ def _read_nifti(source: Path, role: Role) -> Volume:
     if not pair.exists():
         raise InputError(f"{source}: its header {pair.name} does not exist; copy both files.")
     header = read_nifti_header(pair)
-    frames = int(np.prod(header.dim[3:], dtype=np.int64))
+    frames = math.prod(header.dim[3:])
     if len(header.dim) < 3 or frames > 1:
         raise _not_3d(source, header.dim)
     if header.dtype is None:
@@ -197,7 +199,7 @@ def _volume(
 
 
 def _suitable_type(image: sitk.Image, role: Role) -> sitk.Image:
-    """The smallest type that the later stages work with, without losing values."""
+    """Cast to the smallest type that the later stages work with and that keeps the values."""
     floating = image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64)
     if role == "labels":
         return image
@@ -225,7 +227,7 @@ def _three_dimensional(image: sitk.Image, source: Path | str) -> sitk.Image:
     size = image.GetSize()
     if len(size) == 3:
         return image
-    if len(size) < 3 or int(np.prod(size[3:])) > 1:
+    if len(size) < 3 or math.prod(size[3:]) > 1:
         raise _not_3d(source, size)
     frame = image
     while frame.GetDimension() > 3:
@@ -240,7 +242,7 @@ def _not_3d(source: Path | str, size: tuple[int, ...]) -> InputError:
     if len(size) < 3:
         return InputError(f"{source}: a single 2D picture; a 3D volume is needed.")
     return InputError(
-        f"{source}: a series of {int(np.prod(size[3:]))} volumes (size "
+        f"{source}: a series of {math.prod(size[3:])} volumes (size "
         f"{' x '.join(map(str, size))}); save the one that is meant as a 3D file."
     )
 

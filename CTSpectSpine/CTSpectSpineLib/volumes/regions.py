@@ -1,4 +1,4 @@
-"""Regions on grids of their own, brought onto an image's grid."""
+"""Resample regions from their own grids onto an image's grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 Box = tuple[slice, slice, slice]
 _MAX_SAMPLES_PER_AXIS = 5
-"""Enough to see a 1 mm layer inside a 5 mm slice."""
+"""Sampling points per voxel and axis, at most. Numerical: enough to see a 1 mm layer inside a 5 mm
+slice."""
 
 
 def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
@@ -20,9 +21,9 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
 
     The covered fraction of every voxel is estimated by linear interpolation at one point per
     voxel, or at several where the voxel is larger than the region's own. Voxels that are
-    covered by at least one half belong to the result. A region that would lose more than half
-    of its volume that way (thinner than a voxel) keeps the voxels with at least half of the
-    largest fraction instead, so it never vanishes inside the grid.
+    at least half covered belong to the result. A region that would lose more than half of its
+    volume that way (thinner than a voxel) keeps the voxels with at least half of the largest
+    fraction instead, so it never vanishes inside the grid.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
     -------
     mask, box
         Voxels ``[k, j, i]`` inside the box, and the box as slices of the grid's array. The
-        mask is empty (size 0) when the region is empty or lies outside of the grid.
+        mask is empty (size 0) when the region is empty or lies outside the grid.
     """
     outside = np.zeros((0, 0, 0), dtype=bool), (slice(0, 0), slice(0, 0), slice(0, 0))
     tight = _tight_box(region.mask)
@@ -66,7 +67,7 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
 def _binarise(fraction: FloatArray, expected_voxels: float) -> BoolArray:
     """Voxels of a region from their covered fractions; see `resample_region`."""
     mask: BoolArray = fraction >= 0.5 - 1e-6
-    # Where the grid cuts the region off, less than the whole volume can be expected.
+    # Where the grid truncates the region, less than the whole volume can be expected.
     expected = min(expected_voxels, float(fraction.sum()))
     peak = float(fraction.max())
     if np.count_nonzero(mask) < 0.5 * expected and peak > 0:
@@ -98,7 +99,7 @@ def _covered_fraction(mask: BoolArray, matrix: FloatArray, size: FloatArray) -> 
 
 
 def _count_centres(fraction: FloatArray, mask: BoolArray, matrix: FloatArray) -> None:
-    """Fill in the fractions of a region that fell between all sampling points."""
+    """Fill in the fractions of a region that lies between all sampling points."""
     centres = apply_matrix(matrix, np.argwhere(mask)[:, ::-1].astype(np.float64))
     index = np.rint(centres).astype(int)[:, ::-1]
     index = index[np.all((index >= 0) & (index < fraction.shape), axis=1)]

@@ -2,7 +2,12 @@
 
 The header fields ``SegmentN_*`` and ``Segmentation_*`` are those that Slicer's
 ``vtkMRMLSegmentationStorageNode`` writes and reads. Segments that overlap are put in several
-layers (the ``list`` axis, which runs fastest). Files are the same to the byte for the same input.
+layers (the ``list`` axis, which varies fastest). The same input gives the same bytes.
+
+The package ``slicerio`` (1.4 was tried) does not fit here. It reads a file without space or space
+directions as if its matrix were the identity, accepts a layer that is not in the file, refuses
+LAS and short names of spaces, and ends in an IndexError or ValueError on a short terminology, a
+tag without colon or two blanks in a colour. Its writer puts the date into the file.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,7 +31,7 @@ from CTSpectSpineLib.volumes.regions import Box, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 _SLAB = 16
-"""Slices that are composed and compressed at a time, which bounds the memory."""
+"""Slices that are composed and compressed at a time. Numerical: bounds the memory."""
 _TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
 
 
@@ -76,8 +81,8 @@ def write_segmentation(
 ) -> None:
     """Write segments as a ``.seg.nrrd`` on the given grid.
 
-    Regions are resampled by `resample_region`. Overlapping segments go to different layers, the
-    first layer that has room; a file without overlaps has one layer and is an ordinary label map.
+    Regions are resampled by `resample_region`. Each segment goes to the first layer in which it
+    overlaps no other; a file without overlaps has one layer and is an ordinary label map.
 
     Parameters
     ----------
@@ -128,21 +133,22 @@ def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
     matrix = _matrix(header, file)
     if data.ndim == 3:
         data = data[..., np.newaxis]
-    if data.ndim != 4 or data.dtype.kind not in "iub":
+    if data.ndim != 4 or data.dtype.kind not in "iu":
         raise InputError(f"{file}: this NRRD file holds no segmentation (3D integer labels).")
     shape = data.shape[:3]
     grid = Grid((shape[2], shape[1], shape[0]), matrix)
-    entries = list(_segment_entries(header, data.shape[3])) or list(_unnamed_entries(data))
+    entries = list(_segment_entries(header, data.shape[3], file)) or list(_unnamed_entries(data))
     boxes: dict[int, list[Any]] = {}
     segments = []
     for entry in entries:
         layer, value = entry.layer, entry.value
-        if layer >= data.shape[3]:
+        if not 0 <= layer < data.shape[3]:
             raise InputError(
                 f"{file}: segment '{entry.name}' names layer {layer}, not in the file."
             )
         if layer not in boxes:
-            boxes[layer] = list(ndimage.find_objects(data[..., layer].astype(np.int32)))
+            numbers = cast(NDArray[np.integer[Any]], data[..., layer])
+            boxes[layer] = list(ndimage.find_objects(numbers))
         found = boxes[layer][value - 1] if 0 < value <= len(boxes[layer]) else None
         segments.append(entry.segment(data, found, matrix))
     return tuple(segments), grid
@@ -182,7 +188,7 @@ def _check_segments(segments: Sequence[Segment]) -> None:
 
 
 def _place(segments: Sequence[Segment], grid: Grid) -> list[_Placed]:
-    """Put every segment on the grid and into the first layer that it does not collide with."""
+    """Put every segment on the grid, in the first layer where it does not collide with another."""
     placed: list[_Placed] = []
     for number, segment in enumerate(segments, start=1):
         if isinstance(segment.region, Region):
@@ -199,18 +205,16 @@ def _place(segments: Sequence[Segment], grid: Grid) -> list[_Placed]:
 
 
 def _overlap(mask_a: BoolArray, box_a: Box, mask_b: BoolArray, box_b: Box) -> bool:
-    common = [
-        (max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box_a, box_b, strict=True)
-    ]
-    if any(low >= high for low, high in common):
+    low = [max(a.start, b.start) for a, b in zip(box_a, box_b, strict=True)]
+    high = [min(a.stop, b.stop) for a, b in zip(box_a, box_b, strict=True)]
+    if any(first >= last for first, last in zip(low, high, strict=True)):
         return False
-    cut_a = tuple(
-        slice(lo - a.start, hi - a.start) for (lo, hi), a in zip(common, box_a, strict=True)
-    )
-    cut_b = tuple(
-        slice(lo - b.start, hi - b.start) for (lo, hi), b in zip(common, box_b, strict=True)
-    )
-    return bool(np.any(mask_a[cut_a] & mask_b[cut_b]))
+
+    def common(mask: BoolArray, box: Box) -> BoolArray:
+        ends = zip(low, high, box, strict=True)
+        return mask[tuple(slice(first - s.start, last - s.start) for first, last, s in ends)]
+
+    return bool(np.any(common(mask_a, box_a) & common(mask_b, box_b)))
 
 
 def _slabs(
@@ -272,14 +276,10 @@ def _fields(segment: Segment, item: _Placed) -> Iterator[tuple[str, str]]:
     if segment.terminology:
         tags[TERMINOLOGY_TAG] = segment.terminology
     k, j, i = item.box
-    extent = (
-        (i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
-        if item.mask.size
-        else (0, -1, 0, -1, 0, -1)
-    )
+    ends = [(s.start, s.stop - 1) for s in (i, j, k)] if item.mask.size else [(0, -1)] * 3
     yield "Color", " ".join(f"{c:.6g}" for c in segment.colour)
     yield "ColorAutoGenerated", "0"
-    yield "Extent", " ".join(map(str, extent))
+    yield "Extent", " ".join(f"{first} {last}" for first, last in ends)
     yield "ID", _plain(segment.id)
     yield "LabelValue", str(item.value)
     yield "Layer", str(item.layer)
@@ -311,7 +311,7 @@ def _vector(values: FloatArray) -> str:
 def _read_nrrd(file: Path) -> tuple[Mapping[str, object], NDArray[np.generic]]:
     if not file.is_file():
         raise InputError(f"{file}: the file does not exist; check the path.")
-    # Writing needs no package, so that it also works where this one is missing.
+    # Imported here because writing works without this package.
     import nrrd
 
     try:
@@ -339,6 +339,7 @@ _TO_LPS = {
     "left-anterior-superior": (1.0, -1.0, 1.0),
     "las": (1.0, -1.0, 1.0),
 }
+"""Signs of the axes from a space of the NRRD file to LPS. By definition."""
 
 
 def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
@@ -365,24 +366,26 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     return result
 
 
-def _segment_entries(header: Mapping[str, object], layers: int) -> Iterator[_Entry]:
+def _segment_entries(header: Mapping[str, object], layers: int, file: Path) -> Iterator[_Entry]:
     number = 0
     while f"Segment{number}_ID" in header:
 
         def text(key: str, default: str, number: int = number) -> str:
             return str(header.get(f"Segment{number}_{key}", default))
 
-        colour = [float(c) for c in text("Color", "0.5 0.5 0.5").split()]
         pairs = (tag.split(":", 1) for tag in text("Tags", "").split("|") if ":" in tag)
-        yield _Entry(
-            id=text("ID", ""),
-            name=text("Name", text("ID", "")),
-            colour=(colour[0], colour[1], colour[2]),
-            tags=dict(pairs),
-            value=int(text("LabelValue", "1")),
+        try:
+            red, green, blue = map(float, text("Color", "0.5 0.5 0.5").split()[:3])
+            value = int(text("LabelValue", "1"))
             # Slicer's older files have no layers: every segment has its own.
-            layer=int(text("Layer", str(number if layers > 1 else 0))),
-        )
+            layer = int(text("Layer", str(number if layers > 1 else 0)))
+        except ValueError as error:
+            raise InputError(
+                f"{file}: the colour, label value or layer of segment {number} is damaged "
+                f"({error}); save the file again from 3D Slicer."
+            ) from error
+        name = text("Name", text("ID", ""))
+        yield _Entry(text("ID", ""), name, (red, green, blue), dict(pairs), value, layer)
         number += 1
 
 

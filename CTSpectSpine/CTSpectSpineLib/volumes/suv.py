@@ -7,7 +7,7 @@ from datetime import datetime
 from CTSpectSpineLib.volumes.volume import Acquisition
 
 TC99M_HALF_LIFE_S = 6.007 * 3600.0
-"""Half-life of Tc-99m in seconds (6.007 h, ICRP 107)."""
+"""Half-life of Tc-99m in seconds (6.007 h in ENSDF; Browne and Tuli 2017)."""
 
 
 def suv_factor(
@@ -17,23 +17,23 @@ def suv_factor(
     injection_time: datetime | None = None,
     scan_time: datetime | None = None,
 ) -> tuple[float | None, str]:
-    """Factor from voxel values to body-weight SUV (g/ml), and a sentence on it.
+    """Factor from voxel values to body-weight SUV (g/ml), and a sentence about it.
 
-    SUV = concentration x body weight / dose decayed to the scan. Values that the user gives
-    win over those of the header; without a stated radionuclide it is taken to be Tc-99m.
+    SUV = concentration x body weight / dose decayed to the scan. Values given by the user take
+    precedence over those of the header; where no radionuclide is stated, Tc-99m is assumed.
 
     Parameters
     ----------
     acquisition
         Header of the SPECT.
     weight_kg, dose_MBq, injection_time, scan_time
-        What the user typed, None for what was not given.
+        Values given by the user; None where not given.
 
     Returns
     -------
     factor, reason
-        None when the values cannot be calibrated; the sentence says why, or how the factor
-        was made.
+        The factor is None when the values cannot be calibrated; the sentence says why, or how
+        the factor was obtained.
     """
     if acquisition.units == "SUV":
         return 1.0, "The SPECT is already in SUV."

@@ -1,4 +1,4 @@
-"""A volume as it was read: voxels, unit, origin in the file system, acquisition."""
+"""A volume as it was read: voxels, unit, source file, acquisition."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import SimpleITK as sitk
 
 Role = Literal["ct", "spect", "labels"]
 MIN_SLICES = 5
-"""Fewer slices are no volume."""
+"""Fewest slices of a volume. Judgement: a localizer or a few single slices hold no joint."""
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What the header says about a scan; None or empty where it says nothing.
+    """What the header says about a scan; None or empty where it is silent.
 
     Attributes
     ----------
@@ -33,10 +33,10 @@ class Acquisition:
     patient_weight_kg
         Body weight.
     reconstruction, filter, fwhm_mm
-        Method and post-filter in the words of the header, and the point spread where it is
+        Method and post-filter as worded in the header, and the point spread where it is
         stated as a number.
     corrections
-        DICOM's list of corrections done (``ATTN``, ``SCAT``, ``DECY`` ...).
+        DICOM's list of the corrections applied (``ATTN``, ``SCAT``, ``DECY`` ...).
     patient_digest
         Hash of the patient's id, to see whether two scans belong together; not the id.
     frame_of_reference
@@ -83,7 +83,7 @@ class Volume:
     acquisition
         What the header says.
     notes
-        Sentences about what was assumed or changed in reading.
+        Sentences about what was assumed or changed while reading.
     """
 
     image: sitk.Image
@@ -97,7 +97,7 @@ class Volume:
 
     @property
     def name(self) -> str:
-        """How messages call the volume: its path, or what it is used as."""
+        """Name of the volume in messages: its path, or what it is used as."""
         if self.path is not None:
             return str(self.path)
         return {"ct": "the CT", "spect": "the SPECT", "labels": "the label map"}[self.role]

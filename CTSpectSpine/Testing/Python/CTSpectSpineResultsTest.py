@@ -282,6 +282,27 @@ class CTSpectSpineResultsTest(PanelTestCase):
             self.assertFalse(self.ui.captureButton.enabled)
             self.assertIn("no views", self.ui.captureButton.toolTip)
 
+    def test_folderThatGoesIsSaidAtTheClick(self):
+        self.addResults()
+        (self.folder / "results" / "manifest.json").unlink()
+        self.widget.ask = Answers(self.folder / "kept")
+        for click in (self.widget.export.onReport, self.widget.export.onSave):
+            with self.assertRaisesRegex(RuntimeError, "not there any more"):
+                click()
+
+    def test_analysisMayEndWhileAnotherModuleIsOpen(self):
+        nodes = self.addResults()
+        stored = self.widget.logic.getParameterNode()
+        self.widget.showResults(None)
+        stored.analysis = None
+        self.widget.exit()
+        self.widget.showNewResults()
+        self.assertIs(stored.analysis, nodes.manifest)
+        self.widget.decide("accepted")
+        self.widget.enter()
+        self.assertEqual(len(self.table()), 1)
+        self.assertEqual(self.widget.record.decision, "accepted")
+
     def test_oneOfTwoAnalysesIsChosen(self):
         from CTSpectSpineLib.scene.populate import populate_scene
 

@@ -1,4 +1,4 @@
-"""Atlas and axis, which no disc divides: told apart by their shape, not by their place."""
+"""Atlas and axis, which no disc divides: told apart by shape, not by position."""
 
 from __future__ import annotations
 
@@ -11,22 +11,32 @@ from CTSpectSpineLib.labelling.builtin.network import CLASSES, MIDDLE
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _LEAST_MM3 = 2500.0
-"""Of what looks like one of them; an adult's atlas has 7000 mm³ and more, its axis 10000 mm³."""
+"""Least volume of what looks like one of them. Judgement: about a third of an adult's atlas (7000
+mm³ and more) or a quarter of its axis (10000 mm³), of which a part may be in view."""
 _TOGETHER_MM = 34.0
-"""From the middle of the atlas or axis to its farthest voxels."""
+"""From the middle of the atlas or axis to its farthest voxels. Judgement: nearly half the width of
+an adult's atlas."""
 _SAME_MM = 10.0
+"""Between two middles of one vertebra. Judgement: well below the way to the next one."""
 _MOSTLY = 0.6
-"""Share of a vertebra's middle that looks like the axis from which on it is part of it."""
+"""Share of a vertebra's middle that must look like the axis for it to be part of it. Judgement:
+a clear majority."""
 _DIVIDED_MM = 26.0
-"""Between the middles of a divided dens and body at most."""
+"""Between the middles of a divided dens and body at most. Judgement: the height of an adult's axis
+is about 40 mm."""
 _LEAST_TORN_MM3 = 1000.0
+"""Least volume of an atlas above an axis. Judgement: less, since it is expected there."""
 _ABOVE_MM = 45.0
-"""From the middle of the axis to the atlas' farthest voxels."""
+"""From the middle of the axis to the atlas' farthest voxels. Judgement: half the width of an
+atlas, which lies around the dens."""
 _ROUNDS = 10
+"""Of dividing votes in two groups. Numerical: two groups in one dimension settle in fewer."""
 _APART_MM = 7.0
-"""Between the votes for the atlas and for the axis at least: about 16 mm on phantoms."""
+"""Least distance between the votes for the atlas and for the axis. Measured on phantoms: about 16
+mm; with less than half of it they are taken as one."""
 _LOWEST = 5
-"""Of the column's vertebrae from its cranial end, the last that can be the axis."""
+"""Of the column's vertebrae from its cranial end, the last that can be the axis. Judgement: atlas
+and axis may be divided into too many pieces, or have noise above them."""
 
 
 def with_atlas_and_axis(
@@ -37,7 +47,7 @@ def with_atlas_and_axis(
     points_mm: FloatArray,
     aims_mm: FloatArray,
 ) -> tuple[NDArray[np.intp], FloatArray]:
-    """Give what looks like the atlas and the axis to a vertebra of their own each.
+    """Assign what looks like the atlas and the axis to one vertebra each.
 
     The dens stands inside the atlas, so a division along the spine cannot separate them.
 
@@ -48,7 +58,7 @@ def with_atlas_and_axis(
     centres_mm
         Middles of these vertebrae, LPS mm, shape (n, 3).
     field
-        What the network says.
+        The network's output.
     index, points_mm, aims_mm
         The voxels: indices (k, j, i), LPS mm, and the centres that they vote for, LPS mm.
 
@@ -63,7 +73,7 @@ def with_atlas_and_axis(
     lowest, axis_mm = _axis(owner, centres_mm, looks, index, points_mm, field)
     pieces = _pieces(looks == CLASSES.index("C1"), index, points_mm, field)
     if lowest:
-        # Beside an axis even a torn atlas is one.
+        # Above an axis even a fragment counts as the atlas.
         torn = (looks == CLASSES.index("C1")) & _is_above(points_mm, axis_mm)
         enough = np.count_nonzero(torn) * field.spacing_mm**3 >= _LEAST_TORN_MM3
         pieces = [torn] if enough else []
@@ -160,11 +170,11 @@ def _pieces(
 
 
 def _is_above(points_mm: FloatArray, axis_mm: FloatArray) -> BoolArray:
-    """Which places can be the atlas' above an axis."""
+    """Which points can belong to the atlas above an axis."""
     way = points_mm - axis_mm
     return np.asarray((way[:, 2] > 0) & (np.linalg.norm(way, axis=1) < _ABOVE_MM))
 
 
 def _is_on_top(point_mm: FloatArray, centres_mm: FloatArray) -> bool:
-    """Whether a place is at the cranial end of a column, not somewhere in it."""
+    """Whether a point is at the cranial end of a column, not further down."""
     return bool(np.linalg.norm(centres_mm - point_mm, axis=1).argmin() < _LOWEST)

@@ -11,13 +11,14 @@ from CTSpectSpineLib.labelling.builtin.network import CLASSES
 from CTSpectSpineLib.model import BoolArray
 
 _LEAST_MM3 = 8000.0
+"""Least volume of a hip bone. Judgement: a small part of one; less is mostly a mistake."""
 
 
 def hip_masks(field: SpineField, column: Column) -> dict[str, BoolArray]:
     """Hip bones by name; a side that is too small to be one is left out.
 
     The sides are told apart by the plane through the lowest vertebra: what lies to its left is
-    the left one. Small pieces, mostly mistaken femora, are left out.
+    the left one. Small pieces, mostly parts of the femora, are left out.
     """
     mask = field.shares[CLASSES.index("hip")] > 0.5
     lowest = column.instances[-1]

@@ -1,4 +1,4 @@
-"""What is seen beside a column of vertebrae that tells their names: sacrum, ribs, atlas, axis."""
+"""Evidence for the names of a column of vertebrae: sacrum, ribs, atlas, axis."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ from CTSpectSpineLib.labelling.builtin.network import CLASSES
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _LEAST_SACRUM_MM3 = 6000.0
+"""Least volume of a sacrum. Judgement: a small part of one; less is mostly a mistake."""
 _SACRUM_REACH_MM = 60.0
+"""A third of the distance at which the sacrum still tells the column's end. Judgement: beyond five
+lumbar steps (180 mm) it does not."""
 _RIB_LATERAL_MM = (15.0, 34.0)
+"""Of a rib, to either side of its vertebra's centre. Judgement: from the side of the body to the
+tip of the transverse process."""
 _RIB_BACK_MM = (-14.0, 30.0)
+"""The same, behind the centre. Judgement: from the front of the rib's head to its neck."""
 _RIB_HEIGHT = (-0.25, 0.65)
-"""Of a rib beside its vertebra, in units of the step between vertebrae: heads lie at the upper
-endplate, necks beside the upper half of the body; the next rib begins below."""
+"""The same, above the centre, in units of the step between vertebrae. Judgement: heads lie at the
+upper endplate, necks beside the upper half of the body; the next rib begins below."""
 _RIB_SHARE = 0.25
+"""Probability of a voxel of rib. Judgement: small ribs are only a voxel or two thick."""
 _RIB_MM3 = 60.0
-"""Volume of rib in that window at which it is as likely as not: on phantoms next to 0 beside C7
-and L1, 200 on each side of T12, 350 beside T1, 1000 and more between."""
+"""Volume of rib in that window at which it is as likely as not. Measured on phantoms: next to 0
+beside C7 and L1, 200 on each side of T12, 350 beside T1, 1000 and more between."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What tells the name of one vertebra.
+    """Evidence for the name of one vertebra.
 
     Attributes
     ----------
@@ -44,7 +51,7 @@ class Evidence:
     agreement
         How well its voxels agree on its centre, 0 to 1.
     cut
-        Whether it is cut by an end of the picture.
+        Whether it is cut by the edge of the image.
     """
 
     centre_mm: FloatArray
@@ -66,7 +73,7 @@ class Surroundings:
     sacrum_mm
         Distance of the sacrum from the last vertebra's centre; None where it is not seen.
     room_above_mm, room_below_mm
-        Length of the picture beyond the first and the last vertebra's centre.
+        Length of the image beyond the first and the last vertebra's centre.
     """
 
     vertebrae: tuple[Evidence, ...]
@@ -92,7 +99,7 @@ def sacrum_mask(field: SpineField) -> BoolArray:
 def above_sacrum(
     instances: tuple[Instance, ...], field: SpineField, sacrum: BoolArray
 ) -> tuple[int, ...]:
-    """Indices of the instances that are no part of the sacrum and not below its top."""
+    """Indices of the instances that are neither part of the sacrum nor below its top."""
     points = apply_matrix(field.grid.ijk_to_lps, np.argwhere(sacrum)[:, ::-1].astype(float))
     if not len(points):
         return tuple(range(len(instances)))
@@ -112,7 +119,7 @@ def above_sacrum(
 def look_around(
     instances: tuple[Instance, ...], field: SpineField, sacrum: BoolArray
 ) -> Surroundings:
-    """Measure what tells the names of the vertebrae of a column."""
+    """Measure the evidence for the names of the vertebrae of a column."""
     if not instances:
         return Surroundings((), None)
     centres = np.array([item.centre_mm for item in instances])
@@ -205,7 +212,7 @@ def _rib_odds(
 def _in_view(
     field: SpineField, centre: FloatArray, axes: FloatArray, sign: int, step: float
 ) -> bool:
-    """Whether most of the place of a rib lies inside of the picture."""
+    """Whether most of the place of a rib lies inside the image."""
     side = sign * np.linspace(*_RIB_LATERAL_MM, 4)
     back = np.linspace(-5.0, 25.0, 4)
     height = np.linspace(*_RIB_HEIGHT, 4) * step

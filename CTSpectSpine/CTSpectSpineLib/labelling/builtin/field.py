@@ -1,4 +1,4 @@
-"""What the network says of a CT: probabilities and offsets on one coarse grid."""
+"""The network's output for a CT: probabilities and offsets on one coarse grid."""
 
 from __future__ import annotations
 
@@ -15,23 +15,30 @@ from CTSpectSpineLib.labelling.builtin.network import CLASSES, VERTEBRA, Float, 
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 TILE = 80
-"""Edge of the cubes that the network sees, in voxels."""
+"""Edge of the cubes that the network sees, in voxels. Numerical: divisible by 8, as the network
+needs; 200 mm hold a few vertebrae with what is around them."""
 STRIDE = 56
-"""From one cube to the next."""
+"""From one cube to the next, in voxels. Numerical: cubes overlap by 24, since the network sees
+little of what is beyond their faces."""
 _AIR_HU = -1000.0
+"""By definition: HU of air."""
 _BONE_HU = 140.0
+"""HU of what may be bone. Judgement: above soft tissue, within trabecular bone."""
 _LEAST_BONE = 60
-"""Voxels of bone in the middle of a cube below which it is not looked at."""
+"""A cube with fewer voxels of bone is skipped. Judgement: less than a quarter of a cervical
+body."""
 _SPINE = (*VERTEBRA, CLASSES.index("disc"), CLASSES.index("sacrum"))
 _FOUND_VOXELS = 40
-"""Voxels of spine in a cube from which on its neighbours are looked at too."""
+"""A cube with as many voxels of spine gets its neighbours searched. Judgement: part of a
+vertebra."""
 _SEEDS = 12
-"""Cubes without a spine after which the search looks everywhere."""
+"""Cubes from which the search starts at most, once a spine is found. Judgement: a spine is
+connected, and the cubes with most bone hold some of it."""
 
 
 @dataclass(frozen=True)
 class SpineField:
-    """The network's answer on an axis-aligned grid in LPS (i left, j back, k up).
+    """The network's output on an axis-aligned grid in LPS (i left, j back, k up).
 
     Attributes
     ----------
@@ -40,9 +47,9 @@ class SpineField:
     hu
         CT on it, float32.
     shares
-        Probability of each class, (classes, k, j, i), float16; zero where nothing was looked at.
+        Probability of each class, (classes, k, j, i), float16; zero where it was not run.
     offsets
-        Way to the body's centre along k, j, i in voxels, (3, k, j, i), float16.
+        Offset to the body's centre along k, j, i in voxels, (3, k, j, i), float16.
     """
 
     grid: Grid
@@ -57,7 +64,7 @@ class SpineField:
 
 
 def coarse_ct(ct: sitk.Image, spacing_mm: float) -> tuple[Float, Grid]:
-    """Give the CT on the network's grid; fine voxels are averaged, not picked."""
+    """Resample the CT to the network's grid; fine voxels are averaged, not picked."""
     image = ct
     shrink = [max(1, int(spacing_mm / s + 0.3)) for s in ct.GetSpacing()]
     shrink = [min(f, n) for f, n in zip(shrink, ct.GetSize(), strict=True)]
@@ -121,7 +128,7 @@ def spine_field(ct: sitk.Image, network: Network, progress: ProgressCallback) ->
 
 
 class _Order:
-    """Which cubes to look at: by their bone until the spine is found, then its neighbours."""
+    """Which cubes to process: those with most bone until the spine is found, then neighbours."""
 
     def __init__(self, hu: Float) -> None:
         self._shape = hu.shape
@@ -146,7 +153,7 @@ class _Order:
         return k, j, i
 
     def places(self) -> Iterator[tuple[int, ...]]:
-        """Cubes to look at, one after the other."""
+        """Cubes to process, one after the other."""
         seeds = sorted(self._bone, key=lambda p: (-self._bone[p], p))
         tried = 0
         for seed in seeds:
@@ -164,7 +171,7 @@ class _Order:
                 yield place
 
     def report(self, place: tuple[int, ...], spine: NDArray[np.bool_]) -> None:
-        """Note what was found in a cube and go on beside it where the spine leaves it."""
+        """Record what was found in a cube; its neighbours follow where the spine leaves it."""
         if np.count_nonzero(spine) < _FOUND_VOXELS:
             return
         self._found = True
@@ -187,7 +194,7 @@ def _box(shape: tuple[int, ...], start: tuple[int, int, int]) -> tuple[slice, sl
 
 
 def _cut(hu: Float, start: tuple[int, int, int]) -> tuple[tuple[slice, slice, slice], Float]:
-    """A cube of the CT, filled up with air to its full size."""
+    """A cube of the CT, padded with air to its full size."""
     box = _box(hu.shape, start)
     part = hu[box]
     cube = np.full((TILE,) * 3, _AIR_HU, dtype=np.float32)
@@ -196,7 +203,7 @@ def _cut(hu: Float, start: tuple[int, int, int]) -> tuple[tuple[slice, slice, sl
 
 
 def _window(n: int) -> Float:
-    """Weight of a cube's voxels, falling to its faces, where the network sees half of nothing."""
+    """Weight of a cube's voxels, falling towards its faces, where half the context is missing."""
     ramp = np.minimum(np.arange(n) + 1, n - np.arange(n)) / 12.0
     line = np.clip(ramp, 0.02, 1.0).astype(np.float32)
     result: Float = line[:, None, None] * line[None, :, None] * line[None, None, :]
@@ -209,7 +216,7 @@ def _axes_aligned(ct: sitk.Image) -> bool:
 
 
 def _outside(ct: sitk.Image, reference: sitk.Image) -> NDArray[np.bool_]:
-    """Voxels of the reference that lie outside of an oblique CT."""
+    """Voxels of the reference that lie outside an oblique CT."""
     ones = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
     ones.CopyInformation(ct)
     small = sitk.Add(sitk.Shrink(ones, [4, 4, 1]), 1)

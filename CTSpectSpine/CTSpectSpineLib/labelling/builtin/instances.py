@@ -1,4 +1,4 @@
-"""Single vertebrae from the network's answer: every voxel votes for the centre of its body."""
+"""Single vertebrae from the network's output: every voxel votes for the centre of its body."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from CTSpectSpineLib.labelling.builtin.network import BODY, CLASSES, MIDDLE, VER
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _VOTER = 0.4
-"""Probability of a vertebra from which on a voxel votes."""
+"""Least probability of a vertebra for a voxel to vote. Judgement: below one half, since the network
+draws bones a little too small."""
 _PAD = 12
+"""Voxels around the grid in which votes still count. Numerical: 30 mm, more than a vote is far."""
 _BLUR_MM = 3.5
+"""Smoothing of the votes. Judgement: a quarter of the 14 mm between centres of the neck."""
 _NEIGHBOURHOOD_MM = 4.0
+"""Half width in which a peak is the highest. Judgement: well below those 14 mm."""
 _CLOSEST_MM = 9.5
-"""Two centres nearer than this are one; those of the neck are 14 mm apart or more."""
+"""Two centres nearer than this are one. Judgement: those of the neck are 14 mm apart or more."""
 _LEAST_MM3 = 900.0
-"""Volume of the votes of a vertebra; a body of the neck has 4000 mm³ and more."""
+"""Volume of the votes of a vertebra. Judgement: a body of the neck has 4000 mm³ and more, of which
+a part may be in view."""
 _LONGEST_STEP_MM = 62.0
+"""Between neighbouring centres. Judgement: 1.7 lumbar steps, or two thoracic ones: one vertebra may
+be missed."""
 _FARTHEST_VOTE_MM = 24.0
+"""By which a vote may miss the centre. Judgement: less than the step to the next lumbar one."""
 _BODY_REACH_MM = 34.0
-"""From the curve through the bodies to their farthest voxels."""
+"""From the curve through the bodies to their farthest voxels. Judgement: a little more than the
+half width of a lumbar body."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Instance:
     agreement
         Share of its voxels whose votes meet within 6 mm of the centre.
     cut
-        Whether it touches the cranial or caudal end of the picture.
+        Whether it touches the cranial or caudal end of the image.
     """
 
     centre_mm: FloatArray
@@ -107,7 +116,7 @@ def find_column(field: SpineField) -> Column:
     """Find the vertebrae of a CT and put them in order.
 
     Votes give rough centres and their order along the spine; the curve through the bodies is
-    divided into vertebrae where discs and votes say so (`builtin_curve`); then every voxel goes
+    divided into vertebrae where discs and votes say so (`curve`); then every voxel goes
     to a vertebra, those of the bodies by their place on the curve, the others by their vote.
     """
     whole = vertebra_share(field)
@@ -161,7 +170,7 @@ def _owners(
     middles = np.array([s.middle for s in segments])
     lengths = np.array([s.length for s in segments])
     centres = curve.points[middles.astype(int)]
-    # A vote's place along the spine decides; far beside the curve its distance tells the same.
+    # A vote's place along the spine decides; far beside the curve its distance does so too.
     voted = np.abs(aim_at[:, None] - middles) / lengths
     own = np.abs(along[:, None] - middles) / lengths
     by_vote, by_place = voted.argmin(axis=1), own.argmin(axis=1)
@@ -292,7 +301,7 @@ def _described(
     distance_mm: FloatArray,
     whole: Float,
 ) -> Column:
-    """Measure the vertebrae, leave out those of which nothing is there, and spread the labels."""
+    """Measure the vertebrae, leave out those of which too little is there, and spread labels."""
     owner = labels[tuple(index.T)]
     body = _sum(field, BODY)
     central = _sum(field, MIDDLE)[tuple(index.T)]

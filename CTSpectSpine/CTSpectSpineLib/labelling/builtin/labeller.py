@@ -1,4 +1,4 @@
-"""The built-in labeller: a small network trained on synthetic spines, and what follows it."""
+"""The built-in labeller: a small network trained on synthetic spines, and its post-processing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 NAME = "builtin"
 _NEAR_MM = 25.0
-"""An anchor this near to a body's centre means that vertebra, even when it lies outside of it."""
+"""An anchor this near to a body's centre means that vertebra, even outside of it. Judgement: about
+the half width of a lumbar body, and less than the way to the next one."""
 
 
 def label_builtin(
@@ -46,9 +47,9 @@ def label_builtin(
     ct
         The CT in HU, on any orthogonal grid.
     anchor
-        A vertebra that the user knows.
+        A vertebra whose level the user knows.
     progress
-        Called before every part; cancels by raising.
+        Called before every step; cancels by raising.
 
     Raises
     ------

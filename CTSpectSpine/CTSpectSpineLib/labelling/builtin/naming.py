@@ -1,4 +1,4 @@
-"""Names of the vertebrae of a column, from all that is seen, and how sure they are.
+"""Names of the vertebrae of a column, from all the evidence, and their probability.
 
 Every way to number the column is a hypothesis: a spine (the usual one, or one with transitional
 anatomy) and the place of the first vertebra in it. Evidence adds up as log likelihood; names are
@@ -18,8 +18,10 @@ from CTSpectSpineLib.labelling.importing.schemes import typical_steps_mm
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 CONFIRMED = 0.9
-"""Probability of the whole numbering from which on it is called confirmed."""
+"""Least probability of the whole numbering to be called confirmed. Judgement: all other numberings
+share one tenth; how often it errs is counted in docs/validation/labelling.md."""
 _CERVICAL = tuple(f"C{n}" for n in range(1, 8))
+"""By definition: the seven cervical vertebrae."""
 _VARIANTS = (
     ("", 0.9, 12, 5),
     ("a sixth lumbar vertebra (L6)", 0.03, 12, 6),
@@ -30,20 +32,33 @@ _VARIANTS = (
 """Sentence, prior probability, thoracic and lumbar vertebrae. About one person in eight has
 another number of vertebrae than the usual one (Carrino et al., Radiology 2011;259:196)."""
 _STEP_SPREAD = 0.16
+"""Standard deviation of the logarithm of steps within a spine. Judgement: 0.8 to 1.3 times what is
+expected are seen in usual columns (`confidence.FAR`)."""
 _SIZE_SPREAD = 0.14
-"""Of the logarithm of steps within a spine, and of the size of patients."""
+"""The same of the size of patients. Judgement: adults differ by about a tenth, children by more."""
 _VOLUME_SPREAD = 0.4
+"""The same of the volume of a body. Judgement: about three times that of a length."""
 _SACRUM = 7.0
+"""Log likelihood lost for each vertebra too many or too few above the sacrum. Judgement: this
+outweighs ribs and sizes, since the sacrum can hardly be mistaken."""
 _NO_END = 3.0
+"""The same where the column ends although the image goes on. Judgement: a vertebra is easily
+missed at an end, so it weighs less."""
 _LOOKS, _LEAST_LOOKS = 0.5, 0.03
-"""Weight of a vertebra's looks, and the least share that counts, since a network is never sure."""
+"""Weight of a vertebra's looks, and the least share that counts. Judgement: neighbours are mistaken
+alike, and a network is never sure."""
 _CLEAR = 0.5
-"""Share from which on a vertebra is said to look like something."""
+"""Share above which a vertebra is said to look like something. Judgement: the majority."""
 _GAP, _GAP_BELOW_AXIS = 1.6, 2.3
+"""Step, relative to its neighbours, that has room for another vertebra; below the axis, whose
+centre lies higher. Judgement: between the 1.3 of usual columns and the 1.8 of one left out
+(`confidence.FAR`)."""
 _AXIS = 0.35
-"""Share of a vertebra that looks like the axis from which on the wider gap is used."""
+"""Share of a vertebra that looks like the axis above which the wider gap is used. Judgement: below
+one half, since a wrong gap costs more than a missed one."""
 _L5_TO_SACRUM_MM = 24.0
-"""From the centre of L5 to the nearest voxel of the sacrum."""
+"""From the centre of L5 to the nearest voxel of the sacrum. Judgement: half of its height and a
+disc."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +165,7 @@ def _hypotheses(seen: Surroundings, places: np.ndarray, skipped: np.ndarray) -> 
             score = float(np.log(prior)) + _score(seen, spine, first, places, skipped)
             guesses.append(_Hypothesis(spine, sentence, names, score))
     if not guesses:
-        # More vertebrae than any spine has: the cranial ones are noise, which nobody can name.
+        # More vertebrae than any spine has: the cranial ones are noise, which cannot be named.
         spine = (*_CERVICAL, *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)))
         names = tuple(spine[max(0, len(spine) - 1 - int(places[-1] - p))] for p in places)
         guesses.append(_Hypothesis(spine, "", names, -1e3))
@@ -164,7 +179,7 @@ def _score(
     places: np.ndarray,
     skipped: np.ndarray,
 ) -> float:
-    """Log likelihood of what is seen when the first vertebra has a place in a spine."""
+    """Log likelihood of the evidence when the first vertebra has a given place in a spine."""
     rows = seen.vertebrae
     names = [spine[first + int(p)] for p in places]
     score = 0.0
@@ -176,7 +191,7 @@ def _score(
 
 
 def _looks_score(name: str, row: Evidence) -> float:
-    """Log likelihood of how like the atlas, the axis or a body of its region a vertebra looks."""
+    """Log likelihood of a vertebra's resemblance to atlas, axis or a body of its region."""
     if not row.looks.known:
         return 0.0
     share = row.looks.like(name)
@@ -193,7 +208,7 @@ def _rib_weight(name: str) -> float:
 
 
 def _end_score(seen: Surroundings, spine: tuple[str, ...], names: Sequence[str]) -> float:
-    """Whether the column ends where the picture shows that it does: at skull and sacrum."""
+    """Log likelihood of where the column ends, given the image: at skull and sacrum."""
     above = spine.index(names[0])
     # C1 itself is easily missed.
     score = -_NO_END if seen.room_above_mm > 60.0 + 18.0 * above and above > 1 else 0.0

@@ -23,10 +23,12 @@ MIDDLE = (*BODY, CLASSES.index("C1"), CLASSES.index("C2"))
 VERTEBRA = (*MIDDLE, CLASSES.index("posterior"))
 """Numbers of the classes of bodies, of what is the middle of a vertebra, and of all of it."""
 OFFSET_MM = 20.0
-"""Unit of the offsets to the vertebral body's centre."""
+"""Unit of the offsets to the vertebral body's centre. Convention: as in training."""
 MODEL = Path(__file__).parent / "data" / "builtin.onnx"
 _LOWEST_HU, _HIGHEST_HU = -400.0, 1200.0
+"""Range of HU that the network sees. Convention: as in training."""
 _MOST_THREADS = 4
+"""Judgement: more hardly speed up a small network, and slow down everything else."""
 
 Float = NDArray[np.float32]
 
@@ -49,7 +51,7 @@ class Network:
     spacing_mm
         Voxel size that it was trained at.
     version
-        What identifies it in results: steps and seed of its training.
+        Identifies it in results: steps and seed of its training.
     """
 
     session: Any
@@ -68,7 +70,7 @@ class Network:
         Returns
         -------
         tuple of NDArray
-            Probabilities of `CLASSES`, shape (classes, k, j, i), and the way to the vertebral
+            Probabilities of `CLASSES`, shape (classes, k, j, i), and the offset to the vertebral
             body's centre along k, j, i in voxels, shape (3, k, j, i).
         """
         output = self.session.run(None, {"ct": normalised(hu)[np.newaxis, np.newaxis]})[0][0]

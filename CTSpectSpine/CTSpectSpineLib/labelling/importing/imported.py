@@ -1,4 +1,4 @@
-"""Vertebra labels that the user brings."""
+"""Vertebra labels that the user supplies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def import_labels(
     Returns
     -------
     VertebraLabels
-        On the grid of the CT, with engine ``"imported"`` and the way the levels were read as
+        On the grid of the CT, with ``"imported"`` as `engine` and the way the levels were read as
         its version. ``levels_confirmed`` is False when the scheme is ambiguous, the labels fit
         the bones poorly or the column is implausible; the warnings say why.
 

@@ -13,8 +13,11 @@ from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import FloatArray
 
 _BONE_HU = 150.0
+"""HU of bone. Judgement: above soft tissue; the cortex reaches it even in osteoporosis."""
 _LEAST_BONE = 0.05
+"""Least share of bone in the labels. Judgement: a cortex alone is more."""
 _COLUMN = 3
+"""Labels that make a column. Judgement: around fewer, unlabelled neighbours are bone too."""
 _CONTRAST = {"column": (2.4, 4.0), "few": (1.8, 2.5)}
 """Least ratio of bone inside to around: below the first refused, below the second doubtful.
 
@@ -22,12 +25,15 @@ Measured on two CTs: 10 to 34 for columns in place, 3.5 to 10 for single vertebr
 sacrum without S1; at most 2.3 for columns shifted by 10 mm or more.
 """
 _RING_MM = 9.0
+"""Width of the ring around labels. Judgement: wide beside the blurred edge of 3 mm, and still
+soft tissue for the most part."""
 _CHECK_SPACING_MM = 2.5
+"""Numerical: shares of volume need no finer grid."""
 
 
 @dataclass(frozen=True)
 class BoneContent:
-    """Share of voxels with bone HU inside of the labels, and in a ring around them."""
+    """Share of voxels with bone HU inside the labels, and in a ring around them."""
 
     inside: float
     around: float
@@ -46,7 +52,7 @@ def place_on_ct(
     Raises
     ------
     InputError
-        If the labels lie outside of the CT.
+        If the labels lie outside the CT.
     """
     grid, target = grid_of(labels), grid_of(ct)
     if grid.matches(target, tolerance=0.05):
@@ -88,8 +94,8 @@ def place_on_ct(
 def check_on_bone(labels: sitk.Image, ct: sitk.Image, name: str) -> tuple[str, ...]:
     """Check that labels on the CT's grid lie on bone.
 
-    Compares the share of voxels of at least 150 HU inside of the labels with that in a ring
-    of 9 mm around them. Osteoporotic vertebrae still have a cortex; soft tissue has not.
+    Compares the share of voxels of at least 150 HU inside the labels with that in a ring
+    of 9 mm around them. Osteoporotic vertebrae still have a cortex; soft tissue has none.
 
     Returns
     -------
@@ -119,7 +125,7 @@ def check_on_bone(labels: sitk.Image, ct: sitk.Image, name: str) -> tuple[str, .
 
 
 def bone_content(labels: sitk.Image, ct: sitk.Image) -> BoneContent:
-    """Share of bone inside of all labels and in a ring around them, on a thinned grid."""
+    """Share of bone inside all labels and in a ring around them, on a thinned grid."""
     spacing = grid_of(ct).spacing_mm[::-1]
     stride = np.maximum(1, np.floor(_CHECK_SPACING_MM / spacing)).astype(int)
     box = _label_box(labels)

@@ -1,4 +1,4 @@
-"""Reading labels that the user brings, whatever form they have."""
+"""Reading the user's labels in all the forms they may have."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, read_segmentation
 
 _LARGEST_LABEL = 4095
+"""Largest number that can be a label. Judgement: more than any scheme has; images hold larger
+ones."""
 _LARGE_OVERLAP = 0.5
+"""Share of a mask. Judgement: no two vertebrae overlap by as much."""
 _THINNED_MM = 3.0
+"""Size to which voxels are thinned. Numerical: centres and volumes need no finer grid."""
 _IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -97,7 +101,7 @@ def _from_image(
     present = _present_labels(image, name)
     if not present:
         raise InputError(f"{name}: the label map is empty; give one with vertebrae.")
-    # A table that lists everything the program knows is no help where the map has other numbers.
+    # A table that lists everything the program knows does not help where the map has other numbers.
     names = {number: text for number, text in names.items() if number in present}
     doubts: tuple[str, ...] = ()
     used, certain = "names", True
@@ -167,15 +171,15 @@ def _present_labels(image: sitk.Image, name: str) -> list[int]:
             if not finite.all() or not np.array_equal(slab, np.rint(slab)):
                 bad = slab[~finite | (slab != np.rint(slab))].flat[0]
                 raise InputError(
-                    f"{name}: holds the value {bad:g}, which is no label; give a label map with "
+                    f"{name}: holds the value {bad:g}, which is not a label; give a label map with "
                     "whole numbers (not a probability map or an image)."
                 )
         low, high = slab.min(), slab.max()
         if low < 0 or high > _LARGEST_LABEL:
             bad = low if low < 0 else high
             raise InputError(
-                f"{name}: holds the value {bad:g}, which is no label of a vertebra; give a label "
-                "map (not the CT)."
+                f"{name}: holds the value {bad:g}, which is not a label of a vertebra; give a "
+                "label map (not the CT)."
             )
         counts = np.bincount(slab.astype(np.int64).ravel())
         present.update(np.flatnonzero(counts).tolist())

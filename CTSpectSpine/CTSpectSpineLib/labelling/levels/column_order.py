@@ -16,18 +16,26 @@ from CTSpectSpineLib.labelling.importing.schemes import typical_steps_mm
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 _SPECK_MM3 = 100.0
+"""Largest volume of a speck. Judgement: far below any part of a vertebra."""
 _SPECK_SHARE = 0.01
+"""Its largest share of its vertebra. Judgement: a small vertebra must not lose its pieces."""
 _SECOND_SHARE = 0.2
+"""Share of the largest piece that a second one must exceed. Judgement: smaller ones are torn
+processes."""
 _SECOND_DISTANCE_MM = 15.0
+"""Along the body, between two places of one level. Judgement: just below the smallest step (17
+mm)."""
 _TRANSITIONAL = {"T12", "T13", "L5", "L6"}
 LANDMARKS = {"C1", "C2", "S1", anatomy.SACRUM}
-"""Vertebrae that are told by their shape; all others are counted from them."""
+"""Vertebrae that are identified by their shape; all others are counted from them."""
 _DOUBTED, _TRANSITION, _NO_LANDMARK = 0.4, 0.8, 0.7
+"""What remains of the confidence. Judgement: it ranks vertebrae for a person; it is not a
+probability."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that speaks about the levels.
+    """An observation about the levels.
 
     Attributes
     ----------

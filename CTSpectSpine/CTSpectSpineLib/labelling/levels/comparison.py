@@ -16,7 +16,8 @@ from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.model import VertebraLabels
 
 SAME_DICE = 0.5
-"""Overlap from which on two outlines are of the same vertebra."""
+"""Least overlap of two outlines of the same vertebra. Judgement: far more than neighbours share,
+and less than the mean Dice of any region in docs/validation/labelling.md."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Comparison:
         second's name lies further towards the feet), ``dice``, ``centre_distance_mm``, ``agree``
         (same name, Dice at least 0.5).
     names
-        Engines of both.
+        Labellers of both.
     """
 
     table: pd.DataFrame
@@ -95,7 +96,7 @@ def compare_labels(first: VertebraLabels, second: VertebraLabels) -> Comparison:
     if not grid_of(image).matches(grid_of(first.image), tolerance=0.05):
         image, _ = place_on_ct(image, first.image, f"the labels of {second.engine}")
     a, b = (sitk.GetArrayViewFromImage(i) for i in (first.image, image))
-    # A vertebra beside a vertebra: pairs of numbers counted over slabs to save memory.
+    # Every pair of labels at the same voxel: pairs of numbers counted over slabs to save memory.
     counts = np.zeros((256, 256), dtype=np.int64)
     for slab_a, slab_b in zip(a, b, strict=True):
         pairs = slab_a.astype(np.uint16) * 256 + slab_b

@@ -1,7 +1,7 @@
-"""How far the levels of labels can be relied on, whatever made them.
+"""How far the levels of labels can be relied on, whichever labeller made them.
 
-Order, gaps and pieces (`sequence`), distances along the spine, ribs, the numbers of vertebrae
-between landmarks, and contact of the lowest one with the sacrum (`transition`). What needs the
+Order, gaps and pieces (`column_order`), distances along the spine, ribs, the numbers of vertebrae
+between landmarks, and contact of the lowest one with the sacrum (`fused_sacrum`). What needs the
 shape of the joints (neighbours mixed in one vertebra, discs not darker than endplates) is checked
 where the joints are built.
 """
@@ -27,18 +27,21 @@ from CTSpectSpineLib.model import FloatArray, VertebraLabels
 FAR, NEAR = 1.55, 0.6
 """Distance of neighbours relative to what their levels and the rest of the column lead to expect.
 
-0.8 to 1.3 on three real label maps and 360 columns of the phantom (all cases, 30 seeds each);
-1.8 to 2.2 where one vertebra of such a column is left out and those above take its name (6240
+Measured on three real label maps and 360 columns of the phantom (all cases, 30 seeds each): 0.8 to
+1.3; 1.8 to 2.2 where one vertebra of such a column is left out and those above take its name (6240
 columns).
 """
 _PRESACRAL = 24
+"""By definition: 7 cervical, 12 thoracic and 5 lumbar vertebrae."""
 _TRUST_SPACING, _TRUST_COUNT = 0.5, 0.8
+"""What remains of the confidence. Judgement: it ranks vertebrae for a person; it is not a
+probability."""
 
 
 def judge(labels: VertebraLabels) -> VertebraLabels:
     """Check the levels: adds warnings and confidence, and withdraws `levels_confirmed` on doubt.
 
-    The confidence in a level is the engine's, or 1 where it gives none, times what the findings
+    The confidence in a level is the labeller's, or 1 where it gives none, times what the findings
     about this level leave of it.
     """
     column = check_column(labels.image)
@@ -76,7 +79,7 @@ def _whole(labels: sitk.Image, centres: Mapping[str, FloatArray]) -> dict[str, F
 
 
 def has_landmark(levels: Sequence[str]) -> bool:
-    """Whether a vertebra is there that is told by its shape."""
+    """Whether a vertebra that is identified by its shape is among them."""
     return bool(LANDMARKS & set(levels))
 
 
@@ -89,7 +92,7 @@ def spacing_findings(centres: Mapping[str, FloatArray]) -> list[Finding]:
         Name to centre of the vertebral body, LPS mm, cranial to caudal.
     """
     typical = typical_steps_mm()
-    # The sacrum's deepest point is no body; C1 has none.
+    # The sacrum's deepest point is not a body, and C1 has none.
     pairs = [
         (a, b)
         for a, b in anatomy.neighbouring_pairs(centres)

@@ -16,7 +16,8 @@ from CTSpectSpineLib.labelling.levels.numbering import Numbering, numbering_of, 
 from CTSpectSpineLib.model import VertebraLabels
 
 REACH_MM = 8.0
-"""A point this near to a vertebra counts as in it: between its arches, or in its canal."""
+"""A point this near to a vertebra counts as in it. Judgement: it may lie between arches or in the
+canal, whose half width this is."""
 _SACRAL = ("S1", anatomy.SACRUM)
 _OPTIONAL = ("T13", "L6")
 
@@ -68,7 +69,7 @@ def renumbered(labels: VertebraLabels, mapping: Mapping[str, str], why: str) -> 
     mapping
         Name so far to new name.
     why
-        Half a sentence.
+        The reason, as half a sentence.
     """
     if all(old == new for old, new in mapping.items()):
         return labels
@@ -147,7 +148,7 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
     if found == anatomy.SACRUM:
         raise InputError(
             f"The vertebra at the anchor is labelled as sacrum, which cannot become {level}: it is "
-            "one label of several vertebrae; outline it anew, or choose a vertebra above."
+            "one label of several vertebrae; outline it again, or choose a vertebra above."
         )
     if found == "S1":
         chain = numbering.chain

@@ -1,4 +1,4 @@
-"""Another numbering of vertebrae that are already outlined: no voxel moves, only names change."""
+"""Renumbering of vertebrae that are already outlined: no voxel moves, only names change."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from CTSpectSpineLib.model import FloatArray
 _SACRAL = ("S1", anatomy.SACRUM)
 _OPTIONAL = ("T13", "L6")
 _CENTRE_MM = 2.0
+"""Size to which voxels are thinned. Numerical: a fraction of the smallest body."""
 _BLUR_MM = 5.0
+"""Smoothing of a vertebra's label. Judgement: half the depth of a cervical body, so that arches and
+processes fade."""
 _DENSE = 0.9
+"""Share of the highest density that belongs to the middle. Judgement: only the inside of the
+body."""
 _MAY_BE_ABSENT = ("T12", "T13", "L5", "L6")
 
 

@@ -14,16 +14,22 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling.levels.column_order import Finding
 
 _REACH_MM = 9.0
+"""From a rib to the vertebra that it meets. Judgement: the joint space, and labels that end
+early."""
 _THINNED_MM = 2.0
+"""Size to which voxels are thinned. Numerical: a fraction of the reach."""
 _LEAST_CONTACT_MM3 = 40.0
+"""Volume of vertebra within reach. Judgement: a few thinned voxels, so that noise is no contact."""
 _TRUST = 0.5
+"""What remains of the confidence. Judgement: as for the spacing (`confidence`)."""
 _NAME = re.compile(r"rib[_\s]?(left|right)[_\s]?(\d{1,2})$", re.IGNORECASE)
 _LEFT, _RIGHT = 92, 104
-"""Numbers of the first ribs in TotalSegmentator's task ``total`` (version 2)."""
+"""Numbers of the first ribs. Standard: class ids of TotalSegmentator's task ``total``, version
+2."""
 
 
 def rib_of_name(name: str) -> str | None:
-    """``"left 12"`` for TotalSegmentator's ``rib_left_12``; None for what is no rib."""
+    """``"left 12"`` for TotalSegmentator's ``rib_left_12``; None for anything else."""
     match = _NAME.search(name.strip())
     return f"{match.group(1).lower()} {int(match.group(2))}" if match else None
 
@@ -51,7 +57,7 @@ def rib_contacts(
     Returns
     -------
     dict
-        Rib to the vertebra whose voxels within 9 mm of the rib are most; ribs that reach none
+        Rib to the vertebra with the most voxels within 9 mm of the rib; ribs that reach none
         (cut, or not in view) are left out. A rib head lies between its own vertebra and the one
         above, and its tubercle on the transverse process of its own: its own has more.
     """

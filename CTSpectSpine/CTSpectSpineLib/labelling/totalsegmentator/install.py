@@ -16,11 +16,14 @@ from CTSpectSpineLib.processes import hidden
 
 PYTHON_VARIABLE = "CTSPECTSPINE_TOTALSEGMENTATOR_PYTHON"
 LEAST_VERSION = (2, 17)
+"""Judgement: from this version on all of its models for vertebrae are under Apache-2.0."""
 VERTEBRAE, HIPS, FAST, LOCALISER = 292, 294, 297, 298
-"""Numbers of the models for vertebrae and sacrum, for hips, of everything at 3 mm, and at 6 mm."""
+"""Models for vertebrae and sacrum, for hips, of everything at 3 mm, and at 6 mm. Standard: data set
+numbers of TotalSegmentator 2."""
 
 _ASK = "import importlib.metadata as m; print(m.version('TotalSegmentator'))"
 _ASK_SECONDS = 60
+"""Judgement: starting Python on a slow disk takes seconds, not minutes."""
 
 
 def python_program(environment: Mapping[str, str] | None = None) -> str:
@@ -31,7 +34,7 @@ def python_program(environment: Mapping[str, str] | None = None) -> str:
         return named
     if "python" in Path(sys.executable).stem.lower():
         return sys.executable
-    # Inside of an application the program is not Python; 3D Slicer has its own beside it.
+    # Inside an application the program is not Python; 3D Slicer has its own beside it.
     return shutil.which("PythonSlicer") or shutil.which("python3") or sys.executable
 
 
@@ -75,7 +78,7 @@ def weights_folder(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def has_model(number: int, folder: Path) -> bool:
-    """Whether a model is there as a whole; interrupted downloads leave folders without it."""
+    """Whether a model is complete; interrupted downloads leave folders without it."""
     return any(folder.glob(f"Dataset{number}_*/*/fold_0/checkpoint_final.pth"))
 
 

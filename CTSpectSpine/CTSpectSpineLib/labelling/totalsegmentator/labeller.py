@@ -1,4 +1,4 @@
-"""TotalSegmentator as an engine: its own code, in a child process, on an upright grid.
+"""TotalSegmentator as a labeller: its own code, in a child process, on an upright grid.
 
 Wasserthal et al. 2023, doi 10.1148/ryai.230024. Task ``total`` with vertebrae, sacrum and hips as
 subset.
@@ -38,6 +38,7 @@ from CTSpectSpineLib.volumes.writing import write_image
 NAME = "totalsegmentator"
 _PROGRAM = Path(__file__).with_name("run.py")
 _POLL_SECONDS = 0.2
+"""Judgement: several times a second, so that a cancel is felt at once."""
 _NO_NETWORK = "http://127.0.0.1:9"
 """A proxy that does not answer: nothing is fetched and nothing is sent."""
 _DEVICES = re.compile(r"gpu(:\d+)?|cpu|mps")
@@ -46,6 +47,7 @@ _PHASES = (
     ("cropping from", 0.30, "Cropping to the spine"),
     ("Saving segmentations", 0.95, "Writing the labels"),
 )
+"""Line of output, share of the whole run, message. Judgement: shares as they roughly take time."""
 _PART = re.compile(r"Predicting(?: part (\d+) of (\d+))?")
 _SHARE = re.compile(r"(\d+)%\|")
 _FAILURES = (
@@ -137,8 +139,8 @@ def label(
     known = has_landmark(labels.levels) or bool(labels.ribs)
     if not known:
         notes.append(
-            "Neither the top of the neck, the sacrum nor a rib is in view, by which "
-            "TotalSegmentator tells the levels: confirm them, or give an anchor."
+            "None of the landmarks by which TotalSegmentator tells the levels (top of the neck, "
+            "sacrum, ribs) is in view: confirm the levels, or give an anchor."
         )
     if grid is not ct:
         notes.insert(0, "The CT's axes are oblique: TotalSegmentator worked on an upright copy.")
@@ -152,10 +154,10 @@ def label(
 
 
 def _run(request: dict[str, Any], folder: Path, progress: ProgressCallback) -> list[str]:
-    """Run the child to its end; return what it said."""
+    """Run the child to its end; return its output."""
     path, log = folder / "request.json", folder / "log.txt"
     path.write_text(json.dumps(request), encoding="utf-8")
-    # A home of its own, so that the user's settings stay and no usage statistics are sent.
+    # Its own home keeps the user's settings untouched and sends no usage statistics.
     home = folder / "home"
     home.mkdir()
     (home / "config.json").write_text(
@@ -226,7 +228,7 @@ def _environment(home: Path, temporary: Path) -> dict[str, str]:
 
 
 class _Watch:
-    """How far TotalSegmentator is, from what it says."""
+    """Progress of TotalSegmentator, read from its output."""
 
     def __init__(self) -> None:
         self.fraction, self.message = 0.0, "Starting"
@@ -269,18 +271,18 @@ def _failure(code: int, said: Sequence[str]) -> str:
             return f"TotalSegmentator failed: {sentence}."
     if code in (-9, 137):
         return (
-            "TotalSegmentator was ended by the system, most likely for lack of memory: crop the "
-            "CT to the spine, or use the labeller's fast option."
+            "TotalSegmentator was terminated by the system, most likely for lack of memory: crop "
+            "the CT to the spine, or use the labeller's fast option."
         )
     return f"TotalSegmentator failed ({_last(said)}); give labels with --vertebrae instead."
 
 
 def _last(said: Sequence[str]) -> str:
-    return said[-1][:300].rstrip(".") if said else "it said nothing"
+    return said[-1][:300].rstrip(".") if said else "no output"
 
 
 def engine(settings: Settings) -> Labeller:
-    """The engine with these settings."""
+    """The labeller with these settings."""
     return Labeller(
         name=NAME,
         label=partial(label, settings),

@@ -1,4 +1,4 @@
-"""Acquisition data from a DICOM header; what is missing or damaged is left out."""
+"""Acquisition data from a DICOM header; missing or damaged fields are left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from CTSpectSpineLib.volumes.suv import TC99M_HALF_LIFE_S
 from CTSpectSpineLib.volumes.volume import Acquisition
 
 _LEAST_DOSE_BQ = 1e5
-"""Doses above this are in Bq: NM states MBq and PET Bq, and vendors mix them up."""
+"""Doses above this are in Bq: NM states MBq and PET Bq, and vendors mix them up. Judgement: no
+patient is given as much as 1e5 MBq, or as little as 1e5 Bq."""
 
 
 def read_acquisition(path: Path, units: str) -> Acquisition:
@@ -26,7 +27,7 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
     path
         A DICOM file.
     units
-        Unit of the voxels as they are returned by the reader.
+        Unit of the voxels as the reader returns them.
     """
     header = dcmread(path, stop_before_pixels=True, force=True)
     tracer = next(iter(values(header, "RadiopharmaceuticalInformationSequence")), Dataset())
@@ -86,7 +87,7 @@ def _radionuclide(tracer: Dataset) -> tuple[str, float | None]:
 
 
 def _fwhm(header: Dataset) -> float | None:
-    """A full width at half maximum that the filter's name states, in mm."""
+    """Full width at half maximum stated in the filter's name, in mm."""
     texts = " ".join(_text(header, key) for key in ("ConvolutionKernel", "FilterType"))
     stated = re.search(r"(\d+(?:\.\d+)?)\s*mm", texts, re.IGNORECASE)
     return float(stated.group(1)) if stated else None

@@ -1,8 +1,8 @@
 """Multi-frame NM (SPECT) files: geometry, frame order, energy windows and scale.
 
-DICOM PS3.3 C.8.4 (Nuclear Medicine modules). Position and orientation of the first frame stand
-in DetectorInformationSequence; the sign of SpacingBetweenSlices is the direction of stacking
-along the normal; the scale, where there is one, in RealWorldValueMappingSequence.
+DICOM PS3.3 C.8.4 (Nuclear Medicine modules). Position and orientation of the first frame are in
+DetectorInformationSequence; the sign of SpacingBetweenSlices gives the direction of stacking
+along the normal; the scale, where there is one, is in RealWorldValueMappingSequence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from CTSpectSpineLib.volumes.dicom.stack import (
 from CTSpectSpineLib.volumes.volume import MIN_SLICES
 
 _PHOTOPEAK_KEV = 140.5
-"""Photopeak of Tc-99m."""
+"""Photopeak of Tc-99m, keV (140.511 in ENSDF; Browne and Tuli 2017)."""
 
 
 def read_nm(series: Series) -> Stack:
@@ -57,10 +57,10 @@ def read_nm(series: Series) -> Stack:
 
 
 def unit_and_scale(header: Dataset) -> tuple[str, float, float]:
-    """Unit of the calibrated values, and the slope and intercept that lead to them.
+    """Unit of the calibrated values, and the slope and intercept that convert to it.
 
-    ITK does not look at RealWorldValueMappingSequence. The unit is a UCUM code: only where it
-    is an activity concentration (or an SUV) is there anything to scale.
+    ITK ignores RealWorldValueMappingSequence. The unit is a UCUM code: there is something to
+    scale only where it is an activity concentration (or an SUV).
     """
     mappings: list[tuple[str, float, float]] = []
     for item in values(header, "RealWorldValueMappingSequence"):
@@ -91,6 +91,7 @@ _UNITS = {
     "{count}": ("counts", 1.0),
     "counts": ("counts", 1.0),
 }
+"""Unit code in lower case to the unit used here and the factor to it. By definition: UCUM."""
 _PREFERENCE = ("Bq/ml", "SUV", "counts")
 _PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUV"}
 
@@ -173,7 +174,7 @@ def _choose_frames(file: DicomFile, notes: list[str]) -> NDArray[np.intp]:
 
 
 def _vector(file: DicomFile, keyword: str) -> list[int]:
-    """A vector with one number per frame, empty when it is absent or of another length."""
+    """A vector with one number per frame; empty when it is absent or has another length."""
     found = [int(v) for v in values(file.header, keyword)]
     return found if len(found) == file.frames else []
 

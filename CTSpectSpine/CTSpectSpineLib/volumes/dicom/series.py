@@ -1,4 +1,4 @@
-"""Finding the DICOM series that a file or folder holds, and choosing the one that is meant."""
+"""Find the DICOM series in a folder or beside a file, and choose the one that is meant."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.misc import is_dicom as has_preamble
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    NuclearMedicineImageStorage,
+)
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.volumes.volume import MIN_SLICES, Role
 
-NM_STORAGE = ("1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.5")
+NM_STORAGE = (NuclearMedicineImageStorage, "1.2.840.10008.5.1.4.1.1.5")
+"""SOP classes of nuclear medicine images; the second is the retired one."""
 _ENHANCED = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.130": "enhanced PET",
+    EnhancedCTImageStorage: "enhanced CT",
+    LegacyConvertedEnhancedCTImageStorage: "legacy converted enhanced CT",
+    EnhancedPETImageStorage: "enhanced PET",
 }
 _TAGS: list[Any] = [
     "ImageType",
@@ -141,8 +149,7 @@ def number(header: Dataset, keyword: str) -> float | None:
 def is_dicom(path: Path) -> bool:
     """Whether a file starts like a DICOM file."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+        return bool(has_preamble(str(path)))
     except OSError:
         return False
 
@@ -162,7 +169,7 @@ def find_series(path: Path) -> list[Series]:
 
 
 def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
-    """The series that is meant by a path, and notes on what was passed over.
+    """The series that a path means, and notes on those that were passed over.
 
     Raises
     ------
@@ -173,7 +180,7 @@ def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
     if path.is_file():
         found = [s for s in found if any(f.path == path for f in s.files)]
     if not found:
-        where = "folder holds no DICOM images" if path.is_dir() else "file is no DICOM image"
+        where = "folder holds no DICOM images" if path.is_dir() else "file is not a DICOM image"
         raise InputError(f"{path}: this {where}; give a NIfTI, NRRD or MetaImage file instead.")
     matching = [s for s in found if s.role == role]
     usable = [s for s in matching if not s.refusal]
@@ -212,9 +219,9 @@ def _why_none(path: Path, role: Role, found: Sequence[Series], matching: Sequenc
 
 
 def _read(path: Path, *, forced: bool) -> DicomFile | None:
-    """Read one header; None for what is no DICOM image."""
+    """Read one header; None for anything that is not a DICOM image."""
     bare = not is_dicom(path)
-    # Files without preamble exist, but only a name that says so is worth the try.
+    # Files without a preamble exist; they are tried only where the name says that they are DICOM.
     if bare and not (forced or path.suffix.lower() in (".dcm", ".ima")):
         return None
     try:
@@ -235,7 +242,7 @@ def _key(file: DicomFile) -> Hashable:
     header = file.header
     if file.frames > 1:
         return str(file.path)
-    # Anonymised files often have empty UIDs: then what the series has in common must do.
+    # Anonymised files often have empty UIDs: then the other fields must tell series apart.
     return (
         str(value(header, "SeriesInstanceUID") or ""),
         str(value(header, "SeriesNumber") or ""),
@@ -282,7 +289,7 @@ def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
 
 
 def _nm_refusal(first: DicomFile) -> str:
-    """Why an NM image is no reconstructed volume; empty when it is one (or may be)."""
+    """Why an NM image is not a reconstructed volume; empty when it is one (or may be)."""
     kind = first.image_type
     pointer = {str(tag).upper() for tag in values(first.header, "FrameIncrementPointer")}
     if "WHOLE BODY" in kind or "STATIC" in kind:

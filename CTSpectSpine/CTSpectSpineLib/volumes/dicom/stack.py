@@ -1,4 +1,4 @@
-"""Geometry and voxels of slices that are one DICOM file each (CT, PET, exported SPECT)."""
+"""Geometry and voxels of series with one DICOM file per slice (CT, PET, exported SPECT)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, value, values
 
 _SAME_POSITION_MM = 0.01
+"""Slices that are closer than this lie at one position, mm. Numerical: above the rounding of
+positions in headers, far below any distance of slices."""
 _JITTER = 0.05
-"""Share of the slice distance by which positions may scatter (they are rounded in headers)."""
+"""Share of the slice distance by which positions may scatter. Judgement: positions are rounded in
+headers, and a twentieth of a slice moves no joint."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def plane_position(file: DicomFile) -> FloatArray | None:
 
 
 def pixel_spacing(file: DicomFile) -> tuple[float, float] | None:
-    """Distance of the rows and of the columns in mm."""
+    """Distance between rows and between columns, mm."""
     numbers = _numbers(values(file.header, "PixelSpacing"), 2)
     if numbers is None or min(numbers) <= 0:
         return None
@@ -117,7 +120,7 @@ def _numbers(found: Sequence[object], count: int) -> list[float] | None:
 
 
 def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
-    """The files that share orientation and size with most others."""
+    """The largest group of files of one orientation and size, and notes on the others."""
     groups: dict[object, list[DicomFile]] = {}
     for file in series.files:
         plane = _nested(file, "ImageOrientationPatient", 6) or [0.0] * 6
@@ -126,7 +129,7 @@ def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
     files = max(groups.values(), key=len)
     left_out = len(series.files) - len(files)
     if left_out > 0.1 * len(series.files):
-        raise _bad(series, "mixes slices of different orientation or size: export them apart")
+        raise _bad(series, "mixes slices of different orientation or size: export them separately")
     notes = [f"{left_out} files of another orientation or size were left out."] if left_out else []
     return files, notes
 
@@ -180,7 +183,7 @@ def _pixels(series: Series, files: Sequence[DicomFile], pixel_type: int) -> NDAr
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file.path) for file in files])
     reader.SetOutputPixelType(pixel_type)
-    # Uneven spacing was judged from the positions above; ITK's own warning adds nothing.
+    # Uneven spacing was checked from the positions above; ITK's own warning adds nothing.
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:

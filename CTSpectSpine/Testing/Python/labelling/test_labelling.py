@@ -366,8 +366,8 @@ def fractions() -> sitk.Image:
 BAD_IMAGES: dict[str, tuple[Callable[[], sitk.Image], str]] = {
     "empty": (lambda: COLUMN.labels({}), "is empty"),
     "no vertebra": (lambda: COLUMN.labels({"L1": 200, "L2": 201}), "not clearly those of"),
-    "fractions": (fractions, "no label"),
-    "not a number": (lambda: fractions() * np.nan, "no label"),
+    "fractions": (fractions, "not a label"),
+    "not a number": (lambda: fractions() * np.nan, "not a label"),
     "the ct itself": (lambda: COLUMN.ct, "not the CT"),
     "huge numbers": (lambda: COLUMN.labels({"L1": 60000}, np.uint16), "60000"),
     "two-dimensional": (lambda: COLUMN.labels(V2)[:, :, 20], "3D"),

@@ -140,7 +140,7 @@ def test_anchors_at_the_lumbosacral_transition(
 
 @pytest.mark.parametrize(
     ("found", "level", "words"),
-    [("sacrum", "L5", "outline it anew"), ("L4", "S1", "L5 is labelled below")],
+    [("sacrum", "L5", "outline it again"), ("L4", "S1", "L5 is labelled below")],
 )
 def test_anchors_that_cannot_be(found: str, level: str, words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -256,9 +256,9 @@ def test_context_file_errors(tmp_path: Path) -> None:
 
 
 def test_protocol_from_a_file_and_its_errors(tmp_path: Path) -> None:
-    from CTSpectSpineLib.triage_protocol.protocol import PROTOCOL_FOLDER
+    from CTSpectSpineLib.protocol_files import SHIPPED_FOLDER
 
-    values = json.loads((PROTOCOL_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
+    values = json.loads((SHIPPED_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
     own = tmp_path / "own.json"
     own.write_text(json.dumps({**values, "id": "own"}), encoding="utf-8")
     assert triage(table("L4-L5 disc"), protocol=str(own)).protocol["id"] == "own"

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from CTSpectSpineLib import compare, triage
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import InputError, MissingPackageError
+from CTSpectSpineLib.protocol_files import SHIPPED_FOLDER
 from CTSpectSpineLib.triage_protocol import load_protocol, protocol_ids
 from CTSpectSpineLib.triage_protocol.context import check_context, context_fields
-from CTSpectSpineLib.triage_protocol.protocol import PROTOCOL_FOLDER
 from CTSpectSpineLib.triage_protocol.schema import TEMPLATE_FILE, protocol_schema, read_checked
 
 LEVELS = ["C4-C5", "C5-C6", "L2-L3", "L3-L4", "L4-L5", "L5-S1"]
@@ -43,7 +43,7 @@ def measured(**ratios: float) -> pd.DataFrame:
 
 def own_protocol(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     """A copy of tender-2019 with an id of its own and one thing changed."""
-    values = json.loads((PROTOCOL_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
+    values = json.loads((SHIPPED_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
     values["id"] = "own"
     change(values)
     path = folder / "own.json"
@@ -52,7 +52,7 @@ def own_protocol(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(PROTOCOL_FOLDER.glob("*.json")), TEMPLATE_FILE], ids=lambda path: path.stem
+    "path", [*sorted(SHIPPED_FOLDER.glob("*.json")), TEMPLATE_FILE], ids=lambda path: path.stem
 )
 def test_shipped_protocols_and_the_template_fit_the_schema(path: Path) -> None:
     assert read_checked(path)["id"]
@@ -134,7 +134,7 @@ def places(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-TENDER = json.loads((PROTOCOL_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
+TENDER = json.loads((SHIPPED_FOLDER / "tender-2019.json").read_text(encoding="utf-8"))
 
 
 @settings(

@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Callable[[], Volume], str]] = {
     ),
     "ct without bone": (
         lambda: volume(np.minimum(ct_array(), 150), "ct"),
-        "is no CT in HU",
+        "is not a CT in HU",
     ),
     "ct of air": (lambda: volume(np.full((9, 9, 9), -1000.0), "ct"), "every voxel is -1000"),
     "ct with nan": (lambda: volume(with_value(ct_array(), np.nan), "ct"), "NaN"),
@@ -172,7 +172,7 @@ def test_no_overlap_needs_a_transform() -> None:
 
 def test_little_overlap_is_a_warning() -> None:
     warnings = check_pair(CT, volume(spect_array(), "spect", offset=80.0))
-    assert warnings == ("CT and SPECT overlap in 80 x 80 x 16 mm only.",)
+    assert warnings == ("CT and SPECT overlap by only 80 x 80 x 16 mm.",)
 
 
 def test_oblique_boxes_that_pass_each_other() -> None:

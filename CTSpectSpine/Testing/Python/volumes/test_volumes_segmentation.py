@@ -191,6 +191,31 @@ def test_bad_segmentation_files(tmp_path: Path) -> None:
         read_segmentation(tmp_path / "float.nrrd")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (b"Segment0_Layer:=0", b"Segment0_Layer:=7", "names layer 7, not in the file"),
+        (b"Segment0_Layer:=0", b"Segment0_Layer:=-1", "names layer -1, not in the file"),
+        (b"Segment0_Layer:=0", b"Segment0_Layer:=x", "of segment 0 is damaged"),
+        (b"Segment1_LabelValue:=2", b"Segment1_LabelValue:=two", "of segment 1 is damaged"),
+        (b"Segment1_Color:=1 0 0", b"Segment1_Color:=red", "of segment 1 is damaged"),
+        (b"Segment1_Color:=1 0 0", b"Segment1_Color:=1 0", "of segment 1 is damaged"),
+        (b"space: left-posterior-superior\n", b"", "no patient space"),
+        (b"space directions:", b"# space directions", "no patient space"),
+    ],
+)
+def test_damaged_fields(before: bytes, after: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(path, example_segments(), GRID)
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, after))
+    with pytest.raises(InputError, match=words) as caught:
+        read_segmentation(path)
+    assert "a.seg.nrrd" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_slicer_reads_names_colours_tags_and_voxels(tmp_path: Path) -> None:
     import slicer
     import vtk

@@ -1,0 +1,121 @@
+"""Joint tables: written, read back, and refused in one sentence."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from CTSpectSpineLib import joint_table
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.joint_columns import COLUMNS, METRICS, TEXT_COLUMNS
+from CTSpectSpineLib.model import UptakeBounds
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
+NUMBERS = st.floats(allow_nan=True, allow_infinity=False, width=64)
+JOINTS = [("L4-L5", "disc", ""), ("C1-C2", "facet", "left"), ("T12-L1", "facet", "right")]
+
+
+def table_of(numbers: list[float], reason: str = "") -> pd.DataFrame:
+    values = iter(numbers)
+    rows = []
+    for level, kind, side in JOINTS:
+        words = {
+            "joint": joint_table.joint_id(level, kind, side),
+            "level": level,
+            "kind": kind,
+            "side": side,
+            "spine_region": "lumbar",
+            "status": "measured",
+            "status_reason": reason,
+            "uptake": "negative",
+            "verdict": reason,
+        }
+        rows.append({n: words.get(n) if n in TEXT_COLUMNS else next(values) for n in COLUMNS})
+    return pd.DataFrame(rows)
+
+
+NUMERIC = [name for name in COLUMNS if name not in TEXT_COLUMNS]
+
+
+@given(st.lists(NUMBERS, min_size=3 * len(NUMERIC), max_size=3 * len(NUMERIC)), WORDS)
+def test_what_is_written_is_read_back_exactly(numbers: list[float], reason: str) -> None:
+    table = table_of(numbers, reason)
+    found = joint_table.parse(joint_table.to_csv(table), "here")
+    assert list(found["level"]) == ["C1-C2", "T12-L1", "L4-L5"], "cranial to caudal"
+    again = found.set_index("joint").loc[table["joint"]].reset_index()
+    for name in NUMERIC:
+        np.testing.assert_array_equal(again[name].to_numpy(), table[name].to_numpy(dtype=float))
+    assert list(again["status_reason"]) == [reason] * 3
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_take_the_ratio_that_decides(metric: str) -> None:
+    table = table_of([float(i) for i in range(3 * len(NUMERIC))])
+    bounds = {"disc": UptakeBounds(metric, 2.0, 1.5), "facet": {"metric": "ratio_max"}}
+    rows = {row.joint: row for row in joint_table.rows(joint_table.to_csv(table), bounds, "here")}
+    by_name = table.set_index("joint")
+    assert rows["L4-L5 disc"].ratio == by_name.loc["L4-L5 disc", metric]
+    assert rows["C1-C2 facet left"].ratio == by_name.loc["C1-C2 facet left", "ratio_max"]
+    assert rows["C1-C2 facet left"].metric == "ratio_max"
+    assert rows["L4-L5 disc"].low == by_name.loc["L4-L5 disc", "ratio_low"]
+
+
+def test_a_ratio_that_is_not_there_is_nan() -> None:
+    assert math.isnan(joint_table.deciding_ratio({"kind": "disc"}, {}))
+    assert joint_table.deciding_ratio({"kind": "disc", "ratio_corrected": "1.5"}, {}) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "t.csv: cannot be read as a table"),
+        ("joint,level\na,b\n", "t.csv: column 'kind' is missing"),
+        (
+            "joint,level,kind,side,status,uptake\nx,L4-L5,bone,,measured,negative\n",
+            "t.csv: kind of 'x' is 'bone', which must be one of 'disc', 'facet'",
+        ),
+        (
+            "joint,level,kind,side,status,uptake,mean\nx,L4-L5,disc,,measured,negative,much\n",
+            "t.csv: mean of 'x' is 'much', not a number",
+        ),
+    ],
+)
+def test_a_broken_result_gets_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}"):
+        joint_table.parse(text, "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"level;kind\nL4-L5;disc\n", "not separated by commas"),
+        (b"\xff\xfe\x00", "is not a CSV table in UTF-8"),
+        (b"", "is not a CSV table"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_table_of_a_person_that_cannot_be_read(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "joints.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"Joint table .*joints.csv.*{said}"):
+        joint_table.read(path)
+
+
+def test_a_table_of_a_person_keeps_its_order_and_its_words(tmp_path: Path) -> None:
+    path = tmp_path / "joints.csv"
+    text = "\ufefflevel, kind ,side,uptake,ratio_mean,ratio_max\r\nL4-L5,disc,,positive,2.5,\r\n"
+    path.write_text(text + "C2-C3,facet,left,negative,1,high\r\n", encoding="utf-8", newline="")
+    table = joint_table.read(path)
+    assert list(table["level"]) == ["L4-L5", "C2-C3"]
+    assert list(table["kind"]) == ["disc", "facet"]
+    assert table["ratio_mean"].tolist() == [2.5, 1.0]
+    assert table["ratio_max"].tolist() == ["", "high"], "not a number, and left to triage"
