@@ -120,8 +120,8 @@ _PARTS_OF = (
         "the pain cannot have been treated for longer than it has lasted",
     ),
 )
-"""Field that cannot last longer than another one, each with its units in a year, and why. By
-definition: 12 months are a year, and a part is no longer than the whole."""
+"""Field that cannot last longer than another one, each with its units in a year, and why.
+By definition: 12 months are a year, and a part is no longer than the whole."""
 _ROUNDING_YEARS = 0.05
 """Years by which it may be longer all the same. Judgement: half of the tenth of a year that
 durations are rounded to."""
