@@ -17,11 +17,20 @@ from CTSpectSpineLib.joints.label_volume import (
 from CTSpectSpineLib.model import BoolArray, Region, VertebraFrame
 
 STEP_MM = 1.0
+"""Voxels of a body's local grid, mm. Numerical: a fifth of `CORE_DEPTH_MM`."""
 CORE_DEPTH_MM = 5.0
+"""Depth of the core below every surface of the body, mm. Judgement: half of the blur of bone SPECT
+(8 to 12 mm), so that the core shows the body more than its surroundings."""
 
 _CORE_SHARE = 0.6
+"""The same as a share of the inscribed radius, where that is less. Judgement: leaves small bodies a
+core."""
 _OUTLINE = 1.25
+"""Outline of the body, relative to the axes of its ellipse. Judgement: bodies are squarer than
+ellipses."""
 _BODY_HALF_HEIGHT_MM = 26.0
+"""Reach above and below the centre where no endplate is known, mm. Judgement: the height of a
+lumbar body, since the centre of one that is cut may lie near either end."""
 
 
 def vertebra_frame(volume: LabelVolume, fit: Fit, ids: Sequence[int]) -> VertebraFrame:

@@ -34,6 +34,8 @@ from CTSpectSpineLib.model import (
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 
 _MAX_CUT_SHARE = 0.15
+"""Share of a joint on the border of the label map, above which it is not located. Judgement: less
+changes its mean uptake little, more may be half a joint."""
 
 
 def build_joints(
@@ -49,7 +51,7 @@ def build_joints(
         Vertebra labels with the ids of `anatomy`, any orientation and spacing.
     ct
         The CT in HU that the labels belong to (its grid may differ); with it every disc is
-        checked to be darker than its endplates.
+        checked for being darker than its endplates.
     progress
         Called with each step; it cancels by raising `errors.Cancelled`.
 
@@ -120,7 +122,7 @@ class _Segment:
         self.volume, self.upper, self.lower = volume, upper, lower
         cut = [spine.truncated[n] for n in (upper, lower) if n in spine.truncated]
         sliver = [n for n in (upper, lower) if n in spine.fits and spine.fits[n].trust == 0]
-        # What is left of a vertebra says little about where its joints are.
+        # A remnant of a vertebra says little about where its joints are.
         self.doubts = (*(spine.truncated[n] for n in sliver if n in spine.truncated), *doubts)
         self.flags = tuple(dict.fromkeys((*cut, *self.doubts)))
         self.disc_height_mm: float | None = None

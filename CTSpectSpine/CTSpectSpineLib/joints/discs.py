@@ -13,23 +13,60 @@ from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 BAND_MM = 4.0
+"""Depth of the endplate bands below either surface of a disc, mm. Judgement: the endplate with the
+bone whose uptake stands for the disc, no deeper than half of the blur of bone SPECT (8 to 12
+mm)."""
 MIN_LAYER_MM = 1.5
+"""Least height of a disc space, mm. Judgement: more than one voxel, so that a collapsed disc keeps
+one."""
 
 _SEARCH = 1.35
+"""Ellipse in which an endplate is searched for, relative to the axes of the body ellipse.
+Judgement: endplates are squarer than ellipses. Measured on correct labels of three patients: the
+area of an endplate is 0.9 to 1.5 times that of the ellipse."""
 _SMOOTH = 5
+"""Edge of the median filter of height maps, columns of 1 mm. Numerical: removes the steps of
+voxels."""
 _LOOK_ABOVE_MM = 5.0
+"""Bone higher than this above mid-disc is ignored, mm. Judgement: rims and uncinate processes of
+the vertebra below may reach past mid-disc, its endplate does not."""
 _MAX_ABOVE_PLANE_MM = 3.0
+"""Columns that rise farther above the plane of an endplate do not belong to it, mm. Judgement:
+uncinate processes and osteophytes do. Measured on correct labels of three patients: 99 % of the
+inner columns lie within 1.8 mm in half of the endplates, within 3.4 mm in 95 % of them."""
 _MAX_BELOW_PLANE_MM = 8.0
+"""The same below the plane, in its middle part, mm. Judgement: deeper than a concave endplate or a
+Schmorl node. Measured on correct labels of three patients: 2.6 mm in 95 % of the endplates."""
 _CONCAVE_PART = 0.7
+"""Middle part of the body ellipse, by its axes, where an endplate may be concave. Judgement: the
+bony rim outside it is flat."""
 _BULGE_MM = 0.4
+"""How far a disc reaches beyond the mean outline of its endplates, mm. Judgement: the annulus
+bulges a little, by less than half a voxel."""
 _CORNER_SHARE = 0.65
+"""Radius of the disk that rounds a disc's outline, in half depths of the body. Judgement: it
+removes the posterolateral corners, where pedicles join the footprints, and keeps the rest."""
 _RIM_MM = 4.0
+"""Breadth of the rim whose heights are taken from further inside, mm. Judgement: there the labels'
+edges curve away from the disc."""
 _ROUNDING_MM = 1.5
+"""Radius of a disc's outer edge, mm. Judgement: the annulus is round, and most discs are higher
+than twice this."""
 _MIN_COVER = 0.4
+"""Least share of the body ellipse that an endplate covers. Judgement: less does not say where it
+lies. Measured on correct labels of three patients and six phantoms: those found cover 0.89 and
+more."""
 _FUSED_MM = 0.5
+"""Disc spaces lower than this are taken as fused, mm. Judgement: half a voxel."""
 _MIN_FACING_SHARE = 0.7
+"""Share of the body ellipse over which endplates face each other, below which labels are doubted.
+Measured on correct labels of three patients and six phantoms: 0.87 to 1.38."""
 _MAX_FILLED = 0.12
+"""Share of the disc space filled with bone, above which labels are doubted. Measured on correct
+labels of three patients and six phantoms: up to 0.09."""
 _MAX_HEIGHT_MM = 25.0
+"""Endplates farther apart than this have no disc between them, mm. Judgement: nearly twice the
+highest disc. Measured on correct labels of three patients and six phantoms: 3.6 to 14.1 mm."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +96,7 @@ class Disc:
 def find_disc(pair: Pair) -> Disc | str:
     """Find the disc of a pair, or say in a sentence why it cannot be located."""
     upper_name, lower_name = pair.upper.level, pair.lower.level
-    # The upper vertebra is looked at upside down, so that both surfaces are "tops".
+    # The upper vertebra is turned upside down: both surfaces are then "tops".
     lower = _surface(pair.lower_bone, pair)
     upper = _surface(pair.upper_bone[::-1], pair)
     missing = [name for name, s in ((upper_name, upper), (lower_name, lower)) if s is None]
@@ -177,7 +214,7 @@ def _without_holes(mask: BoolArray) -> BoolArray:
 def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Height of the topmost bone per column, to a fraction of a voxel, and where there is any.
 
-    Bone more than 5 mm above mid-disc is not looked at.
+    Bone more than 5 mm above mid-disc is ignored.
     """
     usable = bone[s_mm <= _LOOK_ABOVE_MM]
     solid = usable >= 0.5
@@ -203,9 +240,9 @@ def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
 def _mean_outline(first: BoolArray, second: BoolArray, pair: Pair) -> tuple[BoolArray, FloatArray]:
     """Outline half-way between two footprints, its corners rounded, and the depth inside it.
 
-    The outline is the mean signed distance's level 0.4 mm outside (the annulus bulges); opening
-    it with a disk of 0.65 of the body's half depth takes the posterolateral corners off, where
-    pedicles join the footprints.
+    The outline is the contour of the mean signed distance 0.4 mm outside (the annulus bulges);
+    opening it with a disk of 0.65 of the body's half depth removes the posterolateral corners,
+    where pedicles join the footprints.
     """
     mean = (_signed_distance(first) + _signed_distance(second)) * (0.5 * STEP_MM)
     radius = round(_CORNER_SHARE * pair.semi_axes_mm[1] / STEP_MM)
@@ -222,8 +259,8 @@ def _lens(
 ) -> tuple[FloatArray, FloatArray]:
     """Middle and half height of the disc per column, its rim rounded as the annulus is.
 
-    In the outermost columns the labels' rims curve away from the disc, so heights there are
-    those of the nearest column further inside.
+    In the outermost columns the labels' rims curve away from the disc, so heights are taken from
+    the nearest column further inside.
     """
     inner = from_edge > _RIM_MM
     if inner.any():

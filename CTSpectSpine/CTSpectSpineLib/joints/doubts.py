@@ -1,6 +1,6 @@
 """Whether the labels make sense: along the spine, against the CT, left against right.
 
-Wrong labels, not geometry, are what moves joints in silence; every finding names the level.
+Wrong labels, not geometry, are what moves joints unnoticed; every finding names the level.
 """
 
 from __future__ import annotations
@@ -21,32 +21,41 @@ from CTSpectSpineLib.joints.vertebra_fits import SACRAL, Spine
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 
 DISC_CONTRAST_HU = -85.0
-"""A disc is at least this much darker than its endplate bands where the labels are right.
+"""A disc is at least this much darker than its endplate bands where the labels are correct.
 
 Median of the disc's inner part less mean of the bands. Measured on the two real CTs from which
-the bound was chosen: −91 to −152 HU on 8 levels with right labels; +6 to −32 HU on most levels
+the bound was chosen: −91 to −152 HU on 8 levels with correct labels; +6 to −32 HU on most levels
 where a fifth of a vertebra was given its neighbour's label, but −76 to −94 HU on some and −115 HU
 where only a part of the disc was lost (`discs` flags that one by the bone that fills the space).
 """
 
 CONTRAST_SHARE = 0.6
-"""With four discs or more: at least this share of what the patient's discs show as a rule.
+"""With four discs or more: at least this share of the median contrast of the patient's discs.
 
-In porous bone all discs are less dark than their endplates by the same measure: −94 to −118 HU on
-a phantom of 0.64 of normal density, −167 to −257 HU near normal density.
+In porous bone all discs are less dark than their endplates by the same measure. Measured on
+phantoms: −94 to −118 HU at 0.64 of normal density, −167 to −257 HU near normal density.
 """
 
 LEAST_CONTRAST_HU = -45.0
-"""And at least this much."""
+"""And at least this much, HU. Judgement: beyond most of the wrong labels above (+6 to −32 HU)."""
 
 FACET_RATIO = 2.5
-"""Left and right facet bone of a level differ by less than this factor as a rule."""
+"""Ratio of left and right facet bone of a level from which both are doubted. Measured on correct
+labels of three patients and six phantoms: up to 1.36."""
 
 _Key = TypeVar("_Key")
 _SPACING_RANGE = (0.55, 1.6)
+"""Distance of neighbouring bodies, relative to that of the levels beside them. Judgement: a missing
+level doubles it. Measured on correct labels of three patients and six phantoms: 0.80 to 1.33."""
 _HIGH_RATIO = 1.5
+"""Height of a disc space, relative to the highest beside it, from which labels are doubted.
+Judgement: heights change more gradually along the spine."""
 _HIGH_MM = 4.0
+"""And how much higher it must be at least, mm. Judgement: the ratio alone would doubt thin
+discs."""
 _SIZE_RATIO = 1.9
+"""Volume of a vertebra, relative to its neighbours' or the inverse, from which labels are doubted.
+Measured on correct labels of three patients and six phantoms: 0.60 to 1.23."""
 
 
 def spine_warnings(spine: Spine, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
@@ -124,7 +133,8 @@ def check_facets(joints: Sequence[Joint]) -> list[Joint]:
     ratio = max(volumes) / max(min(volumes), 1.0)
     if ratio <= FACET_RATIO:
         return list(joints)
-    flag = f"left and right facet bone of {facets[0].level} differ {ratio:.1f} times in volume"
+    level = facets[0].level
+    flag = f"left and right facet bone of {level} differ in volume by a factor of {ratio:.1f}"
     return [_doubted(j, flag) if j.kind == "facet" else j for j in joints]
 
 
@@ -133,8 +143,7 @@ def check_heights(
 ) -> tuple[list[Joint], list[str]]:
     """Doubt levels whose disc space is much higher than all of its neighbours.
 
-    Half a vertebra whose label ends short of its endplate looks like that. Returns the warnings
-    as well.
+    A vertebra whose label ends short of its endplate causes this. Returns the warnings as well.
 
     Parameters
     ----------
@@ -196,9 +205,9 @@ def check_contrast(joints: Sequence[Joint], ct: sitk.Image) -> tuple[list[Joint]
 
 
 def _contrast_left(slice_mm: float) -> float:
-    """Share of the contrast that thick slices leave: all to 2 mm, 0.8 at 3 mm, 0.4 at 5 mm.
+    """Share of the contrast that thick slices leave: all up to 2 mm, 0.8 at 3 mm, 0.4 at 5 mm.
 
-    Phantoms keep 0.85 to 0.95 of it at 3 mm and 0.5 to 0.7 at 5 mm, and it scatters more.
+    Measured on phantoms: 0.85 to 0.95 at 3 mm and 0.5 to 0.7 at 5 mm, with more scatter.
     """
     return float(np.clip(1.0 - 0.2 * (slice_mm - 2.0), 0.4, 1.0))
 

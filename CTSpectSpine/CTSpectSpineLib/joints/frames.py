@@ -17,14 +17,27 @@ from CTSpectSpineLib.joints.shapes import STEP_MM, Shape
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 ELLIPSE_SHARE = 0.78
-"""Part of the body ellipse, by its axes, in which endplates are taken as planes."""
+"""Part of the body ellipse, by its axes, in which endplates are taken as planes. Judgement: leaves
+out the rim, where osteophytes grow."""
 
 _MAX_TILT_DEG = 25.0
+"""Largest angle between a vertebra's axes and those that its neighbours suggest, degrees. Measured
+on correct labels of three patients and six phantoms: neighbours differ by up to 24 degrees."""
 _MAX_GROWTH = 1.33
+"""Largest half width or depth of a body, relative to its neighbours'. Measured on correct labels of
+three patients and six phantoms: neighbours differ by a factor of up to 1.24."""
 _MAX_ENDPLATE_DEG = 35.0
+"""Largest tilt of an endplate against the vertebra's axis, degrees. Judgement: leaves room for
+wedge fractures. Measured on correct labels of three patients: up to 22 degrees."""
 _BIN_MM = 1.5
+"""Edge of the bins in which the canal is found, mm. Numerical: the step of the points, so that bone
+fills them without gaps."""
 _MIN_CANAL_MM2 = 60.0
+"""Least area of a hole that is taken as the canal, mm². Measured on correct labels of three
+patients and six phantoms: 76 mm² and more in these bins."""
 _BORDER_SHARE = 0.3
+"""Share of an endplate's columns on the border of the image, above which it counts as cut off.
+Judgement: a cut face lies on the border as a whole, an intact endplate with its edge at most."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ def fit_vertebra(
     trust
         As in `Fit`; below 2 the given directions are kept, at 0 no endplates are taken.
     guess
-        What the neighbours say; without it everything is found from the vertebra itself.
+        What the neighbours suggest; without it everything is found from the vertebra itself.
     """
     guess = guess or Guess()
     centre = shape.centre if guess.centre is None else guess.centre
@@ -200,7 +213,7 @@ def typical_canal(semi_axes_mm: tuple[float, float]) -> Canal:
 
 
 def harmonise(fits: Mapping[str, Fit], shapes: Mapping[str, Shape]) -> dict[str, Fit]:
-    """Fit again, with what the neighbours say, vertebrae that are cut, odd or without an arch.
+    """Refit vertebrae that are cut, odd or without an arch, using their neighbours.
 
     A whole vertebra is odd when its posterior direction is more than 25° off its neighbours'
     or its body appears over a third larger (a collapsed body that cannot be told from its
@@ -253,7 +266,7 @@ def _between(names: list[str], place: int, fits: Mapping[str, Fit]) -> FloatArra
 
 
 def trimmed_plane(columns: FloatArray, heights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Least-squares plane ``s = a l + b p + c`` without the fifth of columns that fit worst.
+    """Least-squares plane ``s = a l + b p + c`` without the worst-fitting fifth of the columns.
 
     Parameters
     ----------

@@ -18,7 +18,11 @@ Occupancy = NDArray[np.float32]
 """Share of each voxel that a bone fills, 0 to 1."""
 
 _COARSE_MM = 1.6
+"""Longest voxel edge at which a mask is interpolated itself, not its shape, mm. Judgement: just
+above the 1.5 mm of common label maps, whose steps the grids of 1 mm hardly show."""
 _MARGIN = 2
+"""Voxels around a bone in its distance map. Numerical: enough for linear interpolation at the
+surface."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class LabelVolume:
 
 
 def label_volume(image: sitk.Image) -> LabelVolume:
-    """Take a label map in without copying its voxels (unless it is of a floating type)."""
+    """Wrap a label map without copying its voxels (unless they are floating-point)."""
     array = sitk.GetArrayViewFromImage(image)
     if not np.issubdtype(array.dtype, np.integer):
         array = np.rint(array).astype(np.uint8)

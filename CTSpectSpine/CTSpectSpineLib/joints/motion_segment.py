@@ -19,9 +19,16 @@ from CTSpectSpineLib.joints.label_volume import (
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 STEP_MM = 1.0
+"""Voxels of the local grids, mm. Numerical: a quarter of the endplate bands and facet regions."""
 _LATERAL_MM = 45.0
+"""Reach to either side, mm. Judgement: beyond the widest facet joints (about 25 mm) and their
+region."""
 _BEHIND_WALL_MM = 48.0
+"""Reach behind the posterior wall, mm. Judgement: beyond the facet joints (about 20 mm) and their
+region."""
 _VERTICAL_MM = 26.0
+"""Reach above and below mid-disc, mm. Judgement: half the highest disc and most of a lumbar
+body."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,11 @@ from CTSpectSpineLib.model import FloatArray
 
 SACRAL = ("S1", anatomy.SACRUM)
 _CUT_SHARE = 0.01
+"""Share of a body's voxels on the border of the label map, above which it counts as cut. Judgement:
+a whole body has none; an edge that touches the border does no harm."""
 _FEWEST_POINTS = 150
-"""Half a millilitre: less bone of a vertebra has no position or axes."""
+"""Fewest points of a vertebra that is fitted. Judgement: half a millilitre of bone; less does not
+tell position or axes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Spine:
 
 
 def label_ids(level: str, volume: LabelVolume) -> tuple[int, ...]:
-    """Labels that make up a level; on the sacral side S1 and sacrum are one bone."""
+    """Labels that make up a level; on the sacral side S1 and the sacrum are one bone."""
     names = SACRAL if level in SACRAL else (level,)
     ids = (anatomy.vertebra(name).id for name in names)
     return tuple(label for label in ids if label in volume.boxes)

@@ -1,4 +1,4 @@
-"""How differently the spine is bent in SPECT and CT, and the rigid pose that serves it best.
+"""How differently the spine is bent in SPECT and CT, and the rigid pose that suits it best.
 
 The pose of the whole skeleton is kept, and the vertebral column may move on top of it by a
 smooth displacement that depends on the height in the body: cubic B-splines, drawn together by
@@ -25,17 +25,24 @@ from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, eva
 from CTSpectSpineLib.registration.sampling import Points, SampledMaps, choose_points
 
 KNOTS_MM = 70.0
-"""Distance of the knots along the body: about two lumbar vertebrae."""
+"""Distance of the knots along the body, mm. Judgement: about two lumbar vertebrae, since a spine
+bends smoothly."""
 SMOOTHNESS = 0.02
-"""Weight of the penalty on second differences, relative to the data's."""
+"""Weight of the penalty on second differences, relative to the data's. Judgement: holds stretches
+with little uptake, hardly those with much."""
 LEAST_SUPPORT = 150
-"""SPECT voxels that a stretch of `STEP_MM` needs to say where it lies."""
+"""SPECT voxels that a stretch of `STEP_MM` needs to say where it lies. Judgement: fewer are the end
+of the field of view."""
 STEP_MM = 15.0
+"""Length of the stretches of the column, mm. Judgement: shorter than the height of any level."""
 SPREAD_MM = 20.0
-"""Half breadth of the column, over which the rigid movement is fitted."""
+"""Half breadth of the column, over which the rigid movement is fitted, mm. Judgement: about that of
+a lumbar body, and the distance of facet joints from the midline."""
 LONGEST_STEP, CONVERGED = 0.4, 0.005
-"""Longest change of a coefficient, and the one that ends the fit, relative to the resolution."""
+"""Longest change of a coefficient, and the one that ends the fit, relative to the resolution.
+Numerical: within the reach of a linear step; far below the error that matters."""
 DEGREE = 3
+"""Degree of the B-splines. Convention: cubic (Eilers and Marx 1996)."""
 
 
 @dataclass(frozen=True)

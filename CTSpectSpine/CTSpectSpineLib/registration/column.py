@@ -13,16 +13,24 @@ from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array
 
 REACH_MM = 45.0
 """From the column's line, which runs near the posterior wall of the bodies, to the tips of most
-processes and the anterior edge of the bodies."""
+processes and the anterior edge of the bodies, mm. Judgement: sizes of lumbar vertebrae."""
 WAIST_SHARE, PELVIS_SHARE, PELVIS_MEAN = 0.5, 0.9, 1.3
-"""Bone beside the column relative to bone in it: less at the waist, more in the pelvis."""
+"""Bone beside the column relative to bone in it: less at the waist, more in the pelvis, and still
+more on average over the pelvis. Judgement: the waist has next to none, iliac bones outweigh the
+sacrum."""
 CREST_TO_JOINT_MM = 45.0
-"""How far the lumbosacral joints lie below the top of the iliac crests."""
+"""How far the lumbosacral joints lie below the top of the iliac crests, mm. Judgement: the crests
+reach L4 or L4-L5 (Tuffier's line), somewhat more than one level above."""
 _IN_PLANE_SIGMA_MM = 12.0
+"""Standard deviation of the blur across the body, mm. Judgement: half the half width of a lumbar
+body, as of a uniform disk that wide."""
 _ALONG_SIGMA_MM = 10.0
+"""The same along the body, mm. Judgement: bridges discs."""
 _MIDLINE_SIGMA_MM = 50.0
+"""Standard deviation of the weight by the distance from the midline, mm. Judgement: leaves room for
+scoliosis, and tells the spine from ribs and hips."""
 _SOFT = 1
-"""Channel that tells soft tissue from fat."""
+"""Channel that tells soft tissue from fat. By definition: its place in `RAMPS_HU`."""
 
 
 @dataclass(frozen=True)

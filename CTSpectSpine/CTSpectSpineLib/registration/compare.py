@@ -1,8 +1,8 @@
 """Tests of a pose against other poses: shifted ones, rivals, and a mirrored CT.
 
 Two poses are compared on the same SPECT voxels, patch by patch. Residuals are correlated within
-a patch but hardly between patches, so the spread of the patches' differences tells whether the
-sum of them is more than chance (as in cluster-robust statistics: Liang and Zeger, Biometrika
+a patch but hardly between patches, so the spread of the patches' differences tells whether
+their sum is more than chance (as in cluster-robust statistics: Liang and Zeger, Biometrika
 1986;73:13).
 """
 
@@ -33,7 +33,9 @@ from CTSpectSpineLib.registration.sampling import (
 )
 
 BETTER_ELSEWHERE = 0.93
-"""A patch prefers another place when its robust cost there is below this share."""
+"""A patch prefers another place when its robust cost there is below this share of that here.
+Judgement: leaves out gains of a few per cent, which noise makes; the bounds on the share of such
+patches in `quality` were set with it."""
 
 
 def margin(
@@ -95,7 +97,7 @@ def restless_share(
 
     Every patch compares its fit at the pose with that at poses shifted along x, y and z; it
     counts with the information it holds on position. Vertebrae of another patient, or off by
-    one level, prefer other places even where the whole is aligned as well as it can be.
+    one level, prefer other places even where the whole is aligned as well as possible.
 
     Parameters
     ----------

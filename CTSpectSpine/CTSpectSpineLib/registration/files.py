@@ -14,7 +14,7 @@ from CTSpectSpineLib.geometry import euler_transform, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Registration
 
 RIGID_TOLERANCE = 1e-4
-"""Largest deviation of RᵀR from the identity: transforms are written with few digits."""
+"""Largest deviation of RᵀR from the identity. Numerical: transforms are written with few digits."""
 
 
 def write_transform(transform: sitk.Transform, path: str | Path) -> None:
@@ -65,7 +65,7 @@ def read_transform(path: str | Path) -> sitk.Euler3DTransform:
         transform = sitk.ReadTransform(str(source))
     except RuntimeError as error:
         raise InputError(
-            f"{source}: this is no transform file that ITK can read; give an ITK text file (*.tfm)."
+            f"{source}: ITK cannot read this as a transform; give an ITK text file (*.tfm)."
         ) from error
     return as_rigid(transform, str(source))
 
@@ -147,7 +147,7 @@ def _finite(value: float) -> float | None:
 def centred(matrix: FloatArray, centre_mm: FloatArray) -> sitk.Euler3DTransform:
     """Euler transform about a centre from a 4×4 matrix, rounded to a millionth.
 
-    The rounding takes away the last bits, which may differ between processors.
+    The rounding removes the last bits, which may differ between processors.
     """
     exact = euler_transform(matrix, centre_mm.tolist())
     rounded = sitk.Euler3DTransform()

@@ -1,4 +1,4 @@
-"""A registration that the user gives: used as it stands, and judged."""
+"""A registration that the user gives: used as it is, and judged."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from CTSpectSpineLib.registration.files import as_rigid, centred
 from CTSpectSpineLib.registration.rigid import register
 
 _SHARE_OF_FIELD = 0.25
+"""Distance of the points compared from the centre, in sizes of the field of view. By definition:
+the corners of its middle half."""
 
 
 def judge_given(
@@ -33,8 +35,8 @@ def judge_given(
 ) -> Registration:
     """Take a given transform as it is, and estimate its error.
 
-    The transform is refined to see where it would go; the distance between the two, in the middle
-    of the CT, adds to the expected error of the refinement.
+    The transform is refined to see how far it would move; this distance, in the middle of the CT,
+    adds to the expected error of the refinement.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def judge_given(
     distance = _distance_mm(given, refined.matrix, ct)
     error = math.hypot(refined.expected_error_mm, distance)
     sentence = (
-        f"The transform was given and is used as it stands; refined, it would move by "
+        f"The transform was given and is used as it is; refinement would move it by "
         f"{distance:.1f} mm."
     )
     return replace(

@@ -1,4 +1,4 @@
-"""The local linear model of uptake: what mixture of CT maps makes the SPECT, patch by patch."""
+"""The local linear model of uptake: the mixture of CT maps that makes up the SPECT, by patch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.sampling import Points
 
 PRIOR_VOXELS = 40.0
-"""How many voxels' worth of pull the whole-body mixture has on a patch's own."""
+"""How many voxels' worth of pull the whole-body mixture has on a patch's own. Judgement: about a
+tenth or less of a patch full of bone, and enough to hold a patch at the edge."""
 
 
 @dataclass(frozen=True)

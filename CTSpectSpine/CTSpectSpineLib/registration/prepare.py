@@ -17,25 +17,33 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 Float32Array = NDArray[np.float32]
 
 FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
+"""Standard deviation of a Gaussian of unit full width at half maximum. By definition."""
 
 AVERAGING_MM = 2.0
-"""HU are averaged to about this before banding: finer detail is lost at SPECT resolution."""
+"""Voxel size to which HU are averaged before banding, mm. Numerical: finer detail is lost at SPECT
+resolution, and coarser voxels would mix cortical bone with soft tissue."""
 MAP_MM = 4.0
-"""Voxel size of the maps: less than half the resolution of bone SPECT (8 to 12 mm)."""
+"""Voxel size of the maps, mm. Numerical: half of the finest resolution of bone SPECT (8 to 12
+mm)."""
 SPECT_FWHM_MM = 10.0
-"""Typical resolution of reconstructed bone SPECT."""
+"""Resolution (FWHM) taken for reconstructed bone SPECT, mm. Judgement: the middle of 8 to 12 mm."""
 PADDING_HU = -1500
-"""Below this the scanner has written padding, not a measurement."""
+"""Below this the scanner has written padding, not a measurement. Convention: air is -1000 HU, and
+padding commonly
+-2000 or less."""
 FEWEST_SLICES = 4
-"""A volume of fewer voxels along one axis cannot be registered."""
+"""A volume of fewer voxels along one axis cannot be registered. Numerical: gradients need
+neighbours."""
 METAL_HU = 2200
-"""Above this lies metal, whose surroundings say nothing about bone."""
+"""Above this lies metal, whose surroundings say nothing about bone. Judgement: beyond cortical bone
+averaged to 2 mm."""
 
-# Ramps (from, to) of HU: fat to muscle, muscle to trabecular bone, trabecular to dense bone.
-# A sum of such ramps is any piecewise linear function of HU, so a linear fit on them finds
-# how activity depends on HU in this patient.
 RAMPS_HU = ((-500.0, -150.0), (-120.0, 20.0), (110.0, 300.0), (300.0, 900.0))
+"""Ramps (from, to) of HU: lung to fat, fat to muscle, soft tissue to trabecular bone, trabecular to
+dense bone. A sum of such ramps is any piecewise linear function of HU, so a linear fit on them
+finds how activity depends on HU in this patient. Judgement: usual HU of these tissues."""
 BONE_CHANNELS = (2, 3)
+"""Channels of bone. By definition: their places in `RAMPS_HU`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,10 @@ class SpectMap:
 
 
 def about_bone(ct: CtMaps, margin_mm: float = 40.0) -> CtMaps:
-    """Maps cropped to the bone and a margin around it."""
+    """Maps cropped to the bone and a margin around it.
+
+    The margin, mm, is numerical: about twice the FWHM of the coarse blur.
+    """
     margin = np.ceil(margin_mm / ct.spacing_mm[::-1]).astype(int)
     box = []
     for axis in range(3):
@@ -138,7 +149,7 @@ def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
 
 def _require_volume(image: sitk.Image, name: str) -> None:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"The {name} is no scalar 3D volume; give one with three dimensions.")
+        raise InputError(f"The {name} is not a scalar 3D volume; give one with three dimensions.")
     if min(image.GetSize()) < FEWEST_SLICES:
         size = " x ".join(str(n) for n in image.GetSize())
         raise InputError(
@@ -157,7 +168,7 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
     Raises
     ------
     InputError
-        If the image is no scalar volume, or holds no bone.
+        If the image is not a scalar volume, or shows no bone.
     """
     _require_volume(ct, "CT")
     fine = sitk.Cast(_shrink(_in_patient_order(ct), AVERAGING_MM), sitk.sitkFloat32)
@@ -181,7 +192,7 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
 
 
 def _in_patient_order(image: sitk.Image) -> sitk.Image:
-    """The same volume with its axes nearest to L, P, S: how it was stored changes no result."""
+    """The same volume with its axes nearest to L, P, S: results do not depend on its storage."""
     code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
     return image if code == "LPS" else sitk.DICOMOrient(image, "LPS")
 
@@ -207,7 +218,7 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
     Raises
     ------
     InputError
-        If the image is no scalar volume.
+        If the image is not a scalar volume.
     """
     _require_volume(spect, "SPECT")
     ordered = _in_patient_order(sitk.Cast(spect, sitk.sitkFloat32))

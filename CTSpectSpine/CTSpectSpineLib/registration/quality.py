@@ -1,6 +1,6 @@
 """Quality of a registration without truth: expected error, verdict, and the reasons for it.
 
-The bounds were set on simulated pairs (right pairs of full, cropped, noisy, bent and uncorrected
+Most bounds were set on simulated pairs (right pairs of full, cropped, noisy, bent and uncorrected
 SPECT against other patients, other body parts, mirrored, turned and strongly bent SPECT), with
 seeds apart from those of the published comparison.
 """
@@ -16,28 +16,39 @@ from CTSpectSpineLib.registration.refine import Fit
 from CTSpectSpineLib.registration.solve import Solution
 
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
-"""Share of the SPECT's local variation, at coarse resolution, that the CT must explain."""
+"""Share of the SPECT's local variation, at coarse resolution, that the CT must explain. Measured on
+simulated pairs."""
 DETAIL_FAILED, DETAIL_CHECK = 0.12, 0.25
-"""The same at full resolution, where noise takes its part."""
+"""The same at full resolution, where noise takes its part. Measured on simulated pairs."""
 MARGIN_FAILED, MARGIN_CHECK = 1.0, 2.0
-"""Standard errors by which the solution must fit better than any other."""
+"""Standard errors by which the solution must fit better than any other. Measured on simulated
+pairs."""
 MIRROR_FAILED, MIRROR_CHECK, MIRROR_NOTE = -2.0, -1.0, 1.5
-"""Standard errors by which the CT must fit better than its mirror image."""
+"""Standard errors by which the CT must fit better than its mirror image; below the last of them,
+the images are called symmetric. Measured on simulated pairs."""
 UNREST_CHECK_MM, UNREST_FAILED_MM = 2.6, 3.5
-"""Shifts that parts of the skeleton would still make on their own, at coarse resolution."""
+"""Shifts that parts of the skeleton would still make on their own, at coarse resolution, mm.
+Measured on simulated pairs."""
 RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
+"""Share of the skeleton that would fit better elsewhere. Measured on simulated pairs."""
 OVERLAP_CHECK = 0.5
+"""Share of the bone in the SPECT that lies inside the CT, below which it is to be checked.
+Judgement: less than half of the skeleton may not stand for the whole."""
 ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
-"""Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm."""
+"""Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm. Judgement: from what an
+error costs a hot facet joint (see `model.ACCEPTED_ERROR_MM`)."""
 MOST_CHECKS = 2
-"""More signs than this that something is odd are together a failure."""
+"""More findings to be checked than this are a failure together. Measured on simulated pairs."""
 LARGE_SHIFT_MM, LARGE_ROTATION_DEG = 20.0, 10.0
+"""Correction, mm and degrees, from which the attenuation correction is doubted. Judgement: several
+voxels of the SPECT, and more than a patient shifts while lying still."""
 
 COVARIANCE_SCALE = 1.3
+"""Factor on the error that the scatter of the patches implies, which underestimates: neighbouring
+patches are not quite independent. Measured on simulated pairs."""
 ERROR_FLOOR_MM = 0.2
-"""Calibration of the expected error on simulated pairs: the patches' scatter underestimates,
-because neighbouring patches are not quite independent, and because the linear mixture is only
-a model."""
+"""Error that remains however little the patches scatter, mm, because the linear mixture is only a
+model. Measured on simulated pairs."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,8 @@ def judge(solution: Solution, ct_to_spect: FloatArray, ct_centre_mm: FloatArray)
     )
     if len(findings.check) > MOST_CHECKS and not findings.failed:
         findings.failed.append(
-            f"{len(findings.check)} signs together say that SPECT and CT do not belong together, "
-            "or not in this position."
+            f"{len(findings.check)} findings together suggest that SPECT and CT do not belong "
+            "together, or not in this position."
         )
     findings.notes.extend(_correction_note(ct_to_spect, ct_centre_mm))
     return _verdict(solution, findings, error)
@@ -144,7 +155,7 @@ def _judge_fit(solution: Solution, findings: _Findings) -> None:
 
 
 def _judge_rest(solution: Solution, findings: _Findings) -> None:
-    """Whether parts of the skeleton would rather lie elsewhere."""
+    """Whether parts of the skeleton would fit better elsewhere."""
     bent = solution.bent_mm
     sentence = (
         f"The spine is bent differently in the two images: {bent:.1f} mm (root mean square) remain "
@@ -163,7 +174,7 @@ def _judge_rest(solution: Solution, findings: _Findings) -> None:
     findings.weigh(
         solution.restless > RESTLESS_FAILED,
         solution.restless > RESTLESS_CHECK,
-        f"{solution.restless:.0%} of the skeleton would fit better some millimetres elsewhere "
+        f"{solution.restless:.0%} of the skeleton would fit better some millimetres away "
         f"(at most {RESTLESS_CHECK:.0%} is usual): another patient, another vertebral level, "
         "or a spine that is bent differently.",
     )
@@ -193,14 +204,14 @@ def _judge_mirror(solution: Solution, findings: _Findings) -> None:
     )
     if MIRROR_CHECK <= mirror.margin < MIRROR_NOTE:
         findings.notes.append(
-            "What the images show is so symmetric that a swap of left and right would not be seen."
+            "What the images show is so symmetric that a swap of left and right would go unnoticed."
         )
 
 
 def _expected_error(solution: Solution) -> float:
     """Expected error at the joints, mm: of the fit, or the distance of a rival as good.
 
-    A bend that no rigid movement follows is an error at the joints like any other.
+    A deformation that no rigid movement follows is an error at the joints like any other.
     """
     scatter = COVARIANCE_SCALE * covariance_error(solution.whole)
     parts = (scatter, ERROR_FLOOR_MM, solution.bent_mm)
@@ -219,5 +230,5 @@ def _correction_note(ct_to_spect: FloatArray, centre_mm: FloatArray) -> list[str
     return [
         f"The correction is large ({shift:.0f} mm, {angle:.0f} degrees): if attenuation was "
         "corrected with this CT in its uncorrected position, the uptake values are biased, and "
-        "registration does not mend that."
+        "registration does not correct that."
     ]

@@ -35,12 +35,16 @@ from CTSpectSpineLib.registration.sampling import (
 )
 
 ROTATION_RADIUS_MM = 100.0
-"""Rotations are scaled by it, so that all six parameters are displacements in mm."""
+"""Rotations are scaled by it, so that all six parameters are displacements in mm. Numerical: about
+the distance of bone from the centre of the field of view."""
 FEWEST_POINTS = 300
+"""Fewest SPECT voxels that are fitted. Numerical: fifty for each of the six parameters."""
 LONGEST_STEP, CONVERGED = 0.6, 0.004
-"""Longest step, and the one that ends the refinement, relative to the resolution."""
+"""Longest step, and the one that ends the refinement, relative to the resolution. Numerical: within
+the reach of a linear step; far below the error that matters."""
 LEAST_OVERLAP = 0.4
-"""Least share of the chosen SPECT voxels that must stay inside the CT."""
+"""Least share of the chosen SPECT voxels that must stay inside the CT. Judgement: a pose that loses
+more explains what is left by chance."""
 
 
 @dataclass(frozen=True)
@@ -273,10 +277,10 @@ def _summarise(state: State, centre_mm: FloatArray) -> Fit:
 
 
 def _unrest(normal: Normal) -> float:
-    """Root mean square shift that patches would still make, weighted by what they know, mm.
+    """Root mean square shift that patches would still make, weighted by their information, mm.
 
-    Patches of a rigid body rest once the whole is aligned; those of a bent spine, or of
-    another patient, each want to go elsewhere.
+    Patches of a rigid body need no further shift once the whole is aligned; those of a bent spine,
+    or of another patient, would each move elsewhere.
     """
     hessians, pulls = normal.hessians[:, :3, :3], normal.pulls[:, :3]
     known = np.trace(hessians, axis1=1, axis2=2)

@@ -27,9 +27,11 @@ from CTSpectSpineLib.registration.solve import explained_at, prepared, solve
 
 METHOD = "masked correlation search, local linear uptake model (rigid)"
 STARTS = 8
+"""Poses of the search that are refined. Judgement: several, as the right one need not score best at
+the search's resolution, each at the cost of a coarse fit."""
 MOST_THREADS = 8
+"""Most threads. By definition: no more starts than `STARTS` are refined side by side."""
 
-# Disturbed starts about a given one: (translation mm, rotation degrees).
 _DISTURBED = (
     ((0, 0, 0), (0, 0, 0)),
     ((8, 5, 6), (3, -3, 3)),
@@ -37,6 +39,8 @@ _DISTURBED = (
     ((8, -5, -6), (3, 3, -3)),
     ((-8, -5, 6), (-3, -3, -3)),
 )
+"""Disturbed starts about a given one: (translation mm, rotation degrees). Judgement: about half of
+the 2 cm and 8° from which the refinement is to find back, in four directions."""
 
 
 def register(
@@ -71,7 +75,7 @@ def register(
     Raises
     ------
     InputError
-        If an image is no volume, the CT shows no bone, or `initial` is not rigid.
+        If an image is not a volume, the CT shows no bone, or `initial` is not rigid.
     """
     began = time.perf_counter()
     start = None if initial is None else transform_matrix(as_rigid(initial, "initial transform"))
@@ -118,7 +122,7 @@ def register(
 
 
 def _around(spect_to_ct: FloatArray, centre_mm: FloatArray) -> list[FloatArray]:
-    """A given start and disturbed copies of it, to see whether they end in the same place."""
+    """A given start and disturbed copies of it, to see whether they converge to the same place."""
     starts = []
     for shift, angles in _DISTURBED:
         change = np.eye(4)

@@ -21,12 +21,16 @@ from CTSpectSpineLib.registration.prepare import (
 )
 
 PATCH_MM = 60.0
+"""Edge of the patches in which the uptake model is free, mm. Judgement: small enough for regional
+uptake and missing attenuation correction to be even, large enough for bone and soft tissue in
+each."""
 NEAR_BONE_MM = 18.0
-"""Only SPECT voxels this near to bone are explained: the rest says little about its place."""
+"""Only SPECT voxels this near to bone are explained, mm: the rest says little about its place.
+Judgement: the coarse resolution, beyond which bone hardly blurs."""
 
 LEAST_MEASURED = 0.9
-"""Least share of a blurred map value that must come from measured CT, about one sigma inside
-the edge of the CT."""
+"""Least share of a blurred map value that must come from measured CT. Numerical: reached 1.3
+standard deviations of the blur inside the edge of the CT."""
 
 IntArray = NDArray[np.signedinteger[Any]]
 

@@ -28,32 +28,52 @@ from CTSpectSpineLib.registration.sampling import SampledMaps, mirrored, sampled
 from CTSpectSpineLib.registration.search import pose_distance
 
 COARSE = Level(fwhm_mm=18.0, smooth=True, points=4000, iterations=12)
+"""Refinement of all starts. Judgement: nearly twice the blur of bone SPECT gives a wide reach.
+Numerical: points and steps bound the time."""
 SCREEN = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=10)
+"""Refinement of the distinct ends. Numerical: fewer points than `FINE`, as only their order
+matters."""
 FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=40000, iterations=12)
+"""Refinement of the solution. Numerical: the points thin large fields of view only, to bound the
+time; steps end earlier where converged."""
 COMPARE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=15000, iterations=0)
+"""Comparison of two fits, without steps. Numerical: points enough for the scatter of the
+patches."""
 LOCAL = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=10000, iterations=0)
+"""Comparison with shifted poses, as `COMPARE`. Numerical: fewer points, as there are six shifts."""
 LOCAL_SHIFTS_MM = (7.0,)
-"""About two thirds of the resolution: enough to leave a fit, not enough to reach another bone."""
+"""Shifts that test whether parts of the skeleton fit better elsewhere, mm. Judgement: about two
+thirds of the resolution, enough to leave a fit, not enough to reach another bone."""
 
 BEND_COARSE = Level(fwhm_mm=COARSE.fwhm_mm, smooth=True, points=6000, iterations=15)
+"""Bending of the column from the pose, as `COARSE`. Numerical: more parameters need more points."""
 BEND_FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=15000, iterations=12)
+"""The same at the resolution of the SPECT, as `COMPARE`. Numerical: the column holds few more
+points."""
 BENT_MM, BENT_MARGIN = 1.8, 2.3
-"""Residual deformation, and how clearly it must fit better (standard errors), from which on the
-column is taken as bent differently. Less was found on pairs of one posture."""
+"""Least residual deformation, mm, and how clearly it must fit better (standard errors), for the
+column to count as bent differently. Measured on simulated pairs: less where the posture is the
+same."""
 
 LEVEL_SHIFTS_MM = (-37.0, -28.0, -18.0, 18.0, 28.0, 37.0)
-"""Along the body: the pitch of lumbar, thoracic and cervical vertebrae, within a coarse fit's
-reach of each other."""
+"""Moves to neighbouring levels, along the body, mm. Judgement: body and disc of a lumbar, a
+thoracic and a cervical level, in the range of Panjabi et al. 1991 and 1992, and Gilad and Nissan
+1986; levels of other heights lie within the reach of a coarse fit."""
 SAME_MM = 5.0
-"""Fits nearer to each other than this are the same solution."""
+"""Fits nearer to each other than this are the same solution, mm. Judgement: half of the
+resolution."""
 RIVAL_MM = 10.0
-"""Fits farther from the solution than this are other solutions."""
+"""Fits farther from the solution than this are other solutions, mm. Judgement: the resolution, and
+less than the height of any level."""
 FAR_MARGIN, FAR_SHARE = 99.0, 0.9
-"""Solutions without a common voxel cannot be compared; one that explains less than this share of
-what the best explains is taken as clearly worse."""
+"""Solutions without a common voxel cannot be compared: one that explains less than this share of
+what the best explains is taken as worse by so many standard errors. By definition: more than any
+bound; the share is a judgement."""
 MOST_SCREENED = 6
+"""Most ends that are screened. Numerical: bounds the time; ends that explain least are left out."""
 LEAST_SHARE = 0.7
-"""Coarse fits that explain less than this share of what the best explains are not screened."""
+"""Coarse fits that explain less than this share of what the best explains are not screened.
+Judgement: a neighbouring level explains nearly as much as the right one at this resolution."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +115,8 @@ class Solution:
     fit
         At full resolution.
     whole
-        The fit of the whole skeleton, which tells whether the two belong together. It differs
-        from `fit` where the spine is bent differently in the two images.
+        The fit of the whole skeleton, which tells whether the two images belong together. It
+        differs from `fit` where the spine is bent differently in the two images.
     coarse
         The pose of `whole` at coarse resolution.
     rivals
@@ -107,7 +127,7 @@ class Solution:
         Share of the skeleton that would fit clearly better a few millimetres elsewhere.
     bent_mm
         Root mean square deformation of the column that no rigid movement follows; 0 where the
-        spine is bent alike in both images.
+        spine is bent the same way in both images.
     """
 
     fit: Fit
@@ -121,7 +141,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class _Screened:
-    """A distinct end of the coarse fits, and its fine fit."""
+    """A distinct end point of the coarse fits, and its fine fit."""
 
     coarse: Fit
     fine: Fit
@@ -151,11 +171,12 @@ def solve(
     starts
         Poses (4×4, SPECT to CT points).
     keep_first
-        Whether the first start was given and its own end is the solution, whatever fits better.
+        Whether the first start was given and its own end is the solution, even if another fits
+        better.
     pool
         Where independent fits run; the result does not depend on its threads.
     report
-        Told the share done and what is being done; it may raise to cancel.
+        Called with the share done and what is being done; it may raise to cancel.
 
     Returns
     -------
@@ -225,7 +246,7 @@ def _distance(one: Fit, other: Fit) -> float:
 
 
 def _distinct(best: Fit, fits: Sequence[Fit]) -> list[Fit]:
-    """The best and then others by what they explain, without those that ended in one place."""
+    """The best and then others by what they explain, without those that ended in the same place."""
     chosen = [best]
     for fit in sorted(fits, key=lambda f: -f.explained):
         if fit.explained < LEAST_SHARE * best.explained or len(chosen) == MOST_SCREENED:
@@ -248,9 +269,9 @@ def _champion(pair: Prepared, screened: Sequence[_Screened]) -> _Screened:
 
 
 def _settled(pair: Prepared, final: Fit) -> tuple[Fit, float]:
-    """The fit moved to where it serves a bent column best, and the deformation that is left, mm.
+    """The fit moved to where it suits a bent column best, and the deformation that is left, mm.
 
-    Where the column is bent alike, the fit of the whole skeleton stays: it is more precise.
+    Where the column is bent the same way, the fit of the whole skeleton stays: it is more precise.
     """
     column = find_column(pair.ct)
     fine = replace(pair.fine, near_bone=pair.fine.near_bone & column.near)

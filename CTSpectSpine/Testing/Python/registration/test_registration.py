@@ -294,7 +294,7 @@ def test_bad_images_are_named(pair: Pair) -> None:
         register(pair.ct * 0 - 1000, pair.spect)
     with pytest.raises(InputError, match="SPECT has 60 x 50 x 1 voxels"):
         register(pair.ct, pair.spect[:, :, :1])
-    with pytest.raises(InputError, match="CT is no scalar 3D volume"):
+    with pytest.raises(InputError, match="CT is not a scalar 3D volume"):
         register(pair.ct[:, :, 0], pair.spect)
     stretched = sitk.AffineTransform(3)
     stretched.Scale(1.1)
