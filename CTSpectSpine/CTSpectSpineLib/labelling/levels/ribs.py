@@ -19,7 +19,8 @@ early."""
 _THINNED_MM = 2.0
 """Size to which voxels are thinned. Numerical: a fraction of the reach."""
 _LEAST_CONTACT_MM3 = 40.0
-"""Volume of vertebra within reach. Judgement: a few thinned voxels, so that noise is no contact."""
+"""Volume of vertebra within reach. Judgement: a few thinned voxels, so that noise is not taken
+for contact."""
 _TRUST = 0.5
 """What remains of the confidence. Judgement: as for the spacing (`confidence`)."""
 _NAME = re.compile(r"rib[_\s]?(left|right)[_\s]?(\d{1,2})$", re.IGNORECASE)
