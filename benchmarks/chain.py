@@ -1,4 +1,4 @@
-"""Time and peak memory of each stage of the chain, on phantoms of clinical size.
+"""Time and peak memory of each stage of the pipeline, on phantoms of clinical size.
 
 A lumbar CT of 512×512×400 voxels, and a whole spine of 512×512×600 with 24 vertebrae.
 
@@ -6,7 +6,7 @@ A lumbar CT of 512×512×400 voxels, and a whole spine of 512×512×600 with 24 
 
 Times differ between machines, so each is also given as a ratio to one resampling of the SPECT
 to the CT's grid, done in the same run. Peak memory is the resident set of the process during a
-stage, above what it held before the stage began (Linux only; elsewhere the column is empty).
+stage, above what it held before (Linux only; elsewhere the column is empty).
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from CTSpectSpineLib.triage_protocol import load_protocol, triage
 from CTSpectSpineLib.uptake import measure
 
 FULL_SPACING = (0.78, 0.78, 1.0)
+"""Voxel of the lumbar CT, mm. Judgement: a clinical CT, 400 mm in 512 pixels and slices of 1 mm."""
 FULL_SIZE = (512, 512, 400)
+"""Voxels of the lumbar CT along i, j, k. Judgement: 400 mm in each direction."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def lumbar(small: bool) -> Pair:
     if small:
         phantom = make_phantom(replace(case, spine=replace(case.spine, spacing_mm=3.0)))
         return Pair("Lumbar spine", phantom.anatomy.ct, phantom.anatomy.labels, phantom.spect)
-    field = {"lateral_mm": 399.0, "ap_mm": 399.0}
-    spine = replace(case.spine, spacing_mm=FULL_SPACING, first="T8", last="sacrum", **field)
+    spine = replace(case.spine, spacing_mm=FULL_SPACING, first="T8", last="sacrum")
+    spine = replace(spine, lateral_mm=399.0, ap_mm=399.0)
     phantom = make_phantom(replace(case, spine=spine))
     ct, labels = (_lower_part(i) for i in (phantom.anatomy.ct, phantom.anatomy.labels))
     return Pair("Lumbar spine", ct, labels, phantom.spect)
@@ -86,8 +88,9 @@ def lumbar(small: bool) -> Pair:
 def whole_spine(small: bool) -> Pair:
     """C1 to sacrum, built in voxels of 1.5 mm and resampled to the full size."""
     case = load_case("whole-spine")
-    field = {"lateral_mm": 360.0, "ap_mm": 360.0, "spacing_mm": 3.0 if small else 1.5}
-    phantom = make_phantom(replace(case, spine=replace(case.spine, **field)))
+    voxel_mm = 3.0 if small else 1.5
+    spine = replace(case.spine, lateral_mm=360.0, ap_mm=360.0, spacing_mm=voxel_mm)
+    phantom = make_phantom(replace(case, spine=spine))
     ct, labels = phantom.anatomy.ct, phantom.anatomy.labels
     if not small:
         ct = resampled(ct, WHOLE_SPINE, sitk.sitkLinear)
@@ -102,7 +105,7 @@ def _lower_part(image: sitk.Image) -> sitk.Image:
 
 
 def run(pair: Pair) -> list[Row]:
-    """Measure every stage alone, then the whole chain with its results folder."""
+    """Measure every stage alone, then the whole pipeline with its results folder."""
     ct, spect, labels_image = pair.ct, pair.spect, pair.labels
     bounds = load_protocol("tender-2019").bounds
     meter = Meter()
@@ -115,7 +118,7 @@ def run(pair: Pair) -> list[Row]:
     meter("triage", lambda: triage(uptake.table, draws=uptake.draws))
     with tempfile.TemporaryDirectory() as folder:
         meter(
-            "whole chain with folder and report",
+            "whole pipeline with folder and report",
             lambda: analyze(ct, spect, labels_image, out=Path(folder) / "results"),
         )
     return meter.rows
@@ -156,7 +159,7 @@ def main() -> None:
         print(parts[-1], flush=True)
     text = "\n".join(parts)
     if options.out is not None:
-        heading = "# Time and memory of the chain\n\nMade by `python -m benchmarks.chain`.\n\n"
+        heading = "# Time and memory of the pipeline\n\nMade by `python -m benchmarks.chain`.\n\n"
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(heading + text, encoding="utf-8")
 

@@ -37,7 +37,7 @@ class Cost(Generic[Result]):
 
 
 def metered(call: Callable[[], Result]) -> Cost[Result]:
-    """Make a call and say what it took."""
+    """Make a call and measure what it took."""
     before = _reset_peak()
     wall, cpu = perf_counter(), process_time()
     result = call()

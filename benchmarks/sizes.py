@@ -5,6 +5,8 @@ from __future__ import annotations
 import SimpleITK as sitk
 
 WHOLE_SPINE = (512, 512, 600)
+"""Voxels of a CT of the whole spine along i, j, k. Judgement: 360 mm across, slices of about 1
+mm."""
 
 
 def resampled(image: sitk.Image, size: tuple[int, int, int], order: int) -> sitk.Image:

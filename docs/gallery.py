@@ -50,7 +50,7 @@ def uptake() -> Figure:
     # --8<-- [start:uptake]
     table = results.table[results.table["status"] == "measured"].reset_index(drop=True)
     ratio, low, high = (table[f"ratio_{name}"] for name in ("corrected", "low", "high"))
-    colours = np.where(table["uptake"] == "positive", "#b3261e", "#4a6076")
+    colours = ["#b3261e" if found == "positive" else "#4a6076" for found in table["uptake"]]
     figure, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
     rows = table.index
     ax.hlines(rows, low, high, colors=colours, linewidth=3, alpha=0.4, label="95 % interval")

@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -25,7 +26,11 @@ import slicer  # noqa: E402
 import slicer_host  # noqa: E402
 from slicer_pictures import Layout, save  # noqa: E402
 
+if TYPE_CHECKING:
+    from CTSpectSpineLib.scene.nodes import SceneNodes
+
 WIDTHS = (350, 500)
+"""Widths of the panel, pixels. Judgement: a narrow and a usual one in Slicer's window."""
 
 
 class Camera:
@@ -58,8 +63,8 @@ class Camera:
         assert self.panel.grab().save(str(path)), path
         print(path.relative_to(ROOT), f"{width} x {height}")
 
-    def wait(self, until: Any) -> None:
-        """Let the panel work until something is so."""
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Let the panel work until a condition holds."""
         end = time.monotonic() + 3600
         while not until():
             assert time.monotonic() < end, self.widget.ui.statusLabel.text
@@ -67,7 +72,7 @@ class Camera:
             time.sleep(0.02)
 
 
-def panel_pictures(camera: Camera) -> Any:
+def panel_pictures(camera: Camera) -> SceneNodes:
     """Before, during and after an analysis of a phantom, and an error; return the nodes."""
     from CTSpectSpineWidgets import sampledata
 
@@ -93,7 +98,7 @@ def panel_pictures(camera: Camera) -> Any:
     ui.filterSelector.setCurrentIndex(ui.filterSelector.findText("all"))
     for width in WIDTHS:
         camera.take("after", width)
-    good = widget.nodes
+    good: SceneNodes = widget.nodes
     ui.vasAxial.text = "eleven"
     ui.protocolPath.currentPath = "/data/protocols/own.json"
     camera.sections("inputs", "patient", "settings", "advanced")
@@ -109,9 +114,9 @@ def panel_pictures(camera: Camera) -> Any:
     return good
 
 
-def layout_picture(layout: Layout, nodes: Any, name: str) -> None:
+def layout_picture(layout: Layout, nodes: SceneNodes, name: str) -> None:
     """Write the module's layout with some results."""
-    from CTSpectSpineLib.scene.populate import show_surfaces
+    from CTSpectSpineLib.scene.show import show_surfaces
 
     show_surfaces(nodes)
     path = IMAGES / f"slicer_layout_{name}.png"

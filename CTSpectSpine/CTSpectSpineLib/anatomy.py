@@ -19,6 +19,8 @@ TRANSITIONAL = ("T12", "T13", "L5", "L6")
 """Vertebrae that a spine may lack or have besides the usual ones (transitional anatomy)."""
 SUPERNUMERARY = ("T13", "L6")
 """Those of them that a usual spine does not have."""
+SACRAL = ("S1", SACRUM)
+"""Labels of the sacrum: its first segment, and all of it."""
 NUMBERINGS = ("totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v3", "verse")
 """Numberings of vertebrae in label maps that can be read."""
 LABEL_SCHEMES = ("auto", *NUMBERINGS)
@@ -107,6 +109,7 @@ def level_name(upper: str, lower: str) -> str:
     return f"{upper}-{'S1' if lower == SACRUM else lower}"
 
 
+@cache
 def usual_levels() -> tuple[str, ...]:
     """Names of the vertebrae of a usual spine, cranial to caudal, with S1 and sacrum."""
     return tuple(row.name for row in vertebrae() if row.name not in SUPERNUMERARY)

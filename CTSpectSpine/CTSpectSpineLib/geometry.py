@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
+"""Full width at half maximum of a Gaussian over its standard deviation. By definition."""
+MAD_TO_SD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation. By definition:
+1 / 0.6745, the third quartile of the standard normal distribution."""
 
 LPS_TO_RAS: FloatArray = np.diag([-1.0, -1.0, 1.0, 1.0])
 """By definition: left and posterior turn round. DICOM and ITK use LPS; NIfTI-1 and 3D Slicer,
@@ -79,6 +86,24 @@ def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Map points, shape (n, 3), by a 4×4 matrix."""
     mapped: FloatArray = np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
     return mapped
+
+
+def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolArray:
+    """The largest connected piece of a mask of any dimension; the mask itself where it is whole.
+
+    Parameters
+    ----------
+    structure
+        Which voxels count as neighbours, as for `scipy.ndimage.label`; None for those that share
+        a face.
+    """
+    pieces, count = ndimage.label(mask, structure=structure)
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    largest: BoolArray = pieces == int(sizes.argmax())
+    return largest
 
 
 def registration_errors_mm(

@@ -144,7 +144,7 @@ def read(path: Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Words as they stand, without surrounding blanks in the names of the columns. A column
-        of numbers is float; one in which a cell is no number keeps its words.
+        of numbers is float; one in which a cell is not a number keeps its words.
 
     Raises
     ------

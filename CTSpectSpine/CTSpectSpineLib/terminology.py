@@ -16,10 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from CTSpectSpineLib.anatomy import level_name, vertebra, vertebrae
+from CTSpectSpineLib.anatomy import TRANSITIONAL, level_name, vertebra, vertebrae
 
 _TABLE = Path(__file__).parent / "data" / "terminology.json"
-_OPTIONAL = ("T12", "T13", "L5", "L6")
 
 
 class Code(NamedTuple):
@@ -138,7 +137,7 @@ def motion_segments() -> tuple[str, ...]:
     for i, upper in enumerate(names[:-1]):
         for lower in names[i + 1 :]:
             segments.append(level_name(upper, lower))
-            if lower not in _OPTIONAL:
+            if lower not in TRANSITIONAL:
                 break
     return tuple(segments)
 

@@ -7,8 +7,8 @@ Spines are parts of phantoms (neck, chest and lumbar in turn), each built from a
 the method was tuned on seeds 30000 to 39999 only. Every spine is measured as built, on turned,
 oblique and sheared grids, with scoliosis, thick slices and degenerate joints, and with wrong
 labels (`measure`); then the real label maps, if the data are there (`real`); then time and
-memory on 512×512×600 voxels in a process of its own (`speed`). `--rows` keeps the measurements as
-CSV, and with `--document-only` the document is made from them again. About 40 seconds per spine.
+memory on 512×512×600 voxels in a separate process (`speed`). `--rows` keeps the measurements as
+CSV, and `--document-only` writes the document from them again. About 40 seconds per spine.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace) -> Tables:
 
 
 def real_rows(data: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """Accuracy on the real maps, and wrong labels made of them."""
+    """Accuracy on the real maps, and wrong labels made from them."""
     small, total = data / "tptbox_L2-L4", data / "totalsegmentator_example"
     rows = [
         Score("real: articular processes", "lumbar", 0, name, "facet", True, False, error_mm=mm)

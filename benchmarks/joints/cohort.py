@@ -10,7 +10,8 @@ import numpy as np
 from CTSpectSpineLib.phantom.config import SpineConfig
 
 UNSEEN_FROM = 40000
-"""Seeds from here on were never looked at while the method was tuned."""
+"""First seed of the benchmark. Convention: the method was tuned on 30000 to 39999 only, so that it
+has not seen these spines."""
 
 REGIONS: Mapping[str, tuple[str, str]] = {
     "cervical": ("C1", "T2"),
@@ -18,6 +19,8 @@ REGIONS: Mapping[str, tuple[str, str]] = {
     "lumbar": ("T11", "sacrum"),
 }
 _FIELD_MM = {"cervical": (110.0, 130.0), "thoracic": (130.0, 160.0), "lumbar": (140.0, 170.0)}
+"""Width and depth of the field of view, mm. Judgement: the vertebrae with some muscle around
+them."""
 _APEX = {"cervical": "C5", "thoracic": "T7", "lumbar": "L2"}
 
 
@@ -61,7 +64,7 @@ def case(first_seed: int, number: int) -> Case:
 
 
 def scoliotic(base: Case) -> Case:
-    """The spine with a Cobb angle of 60 degrees to either side."""
+    """The spine with a Cobb angle of 60 degrees, to the left or the right."""
     sign = 1.0 if base.number % 2 else -1.0
     lateral, depth = _FIELD_MM[base.region]
     config = replace(

@@ -14,7 +14,10 @@ from CTSpectSpineLib.joints import LabelVolume, from_array, label_volume
 from CTSpectSpineLib.model import FloatArray
 
 SHEAR_DEG = (15.0, 25.0)
+"""Least and largest tilt of the gantry, degrees. Judgement: clear shears."""
 TILT_DEG = (15.0, 35.0)
+"""Least and largest angle of the oblique grid, degrees. Judgement: more than a patient lies
+askew."""
 
 
 def turned(image: sitk.Image, rng: np.random.Generator) -> LabelVolume:

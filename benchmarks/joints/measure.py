@@ -25,7 +25,8 @@ BUILDS: Mapping[str, Callable[[Case], Case | None]] = {
     "degenerate joints": cohort.degenerate,
     "transitional anatomy (L6, T13, 11 ribs)": cohort.transitional,
 }
-"""Conditions for which the spine is built anew, where the condition can be."""
+"""Conditions for which the spine is built again; not every spine can have each. Judgement: what
+clinical CTs differ in most."""
 
 CONDITIONS = (AS_BUILT, *GRIDS, *BUILDS)
 

@@ -15,7 +15,11 @@ from CTSpectSpineLib.joints.doubts import check_contrast
 from CTSpectSpineLib.model import Joint, SpineJoints
 
 SHARES = (0.10, 0.15, 0.20)
+"""Shares of a vertebra's height that change their label. Judgement: such an error moves the regions
+by 8 to 12 mm without any other sign."""
 _EVERY = 3
+"""Every how many levels are changed at a time. Judgement: a vertebra that keeps its labels then
+lies between any two of them."""
 
 
 @dataclass(frozen=True)

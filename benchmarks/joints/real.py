@@ -15,11 +15,14 @@ from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps, inverse
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.model import FloatArray, Region, SpineJoints
 
-# SPINEPS sub-regions: superior and inferior articular process, patient's left and right.
 SUPERIOR: Mapping[str, int] = {"left": 45, "right": 46}
+"""Labels of the superior articular processes, patient's sides. Standard: sub-regions of SPINEPS."""
 INFERIOR: Mapping[str, int] = {"left": 47, "right": 48}
+"""Labels of the inferior articular processes. Standard: sub-regions of SPINEPS."""
 LEVELS = ("L2", "L3", "L4")
 NEAR_MM = 3.0
+"""Distance of voxels that face each other across a facet joint, mm. Judgement: the joint space and
+a voxel."""
 
 
 def from_verse(path: Path) -> sitk.Image:

@@ -24,6 +24,7 @@ from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
 
 _WIDTH_MM = 360.0
+"""Width and depth of the field of view, mm. Judgement: a usual one of the trunk."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@
                                    [--pictures-only]
 
 Each phantom is a part of a spine (`cases`) from a seed of its own, used neither in training nor
-while the method was tuned. About 10 seconds each. `--rows` keeps the measurements as CSV and goes
-on after those that it holds; with `--document-only` the document is made from them. Some phantoms
+while the method was tuned. About 10 seconds each. `--rows` keeps the measurements as CSV and
+continues after those that it holds; `--document-only` writes the document from them. Some phantoms
 with wrong names are labelled once more for a picture.
 """
 

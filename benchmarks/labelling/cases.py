@@ -13,7 +13,7 @@ from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
 
 UNSEEN_FROM = 70_000_000
-"""Seeds from here on were used neither in training nor while the method was tuned."""
+"""First seed of the benchmark. Convention: neither training nor tuning used it or later ones."""
 REGIONS = {
     "neck": ("C1", "T3"),
     "lower neck": ("C3", "T5"),

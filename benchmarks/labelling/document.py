@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from CTSpectSpineLib import __version__
 
 FAILURES, REAL = "labelling-failures.png", "labelling-real.png"
 _SHOWN = 5
+"""Phantoms that are shown. Judgement: what fits into one picture."""
 
 
 def failures(rows: pd.DataFrame) -> list[int]:
@@ -67,10 +69,10 @@ def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
             "## Real CTs, never seen in training",
             "Reference: TotalSegmentator's labels and VerSe-style labels of the crop (which has no"
             " landmark). Hips and sacrum against TotalSegmentator's fast model. No real CT was used"
-            " in training, but the two least probabilities of `builtin_paint` were chosen on these"
-            " two CTs, with an earlier network. With the plain 0.5 the shipped one has a mean Dice"
-            " of 0.87 for L1 to L5 of the first, with any of 36 pairs and HU bounds 0.90 to 0.92."
-            " So their overlap is an optimistic estimate.",
+            " in training, but the two least probabilities of `builtin/paint.py` were chosen on"
+            " these two CTs, with an earlier network. With the plain 0.5 the shipped one has a mean"
+            " Dice of 0.87 for L1 to L5 of the first, with any of 36 pairs and HU bounds 0.90 to"
+            " 0.92. So their overlap is an optimistic estimate.",
             f"![Real CTs with the labels that were found]({REAL})",
             _lines(
                 ["CT", "level", "found", "Dice", "confirmed", "CPU s"],
@@ -140,4 +142,5 @@ def _worst(rows: pd.DataFrame) -> str:
 
 def _lines(head: list[str], rows: list[list[object]]) -> str:
     marks = ["---"] * len(head)
-    return "\n".join("| " + " | ".join(str(v) for v in row) + " |" for row in (head, marks, *rows))
+    every: tuple[Sequence[object], ...] = (head, marks, *rows)
+    return "\n".join("| " + " | ".join(str(v) for v in row) + " |" for row in every)

@@ -20,7 +20,8 @@ from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import silent
 
 NEAR_MM = 20.0
-"""A level is identified when its label's centre is this near to the true one (VerSe's rule)."""
+"""A level is identified when its label's centre is this near to the true one, mm. Standard: the
+rule of the VerSe benchmark (Sekuboyina et al. 2021)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Row:
     confirmed
         Whether the labeller called the levels confirmed.
     remarked
-        Whether it made any remark on the numbering.
+        Whether it remarked on the numbering.
     dice
         Overlap with the label that has most of it, whatever its name.
     """

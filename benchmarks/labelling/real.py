@@ -14,6 +14,7 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling import label_vertebrae
 
 _SACRAL = (25, 26)
+"""Sacrum and S1. Standard: class ids of TotalSegmentator, task `total`."""
 
 
 def real_rows(data: Path) -> pd.DataFrame:
@@ -33,7 +34,8 @@ def real_rows(data: Path) -> pd.DataFrame:
             crop / "sub-ct_label-22_ct.nii.gz",
             [(true, {n: verse[n] for n in (21, 22, 23)})],
         )
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def real_panels(data: Path) -> list[Panel]:

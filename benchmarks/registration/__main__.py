@@ -6,7 +6,7 @@
     python -m benchmarks.registration --document-only  # the document again, from the rows
 
 Run in the root of the repository. Rows are kept in a CSV as they come; a run with the same file
-goes on where the last one stopped. Delete the file (or the rows of a method) to measure anew.
+continues where the last one stopped. Delete the file (or the rows of a method) to measure again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.registration.document import COMMAND, write_document
 from benchmarks.registration.methods import METHODS
@@ -32,7 +32,7 @@ NEED_DATA = ("standard-real", "hard-real", "mirrored", "turned")
 names, so they are refused too."""
 
 
-def _names(allowed: tuple[str, ...]) -> Any:
+def _names(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     def parse(text: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
         unknown = [name for name in names if name not in allowed]
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path | None:
-    """Refuse early what could not run; return the folder of the real CT."""
+    """Refuse early what cannot run; return the folder of the real CT."""
     missing = [n for n in options.methods if METHODS[n].peer and not METHODS[n].version]
     if missing:
         packages = ", ".join(METHODS[n].package for n in missing)

@@ -1,4 +1,4 @@
-"""Writes the document of the comparison from its rows; every number in it comes from them."""
+"""Writes the document of the comparison from its rows, which give every number in it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_document(
     speed
         Rows of the speed section, None to leave it out.
     split
-        Which split to tell of.
+        Which split to report.
     command
         The command that makes it.
 
@@ -105,7 +105,7 @@ def _table(heads: Sequence[str], align: str, lines: Iterable[Sequence[str]]) -> 
 def _number(value: float | None, digits: int = 2) -> str:
     if value is None or not np.isfinite(value):
         return "–"
-    # Two decimals say nothing about an error of many millimetres.
+    # Two decimals are meaningless for an error of many millimetres.
     return f"{value:.{digits if abs(value) < 10 else min(digits, 1)}f}"
 
 

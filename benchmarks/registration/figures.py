@@ -32,8 +32,12 @@ QUALITY_STYLES: Mapping[str, dict[str, Any]] = {
     "failed": {"color": "#D55E00", "marker": "x"},
 }
 LIMITS_MM = (0.05, 300.0)
+"""Ends of the axis of errors, mm. Judgement: from below the best pair to beyond the field of
+view."""
 TICKS_MM = (0.1, 1.0, 10.0, 100.0)
+"""Ticks of that axis, mm. By definition: the powers of ten on it."""
 COLUMNS = 4
+"""Panels beside each other. Judgement: as wide as the page."""
 _RC: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.edgecolor": INK,

@@ -23,7 +23,8 @@ from benchmarks.meter import metered
 from benchmarks.registration.methods import METHODS, Answer
 
 LONGEST_S = 1800.0
-"""A call that takes longer is ended and counted as failed."""
+"""A call that takes longer, in seconds, is ended and counted as failed. Judgement: only a call that
+hangs takes half an hour."""
 RESAMPLING = "resampling"
 """Name of the unit of time: one linear resampling of the SPECT to the CT's grid."""
 PRELOAD = ["benchmarks.registration.preload"]

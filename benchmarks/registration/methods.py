@@ -23,7 +23,7 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration import register
 
 SEED = 121212
-"""Elastix's own default seed, used for all peers."""
+"""Seed of all peers. Convention: the default of elastix."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _centres(ct: sitk.Image, spect: sitk.Image) -> FloatArray:
 
 
 def _centred_transform(ct: sitk.Image, spect: sitk.Image) -> sitk.Transform:
-    # The initializer wants images of one pixel type; it reads nothing but their geometry.
+    # The initializer needs images of one pixel type; it reads only their geometry.
     shape = [sitk.Image(image.GetSize(), sitk.sitkUInt8) for image in (ct, spect)]
     for empty, image in zip(shape, (ct, spect), strict=True):
         empty.CopyInformation(image)

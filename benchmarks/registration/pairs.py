@@ -2,7 +2,7 @@
 
 Every set draws patients (spine, body size, bone density, curvature, hot joints), scanners
 (resolution, counts, voxels) and misalignments from seeds. The seeds of the tuning split and of
-the test split are apart, so nothing that was tuned has seen a test patient.
+the test split are disjoint, so nothing that was tuned has seen a test patient.
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ Field = tuple[tuple[str, str], tuple[float, float, float]]
 """Levels whose joints a CT covers, and its margins beyond them along x, y, z in mm."""
 
 POSES_PER_PATIENT = 4
+"""Pairs that share a patient. Judgement: building a patient takes longer than moving it."""
 FIRST_SEED: Mapping[str, int] = {"tuning": 10_000, "test": 20_000}
+"""First seed of each split. Convention: far enough apart that the splits share no patient."""
 SPECT_AXIAL_MM = 390.0
-"""Axial field of a usual two-headed camera."""
+"""Axial field of view of the SPECT of a cropped CT, mm. Judgement: that of a usual two-headed
+camera."""
 MINIMUM_JOINTS = 4
+"""Joints that a CT must show. Judgement: fewer say little of a rotation."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Pair:
     ct, spect
         Fixed and moving image.
     ct_to_spect
-        True 4×4 matrix from CT points to SPECT points, LPS mm; without meaning for a pair that
-        is not `right`.
+        True 4×4 matrix from CT points to SPECT points, LPS mm; meaningless for a pair that is not
+        `right`.
     joints_mm
         Joint centres in the CT, LPS mm, shape (n, 3).
     right
@@ -200,6 +204,7 @@ _FIELDS: Mapping[str, Field] = {
     "cervical": (("C1", "C7"), (90.0, 80.0, 15.0)),
     "chest": (("T4", "T9"), (115.0, 95.0, 0.0)),
 }
+"""Fields of the cropped CTs. Judgement: reconstructions of the spine alone, and half a chest."""
 
 
 def _field(anatomy: Anatomy, field: Field) -> sitk.Image:

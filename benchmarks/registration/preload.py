@@ -7,6 +7,6 @@ from contextlib import suppress
 from benchmarks.registration import methods
 
 for method in methods.METHODS.values():
-    # A package that is missing is told by the command line, where it is asked for.
+    # The command line reports a missing package where it is asked for.
     with suppress(ImportError):
         method.prepare()

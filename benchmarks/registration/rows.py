@@ -70,7 +70,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What makes a row one of a kind."""
+        """What identifies a row."""
         return self.set_name, self.split, self.pair, self.method
 
 
@@ -104,7 +104,7 @@ SPEED_COLUMNS = tuple(field.name for field in fields(SpeedRow))
 
 
 def open_rows(path: Path, columns: Iterable[str] = COLUMNS) -> None:
-    """Make the file with its heading, or drop a last line that was not finished."""
+    """Make the file with its heading, or drop an unfinished last line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.stat().st_size == 0:
         path.write_text(",".join(columns) + "\n", encoding="utf-8")

@@ -16,8 +16,11 @@ from CTSpectSpineLib.phantom.model import Tissue
 _BONES = (Tissue.BODY, Tissue.POSTERIOR, Tissue.RIB, Tissue.PELVIS, Tissue.SACRUM)
 _RARE = tuple(CLASSES.index(name) for name in ("sacrum", "rib", "hip", "cervical", "C1", "C2"))
 _RARE_SHARE = (0.3, 0.08, 0.1, 0.14, 0.18, 0.2)
-"""How often patches are cut around bones that few patches would hold by chance."""
+"""How often, relative to each other, patches are cut around bones that few would hold by chance.
+Judgement: most for the sacrum, which a prototype had not learnt, and for C1 and C2, which only
+necks show."""
 _AIR_HU = -1000.0
+"""HU outside the field of view. By definition: that of air."""
 Float = NDArray[np.float32]
 
 
@@ -32,7 +35,7 @@ class Patch:
     classes
         Class of each voxel.
     offsets
-        Way to the body's centre in units of `OFFSET_MM`, (3, n, n, n), along k, j, i.
+        Vector to the body's centre in units of `OFFSET_MM`, (3, n, n, n), along k, j, i.
     voting
         Voxels whose offset counts.
     """
@@ -61,7 +64,7 @@ def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
     tissue = np.where(inside, case.tissue[at], Tissue.AIR).reshape(shape)
     classes = np.where(inside, case.classes[at], 0).astype(np.uint8).reshape(shape)
     instance = np.where(inside, case.instances[at], 0)
-    # The picture ends abruptly where a field of view does.
+    # The patch ends abruptly where the field of view does.
     hu = ndimage.map_coordinates(case.hu, source, np.float32, 1, "nearest")
     hu = np.where(inside, hu, np.float32(_AIR_HU)).reshape(shape)
     back = np.linalg.inv(matrix)
@@ -74,12 +77,13 @@ def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
 
 
 def _random_matrix(rng: np.random.Generator) -> Float:
-    """Rotation (mostly small, to 45 degrees at times) and scale; patch to case voxels."""
+    """Rotation (mostly small, at times to 50 degrees) and scale; patch to case voxels."""
     widest = 50.0 if rng.random() < 0.25 else 15.0
     angles = rng.uniform(-widest, widest, 3)
     turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     scale = np.exp(rng.normal(0, 0.06)) * np.exp(rng.normal(0, 0.06, 3))
-    return (turn * scale).astype(np.float32)
+    matrix: Float = (turn * scale).astype(np.float32)
+    return matrix
 
 
 def _random_centre(case: Case, rng: np.random.Generator) -> Float:
@@ -125,7 +129,7 @@ def _unbent(centres: Float, bending: Float, back: Float) -> Float:
 
 
 def _recoloured(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) -> Float:
-    """Other HU of tissues: contrast, density, soft tissue that is no uniform muscle."""
+    """Other HU of tissues: contrast, density, soft tissue that is not uniform muscle."""
     shift = np.zeros(len(Tissue), dtype=np.float32)
     for code in (Tissue.MUSCLE, Tissue.LIVER, Tissue.FAT, Tissue.CARTILAGE):
         shift[code] = rng.normal(0, 25)
@@ -141,7 +145,7 @@ def _recoloured(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) 
         gain[code] = common * np.exp(rng.normal(0, 0.08))
     hu = hu * gain[tissue] + shift[tissue]
     if rng.random() < 0.4:
-        # Marrow about as dark as a disc inside of its shell, as in osteoporosis.
+        # Marrow about as dark as a disc, inside its cortical shell, as in osteoporosis.
         bone = np.isin(tissue, _BONES)
         hu = hu - bone * np.float32(rng.uniform(0.1, 0.9)) * np.clip(hu - 30, 0, 220)
     if rng.random() < 0.6:

@@ -1,7 +1,7 @@
-"""A rough head on the phantom's neck, so that skull, jaws and teeth are no vertebrae.
+"""A rough head on the phantom's neck, so that skull, jaws and teeth are not taken for vertebrae.
 
-The phantom ends at the atlas. What is drawn here has the places and brightness of the bones of a
-head, not their shapes: nothing of it is to be found, all of it is background.
+The phantom ends at the atlas. What is drawn here has the position and brightness of the bones of a
+head, not their shapes: the network need not find any of it, all of it is background.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from CTSpectSpineLib.phantom.model import Tissue
 
 Float = NDArray[np.float64]
 _SOFT_HU, _BRAIN_HU, _AIR_HU = 40.0, 35.0, -950.0
+"""HU of muscle, brain and air of the mouth. Judgement: usual values."""
 
 
 @dataclass(frozen=True)

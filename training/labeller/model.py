@@ -10,8 +10,8 @@ from torch import nn
 from CTSpectSpineLib.labelling.builtin.network import CLASSES
 
 
-# Each patch is normalised by itself: statistics of batches of two, kept for later, fit neither a
-# neck among much air nor a trunk, and cost a quarter of the bodies' recall.
+# Instance normalisation: running statistics of batches of two fit neither a neck surrounded by air
+# nor a trunk, and cost a quarter of the bodies' recall.
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     layers: list[nn.Module] = []
     for first, last, step in ((inputs, outputs, stride), (outputs, outputs, 1)):

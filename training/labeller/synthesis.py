@@ -17,7 +17,7 @@ from head import paint_head
 from numpy.typing import NDArray
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import apply_matrix, grid_of
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
 from CTSpectSpineLib.labelling.builtin.network import BODIES, CLASSES
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
@@ -25,17 +25,19 @@ from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 
 VERSION = 2
-"""Of the cached cases: a new number makes old caches unusable."""
+"""Version of the cached cases. Convention: a new number makes old caches unusable."""
 _STREAM, _HEAD_STREAM = 1, 2
-"""Of the random numbers that a spine and its head are drawn from."""
+"""Streams of the random numbers of a spine and of its head. Convention: any two numbers."""
 _HEAD_SHARE = 0.8
+"""Share of the cases with a neck that get a head. Judgement: some CTs end below the skull."""
 _REGIONS = (("C1", "T4"), ("C1", "sacrum"), ("T1", "L1"), ("T6", "sacrum"), ("L1", "sacrum"))
 _REGION_SHARE = (0.2, 0.2, 0.15, 0.2, 0.25)
+"""How often each region is drawn. Judgement: the lumbar spine is scanned most."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One synthetic CT with what the network must say of it; arrays ``[k, j, i]``.
+    """One synthetic CT with what the network must find in it; arrays ``[k, j, i]``.
 
     Attributes
     ----------
@@ -80,7 +82,9 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
         start = int(rng.integers(0, max(1, len(lumbar) - 3)))
         screws = tuple(lumbar[start : start + int(rng.integers(2, 5))])
     joints = [j for j in SpineConfig(**base).joint_ids if j.split("-")[0] in free and "C" not in j]
-    chosen = rng.choice(joints, size=int(rng.integers(0, 8)), replace=True) if joints else []
+    chosen: list[str] = []
+    if joints:
+        chosen = rng.choice(joints, size=int(rng.integers(0, 8)), replace=True).tolist()
     return SpineConfig(
         seed=int(rng.integers(1, 2**31)),
         spacing_mm=spacing_mm,
@@ -99,7 +103,7 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
         bone_density=float(np.exp(rng.uniform(np.log(0.4), np.log(1.6)))),
         size=float(rng.uniform(0.85, 1.15)),
         shape_jitter=float(rng.uniform(0.5, 2.2)),
-        degenerate={str(j): float(rng.uniform(0.1, 0.9)) for j in chosen},
+        degenerate={j: float(rng.uniform(0.1, 0.9)) for j in chosen},
         noise_hu=0.0,
         texture_hu=float(rng.uniform(5, 70)),
         blur_mm=float(rng.uniform(0.5, 2.0)),
@@ -108,7 +112,7 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
 
 
 def case_of(made: Anatomy, seed: int) -> Case:
-    """Turn a phantom into a case; mostly it gets a head where its atlas is in view."""
+    """Turn a phantom into a case, usually with a head where its atlas is in view."""
     labels = sitk.GetArrayFromImage(made.labels)
     tissue = sitk.GetArrayFromImage(made.tissue)
     classes = np.zeros(labels.shape, dtype=np.uint8)
@@ -153,7 +157,7 @@ def body_class(level: str) -> str:
 
 
 def load_case(folder: Path, seed: int, spacing_mm: float) -> Case:
-    """Give the case of a seed, from the cache on disk or made and put there."""
+    """Give the case of a seed, from the cache on disk, or make it and put it there."""
     path = folder / f"v{VERSION}-{spacing_mm:g}mm-{seed:07d}.npz"
     if not path.exists():
         case = case_of(make_anatomy(random_spine(seed, spacing_mm)), seed)
@@ -173,7 +177,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _cut(body: NDArray[np.bool_]) -> bool:
-    """Whether a body touches the cranial or caudal end of the picture."""
+    """Whether a body touches the cranial or caudal end of the image."""
     return bool(body[0].any() or body[-1].any())
 
 
@@ -181,7 +185,7 @@ def _on_grid(region: Region, image: sitk.Image) -> NDArray[np.bool_]:
     """A region on the grid of an image, from its voxels' centres."""
     grid = grid_of(image)
     result = np.zeros(grid.shape, dtype=bool)
-    index = apply_matrix(np.linalg.inv(grid.ijk_to_lps), region.points_mm())
+    index = apply_matrix(inverse(grid.ijk_to_lps), region.points_mm())
     kji = np.rint(index[:, ::-1]).astype(int)
     kji = kji[np.all((kji >= 0) & (kji < grid.shape), axis=1)]
     result[tuple(kji.T)] = True

@@ -1,11 +1,11 @@
 """Train the built-in labeller: ``python training/labeller/train.py --work DIR``.
 
-Run again with the same folder to go on from the last checkpoint. Needs torch (CPU or GPU).
+Run again with the same folder to continue from the last checkpoint. Needs torch (CPU or GPU).
 
-On a CPU two processes of one thread each do more than one of two threads. They learn together when
-each has a folder and a seed of its own and names the other's folder with ``--partner``: at every
-checkpoint each takes the mean of its weights and the other's last ones (local SGD, Stich, ICLR
-2019). Both start from one checkpoint, or from nothing.
+On a CPU, two processes of one thread each get further than one of two threads. They learn together
+when each has a folder and a seed of its own and names the other's folder with ``--partner``: at
+every checkpoint each takes the mean of its weights and the other's last ones (local SGD, Stich,
+ICLR 2019). Both start from one checkpoint, or from nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import queue
 import threading
 import time
@@ -24,33 +25,37 @@ import numpy as np
 import torch
 from augmentation import Patch, random_patch
 from model import SpineNet
-from synthesis import load_case, read_config
+from synthesis import Case, load_case, read_config
 from torch.nn import functional
 
 from CTSpectSpineLib.labelling.builtin.network import CLASSES
 
 _HERE = Path(__file__).parent
 _VALIDATION = 10_000_000
-"""First seed of the validation cases; far from those of training."""
+"""First seed of the validation cases. Convention: far above those of training."""
 _IMPORTANCE = {"sacrum": 2.0, "cervical": 8.0, "C1": 30.0, "C2": 30.0}
-"""Of rare classes in the cross entropy, which an overlap near nothing cannot bring to life."""
+"""Weight of rare classes in the cross entropy. Judgement: as they are rare; their Dice loss, flat
+near no overlap, does not get them started."""
 _LAST_IMPORTANCE = 0.3
-"""Power of the importance that is left in the end: what is rare is rarely there."""
+"""Power of those weights that is left in the end. Judgement: full ones would call rare classes too
+often."""
 _RARE = ("cervical", "C1", "C2")
 _ABREAST = 400
-"""Steps that a partner's checkpoint may be behind or ahead to be of use."""
+"""Steps that a partner's checkpoint may be behind or ahead to be of use. Judgement: fewer than two
+checkpoints."""
 _FIXED = ("seed", "spacing_mm", "channels")
-"""Of the configuration: what may not change when a run goes on."""
+"""Keys of the configuration that may not change when a run continues."""
 _MEMORY = 0.998
-"""Of the running average of the weights, which is what is exported."""
+"""Memory per step of the running average of the weights, which is exported. Judgement: about 500
+steps."""
 
 
 def patches(config: dict[str, Any], cache: Path, start: int) -> Iterator[list[Patch]]:
-    """Batches for ever; each rests on seed and step alone, so that a resumed run is the same.
+    """Endless batches; each depends on seed and step alone, so that a resumed run is the same.
 
     The pool of cases grows with the steps: training starts when the first ones are made.
     """
-    held: dict[int, Any] = {}
+    held: dict[int, Case] = {}
     step = start
     while True:
         rng = np.random.default_rng([config["seed"], step])
@@ -101,7 +106,7 @@ def loss_of(
     axes = (0, 2, 3, 4)
     both = 2 * (share * hot).sum(axes) + 20
     dice = both / (share.sum(axes) + hot.sum(axes) + 20)
-    # An overlap with what is in few patches would mostly teach never to call it.
+    # The overlap with a class in few patches would mostly teach the network never to call it.
     counted = torch.tensor([name not in _RARE for name in CLASSES], device=device)
     counted = (counted | hot.sum(axes).bool())[1:]
     way = functional.smooth_l1_loss(output[:, n:], offsets, reduction="none").mean(dim=1)
@@ -153,7 +158,7 @@ def save(path: Path, **state: Any) -> None:
 
 
 def meet(net: SpineNet, partner: Path, step: int, device: str) -> bool:
-    """Take the mean of a network's weights and its partner's, when that one is about as far."""
+    """Take the mean of a network's weights and its partner's, if that one is about as far."""
     if not partner.exists():
         return False
     other = torch.load(partner, map_location=device, weights_only=False)
@@ -177,10 +182,9 @@ def importance_of(step: int, steps: int) -> torch.Tensor:
 def rate(step: int, steps: int) -> float:
     """Learning rate of a step relative to the configuration's.
 
-    Falls slowly, so that a run can be prolonged at will, and to nearly nothing over the last
-    quarter.
+    Falls slowly, so that a run can be prolonged at will, and to almost zero over the last quarter.
     """
-    slow = min(1.0, (step + 1) / 200) / float(1 + step / 4000) ** 0.5
+    slow = min(1.0, (step + 1) / 200) / math.sqrt(1 + step / 4000)
     return slow * min(1.0, max(0.02, (steps - step) / (0.25 * steps)))
 
 
@@ -210,7 +214,7 @@ def run(
     net.train()
     while step < config["steps"]:
         batch = next(source)
-        # Half precision of this kind and this order in memory halve the time of a step on a CPU.
+        # bfloat16 and the channels-last layout halve the time of a step on a CPU.
         with torch.autocast(device, dtype=torch.bfloat16):
             output = net(tensor_of(batch, device))
         importance = importance_of(step, config["steps"]).to(device)
@@ -230,7 +234,7 @@ def run(
             recent = []
             if step % config["validate_every"] == 0 or last:
                 row["dice"] = validate(average, config, cache, device)
-            # Near the end each settles by itself; the mean of two settled ones would unsettle both.
+            # Near the end each settles alone; the mean of two settled ones would unsettle both.
             if partner is not None and step < 0.9 * config["steps"]:
                 row["met"] = meet(net, partner / checkpoint.name, step, device)
             log.write(json.dumps(row) + "\n")

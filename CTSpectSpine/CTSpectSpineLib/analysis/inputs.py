@@ -28,7 +28,7 @@ class Alignment:
     Attributes
     ----------
     fixed
-        Transform from CT to SPECT points that is used as it stands.
+        Transform from CT to SPECT points that is used unchanged.
     start
         Transform from which the registration starts.
     kept

@@ -43,7 +43,7 @@ class Options:
     Attributes
     ----------
     transform
-        A rigid transform from CT to SPECT points (or its file) that is used as it stands.
+        A rigid transform from CT to SPECT points (or its file) that is used unchanged.
     initial_transform
         A rigid transform (or its file) from which the registration starts.
     registration
@@ -181,7 +181,7 @@ class Options:
                 # With "=", a value that begins with a minus is no option.
                 words.append(f"{option}={value}")
             else:
-                raise TypeError(f"{setting.name} is no file; write it to one first")
+                raise TypeError(f"{setting.name} is not a file; write it to one first")
         return words
 
     def record(self) -> dict[str, Any]:

@@ -53,11 +53,11 @@ def relevel(
     Raises
     ------
     InputError
-        If the folder is no finished analysis, the images are others, or the change is impossible.
+        If the folder holds no finished analysis, the images differ, or the change is impossible.
     """
     manifest = read_json(earlier / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise InputError(f"{earlier} is no results folder of this version; analyse again.")
+        raise InputError(f"{earlier} is not a results folder of this version; analyse again.")
     if out.resolve() == earlier.resolve():
         raise InputError(f"--out is the folder of the earlier analysis ({out}); give another one.")
     inputs = manifest.get("inputs", {})
@@ -92,7 +92,7 @@ def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> Ve
         image=image,
         engine=str(record.get("engine", labels.engine)),
         engine_version=str(record.get("engine_version", "")),
-        # What the earlier labels were doubted for is judged anew under the new names.
+        # What the earlier labels were doubted for is judged again under the new names.
         confidence={},
         warnings=(),
     )

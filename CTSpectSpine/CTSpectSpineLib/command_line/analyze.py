@@ -59,7 +59,9 @@ def _read_truth(path: Path) -> dict[str, Any]:
     except (TypeError, KeyError, AttributeError, ValueError):
         good = False
     if not good:
-        raise InputError(f"{path} is no truth of a phantom; give the truth.json that it wrote.")
+        raise InputError(
+            f"{path} is not the truth of a phantom; give the truth.json that it wrote."
+        )
     return dict(truth)
 
 

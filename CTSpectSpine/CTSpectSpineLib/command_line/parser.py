@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.command_line.shared_arguments import Subparsers
 
 _DESCRIPTION = (
-    "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: no medical device."
+    "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: not a medical device."
 )
 _CASES_HELP = (
     "phantom case: lumbar-disc (default), lumbar-facet, cervical-disc, cervical-facet, "
@@ -164,7 +164,7 @@ def _shift(subparsers: Subparsers) -> None:
         subparsers,
         "shift",
         "label",
-        "renumber vertebra labels, or a whole analysis, and derive its results anew",
+        "renumber vertebra labels, or a whole analysis, and derive its results again",
     )
     parser.add_argument(
         "source", type=Path, metavar="RESULTS|LABELS", help="results folder, or label map"
@@ -206,7 +206,7 @@ def _triage(subparsers: Subparsers) -> None:
         "--protocol",
         default=USUAL_PROTOCOL,
         metavar="ID|FILE[,…]",
-        help="triage protocol; several apart by commas are shown side by side",
+        help="triage protocol; several, separated by commas, are shown side by side",
     )
     parser.add_argument(
         "--areas-per",

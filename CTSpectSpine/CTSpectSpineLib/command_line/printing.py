@@ -89,6 +89,8 @@ def _bullets(sentences: Iterable[str]) -> Iterator[str]:
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """What several protocols say of one patient, side by side, and why they differ."""
+    from CTSpectSpineLib.triage_protocol.verdict import RESEARCH_CAVEAT
+
     width = max(len(verdict.protocol["id"]) for verdict in comparison.verdicts)
     for verdict in comparison.verdicts:
         head = f"{verdict.protocol['id']:<{width}}  {verdict.disposition}{_stability(verdict)}"
@@ -104,7 +106,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         for verdict, because in zip(comparison.verdicts, comparison.because, strict=True):
             yield from _bullets([f"{verdict.protocol['id']}: {' '.join(because)}"])
         yield from _bullets(comparison.differences)
-    yield "Research use only: this is no medical device and no clinical recommendation."
+    yield RESEARCH_CAVEAT
 
 
 def goal_lines(goals: Iterable[Mapping[str, str]]) -> Iterator[str]:
@@ -117,7 +119,7 @@ def goal_lines(goals: Iterable[Mapping[str, str]]) -> Iterator[str]:
 def progress_printer(style: str) -> ProgressCallback:
     """Progress on standard error: ``text``, ``json``, ``none``, or ``auto``.
 
-    ``auto`` prints text, one line per stage where standard error is no terminal.
+    ``auto`` prints text, one line per stage where standard error is not a terminal.
     """
     if style == "none":
         return silent

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def add_validate(subparsers: Subparsers) -> None:
     """Add ``validate``."""
     parser = add_command(
-        subparsers, "validate", "study", "truth study: simulated patients through the whole chain"
+        subparsers,
+        "validate",
+        "study",
+        "truth study: simulated patients through the whole analysis",
     )
     parser.add_argument(
         "--out",
@@ -46,7 +49,7 @@ def add_validate(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--sets",
         metavar="NAMES",
-        help="apart by commas: standard, known, resolution, hard, real (default: all that need "
+        help="separated by commas: standard, known, resolution, hard, real (default: all that need "
         "no real CT, and real with --ct)",
     )
     parser.add_argument("--ct", type=Path, help="a real CT to make SPECT of")
@@ -100,7 +103,7 @@ def add_bounds(subparsers: Subparsers) -> None:
         ("--missed", 0.05, "share of increased joints that may be negative (study)"),
         ("--borderline", 0.05, "share of normal joints that may be above negative (normals)"),
         ("--normal", 1.2, "true ratio up to which a joint is normal (study)"),
-        ("--increased", 2.0, "true ratio from which on a joint is increased (study)"),
+        ("--increased", 2.0, "true ratio from which a joint counts as increased (study)"),
     ):
         parser.add_argument(name, type=float, default=value, metavar="X", help=words)
     parser.add_argument(

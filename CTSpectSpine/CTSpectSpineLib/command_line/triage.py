@@ -45,7 +45,7 @@ def triage(options: Namespace) -> int:
 
 
 def protocol_names(text: str) -> list[str]:
-    """Protocols named on the command line, apart by commas; a file's name may hold one."""
+    """Protocols named on the command line, separated by commas; a file's name may hold one."""
     if Path(text).is_file():
         return [text]
     names = [name.strip() for name in text.split(",")]

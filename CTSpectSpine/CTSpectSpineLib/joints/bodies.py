@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import largest_piece
 from CTSpectSpineLib.joints.frames import Fit
 from CTSpectSpineLib.joints.label_volume import (
     LabelVolume,
@@ -65,7 +66,7 @@ def vertebra_frame(volume: LabelVolume, fit: Fit, ids: Sequence[int]) -> Vertebr
         for axis in (0, 1)
     )
     ellipse = np.hypot(l_mm[None, :] / half_width, p_mm[:, None] / half_depth) <= 1.0
-    body = _largest(bone & ellipse)
+    body = largest_piece(bone & ellipse)
     core = _core(body) if fit.level != "C1" else np.zeros_like(body)
     matrix = grid.ijk_to_lps
     return VertebraFrame(
@@ -84,14 +85,4 @@ def _core(body: BoolArray) -> BoolArray:
         return body
     depth = ndimage.distance_transform_edt(np.pad(body, 1))[1:-1, 1:-1, 1:-1] * STEP_MM
     core: BoolArray = depth > min(CORE_DEPTH_MM, _CORE_SHARE * float(depth.max()))
-    return _largest(core)
-
-
-def _largest(mask: BoolArray) -> BoolArray:
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    largest: BoolArray = pieces == int(sizes.argmax())
-    return largest
+    return largest_piece(core)

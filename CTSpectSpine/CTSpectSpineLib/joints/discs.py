@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import largest_piece
 from CTSpectSpineLib.joints.frames import trimmed_plane
 from CTSpectSpineLib.joints.label_volume import Occupancy
 from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
@@ -196,7 +197,7 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
     depth = height - pair.s_mm[:, None, None]
     band = (depth > 0) & (depth <= BAND_MM)
     share = (bone * band).sum(axis=0) / np.maximum(band.sum(axis=0), 1)
-    footprint = _largest_2d(ndimage.binary_opening(searched & (share >= 0.5), _ball_2d(2)))
+    footprint = largest_piece(ndimage.binary_opening(searched & (share >= 0.5), _ball_2d(2)))
     area = np.count_nonzero(footprint) * STEP_MM**2
     if area < _MIN_COVER * np.pi * half_width * half_depth:
         return None
@@ -279,16 +280,6 @@ def _signed_distance(mask: BoolArray) -> FloatArray:
         ndimage.distance_transform_edt(mask)
     )
     return distance
-
-
-def _largest_2d(mask: BoolArray) -> BoolArray:
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    largest: BoolArray = pieces == int(sizes.argmax())
-    return largest
 
 
 def _ball_2d(radius: int) -> BoolArray:

@@ -15,9 +15,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
-from CTSpectSpineLib.joints.label_volume import inverse
-from CTSpectSpineLib.joints.vertebra_fits import SACRAL, Spine
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.joints.vertebra_fits import Spine
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 
 DISC_CONTRAST_HU = -85.0
@@ -60,8 +59,8 @@ Measured on correct labels of three patients and six phantoms: 0.60 to 1.23."""
 
 def spine_warnings(spine: Spine, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Sentences on missing levels, and on order, spacing and size of those present."""
-    names = [n for n in spine.shapes if n not in SACRAL]
-    sacral = [n for n in spine.shapes if n in SACRAL]
+    names = [n for n in spine.shapes if n not in anatomy.SACRAL]
+    sacral = [n for n in spine.shapes if n in anatomy.SACRAL]
     warnings = list(spine.truncated.values())
     for upper, lower in pairwise([*names, *sacral]):
         between = _between(upper, lower)
@@ -109,7 +108,7 @@ def level_doubts(
     whole = {
         n: s.volume_mm3
         for n, s in spine.shapes.items()
-        if n not in ("C1", "C2", *SACRAL) and n in spine.fits and spine.fits[n].trust == 2
+        if n not in ("C1", "C2", *anatomy.SACRAL) and n in spine.fits and spine.fits[n].trust == 2
     }
     for name, volume in whole.items():
         near = _nearest(whole, name)
@@ -247,9 +246,10 @@ def _values(region: Region, ct: sitk.Image) -> FloatArray:
 
 def _between(upper: str, lower: str) -> list[str]:
     """Levels that usually lie between two."""
-    order = [v.name for v in anatomy.vertebrae() if v.name not in SACRAL]
+    order = [v.name for v in anatomy.vertebrae() if v.name not in anatomy.SACRAL]
     end = order.index(lower) if lower in order else len(order)
-    return [name for name in order[order.index(upper) + 1 : end] if name not in ("T13", "L6")]
+    usual = anatomy.usual_levels()
+    return [name for name in order[order.index(upper) + 1 : end] if name in usual]
 
 
 def _nearest(values: Mapping[_Key, float], key: _Key) -> list[float]:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix, ijk_to_lps
+from CTSpectSpineLib.geometry import Grid, apply_matrix, ijk_to_lps, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Slices = tuple[slice, slice, slice]
@@ -173,12 +173,6 @@ def _distance(volume: LabelVolume, ids: tuple[int, ...], box: Slices) -> Occupan
         inside = ndimage.distance_transform_edt(bone, sampling=spacing)
         volume.distances[ids] = (outside - inside).astype(np.float32)
     return volume.distances[ids]
-
-
-def inverse(matrix: FloatArray) -> FloatArray:
-    """Inverse of a 4×4 matrix."""
-    result: FloatArray = np.linalg.inv(matrix).astype(np.float64)
-    return result
 
 
 def local_grid(

@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.joints.frames import Fit
 from CTSpectSpineLib.joints.label_volume import LabelVolume, Occupancy, local_grid, occupancy
-from CTSpectSpineLib.joints.vertebra_fits import SACRAL, Spine, label_ids
+from CTSpectSpineLib.joints.vertebra_fits import Spine, label_ids
 
 STEP_MM = 1.0
 """Step of the columns, mm. Numerical: half of `LEAST_GAP_MM`."""
@@ -81,7 +82,7 @@ def find_split(volume: LabelVolume, fit: Fit) -> Split | None:
     """Whether a label has bone on both sides of an empty space within its body's outline."""
     columns = _body_columns(volume, fit)
     shares = split_shares(columns)
-    if fit.level in SACRAL:
+    if fit.level in anatomy.SACRAL:
         # Below its first disc the sacrum may have remnants of others.
         shares = {"above": shares["above"]}
     elif fit.level == "C2":

@@ -22,7 +22,6 @@ from CTSpectSpineLib.joints.sacrum import fit_sacrum
 from CTSpectSpineLib.joints.shapes import Shape, shape_of, slivers
 from CTSpectSpineLib.model import FloatArray
 
-SACRAL = ("S1", anatomy.SACRUM)
 _CUT_SHARE = 0.01
 """Share of a body's voxels on the border of the label map, above which it counts as cut. Judgement:
 a whole body has none; an edge that touches the border does no harm."""
@@ -50,7 +49,7 @@ class Spine:
 
 def label_ids(level: str, volume: LabelVolume) -> tuple[int, ...]:
     """Labels that make up a level; on the sacral side S1 and the sacrum are one bone."""
-    names = SACRAL if level in SACRAL else (level,)
+    names = anatomy.SACRAL if level in anatomy.SACRAL else (level,)
     ids = (anatomy.vertebra(name).id for name in names)
     return tuple(label for label in ids if label in volume.boxes)
 
@@ -58,8 +57,8 @@ def label_ids(level: str, volume: LabelVolume) -> tuple[int, ...]:
 def fit_spine(volume: LabelVolume) -> Spine:
     """Sample all vertebrae of a label map and fit their frames."""
     present = [n for n in map(anatomy.name_of_id, volume.boxes) if n is not None]
-    levels = [n for n in anatomy.sort_levels(present) if n not in SACRAL]
-    sacral = [n for n in SACRAL if n in present][:1]
+    levels = [n for n in anatomy.sort_levels(present) if n not in anatomy.SACRAL]
+    sacral = [n for n in anatomy.SACRAL if n in present][:1]
     shapes: dict[str, Shape] = {}
     for level in (*levels, *sacral):
         shape = shape_of(volume, level, label_ids(level, volume))
@@ -81,7 +80,7 @@ def _truncated(shapes: Mapping[str, Shape]) -> dict[str, str]:
     thin = slivers(shapes)
     reasons: dict[str, str] = {}
     for level, shape in shapes.items():
-        if level in ("C1", *SACRAL):
+        if level in ("C1", *anatomy.SACRAL):
             continue
         if shape.cut_share > _CUT_SHARE:
             reasons[level] = f"{level} is cut by the field of view"
@@ -92,7 +91,7 @@ def _truncated(shapes: Mapping[str, Shape]) -> dict[str, str]:
 
 def _fit_bodies(shapes: Mapping[str, Shape], truncated: Mapping[str, str]) -> dict[str, Fit]:
     """Frames of the vertebrae that have a body, C2 to L6."""
-    names = [n for n in shapes if n not in ("C1", *SACRAL)]
+    names = [n for n in shapes if n not in ("C1", *anatomy.SACRAL)]
     thin = slivers(shapes)
     fits = {}
     for name in names:

@@ -110,12 +110,14 @@ def number_from_text(name: str, text: str) -> float:
     Raises
     ------
     InputError
-        If it is no number; ``name`` is what the field is called.
+        If it is not a number; ``name`` is what the field is called.
     """
     try:
         return float(text.replace(",", "."))
     except ValueError:
-        raise InputError(f"{name}: '{text}' is no number; correct it or leave it empty.") from None
+        raise InputError(
+            f"{name}: '{text}' is not a number; correct it or leave it empty."
+        ) from None
 
 
 def _parse_levels(field: Field, text: str) -> dict[str, float]:
@@ -129,7 +131,7 @@ def _parse_levels(field: Field, text: str) -> dict[str, float]:
         if not separator:
             raise InputError(
                 f"Patient, {field.label}: '{part}' is not LEVEL=MILLIMETRES; write it like "
-                "L4-L5=3.5, several apart by commas."
+                "L4-L5=3.5, several separated by commas."
             )
     return found
 

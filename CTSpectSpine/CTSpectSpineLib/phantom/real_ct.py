@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, largest_piece
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region, SpineJoints
 from CTSpectSpineLib.phantom.cases import SpectConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
@@ -114,23 +114,13 @@ def _soft_tissue(hu: Voxels) -> NDArray[np.uint8]:
 def _patient(hu: Voxels) -> BoolArray:
     """The largest body, with the air that it encloses in axial, sagittal or coronal planes."""
     body = ndimage.binary_opening(hu > _rules()["body_hu"], iterations=1)
-    body = _largest(body)
+    body = largest_piece(body)
     filled: BoolArray = body.copy()
     for axis in range(3):
         for n in range(body.shape[axis]):
             plane: Any = tuple(n if a == axis else slice(None) for a in range(3))
             filled[plane] |= ndimage.binary_fill_holes(body[plane])
     return filled
-
-
-def _largest(mask: BoolArray) -> BoolArray:
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    largest: BoolArray = pieces == sizes.argmax()
-    return largest
 
 
 def _loose_bone(hu: Voxels, labelled: BoolArray, spacing: NDArray[np.float64]) -> BoolArray:

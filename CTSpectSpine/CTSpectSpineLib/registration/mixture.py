@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from CTSpectSpineLib.geometry import MAD_TO_SD
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.sampling import Points
 
@@ -83,7 +84,7 @@ def noise_model(predicted: FloatArray) -> FloatArray:
 
 def robust_scale(residual: FloatArray) -> float:
     """SD of the bulk of the residuals, from their median magnitude."""
-    return max(1.4826 * float(np.median(np.abs(residual))), 1e-4)
+    return max(MAD_TO_SD * float(np.median(np.abs(residual))), 1e-4)
 
 
 def outlier_weights(residual: FloatArray, scale: float) -> FloatArray:

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import ijk_to_lps
+from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Float32Array = NDArray[np.float32]
 
-FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
-"""Standard deviation of a Gaussian of unit full width at half maximum. By definition."""
 
 AVERAGING_MM = 2.0
 """Voxel size to which HU are averaged before banding, mm. Numerical: finer detail is lost at SPECT
@@ -287,7 +285,7 @@ def blur(
     outside
         ``"nearest"`` continues the volume beyond its faces, ``"constant"`` puts zeros there.
     """
-    variance = (fwhm_mm * FWHM_TO_SIGMA) ** 2 - voxel_blur * spacing_mm**2 / 12.0
+    variance = (fwhm_mm * (1.0 / FWHM_PER_SIGMA)) ** 2 - voxel_blur * spacing_mm**2 / 12.0
     sigma = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
     blurred: Float32Array = ndimage.gaussian_filter(
         array,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from CTSpectSpineLib.model import FloatArray, Quality
+from CTSpectSpineLib.model import ACCEPTED_ERROR_MM, REFUSED_ERROR_MM, FloatArray, Quality
 from CTSpectSpineLib.registration.refine import Fit
 from CTSpectSpineLib.registration.solve import Solution
 
@@ -34,9 +34,6 @@ RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
 OVERLAP_CHECK = 0.5
 """Share of the bone in the SPECT that lies inside the CT, below which it is to be checked.
 Judgement: less than half of the skeleton may not stand for the whole."""
-ERROR_CHECK_MM, ERROR_FAILED_MM = 3.0, 5.0
-"""Accept up to 3 mm at the joints, warn from 3 to 5 mm, refuse above 5 mm. Judgement: from what an
-error costs a hot facet joint (see `model.ACCEPTED_ERROR_MM`)."""
 MOST_CHECKS = 2
 """More findings to be checked than this are a failure together. Measured on simulated pairs."""
 LARGE_SHIFT_MM, LARGE_ROTATION_DEG = 20.0, 10.0
@@ -103,10 +100,10 @@ def judge(solution: Solution, ct_to_spect: FloatArray, ct_centre_mm: FloatArray)
     _judge_mirror(solution, findings)
     error = _expected_error(solution)
     findings.weigh(
-        error > ERROR_FAILED_MM,
-        error > ERROR_CHECK_MM,
-        f"The expected error at the joints is {error:.1f} mm (good up to {ERROR_CHECK_MM:.0f} mm, "
-        f"refused above {ERROR_FAILED_MM:.0f} mm).",
+        error > REFUSED_ERROR_MM,
+        error > ACCEPTED_ERROR_MM,
+        f"The expected error at the joints is {error:.1f} mm (good up to "
+        f"{ACCEPTED_ERROR_MM:.0f} mm, refused above {REFUSED_ERROR_MM:.0f} mm).",
     )
     if len(findings.check) > MOST_CHECKS and not findings.failed:
         findings.failed.append(
@@ -161,8 +158,8 @@ def _judge_rest(solution: Solution, findings: _Findings) -> None:
         f"The spine is bent differently in the two images: {bent:.1f} mm (root mean square) remain "
         "along it after the best rigid alignment."
     )
-    findings.weigh(bent > ERROR_FAILED_MM, bent > ERROR_CHECK_MM, sentence)
-    if 0 < bent <= ERROR_CHECK_MM:
+    findings.weigh(bent > REFUSED_ERROR_MM, bent > ACCEPTED_ERROR_MM, sentence)
+    if 0 < bent <= ACCEPTED_ERROR_MM:
         findings.notes.append(sentence)
     unrest = solution.coarse.unrest_mm
     findings.weigh(

@@ -1,4 +1,4 @@
-"""Pictures and the page: what a person reads of an analysis."""
+"""Pictures and the page: what a person reads about an analysis."""
 
 from CTSpectSpineLib.report.page import write_report
 from CTSpectSpineLib.report.pictures import draw_pictures

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, image_centre_mm
@@ -15,9 +16,11 @@ from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
 from CTSpectSpineLib.report.sampling import Surface
 
 FINEST_PIXEL_MM = 0.3
-"""Smallest pixel of any picture; finer ones would show interpolation only."""
+"""Smallest pixel of any picture, mm. Judgement: about that of a CT reconstructed for the spine (160
+mm in 512 pixels); finer ones would show interpolation only."""
 
 _LPS: FloatArray = np.eye(3)
+"""Unit vectors to the left, posterior and superior. By definition: the axes of LPS."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     """Course of the spine from vertebra frames, else from the labels, else the CT's middle."""
     frames = joints.frames.items()
     bodies = {level: frame.centre_mm for level, frame in frames if frame.reliable}
-    # A cut vertebra's centre is off the line; it only serves where there is nothing better.
+    # A cut vertebra's centre is off the line; it is used only where there is nothing better.
     bodies = bodies or {level: frame.centre_mm for level, frame in frames}
     bodies = bodies or _label_centres(labels) or {"": image_centre_mm(ct)}
     centres = np.array(list(bodies.values()))
@@ -161,8 +164,8 @@ def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:
 def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
     """Upright axes of the patient, turned about the superior axis as the vertebrae are.
 
-    The superior axis is the scanner's, so that lordosis and kyphosis look as everybody knows
-    them, unless the bodies then do not lie one above the other.
+    The superior axis is the scanner's, so that lordosis and kyphosis look familiar, unless the
+    bodies then do not lie one above the other.
     """
     superior = _LPS[2]
     steps = np.diff(centres, axis=0)
@@ -179,9 +182,8 @@ def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
 
 
 def _mean_rotation(axes: Sequence[FloatArray]) -> FloatArray:
-    """Rotation nearest to the mean of rotations (polar decomposition)."""
-    u, _, vt = np.linalg.svd(np.mean(axes, axis=0))
-    rotation: FloatArray = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    """Rotation nearest to the mean of rotations (chordal mean)."""
+    rotation: FloatArray = Rotation.from_matrix(np.array(axes)).mean().as_matrix()
     return rotation
 
 

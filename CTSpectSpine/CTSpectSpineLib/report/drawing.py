@@ -21,22 +21,37 @@ from CTSpectSpineLib.report.sampling import Surface
 RgbArray = NDArray[np.uint8]
 
 BONE_WINDOW_HU = (-200.0, 800.0)
-"""HU shown black and white: a bone window narrow enough to keep soft tissue apart from air."""
+"""HU shown black and white. Judgement: a bone window narrow enough to keep soft tissue apart from
+air."""
 
 FAINTEST_RATIO = 1.0
-"""Uptake (multiples of the reference bone) where the overlay begins to show."""
+"""Uptake (multiples of the reference bone) where the overlay begins to show. Judgement: what is no
+more active than that bone needs no colour."""
 
 _FULL_RATIO = 2.2
+"""Uptake where the overlay is most opaque. Judgement: just above the positive bounds of the shipped
+protocols (about 2)."""
 _STRONGEST_ALPHA = 0.85
+"""Opacity there. Judgement: the bone below is still seen."""
 
 OUTLINE_COLOURS = {"positive": "#35e6ff", "indeterminate": "#9dffb0", "other": "#ffffff"}
 _DPI = 100
+"""Pixels per inch of a sheet. Convention: sizes of fonts and lines, in points, are chosen for
+it."""
 _GAP = 12
+"""Between panels, pixels. Judgement: layout."""
 _TITLE = 30
+"""Height of a title, pixels. Judgement: room for its 13 points."""
 _MARGIN = 8
+"""Around a sheet, pixels. Judgement: layout."""
 _BAR = 104
+"""Width of the legend with its words, pixels. Judgement: layout."""
 _INSET = 34.0
+"""From the edge of a panel to its callouts, pixels. Judgement: the orientation letters stay
+free."""
 _BAR_GREY = 0.35
+"""Grey below the colours of the legend, 0 to 1. Judgement: that of cancellous bone of 150 HU in the
+bone window."""
 _DARK = "#1d2733"
 _FONT = "DejaVu Sans"
 
@@ -76,7 +91,7 @@ class Mark:
     colour
         Colour of the words and of the line to the place.
     radius
-        Half the width, in pixels, of what stands at the place and must not be covered.
+        Half the width, in pixels, of what is at the place and must not be covered.
     """
 
     text: str

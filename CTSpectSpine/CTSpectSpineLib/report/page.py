@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -65,7 +65,7 @@ def render(results: ResultsFolder) -> str:
     bounds = mapping(protocol.get("bounds"))
     joints = results.joints
     return environment.get_template("page.html").render(
-        # Both are the project's own files or escaped by their maker; all else is autoescaped.
+        # Both come from the project itself or escape what they hold; all else is autoescaped.
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         plot=None
         if joints is None or joints.empty
@@ -89,9 +89,9 @@ def render(results: ResultsFolder) -> str:
 
 
 def _title(manifest: Mapping[str, Any]) -> str:
-    """Name of the case: the folder or file of its CT."""
+    """Name of the case: the folder or file of its CT, on whichever system it was analysed."""
     path = mapping(mapping(manifest.get("inputs")).get("ct")).get("path")
-    return Path(str(path).replace("\\", "/")).name if path else "images given in memory"
+    return PureWindowsPath(str(path)).name if path else "images given in memory"
 
 
 def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:

@@ -26,12 +26,21 @@ from CTSpectSpineLib.report.views import SHOWN_CLASSES, Case, panel
 from CTSpectSpineLib.results.pictures import Picture, prepare_pictures, write_index
 
 _OVERVIEW_ROWS = (760, 1250)
+"""Least and largest height of the overview, pixels. Judgement: a screen; beyond it no level gets
+clearer."""
 _OVERVIEW_PIXEL_MM = 0.6
+"""Pixel by which the height is chosen between them, mm. Judgement: that of a clinical CT."""
 _JOINT_ROWS = 340
+"""Height and width of a joint's pictures, pixels. Judgement: three abreast about fill the page."""
 _BRIGHT_PERCENTILE = 99.8
+"""Percentile of the SPECT that counts as its brightest. Judgement: single noisy voxels do not
+count."""
 _AXIAL_ROWS = 245
+"""Height and width of an axial picture of the overview, pixels. Judgement: layout."""
 _AXIAL_COLUMNS = 6
+"""Axial pictures beside each other. Judgement: layout."""
 _FIELD_MM = {"cervical": 72.0, "thoracic": 90.0, "lumbar": 110.0}
+"""Width of axial pictures, mm. Judgement: a vertebra of the region with some muscle around it."""
 
 
 def draw_pictures(

@@ -19,9 +19,12 @@ from CTSpectSpineLib.joint_table import metric_of
 
 _SIDE_MARKERS = {"left": "<", "right": ">", "": "o"}
 _SIDE_OFFSETS = {"left": -0.17, "right": 0.17, "": 0.0}
+"""Shift of a side off the line of its level, in rows. Judgement: the two markers of 7 points stay
+apart."""
 _INK = "#26323d"
 _BANDS = {"positive": "#f8dedb", "indeterminate": "#fbeed6"}
 _ROW_INCHES = 0.36
+"""Height of a row, inches. Judgement: the least at which they do."""
 
 
 def uptake_plot(

@@ -1,4 +1,4 @@
-"""The chain of reasons of a verdict, as the report shows it."""
+"""The reasoning of a verdict, as the report shows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def reason_rows(verdict: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Each step with its kind and source, which is told once; plain sentences without a chain.
+    """Each step with its kind and source, which is named once; else the plain sentences.
 
     Parameters
     ----------

@@ -24,8 +24,12 @@ from CTSpectSpineLib.report.views import Case, smooth
 from CTSpectSpineLib.results.pictures import Picture
 
 _REGISTRATION_ROWS = 430
+"""Height of the pictures, pixels. Judgement: layout."""
 _BONE_CONTOUR_HU = 220.0
+"""HU where other bone is outlined. Judgement: above soft tissue and most cancellous bone."""
 _CHECK_MM = 24.0
+"""Side of a square of the checkerboard, mm. Judgement: a little less than a lumbar body is high, so
+that every body crosses a border."""
 
 
 def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:

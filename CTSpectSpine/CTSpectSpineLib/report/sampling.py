@@ -18,13 +18,13 @@ from scipy import ndimage
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.model import FloatArray, Region
 
-# Above this size a cubic spline's coefficients cost more memory than the smoother picture is
-# worth; volumes with more voxels are finely sampled anyway.
 _SPLINE_VOXELS = 8_000_000
+"""Largest volume, in voxels, that is read by a cubic spline. Judgement: above it the coefficients
+cost more memory than the smoother picture is worth; larger volumes are finely sampled anyway."""
 
-# Labels are read this far (mm, LPS) off the points, so that a point midway between two voxels
-# falls to the same one whatever the order and direction of the grid's axes.
 _OFF_TIE_MM = np.array([1.1e-4, 1.7e-4, 2.3e-4])
+"""Labels are read this far (mm, LPS) off the points. Numerical: a point midway between two voxels
+then falls to the same one, whatever the order and direction of the grid's axes."""
 
 _LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 

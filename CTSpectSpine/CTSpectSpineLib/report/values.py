@@ -51,7 +51,7 @@ def vector(values: Any, unit: str, digits: int = 1) -> str:
 
 
 def share(value: Any) -> str:
-    """A share as whole per cent that never rounds to certainty."""
+    """A share in whole per cent that never rounds to certainty."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
     if 0 < value < 0.01:

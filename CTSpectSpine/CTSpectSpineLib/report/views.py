@@ -116,7 +116,7 @@ def _spect_edge(ratio: FloatArray) -> list[Outline]:
 
 
 def _level_names(case: Case, surface: Surface, centred: bool) -> list[Mark]:
-    """Names of the vertebrae, at their bodies or to the left of what is labelled there."""
+    """Names of the vertebrae, at their bodies or to the left of their labels."""
     rows, columns = surface.shape
     labels = None if centred else sample_labels(case.labels, surface.points)
     marks: list[Mark] = []

@@ -66,7 +66,7 @@ def read_registration(folder: Path) -> Registration:
         )
     except (KeyError, TypeError, ValueError) as problem:
         raise InputError(
-            f"{path} is no registration of this software ({problem}); register again."
+            f"{path} is not a registration of this software ({problem}); register again."
         ) from problem
 
 

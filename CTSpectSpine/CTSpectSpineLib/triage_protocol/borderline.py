@@ -14,6 +14,7 @@ from CTSpectSpineLib.model import STABLE_SHARE, FloatArray
 from CTSpectSpineLib.triage_protocol.decision import INDETERMINATE, AreaKey, Decision, Engine
 
 _MOST_TRIALS = 1024
+"""Sets tried before only small ones are. Numerical: all subsets of ten areas."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Change:
 def changes(
     engine: Engine, base: frozenset[AreaKey], borderline: frozenset[AreaKey]
 ) -> tuple[Change, ...]:
-    """The smallest sets of borderline areas that lead to each other disposition.
+    """The smallest sets of borderline areas that lead to every other disposition.
 
-    All sets are tried up to ten areas; of more, all small sets and the whole (rules that ask for
-    at most two areas or levels cannot hide a change from that).
+    Up to ten areas, all sets are tried; with more, all small sets and the whole, which miss no
+    change where rules ask for at most two areas or levels.
     """
     return tuple(_each_new(engine, base, borderline - base))
 
@@ -90,9 +91,9 @@ class Stability:
 def stability(engine: Engine, name: str, draws: FloatArray, *, keep_band: bool) -> Stability:
     """Repeat the triage on perturbed ratios.
 
-    A repetition already expresses how unsure the measurement is, so each joint in it is positive
-    from its positive bound on and negative below. Only where borderline joints made the verdict
-    indeterminate (`keep_band`) does the repetition keep the band between the bounds.
+    A repetition already expresses how uncertain the measurement is, so each joint in it is positive
+    at or above its positive bound and negative below it. Only where borderline joints made the
+    verdict indeterminate (`keep_band`) does the repetition keep the band between the bounds.
 
     Parameters
     ----------
@@ -135,8 +136,18 @@ def _name(engine: Engine, base: frozenset[AreaKey], doubtful: frozenset[AreaKey]
 def draws_from_intervals(engine: Engine, repetitions: int = 400, seed: int = 0) -> FloatArray:
     """Perturbed ratios from the 95 % intervals of a joint table.
 
-    Each joint is drawn apart from the others from a normal distribution whose two halves have
-    the widths of the two halves of its interval; joints without a ratio give NaN.
+    Each joint is drawn, independently of the others, from a normal distribution whose two halves
+    have the widths of the two halves of its interval (1.96 standard deviations each); joints
+    without a ratio give NaN.
+
+    Parameters
+    ----------
+    engine
+        Engine with the joints considered.
+    repetitions
+        Number of repetitions; the default leaves a share a standard error of at most 2.5 %.
+    seed
+        Seed of the random numbers.
 
     Returns
     -------

@@ -69,7 +69,7 @@ def compare(
     Raises
     ------
     InputError
-        If there are fewer than two protocols or one stands there twice, or as for `triage`.
+        If there are fewer than two protocols or one is named twice, or as for `triage`.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def compare(
         raise InputError("A comparison needs at least two protocols; name two or more.")
     for name in ids:
         if ids.count(name) > 1:
-            raise InputError(f"The protocol '{name}' stands twice in the comparison; name it once.")
+            raise InputError(f"The protocol '{name}' is listed twice; name it once.")
     if area_counting is not None:
         loaded = [protocol.counting_areas(area_counting) for protocol in loaded]
     table = joint_table.read(Path(joints)) if isinstance(joints, Path | str) else joints
@@ -113,7 +113,7 @@ def compare(
 
 
 def _decisive(verdict: Verdict) -> Iterator[str]:
-    """The sentences that decide a verdict; of its rules only those that apply or hang on more."""
+    """The sentences that decide a verdict; of its rules, those that apply or cannot be decided."""
     steps = [step for step in verdict.chain if step["step"] in _DECISIVE]
     applied = [s for s in steps if s["step"] != "rule" or s["holds"] is not False]
     for step in applied or steps:
@@ -134,7 +134,7 @@ def _classes(engines: Sequence[Engine]) -> Iterator[str]:
 
 
 def _settings(engines: Sequence[Engine]) -> Iterator[str]:
-    """How the protocols count areas, and where they look."""
+    """How the protocols count areas, and which regions they rule on."""
     per = {engine.protocol.id: engine.protocol.area_counting for engine in engines}
     if len(set(per.values())) > 1:
         words = ", ".join(f"{name} one per {way.replace('_', ' ')}" for name, way in per.items())

@@ -24,7 +24,7 @@ class Findings:
         Areas of increased uptake in the whole measured spine, cranial to caudal: what the
         condition ``areas`` counts.
     areas
-        Those of them that all other conditions look at.
+        Those of them that all other conditions are evaluated on.
     context
         Checked clinical context.
     instability_bound_mm
@@ -58,7 +58,7 @@ Answer = tuple[Any, bool | None, str]
 
 
 def evaluate(when: Mapping[str, Any], findings: Findings) -> tuple[Outcome, ...]:
-    """Evaluate all conditions; `all_hold` puts them together."""
+    """Evaluate all conditions; `all_hold` combines them."""
     outcomes = []
     for name, wanted in when.items():
         found, holds, sentence = _CONDITIONS[name](wanted, findings)
@@ -67,7 +67,7 @@ def evaluate(when: Mapping[str, Any], findings: Findings) -> tuple[Outcome, ...]
 
 
 def all_hold(outcomes: Sequence[Outcome]) -> bool | None:
-    """True if all hold, False if one does not, None if it hangs on what is not known."""
+    """True if all hold, False if one does not, None if it depends on what is not known."""
     states = [outcome.holds for outcome in outcomes]
     if False in states:
         return False
@@ -196,7 +196,7 @@ def certain(when: Mapping[str, Any], least: Findings, most: Findings) -> bool | 
 
     Returns
     -------
-    True if they hold for all of them, False if for none, None where that is not clear at once.
+    True if they hold for all of them, False if for none, None where these two do not tell.
     """
     states = []
     for name, wanted in when.items():

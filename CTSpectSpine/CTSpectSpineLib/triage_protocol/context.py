@@ -31,7 +31,7 @@ def read_context(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file cannot be read, is no JSON object, or holds a key or value that is not
+        If the file cannot be read, is not a JSON object, or holds a key or value that is not
         allowed.
     """
     try:
@@ -55,7 +55,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"the key '{name}' stands there twice")
+            raise ValueError(f"the key '{name}' appears twice")
     return dict(pairs)
 
 
@@ -120,8 +120,11 @@ _PARTS_OF = (
         "the pain cannot have been treated for longer than it has lasted",
     ),
 )
-"""Field that cannot last longer than another one, each with its units in a year, and why."""
+"""Field that cannot last longer than another one, each with its units in a year, and why.
+By definition: 12 months are a year, and a part is no longer than the whole."""
 _ROUNDING_YEARS = 0.05
+"""Years by which it may be longer all the same. Judgement: half of the tenth of a year that
+durations are rounded to."""
 
 
 def _check_durations(values: Mapping[str, Any], origin: str) -> None:

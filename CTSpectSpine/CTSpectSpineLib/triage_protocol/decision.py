@@ -34,13 +34,13 @@ class RuleOutcome:
 
     @property
     def holds(self) -> bool | None:
-        """True if all hold, False if one does not, None if it hangs on what is not known."""
+        """True if all hold, False if one does not, None if it depends on what is not known."""
         return all_hold(self.outcomes)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the rules say of one set of areas.
+    """What the rules say about one set of areas.
 
     Attributes
     ----------
@@ -51,13 +51,13 @@ class Decision:
     rule
         The rule that decides; None where none applies.
     undecided
-        Rules that hang on something not given, before the one that decides.
+        Rules that depend on something not given, before the one that decides.
     modifier, modified_by
         What replaced the rule's disposition, and its conditions.
     open_points
         Sentences on what the source leaves open; only where no rule applies.
     candidates
-        The dispositions that remain possible; empty where there is one only.
+        The dispositions that remain possible; empty where there is only one.
     """
 
     name: str
@@ -132,9 +132,9 @@ class Engine:
         return Findings(areas, considered, self.context, self.protocol.instability_bound_mm)
 
     def considers(self, region: str) -> bool:
-        """Whether the rules look at areas of a spine region, beyond counting them.
+        """Whether the rules consider areas of a spine region, beyond counting them.
 
-        Of the protocol's own regions only the painful one where it is given.
+        Of the protocol's own regions, only the painful one where it is given.
         """
         pain, own = self.context.get("pain_region"), self.protocol.regions
         if region not in own:
@@ -223,7 +223,7 @@ def _together(
     tried: tuple[RuleOutcome, ...],
     undecided: tuple[RuleOutcome, ...],
 ) -> Decision:
-    """A decision with the rules before it that hang on something not given."""
+    """A decision with the rules before it that depend on something not given."""
     words = {decision.name: decision.recommendation for decision in (*parts, final)}
     if len(words) == 1:
         return Decision(

@@ -1,4 +1,4 @@
-"""Whether a protocol's study population includes the patient; apart from the disposition."""
+"""Whether a protocol's study population includes the patient, whatever the disposition."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from CTSpectSpineLib.model import JointKind, UptakeBounds
 from CTSpectSpineLib.triage_protocol.context import is_level
 
 Classes: TypeAlias = Literal["auto", "derived", "stated"]
-"""Uptake classes by the protocol's bounds where the table has the ratio, or as it states them;
+"""Uptake classes by the protocol's bounds where the table has the ratio, or as stated there;
 ``auto`` derives them where the stated ones follow from known bounds, so that nobody set them."""
 CLASSES: tuple[Classes, ...] = ("auto", "derived", "stated")
 _CHECKED = ("kind", "side", "uptake")
@@ -90,7 +90,7 @@ def joint_rows(
     Raises
     ------
     InputError
-        If a column is missing, a value is not allowed, or a joint stands there twice.
+        If a column is missing, a value is not allowed, or a joint appears twice.
     """
     missing = [name for name in ("level", "kind", "side", "uptake") if name not in table.columns]
     if missing:

@@ -1,4 +1,4 @@
-"""Lines of a JSON text: where each key and each item of it stands."""
+"""Line numbers of a JSON text: where each of its keys and items is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class JsonLines:
     lines
         Path of a key or an item to its line, from 1.
     repeated
-        Paths of keys that stand more than once in their object.
+        Paths of keys that occur more than once in their object.
     """
 
     def __init__(self, text: str) -> None:
@@ -43,7 +43,7 @@ class JsonLines:
         self.lines[path] = self.text.count("\n", 0, position) + 1
 
     def _value(self, position: int, path: JsonPath) -> int:
-        """Walk one value; return the position behind it."""
+        """Walk one value; return the position after it."""
         if path not in self.lines:
             self._mark(path, position)
         opening = self.text[position]

@@ -79,9 +79,9 @@ class Protocol:
     Attributes
     ----------
     source, doi, registry
-        Citation, with the DOI or registry number also apart.
+        Citation, with the DOI or registry number also on its own.
     regions, counts_elsewhere
-        Spine regions that the rules are for, and whether the rules look at areas of other
+        Spine regions that the rules are for, and whether the rules consider areas of other
         regions too, beyond counting them.
     bounds, bounds_basis, supporting
         What counts as increased per kind of joint, where it comes from, and the supporting
@@ -129,7 +129,7 @@ class Protocol:
         return {kind: str(basis) for kind, basis in self.bounds_basis.items()}
 
     def reference(self) -> dict[str, str]:
-        """What ``verdict.json`` says of the protocol."""
+        """What ``verdict.json`` says about the protocol."""
         values = {
             "id": self.id,
             "version": self.version,

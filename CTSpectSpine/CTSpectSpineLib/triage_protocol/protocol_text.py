@@ -22,7 +22,7 @@ def protocol_lines(protocol: Protocol) -> Iterator[str]:
     yield f"{protocol.id} (version {protocol.version}): {protocol.title}"
     yield f"Source: {protocol.source}"
     yield f"Population: {protocol.population}"
-    elsewhere = "looked at too" if protocol.counts_elsewhere else "named, never decides"
+    elsewhere = "considered too" if protocol.counts_elsewhere else "named, never decides"
     yield f"Regions: {', '.join(protocol.regions)}; uptake elsewhere: {elsewhere}"
     yield f"  {protocol.scope_basis}"
     yield ""

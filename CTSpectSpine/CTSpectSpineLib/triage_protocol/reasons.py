@@ -1,4 +1,4 @@
-"""The chain of reasons: joint, bound, area, rule, recommendation, each step a sentence."""
+"""The reasoning of a verdict: joint, bound, area, rule, recommendation, each step a sentence."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def area_step(engine: Engine) -> Step | None:
     sentence = f"{number} of increased uptake ({_PER_WORDS[per]}): {', '.join(names)}."
     if outside:
         sentence += (
-            f" Outside {engine.where}, so in the count but no ground for a treatment: "
+            f" Outside {engine.where}, so in the count but not a reason for treatment: "
             f"{', '.join(outside)}."
         )
     return {
@@ -148,7 +148,7 @@ def area_step(engine: Engine) -> Step | None:
 
 
 def rule_steps(engine: Engine, decision: Decision) -> Iterator[Step]:
-    """Rules that decide, that hang on something not given, or that are partly met."""
+    """Rules that decide, that depend on something not given, or that are partly met."""
     keys = engine.keys("positive")
     for outcome in decision.undecided:
         unknown = "; ".join(o.sentence for o in outcome.outcomes if o.holds is None)
@@ -248,7 +248,7 @@ def region_step(by_region: Mapping[str, str]) -> Step:
 
 
 def disposition_step(name: str, recommendation: str) -> Step:
-    """The end of the chain."""
+    """The last step: the disposition."""
     sentence = f"Disposition {name}: {recommendation}."
     return {
         "step": "disposition",
@@ -270,7 +270,7 @@ def final_words(decision: Decision, found: Sequence[Change]) -> tuple[str, str, 
 
 
 def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[str, str]:
-    """Each joint's part in the verdict."""
+    """Each joint's role in the verdict."""
     matters = {key for change in found for key in change.areas}
     words = {}
     for row in engine.rows:

@@ -1,4 +1,4 @@
-"""Checking a protocol file: its form by the schema, its meaning by what the schema cannot say."""
+"""Checking a protocol file: its form by the schema, then what no schema can express."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_checked(path: Path) -> dict[str, Any]:
             f"Protocol file {path} is not valid JSON ({error}); correct it."
         ) from error
     lines = JsonLines(text)
-    problems = [(place, "stands there twice; keep one") for place in lines.repeated]
+    problems = [(place, "appears twice; keep one") for place in lines.repeated]
     problems = problems or list(_form(values)) or list(_meaning(values))
     if problems:
         place, words = min(problems, key=lambda problem: lines.line(problem[0]))
@@ -71,7 +71,7 @@ def read_checked(path: Path) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _form(values: Any) -> Iterator[tuple[JsonPath, str]]:
@@ -119,7 +119,7 @@ def _allowed(rule: str, wanted: Any, error: Any) -> str:
         "maxItems": f"it must have at most {wanted} entries",
         "minProperties": f"it must have at least {wanted} key",
         "minLength": "it must not be empty",
-        "uniqueItems": "no entry may stand there twice",
+        "uniqueItems": "no entry may appear twice",
         "pattern": "allowed are lower-case letters, digits and the signs that docs/protocols.md "
         "names, starting with a letter or digit",
     }
@@ -152,7 +152,7 @@ def _meaning(values: Mapping[str, Any]) -> Iterator[tuple[JsonPath, str]]:
         seen: set[str] = set()
         for number, entry in enumerate(values.get(part, ())):
             if entry["id"] in seen:
-                yield (part, number, "id"), f"is {entry['id']}, which stands there twice; rename it"
+                yield (part, number, "id"), f"is {entry['id']}, which appears twice; rename it"
             seen.add(entry["id"])
 
 

@@ -1,4 +1,4 @@
-"""A protocol applied to a joint table: the verdict with its chain of reasons."""
+"""A protocol applied to a joint table: the verdict with its reasoning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from CTSpectSpineLib.triage_protocol.joint_rows import (
 )
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
 
-RESEARCH_CAVEAT = "Research use only: this is no medical device and no clinical recommendation."
+RESEARCH_CAVEAT = "Research use only: neither a medical device nor a clinical recommendation."
 _NO_VERDICT = "no_verdict"
 
 
@@ -65,9 +65,9 @@ def triage(
         order of `joints`; they give the verdict's stability. Without them it comes from the
         intervals of the joint table, where it has them.
     obstacles
-        Sentences on what forbids a verdict (failed registration, levels not confirmed).
+        Sentences on what rules out a verdict (failed registration, levels not confirmed).
     caveats
-        Further sentences to be carried with the verdict.
+        Further sentences to go with the verdict.
     area_counting
         ``motion_segment`` or ``joint``, in place of the protocol's own.
     classes
@@ -151,7 +151,7 @@ def triage(
 
 
 def known_bounds(*protocols: Protocol) -> list[Mapping[JointKind, UptakeBounds]]:
-    """Bounds of these protocols and of those that come with the software, each once."""
+    """Bounds of these protocols and of those that ship with the software, each once."""
     found: list[Mapping[JointKind, UptakeBounds]] = []
     for protocol in (*protocols, *map(load_protocol, protocol_ids())):
         if protocol.bounds not in found:
@@ -178,7 +178,7 @@ class _Case:
 def _decided(
     case: _Case, obstacles: Sequence[str], by_region: Mapping[str, str]
 ) -> list[explained.Step]:
-    """The steps from areas to rules, or what forbids them."""
+    """The steps from areas to rules, or what rules them out."""
     areas = explained.area_step(case.engine)
     steps = [] if areas is None else [areas]
     if obstacles:
@@ -260,12 +260,12 @@ def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list
         sentences.append(
             f"This verdict is unstable: only {shares.share:.0%} of {shares.repetitions} "
             f"repetitions with perturbed measurements give {name} (at least {STABLE_SHARE:.0%} "
-            f"are asked); others give {', '.join(others)}."
+            f"are required); others give {', '.join(others)}."
         )
     if from_intervals:
         sentences.append(
             "The stability was computed from the intervals of the joint table, each joint drawn "
-            "apart from the others."
+            "independently of the others."
         )
     return sentences
 
@@ -285,7 +285,7 @@ def _not_seen(engine: Engine) -> list[str]:
     present = {row.region for row in engine.rows}
     missing = [r for r in engine.protocol.regions if engine.considers(r) and r not in present]
     return [
-        f"The joint table holds no joint of the {region} spine: nothing is said of it."
+        f"The joint table holds no joint of the {region} spine: nothing is said about it."
         for region in missing
     ]
 
@@ -297,14 +297,14 @@ def _unmeasured(case: _Case) -> list[str]:
     if not left_out:
         return []
     names = ", ".join(row.id for row in left_out)
-    sentence = f"Not measurable, so neither counted positive nor negative: {names}."
+    sentence = f"Not measurable, so counted neither as positive nor as negative: {names}."
     high = [
         f"{row.id} ({row.evidence})"
         for row in left_out
         if row.ratio is not None and row.ratio >= engine.protocol.bounds[row.kind].positive
     ]
     if high:
-        sentence += f" Look at these, whose doubtful number is high: {', '.join(high)}."
+        sentence += f" Check these, whose doubtful ratio is high: {', '.join(high)}."
     found = changes(engine, engine.keys("positive"), engine.keys("not_measurable"))
     others = possible_names(case.decision, found)[len(case.decision.possible) :]
     if others:
@@ -313,7 +313,7 @@ def _unmeasured(case: _Case) -> list[str]:
 
 
 def _as_stated(rows: Sequence[JointRow], classes: Classes) -> list[str]:
-    """That classes were taken from the table, where no ratio of it speaks for them."""
+    """That classes were taken from the table, where it has no ratio that gives them."""
     measured = [row for row in rows if row.stated != "not_measurable"]
     if classes == "stated" or not any(row.ratio is not None for row in measured):
         return ["The uptake classes are those that the joint table states."]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import MAD_TO_SD
 from CTSpectSpineLib.joint_columns import MEASURED_COLUMNS, METRICS
 from CTSpectSpineLib.joint_table import deciding_ratios
 from CTSpectSpineLib.model import FloatArray, Joint, JointKind, UptakeBounds
@@ -213,7 +214,7 @@ def _z_scores(kinds: pd.Series[str], ratios: FloatArray) -> FloatArray:
         if np.count_nonzero(same) < _FEWEST_FOR_Z:
             continue
         centre = np.median(ratios[same])
-        spread = 1.4826 * np.median(np.abs(ratios[same] - centre))
+        spread = MAD_TO_SD * np.median(np.abs(ratios[same] - centre))
         spread = max(spread, _LEAST_RELATIVE_SD * abs(centre))
         if spread > 0.0:
             scores[same] = (ratios[same] - centre) / spread

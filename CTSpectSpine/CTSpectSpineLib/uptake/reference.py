@@ -15,6 +15,7 @@ import numpy as np
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import MAD_TO_SD
 from CTSpectSpineLib.model import (
     FloatArray,
     Joint,
@@ -210,7 +211,9 @@ def relative_spread(values: np.ndarray) -> float:
     if len(values) < 2:
         return float("nan")
     centre = float(np.median(values))
-    return float(1.4826 * np.median(np.abs(values - centre)) / centre) if centre else float("nan")
+    return (
+        float(MAD_TO_SD * np.median(np.abs(values - centre)) / centre) if centre else float("nan")
+    )
 
 
 def _beside_hot(

@@ -18,12 +18,11 @@ from typing import Literal
 import numpy as np
 from scipy import sparse, special
 
+from CTSpectSpineLib.geometry import FWHM_PER_SIGMA
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.uptake.partition import Box, Partition, PartKind
 from CTSpectSpineLib.uptake.sampling import SpectField
 
-FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
-"""By definition: the full width at half maximum of a Gaussian, in standard deviations."""
 REGION_BLUR_MM: Mapping[PartKind, float] = {"disc_bone": 0.5, "facet_bone": 1.0}
 """Standard deviation along each axis by which outlines of joints' bone miss the bone itself. On
 average over such errors the bone looks like its outline smeared by as much; taken as sharp, a hot

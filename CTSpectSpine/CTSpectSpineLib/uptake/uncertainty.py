@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
+from CTSpectSpineLib.geometry import MAD_TO_SD
 from CTSpectSpineLib.model import FloatArray, JointKind
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
 from CTSpectSpineLib.uptake.resolution import Systems, near_bone
@@ -100,7 +101,7 @@ def estimate_noise(field: SpectField, fitted: FloatArray, near: NDArray[np.intp]
     mask = np.zeros(shape, dtype=bool)
     mask.ravel()[near] = True
     values = scaled[mask]
-    amplitude = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    amplitude = MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
     centred = np.where(mask, np.clip(scaled - np.median(values), -4 * amplitude, 4 * amplitude), 0)
     smoothing = [_smoothing(centred, mask, axis) for axis in range(3)]
     return Noise(amplitude * np.sqrt(expected), (smoothing[0], smoothing[1], smoothing[2]))

@@ -10,7 +10,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import binomtest
 
 from CTSpectSpineLib.anatomy import vertebrae
-from CTSpectSpineLib.model import FloatArray, JointKind
+from CTSpectSpineLib.model import STABLE_SHARE, FloatArray, JointKind
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
 from CTSpectSpineLib.validation.patient import INCREASED_RATIO, NEAR_MM, NORMAL_RATIO
 
@@ -35,8 +35,7 @@ FWHM_NAMES = [
     "11.5 to 13 mm",
 ]
 REGIONS = ("cervical", "thoracic", "lumbar")
-CONFIDENT = 0.8
-"""Stability of a confident verdict. By definition: as in `triage_protocol.borderline`."""
+CONFIDENT = STABLE_SHARE
 WITHHELD = ("indeterminate", "no_verdict")
 _FAR_MM, _POOR_DICE = 2.0, 0.7
 """Registration error and Dice overlap that may explain an error. Judgement: at 2 mm the mean in a

@@ -36,8 +36,8 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         self.assertTrue(button.enabled, button.toolTip)
         self.ui.vasAxial.text = "eleven"
         self.assertFalse(button.enabled)
-        self.assertIn("'eleven' is no number", button.toolTip)
-        self.assertIn("'eleven' is no number", self.ui.patientProblemLabel.text)
+        self.assertIn("'eleven' is not a number", button.toolTip)
+        self.assertIn("'eleven' is not a number", self.ui.patientProblemLabel.text)
         self.ui.vasAxial.text = "8"
         self.assertTrue(button.enabled)
 

@@ -183,7 +183,11 @@ def typical_steps_mm() -> Mapping[str, float]:
 
 def _expected_step(upper: str, lower: str) -> float:
     """Typical distance of two vertebrae, optional ones (T13, L6) not counted, mm."""
-    order = [r.name for r in anatomy.vertebrae() if r.name not in ("T13", "L6") or r.name == upper]
+    order = [
+        r.name
+        for r in anatomy.vertebrae()
+        if r.name not in anatomy.SUPERNUMERARY or r.name == upper
+    ]
     between = order[order.index(upper) : order.index(lower) if lower in order else None]
     steps = typical_steps_mm()
     return sum(steps[name] for name in between if name in steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,6 @@ processes."""
 _SECOND_DISTANCE_MM = 15.0
 """Along the body, between two places of one level. Judgement: just below the smallest step (17
 mm)."""
-_TRANSITIONAL = {"T12", "T13", "L5", "L6"}
 LANDMARKS = {"C1", "C2", "S1", anatomy.SACRUM}
 """Vertebrae that are identified by their shape; all others are counted from them."""
 _DOUBTED, _TRANSITION, _NO_LANDMARK = 0.4, 0.8, 0.7
@@ -184,7 +183,7 @@ def _numbering_gaps(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list
             trust=_DOUBTED,
         )
         for upper, lower, missing, distance in _gaps(levels, main)
-        if distance < _room(upper, missing) and not set(missing) <= _TRANSITIONAL
+        if distance < _room(upper, missing) and not set(missing) <= set(anatomy.TRANSITIONAL)
     ]
 
 
@@ -197,13 +196,13 @@ def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Findin
                 "apart): no joints are found there."
             )
             remarks.append(Finding(words))
-        elif set(missing) <= _TRANSITIONAL:
+        elif set(missing) <= set(anatomy.TRANSITIONAL):
             words = (
                 f"{_listed(missing)} missing between {upper} and {lower}, which are neighbours: "
                 "taken as transitional anatomy; check the levels."
             )
             remarks.append(Finding(words, (upper, lower), trust=_TRANSITION))
-    for extra in ("T13", "L6"):
+    for extra in anatomy.SUPERNUMERARY:
         if extra in levels:
             words = f"{extra} is labelled: transitional anatomy; check the levels."
             remarks.append(Finding(words, (extra,), trust=_TRANSITION))
@@ -217,9 +216,9 @@ def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Findin
 
 def _gaps(
     levels: tuple[str, ...], main: Mapping[str, _Piece]
-) -> list[tuple[str, str, list[str], float]]:
+) -> list[tuple[str, str, tuple[str, ...], float]]:
     """Neighbours in the list with required or transitional levels missing between them."""
-    order = [row.name for row in anatomy.vertebrae() if row.name not in ("T13", "L6")]
+    order = anatomy.usual_levels()
     found = []
     chain = [level for level in levels if level in order]
     if "S1" in chain and anatomy.SACRUM in chain:
@@ -233,14 +232,14 @@ def _gaps(
     return found
 
 
-def _room(upper: str, missing: list[str]) -> float:
+def _room(upper: str, missing: Sequence[str]) -> float:
     """Least distance, mm, at which the missing vertebrae fit between their neighbours."""
     steps = typical_steps_mm()
     last = steps.get(upper, 30.0)
     return last + 0.5 * sum(steps.get(name, 30.0) for name in missing)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"{names[0]} is"
     return f"{names[0]} to {names[-1]} are" if len(names) > 2 else f"{' and '.join(names)} are"

@@ -136,7 +136,7 @@ def _shift(level: str, other: str) -> float:
         return float("nan")
     if level == other:
         return 0.0
-    order = [row.name for row in anatomy.vertebrae() if row.name not in ("T13", "L6")]
+    order = anatomy.usual_levels()
     # An extra vertebra stands where its lower neighbour would.
     places = {name: order.index(name) for name in order}
     places |= {"T13": places["L1"], "L6": places["S1"], anatomy.SACRUM: places["S1"]}

@@ -102,7 +102,7 @@ def spacing_findings(centres: Mapping[str, FloatArray]) -> list[Finding]:
     logs: dict[tuple[str, str], float] = {}
     for upper, lower in pairs:
         between = order[order.index(upper) : order.index(lower)]
-        usual = [n for n in between if n not in ("T12", "T13", "L5", "L6") or n == upper]
+        usual = [n for n in between if n not in anatomy.TRANSITIONAL or n == upper]
         expected = sum(typical[name] for name in usual)
         distance = float(np.linalg.norm(centres[upper] - centres[lower]))
         logs[upper, lower] = math.log(max(distance, 1.0) / expected)
@@ -133,9 +133,8 @@ def count_findings(levels: Sequence[str]) -> list[Finding]:
     if not {"C1", "C2"} & set(levels) or not {"S1", anatomy.SACRUM} & set(levels):
         return []
     names = [name for name in levels if name not in ("S1", anatomy.SACRUM)]
-    required = {row.name for row in anatomy.vertebrae()} - {
-        "C1", "T12", "T13", "L5", "L6", "S1", anatomy.SACRUM,
-    }  # fmt: skip
+    optional = {"C1", *anatomy.TRANSITIONAL, *anatomy.SACRAL}
+    required = {row.name for row in anatomy.vertebrae()} - optional
     if not required <= set(names):
         return []
     count = len(names) + ("C1" not in names)

@@ -18,8 +18,6 @@ from CTSpectSpineLib.model import VertebraLabels
 REACH_MM = 8.0
 """A point this near to a vertebra counts as in it. Judgement: it may lie between arches or in the
 canal, whose half width this is."""
-_SACRAL = ("S1", anatomy.SACRUM)
-_OPTIONAL = ("T13", "L6")
 
 
 def anchored(labels: VertebraLabels, anchor: Anchor) -> VertebraLabels:
@@ -139,10 +137,10 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
         If the column cannot be counted from it.
     """
     same = {name: name for name in levels}
-    if found == level or (found in _SACRAL and level in _SACRAL):
+    if found == level or (found in anatomy.SACRAL and level in anatomy.SACRAL):
         return same
     numbering = numbering_of(levels)
-    extra = numbering.extra | ({level} if level in _OPTIONAL else set())
+    extra = numbering.extra | ({level} if level in anatomy.SUPERNUMERARY else set())
     numbering = replace(numbering, extra=extra)
     presacral = numbering.presacral
     if found == anatomy.SACRUM:
@@ -156,9 +154,11 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
         if presacral:
             place = chain.index(level) - 1
             above = replace(numbering, anchor=presacral[-1], level=chain[max(place, 0)])
-            result |= {name: new for name, new in above.mapping().items() if name not in _SACRAL}
+            result |= {
+                name: new for name, new in above.mapping().items() if name not in anatomy.SACRAL
+            }
         return result
-    if level in _SACRAL:
+    if level in anatomy.SACRAL:
         if found != presacral[-1]:
             raise InputError(
                 f"The vertebra at the anchor cannot be {level}: {presacral[-1]} is labelled below "

@@ -15,8 +15,6 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.model import FloatArray
 
-_SACRAL = ("S1", anatomy.SACRUM)
-_OPTIONAL = ("T13", "L6")
 _CENTRE_MM = 2.0
 """Size to which voxels are thinned. Numerical: a fraction of the smallest body."""
 _BLUR_MM = 5.0
@@ -25,7 +23,6 @@ processes fade."""
 _DENSE = 0.9
 """Share of the highest density that belongs to the middle. Judgement: only the inside of the
 body."""
-_MAY_BE_ABSENT = ("T12", "T13", "L5", "L6")
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Numbering:
     @property
     def presacral(self) -> tuple[str, ...]:
         """Vertebrae above the sacrum, cranial to caudal."""
-        return tuple(name for name in self.found if name not in _SACRAL)
+        return tuple(name for name in self.found if name not in anatomy.SACRAL)
 
     def mapping(self) -> dict[str, str]:
         """Name in the label map to true name.
@@ -70,9 +67,9 @@ class Numbering:
         if not names:
             raise InputError("There is no vertebra above the sacrum to be numbered.")
         result = self._counted(names) if self.anchor else {name: name for name in names}
-        result |= {name: name for name in self.found if name in _SACRAL}
+        result |= {name: name for name in self.found if name in anatomy.SACRAL}
         if self.sacralised:
-            sacral = next((name for name in reversed(self.found) if name in _SACRAL), "")
+            sacral = next((name for name in reversed(self.found) if name in anatomy.SACRAL), "")
             if not sacral or len(names) < 2:
                 raise InputError(
                     "The lowest lumbar vertebra can only be joined to a sacrum that is labelled."
@@ -83,8 +80,8 @@ class Numbering:
     @property
     def chain(self) -> list[str]:
         """All levels above the sacrum that this spine can have, cranial to caudal."""
-        names = [row.name for row in anatomy.vertebrae() if row.name not in _SACRAL]
-        return [name for name in names if name not in _OPTIONAL or name in self.extra]
+        names = [row.name for row in anatomy.vertebrae() if row.name not in anatomy.SACRAL]
+        return [name for name in names if name not in anatomy.SUPERNUMERARY or name in self.extra]
 
     def _counted(self, names: Sequence[str]) -> dict[str, str]:
         chain = self.chain
@@ -152,14 +149,16 @@ def _steps(names: Sequence[str]) -> list[int]:
     steps = [0]
     for upper, lower in pairwise(names):
         between = order[order.index(upper) + 1 : order.index(lower)]
-        steps.append(steps[-1] + 1 + sum(name not in _MAY_BE_ABSENT for name in between))
+        steps.append(steps[-1] + 1 + sum(name not in anatomy.TRANSITIONAL for name in between))
     return steps
 
 
 def numbering_of(levels: Sequence[str]) -> Numbering:
     """The numbering that a label map has."""
     found = anatomy.sort_levels(levels)
-    return Numbering(found, extra=frozenset(name for name in found if name in _OPTIONAL))
+    return Numbering(
+        found, extra=frozenset(name for name in found if name in anatomy.SUPERNUMERARY)
+    )
 
 
 def renumber(labels: sitk.Image, mapping: Mapping[str, str]) -> sitk.Image:

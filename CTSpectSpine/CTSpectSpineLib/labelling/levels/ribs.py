@@ -19,7 +19,8 @@ early."""
 _THINNED_MM = 2.0
 """Size to which voxels are thinned. Numerical: a fraction of the reach."""
 _LEAST_CONTACT_MM3 = 40.0
-"""Volume of vertebra within reach. Judgement: a few thinned voxels, so that noise is no contact."""
+"""Volume of vertebra within reach. Judgement: a few thinned voxels, so that noise is not taken
+for contact."""
 _TRUST = 0.5
 """What remains of the confidence. Judgement: as for the spacing (`confidence`)."""
 _NAME = re.compile(r"rib[_\s]?(left|right)[_\s]?(\d{1,2})$", re.IGNORECASE)
@@ -97,7 +98,7 @@ def rib_findings(contacts: Mapping[str, str], levels: tuple[str, ...]) -> list[F
     """What the ribs say about the levels: ribs at other vertebrae, and vertebrae without ribs."""
     found: list[Finding] = []
     by_shift: dict[int, list[str]] = defaultdict(list)
-    order = [row.name for row in anatomy.vertebrae() if row.name not in ("T13", "L6")]
+    order = anatomy.usual_levels()
     for rib, level in contacts.items():
         own = f"T{rib.split()[1]}"
         if level != own and level in order:

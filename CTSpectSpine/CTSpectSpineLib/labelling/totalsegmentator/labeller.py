@@ -71,7 +71,7 @@ def subset(fast: bool, hips: bool) -> list[str]:
     return names
 
 
-_NOT_KNOWN = ("T13", "L6", anatomy.SACRUM)
+_NOT_KNOWN = (*anatomy.SUPERNUMERARY, anatomy.SACRUM)
 
 
 def label(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from CTSpectSpineLib.anatomy import SACRUM, hip_ids, vertebra
+from CTSpectSpineLib.geometry import largest_piece
 from CTSpectSpineLib.model import BoolArray
 from CTSpectSpineLib.phantom.anatomy.atlas import build_skull
 from CTSpectSpineLib.phantom.anatomy.canvas import Canvas
@@ -36,6 +36,8 @@ from CTSpectSpineLib.phantom.truth import disc_between
 
 Labels = NDArray[np.uint8]
 
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)
+"""Neighbours of a voxel that share a face, an edge or a corner."""
 MARROW_HU = {"C": 290.0, "T": 215.0, "L": 180.0, "s": 150.0}
 """HU of trabecular bone by region at normal density. Judgement: young to middle-aged adults, denser
 towards the head."""
@@ -187,7 +189,7 @@ def _paint_vertebra(canvas: Canvas, labels: Labels, column: Column, item: Evalua
     if name == SACRUM:
         code[:] = Tissue.SACRUM
     canvas.tissue[item.box][bone] = code[bone]
-    labels[item.box][largest_piece(bone)] = label
+    labels[item.box][largest_piece(bone, _TOUCHING)] = label
 
 
 def _harden(marrow: Field, grid: Grid, column: Column, bone: Bone) -> None:
@@ -224,14 +226,3 @@ def paint_metal(canvas: Canvas, column: Column) -> Field | None:
             canvas.paint(box, distance, Tissue.METAL, METAL_HU)
             share[box] = np.maximum(share[box], coverage(distance, canvas.voxel_mm))
     return share
-
-
-def largest_piece(mask: BoolArray) -> BoolArray:
-    """The largest 26-connected piece of a mask."""
-    pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool))
-    if count < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    result: BoolArray = pieces == int(sizes.argmax())
-    return result

@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
+    FWHM_PER_SIGMA,
     Grid,
     apply_matrix,
     euler_transform,
@@ -30,8 +31,6 @@ from CTSpectSpineLib.model import FloatArray
 
 Beyond = Literal["continue", "air"]
 
-FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
-"""By definition: of a Gaussian."""
 DEFAULT_COUNTS = 8.0e6
 """Counts in the volume. Judgement: a bone SPECT of 2 x 60 views of 15 to 20 s holds about 5 to 10
 million."""

@@ -110,8 +110,8 @@ def test_scene(analysed: tuple[Path, list[str]], table: pd.DataFrame, lumbar_pha
 
 def test_report(analysed: tuple[Path, list[str]], table: pd.DataFrame) -> None:
     page = (analysed[0] / "report.html").read_text(encoding="utf-8")
-    assert "(mean ratio)" in page, "the axis of the discs names the ratio"
-    assert "(peak ratio)" in page
+    assert "reference bone (mean)" in page, "the axis of the discs names the ratio"
+    assert "reference bone (peak in a 12 mm sphere)" in page
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for row in table.to_dict("records"):
         if row["status"] == "measured":

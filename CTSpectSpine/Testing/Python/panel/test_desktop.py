@@ -157,7 +157,7 @@ def test_form_and_context_are_two_ways_of_the_same() -> None:
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("vas_axial", "much", "VAS.*'much' is no number"),
+        ("vas_axial", "much", "VAS.*'much' is not a number"),
         ("vas_axial", "11", "vas_axial.*0 to 10|vas_axial.*10"),
         ("instability_mm", "L4-L5", "'L4-L5' is not LEVEL=MILLIMETRES"),
         ("instability_mm", "X9=2", "X9"),

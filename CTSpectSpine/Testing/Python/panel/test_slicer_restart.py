@@ -19,7 +19,7 @@ START = """
 import json, os, sys, types, unittest
 from pathlib import Path
 import slicer_host
-code, module = slicer_host.load_module(Path("../../CTSpectSpine.py").resolve())
+code, module = slicer_host.load_module(Path("../../../CTSpectSpine.py").resolve())
 import slicer, slicer_qt
 """
 OPEN = """

@@ -18,6 +18,7 @@ from scipy.special import erf
 from CTSpectSpineLib.anatomy import vertebra
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
+    FWHM_PER_SIGMA,
     apply_matrix,
     euler_transform,
     grid_of,
@@ -39,7 +40,7 @@ from CTSpectSpineLib.phantom import (
 from CTSpectSpineLib.phantom.activity import assign_activity
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
-from CTSpectSpineLib.phantom.scanner.spect import FWHM_PER_SIGMA, rigid_matrix, simulate_spect
+from CTSpectSpineLib.phantom.scanner.spect import rigid_matrix, simulate_spect
 
 MOVED = ((8.0, -6.0, 10.0), (3.0, -2.0, 4.0))
 

@@ -360,7 +360,7 @@ def test_a_running_analysis_is_no_result(folder: Path) -> None:
     dump(folder, "manifest.json", {**manifest(), "status": "running"})
     text = Page(write_report(folder)).text
     assert "The analysis has not finished" in text
-    assert "nothing of it is a result" in text
+    assert "none of it is a result" in text
 
 
 @settings(max_examples=25, deadline=None,

@@ -116,7 +116,7 @@ def test_a_key_that_is_missing_or_stands_twice_and_text_that_is_no_json(tmp_path
     with pytest.raises(InputError, match="lacks the key 'rules'"):
         load_protocol(path)
     path.write_text('{\n  "id": "a",\n  "id": "b"\n}', encoding="utf-8")
-    with pytest.raises(InputError, match=r"line [23]: id stands there twice"):
+    with pytest.raises(InputError, match=r"line [23]: id appears twice"):
         load_protocol(path)
     path.write_text('{\n  "id": "a",,\n}', encoding="utf-8")
     with pytest.raises(InputError, match="line 2: not valid JSON"):
@@ -233,7 +233,7 @@ def test_a_joint_that_is_not_measurable_stays_so_whatever_its_ratio() -> None:
     assert verdict.disposition == "negative"
     caveats = " ".join(verdict.caveats)
     assert "Were any of them positive" in caveats
-    assert "whose doubtful number is high: L4-L5 disc (corrected ratio 4.00" in caveats
+    assert "whose doubtful ratio is high: L4-L5 disc (corrected ratio 4.00" in caveats
     assert "high" not in " ".join(triage(joints.assign(ratio_corrected=1.0)).caveats)
 
 
