@@ -181,7 +181,7 @@ def _create(panel: Any, name: str) -> None:
 def run_python(code: str, *arguments: str) -> str:
     """What code prints that runs in a Python process of its own, in the folder of the tests."""
     here = Path(__file__).parent
-    library = os.pathsep.join([str(here), str(here.parents[2])])
+    library = os.pathsep.join(map(str, (here, here.parent, here.parents[2])))
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=here,

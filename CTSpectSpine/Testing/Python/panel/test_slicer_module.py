@@ -61,7 +61,7 @@ def test_import_needs_no_optional_package() -> None:
         "sys.modules.update(dict.fromkeys(('pandas', 'matplotlib', 'nibabel', 'nrrd', 'jinja2')))\n"
         "import slicer_host\n"
         "from pathlib import Path\n"
-        "code, module = slicer_host.load_module(Path('../../CTSpectSpine.py').resolve())\n"
+        "code, module = slicer_host.load_module(Path('../../../CTSpectSpine.py').resolve())\n"
         "slicer_host.build_panel(code)\n"
         "assert not [n for n in sys.modules if n.startswith('CTSpectSpineLib.analysis.pipeline')]\n"
     )
