@@ -12,19 +12,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_columns import ALLOWED, COLUMNS, TEXT_COLUMNS, USUAL_METRIC
-from CTSpectSpineLib.model import FloatArray, UptakeBounds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from CTSpectSpineLib.geometry import FloatArray
 
 _NEEDED = ("joint", "level", "kind", "side", "status", "uptake")
-_SIDES = {"": 0, "left": 1, "right": 2}
-"""Order of the joints of a level. Convention: that of ``joints.csv``."""
 _AGAIN = "run the analysis again"
 
 
@@ -93,9 +94,7 @@ def metric_of(bounds: Mapping[Any, Any], kind: str) -> str:
         Kind of joint to `UptakeBounds`, or to what ``manifest.json`` holds of them.
     """
     entry = bounds.get(kind)
-    if isinstance(entry, UptakeBounds):
-        return entry.metric
-    named = entry.get("metric") if isinstance(entry, Mapping) else None
+    named = entry.get("metric") if isinstance(entry, Mapping) else getattr(entry, "metric", None)
     return str(named or USUAL_METRIC)
 
 
@@ -152,7 +151,7 @@ def read(path: Path) -> pd.DataFrame:
         If the file cannot be read as a table.
     """
     try:
-        table = _cells(path.read_bytes().decode("utf-8-sig"))
+        names, cells = _cells(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"Joint table {path} cannot be read ({error.strerror}); check the path."
@@ -161,16 +160,18 @@ def read(path: Path) -> pd.DataFrame:
         raise InputError(
             f"Joint table {path} is not a CSV table in UTF-8 ({error}); save it as one."
         ) from error
-    if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t"):
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
         raise InputError(
             f"Joint table {path} is not separated by commas; save it as a comma-separated table."
         )
-    table.columns = table.columns.astype(str).str.strip()
-    for name in table.columns.difference(list(TEXT_COLUMNS)):
-        values = [_checked_number(cell) for cell in table[name]]
-        if None not in values:
-            table[name] = pd.Series(values, index=table.index, dtype=float)
-    return table
+    stripped = [{name.strip(): cell for name, cell in row.items()} for row in cells]
+    columns = [name.strip() for name in names]
+    numbers = {
+        name: values
+        for name in set(columns) - TEXT_COLUMNS
+        if None not in (values := [_checked_number(row[name]) for row in stripped])
+    }
+    return _frame(columns, stripped, numbers)
 
 
 def parse(text: str, origin: str) -> pd.DataFrame:
@@ -189,21 +190,11 @@ def parse(text: str, origin: str) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a column is missing, or a cell is none of `ALLOWED` or no number.
+        If a column is missing, or a cell is none of `ALLOWED` or not a number.
     """
-    try:
-        table = _cells(text)
-    except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{origin}: cannot be read as a table ({reason}); {_AGAIN}") from error
-    _check_words(table, origin)
-    for name in table.columns.difference(list(TEXT_COLUMNS)):
-        values = [_checked_number(cell) for cell in table[name]]
-        if None in values:
-            row = table.iloc[values.index(None)]
-            raise InputError(f"{origin}: {name} of {row['joint']!r} is {row[name]!r}, not a number")
-        table[name] = pd.Series(values, index=table.index, dtype=float)
-    return cranial_to_caudal(table)
+    names, cells = _checked_cells(text, origin)
+    numbers = {name: [number(row[name]) for row in cells] for name in set(names) - TEXT_COLUMNS}
+    return _frame(names, cells, numbers)
 
 
 def parse_file(path: Path) -> pd.DataFrame | None:
@@ -233,48 +224,37 @@ def rows(text: str, bounds: Mapping[Any, Any], origin: str) -> tuple[Row, ...]:
     InputError
         As for `parse`.
     """
-    table = parse(text, origin)
-    cells = _cells(text).set_index("joint", drop=False) if not table.empty else table
-    return tuple(
-        _row(values, bounds, {str(k): str(v) for k, v in cells.loc[values["joint"]].items()})
-        for values in table.to_dict("records")
-    )
+    _, cells = _checked_cells(text, origin)
+    return tuple(_row(row, bounds) for row in cells)
 
 
-def _row(values: Mapping[Any, Any], bounds: Mapping[Any, Any], cells: Mapping[str, str]) -> Row:
-    x, y, z = (number(values.get(name)) for name in ("x_mm", "y_mm", "z_mm"))
+def _row(cells: Mapping[str, str], bounds: Mapping[Any, Any]) -> Row:
+    x, y, z = (number(cells.get(name)) for name in ("x_mm", "y_mm", "z_mm"))
     return Row(
-        joint=values["joint"],
-        level=values["level"],
-        kind=values["kind"],
-        side=values["side"],
-        uptake=values["uptake"],
-        ratio=deciding_ratio(values, bounds),
-        low=number(values.get("ratio_low")),
-        high=number(values.get("ratio_high")),
-        verdict=str(values.get("verdict", "")),
-        reason=str(values.get("status_reason", "")),
+        joint=cells["joint"],
+        level=cells["level"],
+        kind=cells["kind"],
+        side=cells["side"],
+        uptake=cells["uptake"],
+        ratio=deciding_ratio(cells, bounds),
+        low=number(cells.get("ratio_low")),
+        high=number(cells.get("ratio_high")),
+        verdict=cells.get("verdict", ""),
+        reason=cells.get("status_reason", ""),
         centre_lps=None if math.isnan(x + y + z) else (x, y, z),
-        metric=metric_of(bounds, values["kind"]),
-        reference=number(values.get("reference")),
+        metric=metric_of(bounds, cells["kind"]),
+        reference=number(cells.get("reference")),
         cells=cells,
     )
 
 
-def cranial_to_caudal(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort by level, then disc, left facet, right facet; unknown levels stay last."""
-    order = {row.name: i for i, row in enumerate(anatomy.vertebrae())}
-    upper = [order.get(level.partition("-")[0], len(order)) for level in table["level"]]
-    keys = table[["level", "kind", "side"]].assign(upper=upper)
-    order_of_rows = keys.sort_values(["upper", "level", "kind", "side"], kind="stable").index
-    ordered: pd.DataFrame = table.loc[order_of_rows].reset_index(drop=True)
-    return ordered
+def place_key(level: str, kind: str, side: str) -> tuple[int, str, str, str]:
+    """Key that sorts joints cranial to caudal, then disc, left facet, right facet.
 
-
-def place_key(level: str, kind: str, side: str) -> tuple[int, str, int]:
-    """Key that sorts joints of known levels cranial to caudal: disc, left facet, right facet."""
-    order = [row.name for row in anatomy.vertebrae()]
-    return order.index(level.split("-")[0]), kind, _SIDES[side]
+    Joints of unknown levels come last.
+    """
+    order = {row.name: place for place, row in enumerate(anatomy.vertebrae())}
+    return order.get(level.partition("-")[0], len(order)), level, kind, side
 
 
 def joint_id(level: str, kind: str, side: str) -> str:
@@ -284,31 +264,79 @@ def joint_id(level: str, kind: str, side: str) -> str:
 
 def joint_ids(table: pd.DataFrame) -> list[str]:
     """`joint_id` of all rows, in the order of the table."""
-    columns = [
-        ["" if pd.isna(cell) else str(cell).strip() for cell in table[name]]
-        for name in ("level", "kind", "side")
-    ]
-    return [joint_id(*parts) for parts in zip(*columns, strict=True)]
+    rows_ = table[["level", "kind", "side"]].fillna("").astype(str).to_numpy()
+    return [joint_id(*(part.strip() for part in row)) for row in rows_]
 
 
-def _cells(text: str) -> pd.DataFrame:
-    table: pd.DataFrame = pd.read_csv(
-        io.StringIO(text, newline=""), dtype=str, keep_default_na=False, index_col=False
-    )
-    return table
+def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Names of the columns, and each row's cells by column; lines without any cell are skipped.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a table: without header, with a column twice, a row longer than the
+        header, or a broken quote.
+    """
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = next((line for line in lines if line), [])
+        if not names:
+            raise ValueError("it is empty")
+        twice = [name for name in names if name and names.count(name) > 1]
+        if twice:
+            raise ValueError(f"it has the column {twice[0]!r} twice")
+        cells = []
+        for line in lines:
+            if len(line) > len(names):
+                raise ValueError(
+                    f"line {lines.line_num} has {len(line)} cells, the header {len(names)}"
+                )
+            if line:
+                padded = [*line, *[""] * (len(names) - len(line))]
+                cells.append(dict(zip(names, padded, strict=True)))
+    except csv.Error as error:
+        raise ValueError(f"line {lines.line_num}: {error}") from error
+    return names, cells
 
 
-def _check_words(table: pd.DataFrame, origin: str) -> None:
-    missing = [name for name in _NEEDED if name not in table]
+def _checked_cells(text: str, origin: str) -> tuple[list[str], list[dict[str, str]]]:
+    """The cells of a table that an analysis wrote, checked, cranial to caudal."""
+    try:
+        names, cells = _cells(text)
+    except ValueError as error:
+        raise InputError(f"{origin}: cannot be read as a table ({error}); {_AGAIN}") from error
+    missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise InputError(f"{origin}: column {missing[0]!r} is missing; {_AGAIN}")
     for name, allowed in ALLOWED.items():
-        for joint, value in zip(table["joint"], table[name], strict=True):
-            if value not in allowed:
+        for row in cells:
+            if row[name] not in allowed:
                 raise InputError(
-                    f"{origin}: {name} of {joint!r} is {value!r}, which must be one of "
+                    f"{origin}: {name} of {row['joint']!r} is {row[name]!r}, which must be one of "
                     f"{', '.join(repr(a) for a in allowed)}"
                 )
+    for name in [name for name in names if name not in TEXT_COLUMNS]:
+        for row in cells:
+            if _checked_number(row[name]) is None:
+                raise InputError(
+                    f"{origin}: {name} of {row['joint']!r} is {row[name]!r}, not a number"
+                )
+    return names, sorted(cells, key=lambda row: place_key(row["level"], row["kind"], row["side"]))
+
+
+def _frame(
+    names: list[str], cells: list[dict[str, str]], numbers: Mapping[str, list[Any]]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = {
+        name: np.array(numbers[name], dtype=np.float64)
+        if name in numbers
+        else [row[name] for row in cells]
+        for name in names
+    }
+    frame: pd.DataFrame = pd.DataFrame(columns)
+    return frame
 
 
 def _checked_number(cell: str) -> float | None:

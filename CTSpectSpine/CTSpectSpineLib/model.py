@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import BoolArray as BoolArray
 from CTSpectSpineLib.geometry import FloatArray as FloatArray
 from CTSpectSpineLib.geometry import transform_matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 JointKind = Literal["disc", "facet"]
 Side = Literal["left", "right", ""]

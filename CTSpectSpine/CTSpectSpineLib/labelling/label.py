@@ -7,6 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from CTSpectSpineLib.files import SUFFIXES, image_suffix
 from CTSpectSpineLib.labelling.importing.imported import labels_from
 from CTSpectSpineLib.labelling.importing.sources import load_labels
 from CTSpectSpineLib.labelling.labellers import USUAL, Settings, labeller_by_name
@@ -15,7 +16,6 @@ from CTSpectSpineLib.labelling.levels.confidence import judge
 from CTSpectSpineLib.labelling.levels.correction import anchored
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback, silent
-from CTSpectSpineLib.volumes.files import SUFFIXES, image_suffix
 
 
 def label_vertebrae(

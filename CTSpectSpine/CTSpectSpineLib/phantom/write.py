@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO, Phantom
 from CTSpectSpineLib.results.segments import joint_segments
 from CTSpectSpineLib.version import __version__
-from CTSpectSpineLib.volumes.files import replacing
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
 from CTSpectSpineLib.volumes.writing import write_image
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.results.manifest import MANIFEST
-from CTSpectSpineLib.volumes.files import replacing
 
 _KNOWN_FILES = (
     MANIFEST,

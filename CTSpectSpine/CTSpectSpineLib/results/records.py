@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.files import sha256_of_files
 from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import Registration, Uptake, Verdict, VertebraLabels
 from CTSpectSpineLib.triage_protocol import Protocol
-from CTSpectSpineLib.volumes.files import sha256_of_files
 from CTSpectSpineLib.volumes.volume import Volume
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.volumes.files import replacing
+from CTSpectSpineLib.files import replacing
 
 AGAIN = "run the analysis again"
 """What to do about a file of a results folder that is missing or broken."""

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import image_suffix
 from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.files import image_suffix
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Code of the unit of length to mm (unknown, metre, millimetre, micrometre). Standard: NIfTI-1."""

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import image_suffix, sha256_of_files
 from CTSpectSpineLib.geometry import grid_of
-from CTSpectSpineLib.volumes.files import image_suffix, sha256_of_files
 from CTSpectSpineLib.volumes.nifti import read_nifti_header, read_nifti_voxels
 from CTSpectSpineLib.volumes.orthogonal import orthogonal_image, shear_degrees
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume

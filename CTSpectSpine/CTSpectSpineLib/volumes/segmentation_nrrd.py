@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import Grid, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.files import replacing
 from CTSpectSpineLib.volumes.regions import Box, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"

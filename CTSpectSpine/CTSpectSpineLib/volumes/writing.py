@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.volumes.files import image_suffix, replacing
+from CTSpectSpineLib.files import image_suffix, replacing
 
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import image_suffix
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_array, inverse
 from CTSpectSpineLib.labelling.importing.level_names import is_hip, level_of_name, library_id
 from CTSpectSpineLib.labelling.importing.schemes import (
@@ -22,7 +23,6 @@ from CTSpectSpineLib.labelling.importing.schemes import (
 )
 from CTSpectSpineLib.labelling.levels.ribs import rib_contacts, rib_numbers, rib_of_name
 from CTSpectSpineLib.model import Region
-from CTSpectSpineLib.volumes.files import image_suffix
 from CTSpectSpineLib.volumes.nifti import read_nifti_header
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, read_segmentation

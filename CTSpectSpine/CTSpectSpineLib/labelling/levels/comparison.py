@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
@@ -14,6 +13,9 @@ from CTSpectSpineLib.geometry import grid_of
 from CTSpectSpineLib.labelling.importing.placement import place_on_ct
 from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.model import VertebraLabels
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAME_DICE = 0.5
 """Least overlap of two outlines of the same vertebra. Judgement: far more than neighbours share,
@@ -92,6 +94,8 @@ def compare_labels(first: VertebraLabels, second: VertebraLabels) -> Comparison:
     InputError
         If they do not lie in the same place.
     """
+    import pandas as pd
+
     image = second.image
     if not grid_of(image).matches(grid_of(first.image), tolerance=0.05):
         image, _ = place_on_ct(image, first.image, f"the labels of {second.engine}")

@@ -75,6 +75,9 @@ def test_a_ratio_that_is_not_there_is_nan() -> None:
     ("text", "said"),
     [
         ("", "t.csv: cannot be read as a table"),
+        ("joint,level,level\n", "t.csv: cannot be read as a table .*'level' twice"),
+        ("joint,level\na,b,c\n", "t.csv: cannot be read as a table .*line 2 has 3 cells"),
+        ('joint,level\n"a,b\n', "t.csv: cannot be read as a table"),
         ("joint,level\na,b\n", "t.csv: column 'kind' is missing"),
         (
             "joint,level,kind,side,status,uptake\nx,L4-L5,bone,,measured,negative\n",

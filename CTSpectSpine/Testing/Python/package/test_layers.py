@@ -20,7 +20,7 @@ LIBRARY = MODULE / "CTSpectSpineLib"
 NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"anatomy", "display", "errors", "geometry", "joint_columns"})
+    frozenset({"anatomy", "display", "errors", "files", "geometry", "joint_columns"})
     | frozenset({"processes", "progress", "protocol_files", "version"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),

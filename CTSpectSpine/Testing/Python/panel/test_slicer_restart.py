@@ -22,6 +22,12 @@ import slicer_host
 code, module = slicer_host.load_module(Path("../../../CTSpectSpine.py").resolve())
 import slicer, slicer_qt
 """
+WITHOUT_PACKAGES = """
+import sys
+names = ("pandas", "matplotlib", "nibabel", "nrrd", "jinja2", "jsonschema", "onnxruntime")
+sys.modules.update(dict.fromkeys(names))
+"""
+"""Slicer as it is before the first analysis has installed what it does not bring."""
 OPEN = """
 from CTSpectSpineLib.scene.views import LAYOUT_ID, register_layout
 scene = slicer.mrmlScene
@@ -107,6 +113,8 @@ def test_a_saved_scene_comes_back_in_a_new_process(
     assert kept["segments"]["joints"]
     found = json.loads(slicer_host.run_python(START + OPEN, str(tmp_path / "saved.mrb")))
     assert found == json.loads(json.dumps(kept))
+    again = slicer_host.run_python(WITHOUT_PACKAGES + START + OPEN, str(tmp_path / "saved.mrb"))
+    assert json.loads(again) == found, "a colleague's Slicer shows the results without any package"
 
 
 def test_reload_takes_panel_sections_and_library() -> None:
