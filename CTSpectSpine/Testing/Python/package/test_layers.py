@@ -124,11 +124,9 @@ def test_joint_tables_are_parsed_in_one_place() -> None:
     """`csv` and pandas read tables; the rows of the truth study are another table."""
     parsers = {"joint_table.py", "validation/rows.py"}
     for file in LIBRARY.rglob("*.py"):
-        name = file.relative_to(LIBRARY).as_posix()
         text = file.read_text(encoding="utf-8")
-        assert "read_csv" not in text or name in parsers, name
-        assert "csv.DictReader" not in text, name
-        assert "csv.reader" not in text, name
+        if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):
+            assert file.relative_to(LIBRARY).as_posix() in parsers
 
 
 @pytest.mark.parametrize("name", ["manifest", "registration", "verdict", "index"])
