@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
+from CTSpectSpineLib.phantom.reference_cores import mean_of_cores, reference_cores
 from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
 
 _TABLE = Path(__file__).parent / "activity.json"
@@ -31,14 +31,9 @@ _BONE = (
     Tissue.OTHER_BONE,
 )
 _NO_UPTAKE = (Tissue.AIR, Tissue.METAL)
-_CORE_DEPTH_MM = 4.0
-"""Depth (mm) at which the core of a body begins. Judgement: as thick as an endplate band, so clear
-of bands and cortex."""
 _MAX_RATIO = 50.0
 """Largest true ratio that is accepted. Judgement: far above any real joint; catches typing
 errors."""
-_CORE_VOXELS = 5
-"""Fewest voxels of a core. Judgement: fewer are not a mean over a body."""
 _TOLERANCE = 1e-3
 """Relative error of reference and ratios that is left. Numerical: far below any SPECT's error."""
 _MAX_PASSES = 10
@@ -47,7 +42,6 @@ _STEP = 1.0 / 1024.0
 """Step of the activity. Numerical: exact in binary, so files are reproducible and compress well."""
 
 Box = tuple[slice, slice, slice]
-_Core = tuple[Box, BoolArray]
 
 
 @dataclass(frozen=True)
@@ -192,14 +186,14 @@ def assign_activity(
     ordered = sorted(bones, key=lambda bone: (bone.joint.id in hot, ratios[bone.joint.id]))
     mosaic = _mosaic(ordered, grid, tissue)
     relative = _concentrations(ordered, mosaic.won, ratios, hot)
-    cores = _cores(anatomy, mosaic.paints)
-    reference = _mean_core(base, cores)
+    cores = reference_cores(anatomy, ((paint.box, paint.share) for paint in mosaic.paints))
+    reference = mean_of_cores(base, cores)
     for _ in range(_MAX_PASSES):
         activity = base.copy()
         for paint, value in zip(mosaic.paints, relative * reference, strict=True):
             activity[paint.box] += paint.share * (np.float32(value) - base[paint.box])
         # Painting reaches the reference bone only where bodies are too small to keep apart.
-        used, reference = reference, _mean_core(activity, cores)
+        used, reference = reference, mean_of_cores(activity, cores)
         if abs(reference - used) < _TOLERANCE * used:
             break
     means = mosaic.won @ relative * (used / reference)
@@ -354,53 +348,3 @@ def _paint(part: Region, grid: Grid, tissue: NDArray[np.uint8]) -> _Paint:
     share = covered_fraction(part, grid, low, high - low).astype(np.float32)
     share[np.isin(tissue[box], _NO_UPTAKE)] = 0.0
     return _Paint(box, share)
-
-
-def _mean_core(activity: NDArray[np.float32], cores: Mapping[str, _Core]) -> float:
-    """Mean over vertebrae of the mean activity of the core."""
-    means = [activity[box][mask].mean(dtype=np.float64) for box, mask in cores.values()]
-    return float(np.mean(means))
-
-
-def _cores(anatomy: Anatomy, paints: Sequence[_Paint]) -> dict[str, _Core]:
-    """The reference bone: cores of vertebral bodies, outside every joint's bone.
-
-    Small (cervical) bodies may lie entirely within their endplate bands; they serve only when
-    there is no other body, with the voxels that are mostly outside the bands.
-
-    Raises
-    ------
-    InputError
-        If there is no vertebral body.
-    """
-    labels = sitk.GetArrayViewFromImage(anatomy.labels)
-    tissue = sitk.GetArrayViewFromImage(anatomy.tissue)
-    spacing = np.array(anatomy.ct.GetSpacing())[::-1]
-    painted = np.zeros(labels.shape, dtype=np.float32)
-    for paint in paints:
-        painted[paint.box] += paint.share
-    boxes: Sequence[Any] = ndimage.find_objects(labels)
-    bodies: dict[str, _Core] = {}
-    for row in names.vertebrae():
-        box = boxes[row.id - 1] if row.id <= len(boxes) else None
-        if box is None or row.region == "sacral" or row.name == "C1":  # the atlas has no body
-            continue
-        body = (labels[box] == row.id) & (tissue[box] == Tissue.BODY)
-        if body.any():
-            bodies[row.name] = box, _deep(body, spacing)
-    for most in (0.0, 0.5, 1.0):
-        cores = {name: (box, deep & (painted[box] <= most)) for name, (box, deep) in bodies.items()}
-        cores = {name: core for name, core in cores.items() if core[1].sum() >= _CORE_VOXELS}
-        if cores:
-            return cores
-    raise InputError(
-        "The vertebra labels hold no vertebral body to serve as reference bone; "
-        "give labels with at least one whole vertebra."
-    )
-
-
-def _deep(body: BoolArray, spacing: FloatArray) -> BoolArray:
-    """Inner part of a vertebral body; for small bodies at least its deepest 40 %."""
-    depth = ndimage.distance_transform_edt(np.pad(body, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    deep: BoolArray = depth >= max(min(_CORE_DEPTH_MM, 0.6 * float(depth.max())), 1e-3)
-    return deep

@@ -1,4 +1,4 @@
-"""The truth study: who is drawn, what is written, and that its numbers are those of the rows."""
+"""The truth study as a whole: rows, document, resuming."""
 
 from __future__ import annotations
 
@@ -11,28 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
+from study_rows import joint_row, patient_row
 
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.phantom.config import SpineConfig
-from CTSpectSpineLib.validation import SETS, Plan, Study, read_study, run_study, write_document
+from CTSpectSpineLib.validation import Plan, Study, read_study, run_study, write_document
 from CTSpectSpineLib.validation import patient as patient_module
 from CTSpectSpineLib.validation import study as study_module
 from CTSpectSpineLib.validation.cohort import (
     Patient,
-    draw_hot,
-    draw_patients,
-    draw_ratios,
-    draw_scanner,
-    draw_spine,
 )
 from CTSpectSpineLib.validation.document import render
 from CTSpectSpineLib.validation.goals import goals
-from CTSpectSpineLib.validation.markdown import percent
 from CTSpectSpineLib.validation.patient import dice, run_patient
 from CTSpectSpineLib.validation.rows import (
     JOINTS_FILE,
@@ -43,82 +35,8 @@ from CTSpectSpineLib.validation.rows import (
     begin,
 )
 from CTSpectSpineLib.validation.summary import (
-    Share,
-    bias,
-    confusion,
-    coverage,
-    relative_error,
-    roc,
     verdicts,
 )
-
-
-def joint_row(patient: str = "p", **values: object) -> JointRow:
-    row = JointRow(
-        set_name="standard",
-        split="test",
-        patient=patient,
-        seed=1,
-        joint="L4-L5 disc",
-        level="L4-L5",
-        kind="disc",
-        side="",
-        spine_region="lumbar",
-        true_ratio=1.0,
-        true_uptake="negative",
-        hottest_near=1.0,
-        degenerate=0.0,
-        fwhm_mm=10.0,
-        status="measured",
-        status_reason="",
-        ratio_mean=0.5,
-        ratio_max=0.8,
-        ratio_corrected=1.0,
-        ratio_low=0.8,
-        ratio_high=1.2,
-        probability_positive=0.1,
-        uptake="negative",
-        centre_error_mm=0.5,
-        dice=0.9,
-        registration_mm=0.3,
-    )
-    return replace(row, **values)  # type: ignore[arg-type]
-
-
-def patient_row(name: str = "p", **values: object) -> PatientRow:
-    row = PatientRow(
-        set_name="standard",
-        split="test",
-        patient=name,
-        seed=1,
-        field="T12-S1",
-        pattern="single",
-        hot="L4-L5 disc=3.00",
-        ct_voxel_mm="1.50x1.50x2.00",
-        cobb_deg=3.0,
-        bone_density=1.0,
-        size=1.0,
-        fwhm_mm=10.0,
-        voxel_mm=4.0,
-        counts=8e6,
-        true_disposition="lumbar_disc",
-        grey_joints=0,
-        fwhm_used_mm=9.8,
-        fwhm_source="estimated from the SPECT",
-        disposition="lumbar_disc",
-        stability=0.9,
-        quality="good",
-        registration_mm=0.3,
-        registration_worst_mm=0.5,
-        **dict.fromkeys(
-            [
-                f"{s}_s"
-                for s in ("phantom", "label", "register", "joints", "uptake", "triage", "cpu")
-            ],
-            1.0,
-        ),
-    )
-    return replace(row, **values)  # type: ignore[arg-type]
 
 
 def study_of(folder: Path, count: int = 120, seed: int = 3) -> Study:
@@ -161,174 +79,6 @@ def study_of(folder: Path, count: int = 120, seed: int = 3) -> Study:
             rows,
         )
     return read_study(folder)
-
-
-def test_tuning_and_test_patients_never_share_a_seed() -> None:
-    seeds = {
-        split: {
-            p.seed for name in SETS for s in range(4) for p in draw_patients(name, split, 50, s)
-        }
-        for split in ("tuning", "test")
-    }
-    assert len(seeds["test"]) > 700
-    assert not seeds["test"] & seeds["tuning"]
-
-
-def test_more_patients_begin_with_the_same_ones() -> None:
-    assert draw_patients("standard", "test", 9, 1)[:4] == draw_patients("standard", "test", 4, 1)
-
-
-def test_the_set_with_given_resolution_has_the_standard_patients() -> None:
-    pairs = zip(
-        draw_patients("standard", "test", 5, 1), draw_patients("known", "test", 5, 1), strict=True
-    )
-    for usual, known in pairs:
-        assert draw_spine(usual) == draw_spine(known)
-        assert draw_scanner(usual) == draw_scanner(known)
-        assert not usual.info.fwhm_given
-        assert known.info.fwhm_given
-
-
-def test_patients_vary_as_their_set_says() -> None:
-    patients = draw_patients("hard", "tuning", 150, 1)
-    spines = [draw_spine(p) for p in patients]
-    scanners = [draw_scanner(p) for p in patients]
-    assert {p for _, p, _ in spines} == {
-        "none",
-        "single",
-        "facet pair",
-        "adjacent levels",
-        "disc and facets",
-        "many",
-    }
-    assert {(s.first, s.last) for s, _, _ in spines} >= {("C1", "T2"), ("T12", "sacrum")}
-    cobb = np.abs([s.scoliosis_cobb_deg for s, _, _ in spines])
-    assert 15 <= cobb.min() < 20
-    assert 35 < cobb.max() <= 40
-    assert all(9 <= s.fwhm_mm <= 13 and 3.5 <= s.spacing_mm <= 4.8 for s in scanners)
-    assert all(1 <= s.spacing[0] <= 2 and 1 <= s.spacing[2] <= 3 for s, _, _ in spines)
-    for (config, _, hot), patient in zip(spines, patients, strict=True):
-        ratios = draw_ratios(hot, patient, 0)
-        assert set(ratios) == set(hot) <= set(config.joint_ids)
-        assert all(1 <= ratio <= 6 for ratio in ratios.values())
-
-
-def test_hot_joints_fit_their_pattern() -> None:
-    ids = SpineConfig().joint_ids
-    for seed in range(200):
-        pattern, hot = draw_hot(ids, Patient("standard", "test", "x", seed))
-        levels = {joint.split()[0] for joint in hot}
-        places = {joint.split(" ", 1)[1] for joint in hot}
-        if pattern == "facet pair":
-            assert len(levels) == 1
-            assert places == {"facet left", "facet right"}
-        elif pattern == "adjacent levels":
-            upper, lower = (joint.split()[0].split("-") for joint in hot)
-            assert upper[1] == lower[0]
-            assert len(places) == 1
-        elif pattern == "disc and facets":
-            assert len(levels) == 1
-            assert "disc" in places
-            assert len(places) >= 2
-        else:
-            assert len(hot) in {"none": [0], "single": [1], "many": [3, 4, 5]}[pattern]
-
-
-def test_bias_is_the_mean_relative_error() -> None:
-    table = pd.DataFrame([joint_row(ratio_corrected=v, true_ratio=2.0) for v in (1.8, 2.0, 2.8)])
-    value = bias(table)
-    assert value.joints == 3
-    assert value.mean == pytest.approx(0.1)
-    assert value.median == pytest.approx(0.0)
-    assert value.spread == pytest.approx(np.std([-0.1, 0.0, 0.4], ddof=1))
-    assert value.root_mean_square == pytest.approx(np.sqrt((0.01 + 0.16) / 3))
-
-
-def test_joints_without_a_truth_or_a_number_do_not_count() -> None:
-    table = pd.DataFrame([joint_row(), joint_row(true_ratio=None), joint_row(ratio_corrected=None)])
-    assert len(relative_error(table)) == 1
-
-
-def test_area_is_the_share_of_ordered_pairs() -> None:
-    rng = np.random.default_rng(1)
-    increased, normal = np.round(rng.normal(2, 1, 40), 1), np.round(rng.normal(1, 1, 60), 1)
-    rows = [joint_row(true_ratio=3.0, ratio_corrected=float(v)) for v in increased]
-    rows += [joint_row(true_ratio=1.0, ratio_corrected=float(v)) for v in normal]
-    rows += [joint_row(true_ratio=2.0, ratio_corrected=9.0)]
-    pairs = [(a > b) + 0.5 * (a == b) for a in increased for b in normal]
-    curve = roc(pd.DataFrame(rows))
-    assert curve.area == pytest.approx(np.mean(pairs))
-    assert (curve.increased, curve.normal) == (40, 60)
-    assert (curve.false_positive[0], curve.true_positive[0]) == (0, 0)
-    assert (curve.false_positive[-1], curve.true_positive[-1]) == (1, 1)
-
-
-@given(
-    increased=st.lists(st.integers(-4, 4), min_size=1, max_size=20),
-    normal=st.lists(st.integers(-4, 4), min_size=1, max_size=20),
-)
-def test_area_is_mann_and_whitneys(increased: list[int], normal: list[int]) -> None:
-    rows = [joint_row(true_ratio=3.0, ratio_corrected=float(v)) for v in increased]
-    rows += [joint_row(true_ratio=1.0, ratio_corrected=float(v)) for v in normal]
-    pairs = len(increased) * len(normal)
-    wanted = mannwhitneyu(increased, normal, method="asymptotic").statistic / pairs
-    assert roc(pd.DataFrame(rows)).area == pytest.approx(wanted, abs=1e-12)
-
-
-def test_area_is_missing_without_increased_joints() -> None:
-    assert np.isnan(roc(pd.DataFrame([joint_row()])).area)
-
-
-def test_coverage_counts_truths_within_above_and_below() -> None:
-    rows = [joint_row(true_ratio=v) for v in (0.7, 0.8, 1.0, 1.2, 1.3)]
-    value = coverage(pd.DataFrame([*rows, joint_row(ratio_low=None)]))
-    assert (value.covered.count, value.covered.of) == (3, 5)
-    assert value.truth_above == value.truth_below == pytest.approx(0.2)
-    low, high = value.covered.interval
-    assert low == pytest.approx(0.2307, abs=1e-3)
-    assert high == pytest.approx(0.8824, abs=1e-3)
-
-
-@given(st.integers(1, 5000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
-def test_interval_of_a_share_is_wilsons(counts: tuple[int, int]) -> None:
-    count, of = counts
-    z, p = 1.959964, count / of
-    centre = (p + z**2 / (2 * of)) / (1 + z**2 / of)
-    half = z / (1 + z**2 / of) * np.sqrt(p * (1 - p) / of + z**2 / (4 * of**2))
-    low, high = Share(count, of).interval
-    assert low == pytest.approx(max(0.0, centre - half), abs=1e-8)
-    assert high == pytest.approx(min(1.0, centre + half), abs=1e-8)
-
-
-@pytest.mark.parametrize(
-    ("count", "of", "words"),
-    [(6, 7, "49 % to 97 %"), (9, 17, "31 % to 74 %"), (16, 16, "81 % to 100 %")],
-)
-def test_interval_of_a_share_as_it_is_printed(count: int, of: int, words: str) -> None:
-    assert " to ".join(percent(end, 0) for end in Share(count, of).interval) == words
-
-
-def test_interval_of_nothing_is_missing() -> None:
-    assert np.isnan(Share(0, 0).interval).all()
-
-
-def test_verdicts_are_right_withheld_or_wrong() -> None:
-    rows = [
-        patient_row("a"),
-        patient_row("b", disposition="indeterminate"),
-        patient_row("c", disposition="", failed=True),
-        patient_row("d", disposition="negative", stability=0.8),
-        patient_row("e", disposition="negative", stability=0.7),
-        patient_row("f", disposition="indeterminate", true_disposition="indeterminate"),
-    ]
-    table = pd.DataFrame(rows)
-    value = verdicts(table)
-    shares = (value.right, value.withheld, value.wrong, value.wrong_confident)
-    assert [share.count for share in shares] == [2, 2, 2, 1]
-    matrix = confusion(table)
-    assert matrix.loc["lumbar_disc", "negative"] == 2
-    assert matrix.loc["lumbar_disc", "failed"] == 1
-    assert matrix.to_numpy().sum() == len(rows)
 
 
 def test_goals_say_met_not_met_or_too_few(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_validation import joint_row, patient_row
+from study_rows import joint_row, patient_row
 
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import InputError
