@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from CTSpectSpineLib.anatomy import SUPERNUMERARY
 from CTSpectSpineLib.command_line.shared_arguments import (
     Parser,
-    add_command,
     add_common,
     add_images,
     add_labeller,
@@ -17,9 +16,6 @@ from CTSpectSpineLib.command_line.shared_arguments import (
 from CTSpectSpineLib.command_line.study_arguments import add_bounds, add_validate
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.version import __version__
-
-if TYPE_CHECKING:
-    from CTSpectSpineLib.command_line.shared_arguments import Subparsers
 
 _DESCRIPTION = (
     "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: not a medical device."
@@ -30,50 +26,14 @@ _CASES_HELP = (
 )
 
 
-def build_parser() -> Parser:
-    """The parser with all commands."""
-    parser = Parser(prog="ctspectspine", description=_DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"ctspectspine {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    for add in (
-        _demo,
-        _phantom,
-        _analyze,
-        _register,
-        _label,
-        _shift,
-        _joints,
-        _triage,
-        _protocols,
-        _report,
-        add_validate,
-        add_bounds,
-    ):
-        add(subparsers)
-    return parser
-
-
-def _demo(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "demo",
-        "phantom",
-        "make a phantom with known truth, analyse it, compare with the truth",
-    )
+def _demo(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("ctspectspine-demo"), metavar="DIR", help="folder to write"
     )
     parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help=_CASES_HELP)
-    add_common(parser)
 
 
-def _phantom(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "phantom",
-        "phantom",
-        "write a CT and SPECT with their truth, procedural or from a real CT",
-    )
+def _phantom(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--case", metavar="NAME", help=_CASES_HELP)
     parser.add_argument("--ct", type=Path, help="a real CT to make the SPECT from")
@@ -103,13 +63,9 @@ def _phantom(subparsers: Subparsers) -> None:
     parser.add_argument("--spacing", type=float, metavar="MM", help="SPECT voxel size")
     parser.add_argument("--ct-spacing", type=float, metavar="MM", help="CT voxel size")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
-    add_common(parser)
 
 
-def _analyze(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "analyze", "analyze", "CT and SPECT to joint table and verdict"
-    )
+def _analyze(parser: Parser) -> None:
     add_images(parser)
     parser.add_argument(
         "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels: file or folder"
@@ -134,18 +90,14 @@ def _analyze(subparsers: Subparsers) -> None:
         "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"
     )
     add_settings(parser, "save_volumes", "save_scene", "threads", "seed")
-    add_common(parser)
 
 
-def _register(subparsers: Subparsers) -> None:
-    parser = add_command(subparsers, "register", "single_stages", "register SPECT to CT")
+def _register(parser: Parser) -> None:
     add_images(parser)
     add_settings(parser, "initial_transform", "threads")
-    add_common(parser)
 
 
-def _label(subparsers: Subparsers) -> None:
-    parser = add_command(subparsers, "label", "label", "vertebra labels of a CT")
+def _label(parser: Parser) -> None:
     parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
     parser.add_argument("--vertebrae", type=Path, metavar="LABELS", help="a label map to import")
     add_labeller(parser)
@@ -156,16 +108,9 @@ def _label(subparsers: Subparsers) -> None:
         help="compare level by level with another labeller or label map",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    add_common(parser)
 
 
-def _shift(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "shift",
-        "label",
-        "renumber vertebra labels, or a whole analysis, and derive its results again",
-    )
+def _shift(parser: Parser) -> None:
     parser.add_argument(
         "source", type=Path, metavar="RESULTS|LABELS", help="results folder, or label map"
     )
@@ -185,21 +130,15 @@ def _shift(subparsers: Subparsers) -> None:
     parser.add_argument("--protocol", metavar="FILE", help="protocol, if it was a file")
     add_settings(parser, "label_scheme")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    add_common(parser)
 
 
-def _joints(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "joints", "single_stages", "joint regions from vertebra labels alone"
-    )
+def _joints(parser: Parser) -> None:
     parser.add_argument("--vertebrae", type=Path, required=True, metavar="LABELS")
     add_settings(parser, "label_scheme")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    add_common(parser)
 
 
-def _triage(subparsers: Subparsers) -> None:
-    parser = add_command(subparsers, "triage", "triage", "verdict from a joint table")
+def _triage(parser: Parser) -> None:
     parser.add_argument("--joints", type=Path, required=True, metavar="CSV", help="joint table")
     parser.add_argument("--context", type=Path, metavar="JSON", help="clinical context")
     parser.add_argument(
@@ -221,20 +160,63 @@ def _triage(subparsers: Subparsers) -> None:
         "table states them; auto (default) derives them unless somebody has set one",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the verdict as JSON")
-    add_common(parser)
 
 
-def _protocols(subparsers: Subparsers) -> None:
-    parser = add_command(subparsers, "protocols", "triage", "list, show and check triage protocols")
+def _protocols(parser: Parser) -> None:
     parser.add_argument("protocol", nargs="?", metavar="ID|FILE", help="protocol to show")
     parser.add_argument("--schema", action="store_true", help="JSON schema of a protocol file")
     parser.add_argument("--template", action="store_true", help="a protocol file to start from")
-    add_common(parser)
 
 
-def _report(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "report", "single_stages", "render the report of a results folder again"
-    )
+def _report(parser: Parser) -> None:
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
-    add_common(parser)
+
+
+_COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
+    "demo": (
+        "phantom",
+        _demo,
+        "make a phantom with known truth, analyse it, compare with the truth",
+    ),
+    "phantom": (
+        "phantom",
+        _phantom,
+        "write a CT and SPECT with their truth, procedural or from a real CT",
+    ),
+    "analyze": ("analyze", _analyze, "CT and SPECT to joint table and verdict"),
+    "register": ("single_stages", _register, "register SPECT to CT"),
+    "label": ("label", _label, "vertebra labels of a CT"),
+    "shift": (
+        "label",
+        _shift,
+        "renumber vertebra labels, or a whole analysis, and derive its results again",
+    ),
+    "joints": ("single_stages", _joints, "joint regions from vertebra labels alone"),
+    "triage": ("triage", _triage, "verdict from a joint table"),
+    "protocols": ("triage", _protocols, "list, show and check triage protocols"),
+    "report": ("single_stages", _report, "render the report of a results folder again"),
+    "validate": (
+        "study",
+        add_validate,
+        "truth study: simulated patients through the whole analysis",
+    ),
+    "bounds": (
+        "study",
+        add_bounds,
+        "bounds of a protocol from a truth study or from normal patients",
+    ),
+}
+"""Command to the module of `command_line` that has its function, to its options, to its help."""
+
+
+def build_parser() -> Parser:
+    """The parser with all commands."""
+    parser = Parser(prog="ctspectspine", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"ctspectspine {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    for name, (module, add_options, text) in _COMMANDS.items():
+        command = subparsers.add_parser(name, help=text)
+        command.set_defaults(module=module)
+        add_options(command)
+        add_common(command)
+    return parser

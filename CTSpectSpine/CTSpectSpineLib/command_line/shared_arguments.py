@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import NoReturn
 
 from CTSpectSpineLib.analysis.options import Options
 
@@ -14,9 +14,6 @@ BAD_INPUT = 2
 LABELLER_OPTIONS = ("anchor", "device", "fast")
 """Settings of `Options` that go with ``--labeller``."""
 
-if TYPE_CHECKING:
-    Subparsers: TypeAlias = argparse._SubParsersAction["Parser"]
-
 
 class Parser(argparse.ArgumentParser):
     """A parser that reports bad usage in one line."""
@@ -24,13 +21,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with one line on standard error."""
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see '{self.prog} --help')\n")
-
-
-def add_command(subparsers: Subparsers, name: str, module: str, text: str) -> Parser:
-    """Add a command; ``command_line.MODULE`` holds the function of its name."""
-    parser = subparsers.add_parser(name, help=text)
-    parser.set_defaults(module=module)
-    return parser
 
 
 def add_settings(parser: argparse._ActionsContainer, *names: str) -> None:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from CTSpectSpineLib.command_line.shared_arguments import (
-    add_command,
-    add_common,
+    Parser,
     add_settings,
 )
 from CTSpectSpineLib.joint_columns import METRICS, USUAL_METRIC
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 
-if TYPE_CHECKING:
-    from CTSpectSpineLib.command_line.shared_arguments import Subparsers
 
-
-def add_validate(subparsers: Subparsers) -> None:
-    """Add ``validate``."""
-    parser = add_command(
-        subparsers,
-        "validate",
-        "study",
-        "truth study: simulated patients through the whole analysis",
-    )
+def add_validate(parser: Parser) -> None:
+    """Options of ``validate``."""
     parser.add_argument(
         "--out",
         type=Path,
@@ -70,17 +59,10 @@ def add_validate(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--document-only", action="store_true", help="write the document again from the rows"
     )
-    add_common(parser)
 
 
-def add_bounds(subparsers: Subparsers) -> None:
-    """Add ``bounds``."""
-    parser = add_command(
-        subparsers,
-        "bounds",
-        "study",
-        "bounds of a protocol from a truth study or from normal patients",
-    )
+def add_bounds(parser: Parser) -> None:
+    """Options of ``bounds``."""
     parser.add_argument("--study", type=Path, metavar="DIR", help="rows of 'validate'")
     parser.add_argument(
         "--split", choices=("test", "tuning"), default="tuning", help="patients of the study"
@@ -114,4 +96,3 @@ def add_bounds(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the protocol with them")
     parser.add_argument("--id", metavar="NAME", help="id of that protocol")
-    add_common(parser)
