@@ -52,11 +52,6 @@ class Course:
     extent: FloatArray
     heights: tuple[float, float]
 
-    def to_course(self, points: FloatArray) -> FloatArray:
-        """LPS mm points (n, 3) in the axes of the course."""
-        coordinates: FloatArray = (np.atleast_2d(points) - self.origin) @ self.axes.T
-        return coordinates
-
     def pixel_mm(self, rows: int, superior: float, inferior: float) -> float:
         """Pixel size at which a sagittal or coronal picture with these margins has `rows`."""
         low, high = self.heights

@@ -73,11 +73,6 @@ class Column:
     findings: tuple[Finding, ...]
 
     @property
-    def plausible(self) -> bool:
-        """False when order, gaps or pieces cast doubt on the numbering."""
-        return not any(finding.doubtful for finding in self.findings)
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """The findings as sentences."""
         return tuple(finding.sentence for finding in self.findings)
