@@ -75,15 +75,17 @@ def analyze(
     labeller
         Labeller to use when no labels are given.
     protocol
-        Triage protocol, its id or the path of its file.
+        Triage protocol, its id or the path of its file; ``tender-2019`` by default.
     context
         Clinical context of the patient.
     progress
         Called with each progress message; may raise `errors.Cancelled`.
     out
         Results folder; None to keep the results in memory.
-    options, **settings
-        Settings, as an `Options` or by its field names.
+    options
+        Settings; None for the usual ones.
+    **settings
+        Single settings by the names of the fields of `Options`, in place of those of ``options``.
 
     Returns
     -------

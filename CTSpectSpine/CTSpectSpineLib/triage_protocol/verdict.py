@@ -59,7 +59,7 @@ def triage(
     context
         Clinical context, or the path of its file; see `check_context`.
     protocol
-        Protocol, its id or the path of its file.
+        Protocol, its id or the path of its file; ``tender-2019`` by default.
     draws
         Perturbed repetitions of the deciding ratio, shape (repetitions, joints), columns in the
         order of `joints`; they give the verdict's stability. Without them it comes from the
