@@ -18,7 +18,9 @@ from CTSpectSpineLib.version import __version__
 SCHEMA = "ctspectspine-results-1"
 MANIFEST = "manifest.json"
 STATUSES = ("complete", "failed", "running")
-_PACKAGES = ("numpy", "scipy", "SimpleITK", "pandas", "matplotlib", "pydicom", "pynrrd")
+_PACKAGES = (
+    "numpy", "scipy", "SimpleITK", "pandas", "matplotlib", "nibabel", "pydicom", "pynrrd",
+)  # fmt: skip
 _DECISIONS = ("accepted", "rejected")
 
 
