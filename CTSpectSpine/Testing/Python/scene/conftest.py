@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from slicer_host import VtkErrors
 from slicer_results import ResultsFolder, make_results_folder
+
+
+@pytest.fixture(autouse=True)
+def vtk_errors() -> Iterator[VtkErrors]:
+    with VtkErrors() as errors:
+        yield errors
+    assert errors.texts == []
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import slicer
 import slicer.util
 import vtk
 from scene_case import by_role
-from slicer_host import VtkErrors
 from slicer_results import HOT_POINT_CT, REFERENCE, ResultsFolder
 
 from CTSpectSpineLib.display import LEAST_TOP
@@ -34,13 +32,6 @@ from CTSpectSpineLib.scene.views import (
     register_layout,
     show_overlay,
 )
-
-
-@pytest.fixture(autouse=True)
-def vtk_errors() -> Iterator[VtkErrors]:
-    with VtkErrors() as errors:
-        yield errors
-    assert errors.texts == []
 
 
 def children(scene: object, item: int) -> list[str]:
