@@ -173,5 +173,4 @@ def euler_transform(
 def image_centre_mm(image: sitk.Image) -> FloatArray:
     """Centre of an image, LPS mm, shape (3,)."""
     index = [(n - 1) / 2.0 for n in image.GetSize()]
-    centre: FloatArray = np.asarray(image.TransformContinuousIndexToPhysicalPoint(index))
-    return centre
+    return np.asarray(image.TransformContinuousIndexToPhysicalPoint(index))

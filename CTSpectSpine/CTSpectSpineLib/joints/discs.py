@@ -156,8 +156,7 @@ def find_disc(pair: Pair) -> Disc | str:
 
 def _band(bone: Occupancy, depth: FloatArray, footprint: BoolArray) -> BoolArray:
     """Bone less than `BAND_MM` deep below a surface, on the vertebra's own footprint."""
-    result: BoolArray = (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
-    return result
+    return (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
 
 
 def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None:
@@ -234,8 +233,7 @@ def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
     if not valid.all():
         _, nearest = ndimage.distance_transform_edt(~valid, return_indices=True)
         height = height[tuple(nearest)]
-    smooth: FloatArray = ndimage.median_filter(height, size=_SMOOTH, mode="nearest")
-    return smooth
+    return ndimage.median_filter(height, size=_SMOOTH, mode="nearest")
 
 
 def _mean_outline(first: BoolArray, second: BoolArray, pair: Pair) -> tuple[BoolArray, FloatArray]:
@@ -276,10 +274,7 @@ def _lens(
 
 
 def _signed_distance(mask: BoolArray) -> FloatArray:
-    distance: FloatArray = ndimage.distance_transform_edt(~mask) - (
-        ndimage.distance_transform_edt(mask)
-    )
-    return distance
+    return ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask)
 
 
 def _ball_2d(radius: int) -> BoolArray:

@@ -229,10 +229,7 @@ def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
     outside = ndimage.distance_transform_edt(~bone)
     inside = ndimage.distance_transform_edt(bone)
     distance = np.where(bone, 0.5 - inside, outside - 0.5) * STEP_MM
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
-        distance.astype(np.float32), _SMOOTH_MM / STEP_MM, truncate=3.0
-    )
-    return smooth
+    return ndimage.gaussian_filter(distance.astype(np.float32), _SMOOTH_MM / STEP_MM, truncate=3.0)
 
 
 def _interface(search: _Search, rule: FacetRule, sign: float) -> tuple[BoolArray, float] | None:

@@ -69,8 +69,7 @@ class Pair:
 
     def to_lps(self, local: FloatArray) -> FloatArray:
         """Local points in LPS mm."""
-        points: FloatArray = self.origin + np.asarray(local, dtype=float) @ self.axes
-        return points
+        return self.origin + np.asarray(local, dtype=float) @ self.axes
 
     def region(self, mask: BoolArray) -> Region:
         """Cropped region of a mask on the pair's grid."""

@@ -151,8 +151,7 @@ def _small_holes(shell: BoolArray, most: float) -> BoolArray:
     holes, count = ndimage.label(ndimage.binary_fill_holes(shell) & ~shell)
     small = np.bincount(holes.ravel(), minlength=count + 1) <= most
     small[0] = False
-    result: BoolArray = small[holes]
-    return result
+    return small[holes]
 
 
 def _ball(reach: NDArray[np.int_]) -> BoolArray:

@@ -88,8 +88,7 @@ class _Splines:
     def at(self, z_mm: FloatArray) -> FloatArray:
         """Values, shape (n, count)."""
         inside = np.clip(z_mm, self.knots[DEGREE], self.knots[-DEGREE - 1] - 1e-6)
-        values: FloatArray = BSpline.design_matrix(inside, self.knots, DEGREE).toarray()
-        return values
+        return BSpline.design_matrix(inside, self.knots, DEGREE).toarray()
 
     def penalty(self) -> FloatArray:
         """Second differences of the coefficients, squared, shape (count, count)."""
@@ -246,8 +245,7 @@ def _line(points_mm: FloatArray) -> FloatArray:
     count = np.bincount(slab)
     sums = np.stack([np.bincount(slab, points_mm[:, axis]) for axis in range(3)], axis=1)
     supported = count >= LEAST_SUPPORT * min(1.0, len(points_mm) / (20 * LEAST_SUPPORT))
-    result: FloatArray = sums[supported] / count[supported, None]
-    return result
+    return sums[supported] / count[supported, None]
 
 
 def _rms(vectors: FloatArray) -> float:

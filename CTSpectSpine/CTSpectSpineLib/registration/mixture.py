@@ -78,8 +78,7 @@ def project_out(
 
 def noise_model(predicted: FloatArray) -> FloatArray:
     """Relative SD of a voxel: counting noise grows with the root of uptake."""
-    result: FloatArray = np.sqrt(0.15 + np.clip(predicted, 0.0, 4.0))
-    return result
+    return np.sqrt(0.15 + np.clip(predicted, 0.0, 4.0))
 
 
 def robust_scale(residual: FloatArray) -> float:
@@ -89,8 +88,7 @@ def robust_scale(residual: FloatArray) -> float:
 
 def outlier_weights(residual: FloatArray, scale: float) -> FloatArray:
     """Geman–McClure weights, 1 for small residuals, towards 0 for outliers."""
-    result: FloatArray = 1.0 / (1.0 + (residual / (2.0 * scale)) ** 2) ** 2
-    return result
+    return 1.0 / (1.0 + (residual / (2.0 * scale)) ** 2) ** 2
 
 
 def robust_cost(residual: FloatArray, scale: float) -> float:

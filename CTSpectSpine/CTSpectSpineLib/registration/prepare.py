@@ -287,10 +287,9 @@ def blur(
     """
     variance = (fwhm_mm * (1.0 / FWHM_PER_SIGMA)) ** 2 - voxel_blur * spacing_mm**2 / 12.0
     sigma = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
-    blurred: Float32Array = ndimage.gaussian_filter(
+    return ndimage.gaussian_filter(
         array,
         sigma=sigma[::-1].tolist(),
         mode=outside,
         truncate=3.0,
     )
-    return blurred

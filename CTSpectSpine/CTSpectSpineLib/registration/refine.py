@@ -121,19 +121,16 @@ class State:
     @property
     def residual(self) -> FloatArray:
         """SPECT minus the model, shape (n,)."""
-        result: FloatArray = self.points.values - self.mixture.predicted
-        return result
+        return self.points.values - self.mixture.predicted
 
     @property
     def scaled(self) -> FloatArray:
         """Residual in units of the noise model."""
-        result: FloatArray = self.residual / self.noise
-        return result
+        return self.residual / self.noise
 
     def weight(self, scale: float) -> FloatArray:
         """Weight of each point: noise, and whether it is an outlier."""
-        result: FloatArray = outlier_weights(self.scaled, scale) / self.noise**2
-        return result
+        return outlier_weights(self.scaled, scale) / self.noise**2
 
 
 def evaluate(
@@ -170,8 +167,7 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
     change = np.eye(4)
     change[:3, :3] = rotation
     change[:3, 3] = step[:3] + centre_mm - rotation @ centre_mm
-    result: FloatArray = change @ pose
-    return result
+    return change @ pose
 
 
 def _jacobian(state: State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:

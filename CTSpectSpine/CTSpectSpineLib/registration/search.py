@@ -84,10 +84,9 @@ def _to_grid(
     """Sample a volume ``[k, j, i]`` on a grid ``[x, y, z]`` of LPS points; zero outside."""
     matrix = np.linalg.inv(index_to_lps) @ grid_to_lps
     flip = matrix[[2, 1, 0]]
-    sampled: Float32Array = ndimage.affine_transform(
+    return ndimage.affine_transform(
         volume, flip[:, :3], flip[:, 3], output_shape=shape, order=1, mode="constant", cval=0.0
     )
-    return sampled
 
 
 def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
@@ -202,8 +201,7 @@ class _Search:
         share = np.maximum(np.maximum(share_g, share_f), 0.0)
         floor = 1e-3 * float(np.max(var_f)) * float(np.max(var_g))
         correlation = cross / np.sqrt(np.maximum(var_f * var_g, max(floor, 1e-12)))
-        score: FloatArray = np.where(share > MINIMUM_OVERLAP, correlation * np.sqrt(share), -1.0)
-        return score
+        return np.where(share > MINIMUM_OVERLAP, correlation * np.sqrt(share), -1.0)
 
 
 def _neighbours(node: Node) -> list[Node]:

@@ -166,15 +166,13 @@ class _Lattice:
         shape = tuple(s.stop - s.start for s in box)
         kji = np.stack(np.unravel_index(np.arange(int(np.prod(shape))), shape), axis=1)
         points = self.points(kji + [s.start for s in box])
-        found: BoolArray = lookup(region.mask, region.ijk_to_lps, points).reshape(shape) > 0
-        return found
+        return lookup(region.mask, region.ijk_to_lps, points).reshape(shape) > 0
 
 
 @cache
 def _jitter() -> FloatArray:
     """Offsets within a cell, shape (32, 32, 32, 3), repeated over the lattice."""
-    offsets: FloatArray = np.random.default_rng(20).random((32, 32, 32, 3)) - 0.5
-    return offsets
+    return np.random.default_rng(20).random((32, 32, 32, 3)) - 0.5
 
 
 def lookup(array: np.ndarray, ijk_to_lps_mm: FloatArray, points_mm: FloatArray) -> np.ndarray:

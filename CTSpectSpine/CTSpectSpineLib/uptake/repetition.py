@@ -112,8 +112,7 @@ class Groups:
         if name == "mean":
             means: FloatArray = np.add.reduceat(values, self.starts) / self.lengths
             return means
-        largest: FloatArray = np.maximum.reduceat(values, self.starts)
-        return largest
+        return np.maximum.reduceat(values, self.starts)
 
 
 def repeat_plain(
@@ -178,5 +177,4 @@ def _sphere_means(field: SpectField, array: FloatArray) -> FloatArray:
             (np.clip(k, 0, 2 * reach), np.clip(j, 0, 2 * reach), np.clip(i, 0, 2 * reach)),
             share,
         )
-    means: FloatArray = ndimage.convolve(array, kernel, mode="nearest")
-    return means
+    return ndimage.convolve(array, kernel, mode="nearest")

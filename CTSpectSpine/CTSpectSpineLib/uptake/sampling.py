@@ -130,10 +130,9 @@ def interpolate(array: FloatArray, index: FloatArray) -> FloatArray:
 
     Trilinear; the border value continues outside.
     """
-    values: FloatArray = ndimage.map_coordinates(
+    return ndimage.map_coordinates(
         array, index[:, ::-1].T, output=np.float64, order=1, mode="nearest"
     )
-    return values
 
 
 def sphere_offsets(diameter_mm: float = PEAK_DIAMETER_MM, step_mm: float = 1.0) -> FloatArray:

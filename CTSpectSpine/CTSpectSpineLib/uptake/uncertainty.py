@@ -66,8 +66,7 @@ class Noise:
         """One noise field."""
         white = rng.standard_normal(self.sd.shape, dtype=np.float32)
         noise = ndimage.gaussian_filter(white, self.smoothing, mode="wrap", truncate=3.0)
-        scaled: FloatArray = noise * (self.sd / max(float(noise.std()), 1e-30))
-        return scaled
+        return noise * (self.sd / max(float(noise.std()), 1e-30))
 
     def filter_energy(self) -> float:
         """Sum of the squares of the filter's weights: the variance that it leaves."""

@@ -362,8 +362,7 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     matrix[:3, :3] = np.stack(directions, axis=1)
     matrix[:3, 3] = origin
     flip = np.diag([*_TO_LPS[space], 1.0])
-    result: FloatArray = flip @ matrix
-    return result
+    return flip @ matrix
 
 
 def _segment_entries(header: Mapping[str, object], layers: int, file: Path) -> Iterator[_Entry]:

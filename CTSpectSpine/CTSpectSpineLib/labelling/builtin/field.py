@@ -206,8 +206,7 @@ def _window(n: int) -> Float:
     """Weight of a cube's voxels, falling towards its faces, where half the context is missing."""
     ramp = np.minimum(np.arange(n) + 1, n - np.arange(n)) / 12.0
     line = np.clip(ramp, 0.02, 1.0).astype(np.float32)
-    result: Float = line[:, None, None] * line[None, :, None] * line[None, None, :]
-    return result
+    return line[:, None, None] * line[None, :, None] * line[None, None, :]
 
 
 def _axes_aligned(ct: sitk.Image) -> bool:

@@ -54,13 +54,11 @@ class Pose:
 
     def to_local(self, points: FloatArray) -> FloatArray:
         """Map LPS points, shape (..., 3), to the local frame."""
-        result: FloatArray = (np.asarray(points, dtype=float) - self.origin) @ self.rotation
-        return result
+        return (np.asarray(points, dtype=float) - self.origin) @ self.rotation
 
     def direction_to_local(self, vectors: FloatArray) -> FloatArray:
         """Rotate LPS vectors, shape (..., 3), into the local frame."""
-        result: FloatArray = np.asarray(vectors, dtype=float) @ self.rotation
-        return result
+        return np.asarray(vectors, dtype=float) @ self.rotation
 
 
 IDENTITY = Pose(np.eye(3), np.zeros(3))
@@ -379,5 +377,4 @@ def coverage(distance: Field, voxel_mm: float) -> Field:
 
 def inside(distance: Field) -> BoolArray:
     """Voxels whose centre lies inside."""
-    result: BoolArray = distance < 0
-    return result
+    return distance < 0

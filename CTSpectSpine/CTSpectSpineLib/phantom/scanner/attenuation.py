@@ -156,8 +156,7 @@ def _relative_to_water(hu: NDArray[np.generic]) -> Values:
     """Attenuation at 140 keV over that of water."""
     per_thousand = hu.astype(np.float32) / 1000
     rise = np.where(per_thousand < 0, _SOFT_SLOPE, _BONE_SLOPE) * per_thousand
-    relative: Values = np.maximum(1 + rise, 0).astype(np.float32)
-    return relative
+    return np.maximum(1 + rise, 0).astype(np.float32)
 
 
 def _patient_box(coarse: sitk.Image, ct: Grid) -> FloatArray:

@@ -233,8 +233,7 @@ def _add_noise(
     normal /= _filtered_sd(sigma)
     safe = np.maximum(mean, 1e-6)
     log_variance = np.log1p(gain / safe)
-    noisy: NDArray[np.float32] = safe * np.exp(np.sqrt(log_variance) * normal - 0.5 * log_variance)
-    return noisy
+    return safe * np.exp(np.sqrt(log_variance) * normal - 0.5 * log_variance)
 
 
 def _filtered_sd(sigma: float) -> float:
