@@ -47,8 +47,7 @@ class Grid:
     @property
     def spacing_mm(self) -> FloatArray:
         """Distance of neighbouring voxels along i, j, k in mm, shape (3,)."""
-        spacing: FloatArray = np.linalg.norm(self.ijk_to_lps[:3, :3], axis=0)
-        return spacing
+        return np.asarray(np.linalg.norm(self.ijk_to_lps[:3, :3], axis=0))
 
     def corners_mm(self) -> FloatArray:
         """Outer corners of the grid (voxel borders, not centres), LPS mm, shape (8, 3)."""
@@ -84,8 +83,7 @@ def ijk_to_lps(image: sitk.Image) -> FloatArray:
 
 def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Map points, shape (n, 3), by a 4×4 matrix."""
-    mapped: FloatArray = np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
-    return mapped
+    return np.asarray(np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3])
 
 
 def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolArray:
@@ -102,8 +100,7 @@ def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolAr
         return mask
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    largest: BoolArray = pieces == int(sizes.argmax())
-    return largest
+    return np.asarray(pieces == int(sizes.argmax()))
 
 
 def registration_errors_mm(
@@ -119,8 +116,7 @@ def registration_errors_mm(
         Points of the fixed image, LPS mm, shape (n, 3).
     """
     difference = apply_matrix(true, points_mm) - apply_matrix(found, points_mm)
-    errors: FloatArray = np.linalg.norm(difference, axis=1)
-    return errors
+    return np.asarray(np.linalg.norm(difference, axis=1))
 
 
 def inverse(matrix: FloatArray) -> FloatArray:

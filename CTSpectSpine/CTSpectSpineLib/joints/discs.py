@@ -207,8 +207,7 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
 def _without_holes(mask: BoolArray) -> BoolArray:
     """Mask with everything that it encloses."""
     outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
-    filled: BoolArray = outside[1:-1, 1:-1] != outside[0, 0]
-    return filled
+    return np.asarray(outside[1:-1, 1:-1] != outside[0, 0])
 
 
 def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -279,5 +278,4 @@ def _signed_distance(mask: BoolArray) -> FloatArray:
 
 def _ball_2d(radius: int) -> BoolArray:
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    ball: BoolArray = x**2 + y**2 <= radius**2
-    return ball
+    return np.asarray(x**2 + y**2 <= radius**2)

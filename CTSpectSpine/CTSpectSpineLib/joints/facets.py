@@ -171,8 +171,7 @@ class _Search:
         ds = (self.pair.s_mm - point[2])[:, None, None]
         dp = (self.pair.p_mm[self.box[1]] - point[1])[None, :, None]
         dl = (self.pair.l_mm - point[0])[None, None, :]
-        distance: FloatArray = np.sqrt(ds**2 + dp**2 + dl**2)
-        return distance
+        return np.asarray(np.sqrt(ds**2 + dp**2 + dl**2))
 
 
 def find_facets(pair: Pair) -> dict[str, Facet | str]:

@@ -70,8 +70,7 @@ class LabelVolume:
         """Whether points, LPS mm shape (n, 3), lie in the outermost voxels or outside."""
         index = apply_matrix(inverse(self.matrix), points_mm)
         last = np.asarray(self.array.shape[::-1]) - 1.0
-        outermost: BoolArray = np.any((index < 0.75) | (index > last - 0.75), axis=1)
-        return outermost
+        return np.asarray(np.any((index < 0.75) | (index > last - 0.75), axis=1))
 
 
 def label_volume(image: sitk.Image) -> LabelVolume:
@@ -141,8 +140,7 @@ def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
     if not coarse:
         return sampled
     # The distance changes by 2 mm per mm across the surface (see `_distance`).
-    filled: Occupancy = np.clip(0.5 - sampled / 2.0, 0.0, 1.0)
-    return filled
+    return np.asarray(np.clip(0.5 - sampled / 2.0, 0.0, 1.0))
 
 
 def _overlap(volume: LabelVolume, box: Slices, grid: Grid) -> Slices | None:

@@ -116,10 +116,8 @@ def make_pair(
 def sum_reliable(upper: Fit, lower: Fit, axis: int) -> FloatArray:
     """Sum of one axis of both vertebrae, or of the more trusted one alone."""
     if upper.trust == lower.trust:
-        total: FloatArray = upper.axes[axis] + lower.axes[axis]
-        return total
-    chosen: FloatArray = (upper if upper.trust > lower.trust else lower).axes[axis]
-    return chosen
+        return np.asarray(upper.axes[axis] + lower.axes[axis])
+    return np.asarray((upper if upper.trust > lower.trust else lower).axes[axis])
 
 
 def _middle(upper: Fit, lower: Fit) -> tuple[FloatArray, FloatArray]:

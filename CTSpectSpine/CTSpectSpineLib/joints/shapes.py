@@ -145,13 +145,11 @@ def _without_crumbs(bone: BoolArray) -> BoolArray:
         return bone
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    kept: BoolArray = (sizes >= _PIECE_SHARE * sizes.max())[pieces]
-    return kept
+    return np.asarray((sizes >= _PIECE_SHARE * sizes.max())[pieces])
 
 
 def _largest(mask: BoolArray, weight: FloatArray) -> BoolArray:
     """The connected piece of a mask with the largest sum of a weight."""
     pieces, count = ndimage.label(mask)
     sums = ndimage.sum_labels(weight, pieces, index=np.arange(1, count + 1))
-    largest: BoolArray = pieces == int(np.argmax(sums)) + 1
-    return largest
+    return np.asarray(pieces == int(np.argmax(sums)) + 1)

@@ -142,8 +142,7 @@ def _loose_bone(hu: Voxels, labelled: BoolArray, spacing: NDArray[np.float64]) -
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     large = sizes * np.prod(spacing) >= rules["smallest_bone_mm3"]
     large[0] = False
-    result: BoolArray = large[pieces]
-    return result
+    return np.asarray(large[pieces])
 
 
 def _small_holes(shell: BoolArray, most: float) -> BoolArray:
@@ -156,8 +155,7 @@ def _small_holes(shell: BoolArray, most: float) -> BoolArray:
 
 def _ball(reach: NDArray[np.int_]) -> BoolArray:
     k, j, i = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
-    ball: BoolArray = (k / reach[0]) ** 2 + (j / reach[1]) ** 2 + (i / reach[2]) ** 2 <= 1.01
-    return ball
+    return np.asarray((k / reach[0]) ** 2 + (j / reach[1]) ** 2 + (i / reach[2]) ** 2 <= 1.01)
 
 
 def _paint_organs(tissue: NDArray[np.uint8], organs: Voxels) -> None:

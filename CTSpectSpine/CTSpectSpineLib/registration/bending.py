@@ -93,8 +93,7 @@ class _Splines:
     def penalty(self) -> FloatArray:
         """Second differences of the coefficients, squared, shape (count, count)."""
         difference = np.diff(np.eye(self.count), 2, axis=0)
-        result: FloatArray = (difference.T @ difference).astype(np.float64)
-        return result
+        return np.asarray((difference.T @ difference).astype(np.float64))
 
 
 def column_bending(
@@ -195,8 +194,7 @@ def _linear(here: _Bent, basis: FloatArray, splines: _Splines) -> Linear[_Bent]:
 
 def _displaced(basis: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Displacement, shape (n, 3). No BLAS: the last digit must not depend on threads."""
-    result: FloatArray = np.einsum("nk,kx->nx", basis, coefficients)
-    return result
+    return np.asarray(np.einsum("nk,kx->nx", basis, coefficients))
 
 
 def _system(state: State, basis: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:

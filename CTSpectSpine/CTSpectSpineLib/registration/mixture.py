@@ -70,10 +70,7 @@ def project_out(
     weighted = mixture.columns * weight[:, None]
     right = points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
     imitation = np.linalg.solve(mixture.normal, right)
-    result: FloatArray = jacobian - np.einsum(
-        "nb,nbp->np", mixture.columns, imitation[points.patch]
-    )
-    return result
+    return np.asarray(jacobian - np.einsum("nb,nbp->np", mixture.columns, imitation[points.patch]))
 
 
 def noise_model(predicted: FloatArray) -> FloatArray:

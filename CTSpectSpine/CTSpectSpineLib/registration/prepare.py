@@ -132,8 +132,7 @@ def halved(ct: CtMaps) -> CtMaps:
 
 def column_lengths(matrix: FloatArray) -> FloatArray:
     """Voxel size along i, j, k of an index-to-LPS matrix, mm."""
-    lengths: FloatArray = np.linalg.norm(matrix[:3, :3], axis=0)
-    return lengths
+    return np.asarray(np.linalg.norm(matrix[:3, :3], axis=0))
 
 
 def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:

@@ -192,8 +192,7 @@ class Normal:
     @property
     def hessian(self) -> FloatArray:
         """The whole system's matrix, shape (6, 6)."""
-        result: FloatArray = self.hessians.sum(axis=0)
-        return result
+        return np.asarray(self.hessians.sum(axis=0))
 
 
 def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Normal:
@@ -296,5 +295,4 @@ def _covariance(normal: Normal) -> FloatArray:
     inverse = np.linalg.pinv(normal.hessian, hermitian=True)
     covariance = inverse @ (normal.pulls.T @ normal.pulls) @ inverse
     to_radians = np.diag([1.0] * 3 + [1.0 / ROTATION_RADIUS_MM] * 3)
-    result: FloatArray = to_radians @ covariance @ to_radians
-    return result
+    return np.asarray(to_radians @ covariance @ to_radians)

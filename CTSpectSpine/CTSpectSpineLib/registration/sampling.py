@@ -199,8 +199,7 @@ def near_bone_voxels(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray
         nearest.append(whole)
     keep = np.flatnonzero(inside)
     x, y, z = (whole.reshape(-1)[keep] for whole in nearest)
-    result: IntArray = keep[near[z, y, x]]
-    return result
+    return np.asarray(keep[near[z, y, x]])
 
 
 def points_of(spect: SpectMap, voxels: IntArray, spect_to_ct: FloatArray, most: int) -> Points:

@@ -108,8 +108,7 @@ def rotation_matrix(degrees: Sequence[float]) -> FloatArray:
     rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     rz = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    matrix: FloatArray = rz @ rx @ ry
-    return matrix
+    return np.asarray(rz @ rx @ ry)
 
 
 class _Search:

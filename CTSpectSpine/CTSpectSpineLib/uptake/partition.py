@@ -158,8 +158,7 @@ class _Lattice:
         jitter = _jitter()
         k, j, i = (kji % len(jitter)).T
         at = kji[:, ::-1] + jitter[k, j, i]
-        points: FloatArray = at @ self.to_ct[:3, :3].T + self.to_ct[:3, 3]
-        return points
+        return np.asarray(at @ self.to_ct[:3, :3].T + self.to_ct[:3, 3])
 
     def inside(self, region: Region, box: Box) -> BoolArray:
         """Which nodes of a box lie in a region."""
@@ -330,8 +329,7 @@ def _nearer_to(
     points = lattice.points(np.argwhere(contested) + [s.start for s in box])
     owner = np.array([centres[int(held)] for held in lattice.codes[box][contested]])
     mine = np.linalg.norm(points - centres[code], axis=1)
-    nearer: BoolArray = mine < np.linalg.norm(points - owner, axis=1)
-    return nearer
+    return np.asarray(mine < np.linalg.norm(points - owner, axis=1))
 
 
 def _add_background(lattice: _Lattice, field: SpectField) -> None:

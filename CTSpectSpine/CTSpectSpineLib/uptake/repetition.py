@@ -110,8 +110,7 @@ class Groups:
             array = _sphere_means(field, array)
         values = ndimage.map_coordinates(array, index[:, ::-1].T, order=1, mode="nearest")
         if name == "mean":
-            means: FloatArray = np.add.reduceat(values, self.starts) / self.lengths
-            return means
+            return np.asarray(np.add.reduceat(values, self.starts) / self.lengths)
         return np.maximum.reduceat(values, self.starts)
 
 

@@ -96,10 +96,9 @@ class Systems:
     def image(self, true: FloatArray, width: float) -> FloatArray:
         """SPECT predicted from true means, flat, at a width."""
         shares = self.shares(width)
-        predicted: FloatArray = np.sum(
-            [s * (p @ true) for s, p in zip(shares, self.profiles, strict=True)], axis=0
+        return np.asarray(
+            np.sum([s * (p @ true) for s, p in zip(shares, self.profiles, strict=True)], axis=0)
         )
-        return predicted
 
 
 @dataclass(frozen=True)

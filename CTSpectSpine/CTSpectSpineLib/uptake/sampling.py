@@ -146,8 +146,7 @@ def sphere_offsets(diameter_mm: float = PEAK_DIAMETER_MM, step_mm: float = 1.0) 
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = grid[np.linalg.norm(grid, axis=1) <= radius]
     spread = float(np.mean(np.sum(inside**2, axis=1)))
-    scaled: FloatArray = inside * np.sqrt(0.6 * radius**2 / spread)
-    return scaled
+    return np.asarray(inside * np.sqrt(0.6 * radius**2 / spread))
 
 
 def region_mean(field: SpectField, points_mm: FloatArray) -> float:
@@ -184,5 +183,4 @@ def _sphere_means(field: SpectField, centres: FloatArray, step_mm: float) -> Flo
     """Mean over the peak sphere around continuous indices ``(i, j, k)``, shape (n, 3)."""
     offsets = sphere_offsets(step_mm=step_mm) / field.spacing
     index = (centres[:, None, :] + offsets[None]).reshape(-1, 3)
-    means: FloatArray = interpolate(field.array, index).reshape(len(centres), -1).mean(axis=1)
-    return means
+    return np.asarray(interpolate(field.array, index).reshape(len(centres), -1).mean(axis=1))

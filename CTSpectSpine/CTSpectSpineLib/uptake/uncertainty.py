@@ -148,8 +148,7 @@ class ErrorModel:
         """Covariance where the regions have the given uptake."""
         contrast = np.tile(true[self.joints] - SURROUNDINGS, 3)
         ways = self.moved * contrast * (REGION_SD_MM / np.sqrt(3.0))
-        total: FloatArray = self.fixed + ways @ ways.T
-        return total
+        return np.asarray(self.fixed + ways @ ways.T)
 
 
 def size_sd(kind: JointKind, error_mm: float) -> float:
@@ -224,8 +223,7 @@ def _rigid_ways(
             (gradient[1] * x - gradient[0] * y) * angle_sd,
         ]
     columns = np.stack([way.ravel() for way in ways], axis=1)
-    observed: FloatArray = spine.view.weights.T @ columns
-    return observed
+    return np.asarray(spine.view.weights.T @ columns)
 
 
 def rigid_error(centres_mm: FloatArray, error_mm: float, rng: np.random.Generator) -> FloatArray:

@@ -299,8 +299,7 @@ def _overlap_mm(ct: Grid, spect: Grid) -> FloatArray:
 def _common(corners: FloatArray, grid: Grid) -> FloatArray:
     low = np.maximum(corners.min(axis=0), -0.5)
     high = np.minimum(corners.max(axis=0), np.array(grid.size) - 0.5)
-    overlap: FloatArray = high - low
-    return overlap
+    return np.asarray(high - low)
 
 
 def _bad(volume: Volume, problem: str) -> InputError:

@@ -192,8 +192,7 @@ def _averaged(values: Field, factor: tuple[int, int, int]) -> Field:
     i, j, k = factor
     nk, nj, ni = values.shape
     blocks = values.reshape(nk // k, k, nj // j, j, ni // i, i)
-    result: Field = blocks.mean(axis=(1, 3, 5), dtype=np.float32)
-    return result
+    return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))
 
 
 def _in_view(joint: Joint, grid: Grid) -> bool:

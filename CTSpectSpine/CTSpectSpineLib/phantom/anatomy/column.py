@@ -122,8 +122,7 @@ def sag(v: Field, size: FacetSize) -> Field:
     """How far the articular interface bends towards the upper process at width `v` (mm)."""
     limit = np.float32(0.75 * size.width)
     bent = np.clip(v, -limit, limit)
-    result: Field = bent * bent * np.float32(0.5 / size.radius)
-    return result
+    return np.asarray(bent * bent * np.float32(0.5 / size.radius))
 
 
 @dataclass(frozen=True)
@@ -314,8 +313,7 @@ def _rotation(forward_deg: float, coronal_deg: float, axial_deg: float) -> Float
     rx = np.array([[1, 0, 0], [0, np.cos(f), np.sin(f)], [0, -np.sin(f), np.cos(f)]])
     ry = np.array([[np.cos(c), 0, np.sin(c)], [0, 1, 0], [-np.sin(c), 0, np.cos(c)]])
     rz = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    result: FloatArray = ry @ rx @ rz
-    return result
+    return np.asarray(ry @ rx @ rz)
 
 
 def _pair_pose(upper: Vertebra, lower: Vertebra) -> Pose:

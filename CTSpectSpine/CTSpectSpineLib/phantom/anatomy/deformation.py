@@ -163,8 +163,7 @@ class _Posture:
 
     def moved(self, points: FloatArray) -> FloatArray:
         """Where points come to lie, LPS mm, shape (n, 3)."""
-        moved: FloatArray = (points + self._bend(points) - self.translation_mm) @ self.rotation.T
-        return moved
+        return np.asarray((points + self._bend(points) - self.translation_mm) @ self.rotation.T)
 
     def sources(self, points: FloatArray) -> FloatArray:
         """Which points come to lie at the given ones: the inverse of `moved`."""
@@ -273,8 +272,7 @@ def _best_rotation(points: FloatArray, onto: FloatArray) -> FloatArray:
     product = (onto - onto.mean(axis=0)).T @ (points - points.mean(axis=0))
     left, _, right = np.linalg.svd(product)
     handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    rotation: FloatArray = left @ handed @ right
-    return rotation
+    return np.asarray(left @ handed @ right)
 
 
 @dataclass(frozen=True)

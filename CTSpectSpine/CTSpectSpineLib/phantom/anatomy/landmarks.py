@@ -46,5 +46,4 @@ class Landmarks:
         heights = [self.origin(str(r["level"]))[2] + float(r["above_mm"]) for r in rows]
         values = [float(r[key]) for r in rows]
         order = np.argsort(heights)
-        result: FloatArray = np.interp(z, np.array(heights)[order], np.array(values)[order])
-        return result
+        return np.asarray(np.interp(z, np.array(heights)[order], np.array(values)[order]))

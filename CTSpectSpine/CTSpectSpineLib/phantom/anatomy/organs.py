@@ -90,8 +90,7 @@ def _tilted(side: float) -> FloatArray:
     b = np.deg2rad(30.0) * side
     lean = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     turn = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    result: FloatArray = (lean @ turn).T
-    return result
+    return np.asarray((lean @ turn).T)
 
 
 def _vessels(marks: Landmarks) -> list[Organ]:

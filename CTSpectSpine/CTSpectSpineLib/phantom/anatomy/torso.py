@@ -154,8 +154,7 @@ def _oval(
     if square:
         f = (1 - square) * f + square * np.sqrt(np.sqrt(u * u + v * v))
     r = np.sqrt(dx * dx + dy * dy)
-    result: Field = r - r / np.maximum(f, np.float32(1e-3))
-    return result
+    return np.asarray(r - r / np.maximum(f, np.float32(1e-3)))
 
 
 def _profile_oval(

@@ -89,8 +89,7 @@ class JointSpace:
             np.abs(u) - np.float32(0.5 * self.size.height + 2.0),
             np.abs(v) - np.float32(0.5 * self.size.width + 1.5),
         )
-        result: Field = np.maximum(inner, edge)
-        return result
+        return np.asarray(np.maximum(inner, edge))
 
 
 @dataclass(frozen=True)

@@ -213,8 +213,7 @@ def _sample(blurred: sitk.Image, spect_to_ct: FloatArray, grid: Grid) -> NDArray
     fine.SetDefaultPixelValue(0.0)
     points = sitk.GetArrayFromImage(fine.Execute(blurred))
     k, j, i = grid.shape
-    means: NDArray[np.float32] = points.reshape(k, n, j, n, i, n).mean(axis=(1, 3, 5))
-    return means
+    return np.asarray(points.reshape(k, n, j, n, i, n).mean(axis=(1, 3, 5)))
 
 
 def _add_noise(
@@ -246,8 +245,7 @@ def _filtered_sd(sigma: float) -> float:
 
 def _quantise(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round to steps that are exact in binary: reproducible and small when compressed."""
-    rounded: NDArray[np.float32] = (np.rint(values / _STEP) * _STEP).astype(np.float32)
-    return rounded
+    return np.asarray((np.rint(values / _STEP) * _STEP).astype(np.float32))
 
 
 def _image(array: NDArray[np.float32], grid: Grid) -> sitk.Image:

@@ -193,8 +193,7 @@ def _pixels(series: Series, files: Sequence[DicomFile], pixel_type: int) -> NDAr
         raise _bad(series, f"has pixels that cannot be read ({reason})") from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
-    array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
-    return array
+    return np.asarray(sitk.GetArrayFromImage(image))
 
 
 def slice_thickness(file: DicomFile) -> float | None:
