@@ -74,10 +74,15 @@ def grid_of(image: sitk.Image) -> Grid:
 
 def ijk_to_lps(image: sitk.Image) -> FloatArray:
     """4×4 matrix from index ``(i, j, k, 1)`` of a 3D image to LPS mm."""
-    matrix = np.eye(4)
     direction = np.asarray(image.GetDirection(), dtype=float).reshape(3, 3)
-    matrix[:3, :3] = direction * np.asarray(image.GetSpacing(), dtype=float)
-    matrix[:3, 3] = image.GetOrigin()
+    return affine(direction * np.asarray(image.GetSpacing(), dtype=float), image.GetOrigin())
+
+
+def affine(linear: FloatArray, offset: Sequence[float] | FloatArray) -> FloatArray:
+    """Build the 4 x 4 matrix that maps ``p`` to ``linear @ p + offset``."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = offset
     return matrix
 
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, ijk_to_lps, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Slices = tuple[slice, slice, slice]
@@ -192,10 +192,7 @@ def local_grid(
     first = np.floor(np.asarray(low, dtype=float) / step_mm)
     last = np.ceil(np.asarray(high, dtype=float) / step_mm)
     i, j, k = (int(n) for n in last - first + 1)
-    matrix = np.eye(4)
-    matrix[:3, :3] = axes.T * step_mm
-    matrix[:3, 3] = origin_mm + axes.T @ (first * step_mm)
-    return Grid((i, j, k), matrix)
+    return Grid((i, j, k), affine(axes.T * step_mm, origin_mm + axes.T @ (first * step_mm)))
 
 
 def crop_to_content(mask: BoolArray, matrix: FloatArray) -> tuple[BoolArray, FloatArray]:

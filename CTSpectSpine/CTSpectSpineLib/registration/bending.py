@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.spatial.transform import Rotation
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.compare import state_margin
 from CTSpectSpineLib.registration.descent import Linear, descend
@@ -229,9 +229,7 @@ def _rigid_part(
     after = before + _displaced(splines.at(before[:, 2]), coefficients)
     middle, target = before.mean(axis=0), after.mean(axis=0)
     rotation = Rotation.align_vectors(after - target, before - middle)[0].as_matrix()
-    change = np.eye(4)
-    change[:3, :3] = rotation
-    change[:3, 3] = target - rotation @ middle
+    change = affine(rotation, target - rotation @ middle)
     moved = apply_matrix(change, before)
     result: FloatArray = change @ pose
     return Bending(result, _rms(after - moved), _rms(moved - before), better)

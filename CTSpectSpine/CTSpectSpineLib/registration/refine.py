@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.descent import Linear, descend
 from CTSpectSpineLib.registration.mixture import (
@@ -164,10 +164,7 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
     # Rodrigues' formula; np.sinc(a/pi) is sin(a)/a.
     rotation = np.eye(3) + np.sinc(angle / np.pi) * cross
     rotation += 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * cross @ cross
-    change = np.eye(4)
-    change[:3, :3] = rotation
-    change[:3, 3] = step[:3] + centre_mm - rotation @ centre_mm
-    return change @ pose
+    return affine(rotation, step[:3] + centre_mm - rotation @ centre_mm) @ pose
 
 
 def _jacobian(state: State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
@@ -97,9 +98,7 @@ def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, 
 
 
 def _scaling(spacing_mm: float, origin_mm: FloatArray) -> FloatArray:
-    matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    matrix[:3, 3] = origin_mm
-    return matrix
+    return affine(spacing_mm * np.eye(3), origin_mm)
 
 
 def rotation_matrix(degrees: Sequence[float]) -> FloatArray:
@@ -156,9 +155,7 @@ class _Search:
         """Best translations for one rotation of the CT about its centre."""
         rotation = rotation_matrix([n * ROTATION_STEP_DEG for n in node])
         half = SEARCH_MM * (np.asarray(self.ct_shape) - 1) / 2
-        turned = np.eye(4)
-        turned[:3, :3] = rotation.T
-        turned[:3, 3] = self.centre_mm - rotation.T @ half
+        turned = affine(rotation.T, self.centre_mm - rotation.T @ half)
         to_lps = turned @ _scaling(SEARCH_MM, np.zeros(3))
         mask = (_to_grid(self.valid, self.ct_to_lps, to_lps, self.ct_shape) > 0.5).astype(
             np.float32

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
-from CTSpectSpineLib.geometry import MAD_TO_SD
+from CTSpectSpineLib.geometry import MAD_TO_SD, affine
 from CTSpectSpineLib.model import FloatArray, JointKind
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
 from CTSpectSpineLib.uptake.resolution import Systems, near_bone
@@ -236,10 +236,7 @@ def rigid_error(centres_mm: FloatArray, error_mm: float, rng: np.random.Generato
     _, angle_sd, shift_sd = _rigid_sds(centres_mm, error_mm)
     rotation = Rotation.from_rotvec(rng.normal(0.0, 1.0, 3) * angle_sd).as_matrix()
     shift = rng.normal(0.0, 1.0, 3) * shift_sd
-    motion = np.eye(4)
-    motion[:3, :3] = rotation
-    motion[:3, 3] = centroid - rotation @ centroid + shift
-    return motion
+    return affine(rotation, centroid - rotation @ centroid + shift)
 
 
 def _rigid_sds(centres_mm: FloatArray, error_mm: float) -> tuple[float, float, float]:

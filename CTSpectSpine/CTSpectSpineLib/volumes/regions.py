@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 Box = tuple[slice, slice, slice]
@@ -126,9 +126,7 @@ def _is_integer_shift(matrix: FloatArray, tolerance: float = 1e-3) -> bool:
 
 
 def _shift(offset: FloatArray) -> FloatArray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = offset
-    return matrix
+    return affine(np.eye(3), offset)
 
 
 def _box(low: FloatArray, high: FloatArray) -> Box:

@@ -25,7 +25,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
-from CTSpectSpineLib.geometry import Grid, grid_of
+from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 from CTSpectSpineLib.volumes.regions import Box, resample_region
 
@@ -358,11 +358,8 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     origin = np.asarray(header.get("space origin", (0.0, 0.0, 0.0)), dtype=float)
     if len(directions) != 3 or origin.shape != (3,):
         raise InputError(f"{file}: the NRRD file is not three-dimensional.")
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.stack(directions, axis=1)
-    matrix[:3, 3] = origin
     flip = np.diag([*_TO_LPS[space], 1.0])
-    return flip @ matrix
+    return flip @ affine(np.stack(directions, axis=1), origin)
 
 
 def _segment_entries(header: Mapping[str, object], layers: int, file: Path) -> Iterator[_Entry]:

@@ -18,6 +18,7 @@ from scipy import ndimage, sparse
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     Grid,
+    affine,
     apply_matrix,
     grid_of,
     ijk_to_lps,
@@ -129,8 +130,7 @@ def _attenuation_map(ct: sitk.Image, activity: Grid, water_per_cm: float) -> _Ma
     low, high = both.min(axis=0), both.max(axis=0)
     # The outermost voxels' centres lie on or beyond the box, so all of it can be interpolated.
     n = np.ceil((high - low) / _COARSE_MM).astype(int) + 1
-    matrix = np.diag([_COARSE_MM, _COARSE_MM, _COARSE_MM, 1.0])
-    matrix[:3, 3] = 0.5 * (low + high) - 0.5 * _COARSE_MM * (n - 1)
+    matrix = affine(_COARSE_MM * np.eye(3), 0.5 * (low + high) - 0.5 * _COARSE_MM * (n - 1))
     points = apply_matrix(matrix, np.indices(n[::-1])[::-1].reshape(3, -1).T)
     at = apply_matrix(inverse(ijk_to_lps(coarse)), points)
     values = ndimage.map_coordinates(

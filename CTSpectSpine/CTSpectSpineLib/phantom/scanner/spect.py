@@ -22,6 +22,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     FWHM_PER_SIGMA,
     Grid,
+    affine,
     apply_matrix,
     euler_transform,
     grid_of,
@@ -158,9 +159,8 @@ def _spect_grid(
         reach = np.abs(apply_matrix(matrix, ct.corners_mm()) - centre).max(axis=0)
         n = np.ceil(2 * reach / spacing_mm).astype(int) + 2 * _MARGIN_VOXELS
         size = (int(n[0]), int(n[1]), int(n[2]))
-    ijk_to_lps = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    ijk_to_lps[:3, 3] = centre - 0.5 * spacing_mm * (np.array(size) - 1)
-    return Grid(size, ijk_to_lps)
+    origin = centre - 0.5 * spacing_mm * (np.array(size) - 1)
+    return Grid(size, affine(spacing_mm * np.eye(3), origin))
 
 
 def _blur(activity: sitk.Image, fwhm_mm: float, spacing_mm: float, beyond: Beyond) -> sitk.Image:
