@@ -7,7 +7,6 @@ middle of the vertebral body (of the S1 body for the sacrum; of the ring for the
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from CTSpectSpineLib.anatomy import SACRUM, level_name, neighbouring_pairs
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.model import FloatArray, Side
 from CTSpectSpineLib.phantom.anatomy.shapes import Field, Pose, unit
 from CTSpectSpineLib.phantom.config import SpineConfig
@@ -155,14 +155,14 @@ class Column:
 @cache
 def level_table() -> dict[str, LevelSize]:
     """Sizes per level; ``C1`` and the sacrum borrow what applies to them."""
-    rows = json.loads(_TABLE.read_text(encoding="utf-8"))["levels"]
+    rows = json_table(_TABLE)["levels"]
     return {row["level"]: LevelSize(**row) for row in rows}
 
 
 @cache
 def facet_table() -> dict[str, FacetSize]:
     """Sizes of the facet joints below each level."""
-    rows = json.loads(_TABLE.read_text(encoding="utf-8"))["facets"]
+    rows = json_table(_TABLE)["facets"]
     return {row["level"]: FacetSize(**row) for row in rows}
 
 
