@@ -140,7 +140,7 @@ def analyze(
     recorder.note(
         inputs=inputs,
         parameters={**plan.options.record(), "labeller": plan.labeller},
-        protocol={**loaded.reference(), "bounds": records.bounds_record(loaded)},
+        protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
         context=dict(given),
     )
     with recorder.guard("analysis"):
