@@ -108,6 +108,12 @@ def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolAr
     return np.asarray(pieces == int(sizes.argmax()))
 
 
+def content_box(mask: BoolArray) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box (k, j, i) around what is true in a mask; none if nothing is."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    return (found[0][0], found[0][1], found[0][2]) if found else None
+
+
 def registration_errors_mm(
     true: FloatArray, found: FloatArray, points_mm: FloatArray
 ) -> FloatArray:

@@ -121,13 +121,8 @@ def analyze(
     loaded = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     given = check_context(context or {})
     assess(loaded, given)
-    plan = _Plan(
-        loaded,
-        given,
-        labeller if vertebrae is None else "given",
-        chosen,
-        alignment_of(chosen),
-    )
+    labeller = labeller if vertebrae is None else "given"
+    plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen))
     recorder = Recorder(progress or silent)
     inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
     images = _read(plan, recorder, inputs, ct, spect)

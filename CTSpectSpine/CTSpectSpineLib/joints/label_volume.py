@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, content_box, ijk_to_lps, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Slices = tuple[slice, slice, slice]
@@ -197,8 +197,7 @@ def local_grid(
 
 def crop_to_content(mask: BoolArray, matrix: FloatArray) -> tuple[BoolArray, FloatArray]:
     """Cut empty margins off a mask; returns it (at least one voxel) with its new matrix."""
-    found = ndimage.find_objects(mask.astype(np.uint8), max_label=1)
-    box = found[0] if found and found[0] is not None else (slice(0, 1),) * 3
+    box = content_box(mask) or (slice(0, 1),) * 3
     shifted = matrix.copy()
     start = np.asarray([b.start for b in box[::-1]], dtype=float)
     shifted[:3, 3] = matrix[:3, 3] + matrix[:3, :3] @ start

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, affine, apply_matrix
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, content_box
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 Box = tuple[slice, slice, slice]
@@ -39,7 +39,7 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
         mask is empty (size 0) when the region is empty or lies outside the grid.
     """
     outside = np.zeros((0, 0, 0), dtype=bool), (slice(0, 0), slice(0, 0), slice(0, 0))
-    tight = _tight_box(region.mask)
+    tight = content_box(region.mask)
     if tight is None:
         return outside
     mask = np.ascontiguousarray(region.mask[tight])
@@ -104,18 +104,6 @@ def _count_centres(fraction: FloatArray, mask: BoolArray, matrix: FloatArray) ->
     index = np.rint(centres).astype(int)[:, ::-1]
     index = index[np.all((index >= 0) & (index < fraction.shape), axis=1)]
     np.add.at(fraction, tuple(index.T), _determinant(matrix))
-
-
-def _tight_box(mask: BoolArray) -> Box | None:
-    """Bounding box of a mask as slices, None when it is empty."""
-    slices = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        filled = np.flatnonzero(mask.any(axis=others))
-        if filled.size == 0:
-            return None
-        slices.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return slices[0], slices[1], slices[2]
 
 
 def _is_integer_shift(matrix: FloatArray, tolerance: float = 1e-3) -> bool:

@@ -109,13 +109,21 @@ class Facet:
 
     def coordinates(self, x: Field, y: Field, z: Field) -> tuple[Field, Field, Field]:
         """Height, width and distance from the curved interface at LPS points (mm)."""
-        u, v, n = (
-            (x - np.float32(self.centre[0])) * np.float32(axis[0])
-            + (y - np.float32(self.centre[1])) * np.float32(axis[1])
-            + (z - np.float32(self.centre[2])) * np.float32(axis[2])
-            for axis in self.axes
-        )
+        u, v, n = along_axes(self.axes, self.centre, x, y, z)
         return u, v, n - sag(v, self.size)
+
+
+def along_axes(
+    axes: FloatArray, centre: FloatArray, x: Field, y: Field, z: Field
+) -> tuple[Field, Field, Field]:
+    """Coordinates of points along three axes through a centre."""
+    first, second, third = (
+        (x - np.float32(centre[0])) * np.float32(axis[0])
+        + (y - np.float32(centre[1])) * np.float32(axis[1])
+        + (z - np.float32(centre[2])) * np.float32(axis[2])
+        for axis in axes
+    )
+    return first, second, third
 
 
 def sag(v: Field, size: FacetSize) -> Field:

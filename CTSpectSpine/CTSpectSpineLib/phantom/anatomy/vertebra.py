@@ -14,7 +14,14 @@ import numpy as np
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.body import BodyShape, body_shape
-from CTSpectSpineLib.phantom.anatomy.column import Column, Facet, FacetSize, Vertebra, sag
+from CTSpectSpineLib.phantom.anatomy.column import (
+    Column,
+    Facet,
+    FacetSize,
+    Vertebra,
+    along_axes,
+    sag,
+)
 from CTSpectSpineLib.phantom.anatomy.shapes import (
     Bar,
     Bounds,
@@ -76,12 +83,7 @@ class JointSpace:
 
     def __call__(self, x: Field, y: Field, z: Field) -> Field:
         """Distance (mm, negative inside) at local points."""
-        u, v, n = (
-            (x - np.float32(self.centre[0])) * np.float32(axis[0])
-            + (y - np.float32(self.centre[1])) * np.float32(axis[1])
-            + (z - np.float32(self.centre[2])) * np.float32(axis[2])
-            for axis in self.axes
-        )
+        u, v, n = along_axes(self.axes, self.centre, x, y, z)
         phi = np.float32(self.sign) * (n - sag(v, self.size))
         gap = np.float32(0.5 * self.size.gap)
         inner = np.maximum(-(phi + gap), phi - np.float32(self.depth))

@@ -65,10 +65,8 @@ def unit_and_scale(header: Dataset) -> tuple[str, float, float]:
     """
     mappings: list[tuple[str, float, float]] = []
     for item in values(header, "RealWorldValueMappingSequence"):
-        slope, intercept = (
-            number(item, "RealWorldValueSlope"),
-            number(item, "RealWorldValueIntercept"),
-        )
+        slope = number(item, "RealWorldValueSlope")
+        intercept = number(item, "RealWorldValueIntercept")
         code = next(iter(values(item, "MeasurementUnitsCodeSequence")), None)
         unit = _UNITS.get(str(value(code, "CodeValue") or "").lower()) if code is not None else None
         if unit is not None and slope:
