@@ -145,23 +145,16 @@ def _json_code(code: Code, **extra: object) -> dict[str, object]:
     }
 
 
+def _coloured(code: Code, kind: str) -> dict[str, object]:
+    return _json_code(code, recommendedDisplayRGBValue=list(recommended_rgb(kind)))
+
+
 def type_context() -> dict[str, object]:
     """Terminology of types as Slicer loads it (segment context schema of dcmqi)."""
     table = json_table(_TABLE)
-    types = [
-        _json_code(
-            type_code("vertebra", row.name),
-            recommendedDisplayRGBValue=list(recommended_rgb("vertebra")),
-        )
-        for row in vertebrae()
-    ]
-    types.append(
-        _json_code(type_code("disc", ""), recommendedDisplayRGBValue=list(recommended_rgb("disc")))
-    )
-    sides = [
-        _json_code(_code(row), recommendedDisplayRGBValue=list(recommended_rgb("facet")))
-        for row in table["sides"].values()
-    ]
+    types = [_coloured(type_code("vertebra", row.name), "vertebra") for row in vertebrae()]
+    types.append(_coloured(type_code("disc", ""), "disc"))
+    sides = [_coloured(_code(row), "facet") for row in table["sides"].values()]
     types.append(_json_code(type_code("facet", ""), Modifier=sides))
     category = _json_code(_code(table["category"]), showAnatomy=True, Type=types)
     return {

@@ -261,9 +261,7 @@ class LevelsSection:
             self.panel.removeObserver(picked, picked.PointPositionDefinedEvent, self.onPicked)
             stopPlacing()
             slicer.mrmlScene.RemoveNode(picked)
-        self.ui.pickVertebraButton.blockSignals(True)
-        self.ui.pickVertebraButton.checked = False
-        self.ui.pickVertebraButton.blockSignals(False)
+        self._check(self.ui.pickVertebraButton, False)
 
 
 def _identity(nodes: SceneNodes) -> str:

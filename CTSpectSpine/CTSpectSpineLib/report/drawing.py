@@ -253,17 +253,8 @@ def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
         linewidth=3, solid_capstyle="butt",
         path_effects=[withStroke(linewidth=5, foreground=halo)],
     )  # fmt: skip
-    _write(
-        axes,
-        start,
-        bottom - 8,
-        f"{panel.bar_mm:g} mm",
-        ink,
-        11.5,
-        halo=halo,
-        ha="left",
-        va="bottom",
-    )
+    length = f"{panel.bar_mm:g} mm"
+    _write(axes, start, bottom - 8, length, ink, 11.5, halo=halo, ha="left", va="bottom")
 
 
 def _draw_outline(axes: Axes, outline: Outline, x: int, y: int) -> None:

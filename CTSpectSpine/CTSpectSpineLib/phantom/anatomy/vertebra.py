@@ -7,8 +7,9 @@ parallel and leave the joint space free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -172,6 +173,17 @@ def bar(
     """A bar as a part."""
     shape = Bar(np.asarray(start, float), np.asarray(end, float), height, thickness, up)
     return Part(shape, blend)
+
+
+def bars(
+    points: Iterable[FloatArray],
+    sizes: Iterable[tuple[float, float]],
+    blend: float,
+    up: FloatArray = UP,
+) -> list[Part]:
+    """Join points by bars; each size is the height and the thickness at its point."""
+    ends = zip(pairwise(points), pairwise(sizes), strict=True)
+    return [bar(a, b, (p[0], q[0]), (p[1], q[1]), blend, up) for (a, b), (p, q) in ends]
 
 
 def lumbar_arch(v: Vertebra, superior: list[Process], inferior: list[Process]) -> list[Part]:
