@@ -64,6 +64,19 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
     return _binarise(fraction, float(mask.sum()) * _determinant(region_to_grid)), _box(low, high)
 
 
+def overlap(first: Box, second: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
+    """Return what two boxes share, counted from the start of each; None if they are apart."""
+    low = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
+    high = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
+    if any(start >= stop for start, stop in zip(low, high, strict=True)):
+        return None
+    inside_first, inside_second = (
+        tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box, strict=True))
+        for box in (first, second)
+    )
+    return inside_first, inside_second
+
+
 def _binarise(fraction: FloatArray, expected_voxels: float) -> BoolArray:
     """Voxels of a region from their covered fractions; see `resample_region`."""
     mask: BoolArray = fraction >= 0.5 - 1e-6

@@ -27,7 +27,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.regions import Box, resample_region
+from CTSpectSpineLib.volumes.regions import Box, overlap, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 _SLAB = 16
@@ -205,16 +205,9 @@ def _place(segments: Sequence[Segment], grid: Grid) -> list[_Placed]:
 
 
 def _overlap(mask_a: BoolArray, box_a: Box, mask_b: BoolArray, box_b: Box) -> bool:
-    low = [max(a.start, b.start) for a, b in zip(box_a, box_b, strict=True)]
-    high = [min(a.stop, b.stop) for a, b in zip(box_a, box_b, strict=True)]
-    if any(first >= last for first, last in zip(low, high, strict=True)):
-        return False
-
-    def common(mask: BoolArray, box: Box) -> BoolArray:
-        ends = zip(low, high, box, strict=True)
-        return mask[tuple(slice(first - s.start, last - s.start) for first, last, s in ends)]
-
-    return bool(np.any(common(mask_a, box_a) & common(mask_b, box_b)))
+    """Whether two masks, each in its box, share a voxel."""
+    shared = overlap(box_a, box_b)
+    return shared is not None and bool(np.any(mask_a[shared[0]] & mask_b[shared[1]]))
 
 
 def _slabs(
