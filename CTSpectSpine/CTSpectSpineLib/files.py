@@ -1,12 +1,15 @@
-"""Files that appear only when they are complete, and their hashes."""
+"""Files that appear only when they are complete, their hashes, and tables that are shipped."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 SUFFIXES = (
     ".seg.nrrd",
@@ -28,6 +31,13 @@ def image_suffix(path: Path) -> str:
     """The image extension of a file name (``.nii.gz``), or its last extension, in lower case."""
     name = path.name.lower()
     return next((s for s in SUFFIXES if name.endswith(s)), path.suffix.lower())
+
+
+@cache
+def json_table(path: Path) -> dict[str, Any]:
+    """Return the JSON table in a file of the library; it is read once and must not be changed."""
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return table
 
 
 @contextmanager

@@ -47,8 +47,7 @@ class Grid:
     @property
     def spacing_mm(self) -> FloatArray:
         """Distance of neighbouring voxels along i, j, k in mm, shape (3,)."""
-        spacing: FloatArray = np.linalg.norm(self.ijk_to_lps[:3, :3], axis=0)
-        return spacing
+        return np.asarray(np.linalg.norm(self.ijk_to_lps[:3, :3], axis=0))
 
     def corners_mm(self) -> FloatArray:
         """Outer corners of the grid (voxel borders, not centres), LPS mm, shape (8, 3)."""
@@ -75,17 +74,21 @@ def grid_of(image: sitk.Image) -> Grid:
 
 def ijk_to_lps(image: sitk.Image) -> FloatArray:
     """4×4 matrix from index ``(i, j, k, 1)`` of a 3D image to LPS mm."""
-    matrix = np.eye(4)
     direction = np.asarray(image.GetDirection(), dtype=float).reshape(3, 3)
-    matrix[:3, :3] = direction * np.asarray(image.GetSpacing(), dtype=float)
-    matrix[:3, 3] = image.GetOrigin()
+    return affine(direction * np.asarray(image.GetSpacing(), dtype=float), image.GetOrigin())
+
+
+def affine(linear: FloatArray, offset: Sequence[float] | FloatArray) -> FloatArray:
+    """Build the 4 x 4 matrix that maps ``p`` to ``linear @ p + offset``."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = offset
     return matrix
 
 
 def apply_matrix(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Map points, shape (n, 3), by a 4×4 matrix."""
-    mapped: FloatArray = np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
-    return mapped
+    return np.asarray(np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3])
 
 
 def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolArray:
@@ -102,8 +105,13 @@ def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolAr
         return mask
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    largest: BoolArray = pieces == int(sizes.argmax())
-    return largest
+    return np.asarray(pieces == int(sizes.argmax()))
+
+
+def content_box(mask: BoolArray) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box (k, j, i) around what is true in a mask; none if nothing is."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    return (found[0][0], found[0][1], found[0][2]) if found else None
 
 
 def registration_errors_mm(
@@ -119,8 +127,7 @@ def registration_errors_mm(
         Points of the fixed image, LPS mm, shape (n, 3).
     """
     difference = apply_matrix(true, points_mm) - apply_matrix(found, points_mm)
-    errors: FloatArray = np.linalg.norm(difference, axis=1)
-    return errors
+    return np.asarray(np.linalg.norm(difference, axis=1))
 
 
 def inverse(matrix: FloatArray) -> FloatArray:
@@ -173,5 +180,4 @@ def euler_transform(
 def image_centre_mm(image: sitk.Image) -> FloatArray:
     """Centre of an image, LPS mm, shape (3,)."""
     index = [(n - 1) / 2.0 for n in image.GetSize()]
-    centre: FloatArray = np.asarray(image.TransformContinuousIndexToPhysicalPoint(index))
-    return centre
+    return np.asarray(image.TransformContinuousIndexToPhysicalPoint(index))

@@ -63,15 +63,13 @@ class Region:
     def points_mm(self) -> FloatArray:
         """Centres of the region's voxels, LPS mm, shape (n, 3)."""
         kji = np.argwhere(self.mask)
-        result: FloatArray = (
-            kji[:, ::-1] @ self.ijk_to_lps[:3, :3].T + self.ijk_to_lps[:3, 3]
-        ).astype(np.float64)
-        return result
+        return np.asarray(
+            (kji[:, ::-1] @ self.ijk_to_lps[:3, :3].T + self.ijk_to_lps[:3, 3]).astype(np.float64)
+        )
 
     def centre_mm(self) -> FloatArray:
         """Centroid of the region, LPS mm, shape (3,)."""
-        centre: FloatArray = self.points_mm().mean(axis=0)
-        return centre
+        return np.asarray(self.points_mm().mean(axis=0))
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from CTSpectSpineLib.anatomy import TRANSITIONAL, level_name, vertebra, vertebrae
+from CTSpectSpineLib.files import json_table
 
 _TABLE = Path(__file__).parent / "data" / "terminology.json"
 
@@ -35,12 +35,6 @@ class Code(NamedTuple):
     scheme: str
     value: str
     meaning: str
-
-
-@cache
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = json.loads(_TABLE.read_text(encoding="utf-8"))
-    return table
 
 
 def _code(row: dict[str, Any]) -> Code:
@@ -62,7 +56,7 @@ def type_code(kind: str, level: str) -> Code:
     KeyError
         If there is no such kind, or no such vertebra.
     """
-    table = _table()
+    table = json_table(_TABLE)
     row = table["kinds"][kind]
     if kind != "vertebra":
         return _code(row)
@@ -74,12 +68,12 @@ def type_code(kind: str, level: str) -> Code:
 
 def region_code(level: str) -> Code:
     """Coded anatomic region of a joint: its motion segment (``"L4-L5"``), in the local scheme."""
-    return Code(_table()["local_scheme"], level, f"{level} motion segment")
+    return Code(json_table(_TABLE)["local_scheme"], level, f"{level} motion segment")
 
 
 def side_code(side: str) -> Code | None:
     """Coded laterality of ``"left"`` and ``"right"``; None for the empty side of a disc."""
-    return _code(_table()["sides"][side]) if side else None
+    return _code(json_table(_TABLE)["sides"][side]) if side else None
 
 
 def terminology_entry(kind: str, level: str, side: str = "") -> str:
@@ -105,7 +99,7 @@ def terminology_entry(kind: str, level: str, side: str = "") -> str:
     KeyError
         If the kind, the vertebra or the side is not known.
     """
-    table = _table()
+    table = json_table(_TABLE)
 
     def text(code: Code | None) -> str:
         return "^".join(code) if code else "^^"
@@ -126,7 +120,7 @@ def terminology_entry(kind: str, level: str, side: str = "") -> str:
 
 def recommended_rgb(kind: str) -> tuple[int, int, int]:
     """Display colour of a kind of structure, 0 to 255."""
-    red, green, blue = _table()["kinds"][kind]["rgb"]
+    red, green, blue = json_table(_TABLE)["kinds"][kind]["rgb"]
     return red, green, blue
 
 
@@ -151,23 +145,16 @@ def _json_code(code: Code, **extra: object) -> dict[str, object]:
     }
 
 
+def _coloured(code: Code, kind: str) -> dict[str, object]:
+    return _json_code(code, recommendedDisplayRGBValue=list(recommended_rgb(kind)))
+
+
 def type_context() -> dict[str, object]:
     """Terminology of types as Slicer loads it (segment context schema of dcmqi)."""
-    table = _table()
-    types = [
-        _json_code(
-            type_code("vertebra", row.name),
-            recommendedDisplayRGBValue=list(recommended_rgb("vertebra")),
-        )
-        for row in vertebrae()
-    ]
-    types.append(
-        _json_code(type_code("disc", ""), recommendedDisplayRGBValue=list(recommended_rgb("disc")))
-    )
-    sides = [
-        _json_code(_code(row), recommendedDisplayRGBValue=list(recommended_rgb("facet")))
-        for row in table["sides"].values()
-    ]
+    table = json_table(_TABLE)
+    types = [_coloured(type_code("vertebra", row.name), "vertebra") for row in vertebrae()]
+    types.append(_coloured(type_code("disc", ""), "disc"))
+    sides = [_coloured(_code(row), "facet") for row in table["sides"].values()]
     types.append(_json_code(type_code("facet", ""), Modifier=sides))
     category = _json_code(_code(table["category"]), showAnatomy=True, Type=types)
     return {
@@ -181,7 +168,7 @@ def type_context() -> dict[str, object]:
 def region_context() -> dict[str, object]:
     """Terminology of anatomic regions as Slicer loads it (anatomic context schema of dcmqi)."""
     return {
-        "AnatomicContextName": _table()["region_context"],
+        "AnatomicContextName": json_table(_TABLE)["region_context"],
         "@schema": "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/"
         "anatomic-context-schema.json#",
         "AnatomicCodes": {

@@ -10,10 +10,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import enable, errorsShown
+from CTSpectSpineWidgets.common import Section, enable, errorsShown
 
 if TYPE_CHECKING:
-    from CTSpectSpine import CTSpectSpineWidget
     from CTSpectSpineLib.command_line.child import TimeLeft
     from CTSpectSpineLib.panel.request import Request
     from CTSpectSpineLib.panel.run import Run
@@ -22,17 +21,11 @@ if TYPE_CHECKING:
 POLL_MILLISECONDS = 100
 
 
-class AnalysisSection:
-    """Starts analyses in a child process and follows them with a timer.
+class AnalysisSection(Section):
+    """Starts analyses in a child process and follows them with a timer."""
 
-    Parameters
-    ----------
-    panel
-        The module's panel.
-    """
-
-    def __init__(self, panel: CTSpectSpineWidget) -> None:
-        self.panel, self.ui = panel, panel.ui
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
         self.run: Run | None = None
         self._whenDone: Callable[[Path], object] | None = None
         self._timeLeft: TimeLeft | None = None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from CTSpectSpine import CTSpectSpineWidget
 
 QtObject = Any
 """A Qt object, such as a widget, or the widgets of the ``.ui`` file (Qt has no type stubs)."""
@@ -18,6 +21,24 @@ UPTAKE_WORDS = {
     "negative": _("negative"),
     "not_measurable": _("not measurable"),
 }
+
+
+class Section:
+    """One section of the panel.
+
+    Parameters
+    ----------
+    panel
+        The module's panel.
+    """
+
+    def __init__(self, panel: CTSpectSpineWidget) -> None:
+        self.panel, self.ui = panel, panel.ui
+        self.setup()
+
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
+        raise NotImplementedError
 
 
 def enable(button: QtObject, missing: str, tip: str) -> None:

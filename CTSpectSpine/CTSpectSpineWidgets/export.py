@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import enable, errorsShown
+from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown
 
 if TYPE_CHECKING:
     from CTSpectSpine import CTSpectSpineWidget
-    from CTSpectSpineWidgets.common import QtObject
 
 
-class ExportSection:
-    """What can be taken away from the shown analysis.
+class ExportSection(Section):
+    """What can be taken away from the shown analysis."""
 
-    Parameters
-    ----------
-    panel
-        The module's panel.
-    """
-
-    def __init__(self, panel: CTSpectSpineWidget) -> None:
-        self.panel, self.ui = panel, panel.ui
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
         self.ui.reportButton.connect("clicked(bool)", self.onReport)
         self.ui.saveResultsButton.connect("clicked(bool)", self.onSave)
         self.ui.captureButton.connect("clicked(bool)", self.onCapture)

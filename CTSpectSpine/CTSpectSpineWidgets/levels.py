@@ -10,29 +10,21 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import enable, errorsShown, fillCombo
+from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown, fillCombo
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-    from CTSpectSpine import CTSpectSpineWidget
     from CTSpectSpineLib.labelling.levels.numbering import Numbering
     from CTSpectSpineLib.scene.mrml import Node
     from CTSpectSpineLib.scene.nodes import SceneNodes
-    from CTSpectSpineWidgets.common import QtObject
 
 
-class LevelsSection:
-    """The names of the vertebrae of the shown analysis.
+class LevelsSection(Section):
+    """The names of the vertebrae of the shown analysis."""
 
-    Parameters
-    ----------
-    panel
-        The module's panel.
-    """
-
-    def __init__(self, panel: CTSpectSpineWidget) -> None:
-        self.panel, self.ui = panel, panel.ui
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
         self._numbering: Numbering | None = None
         self._known: dict[str, tuple[Numbering, sitk.Image]] = {}
         self._picked: Node | None = None
@@ -261,9 +253,7 @@ class LevelsSection:
             self.panel.removeObserver(picked, picked.PointPositionDefinedEvent, self.onPicked)
             stopPlacing()
             slicer.mrmlScene.RemoveNode(picked)
-        self.ui.pickVertebraButton.blockSignals(True)
-        self.ui.pickVertebraButton.checked = False
-        self.ui.pickVertebraButton.blockSignals(False)
+        self._check(self.ui.pickVertebraButton, False)
 
 
 def _identity(nodes: SceneNodes) -> str:

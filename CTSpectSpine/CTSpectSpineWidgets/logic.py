@@ -167,7 +167,8 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         from CTSpectSpineLib.scene.inputs import images_of_nodes
 
         images = images_of_nodes(ctNode, spectNode, vertebraeNode)
-        results = self._analyze(*images, protocol, context, outputFolder, progress, settings)
+        settings |= {"protocol": protocol, "progress": progress}
+        results = self._analyze(*images, context, outputFolder, settings)
         return self._populate(results, ctNode, spectNode)
 
     def processFolder(
@@ -188,9 +189,8 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         from CTSpectSpineLib.analysis.inputs import as_volume
 
         images = as_volume(ct, "ct"), as_volume(spect, "spect")
-        results = self._analyze(
-            *images, vertebrae, protocol, context, outputFolder, progress, settings
-        )
+        settings |= {"protocol": protocol, "progress": progress}
+        results = self._analyze(*images, vertebrae, context, outputFolder, settings)
         return self._populate(results, *(volume.image for volume in images))
 
     def _analyze(
@@ -198,10 +198,8 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         ct: VolumeSource,
         spect: VolumeSource,
         vertebrae: LabelSource | None,
-        protocol: str,
         context: Mapping[str, Any] | str | os.PathLike[str] | None,
         outputFolder: str | os.PathLike[str] | None,
-        progress: ProgressCallback | None,
         settings: Mapping[str, Any],
     ) -> Results:
         from CTSpectSpineLib import analyze
@@ -211,16 +209,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             context = read_context(Path(context))
         if outputFolder is None:
             outputFolder = tempfile.mkdtemp(prefix="CTSpectSpine-", dir=slicer.app.temporaryPath)
-        return analyze(
-            ct,
-            spect,
-            vertebrae=vertebrae,
-            protocol=protocol,
-            context=context,
-            progress=progress,
-            out=Path(outputFolder),
-            **settings,
-        )
+        return analyze(ct, spect, vertebrae, context=context, out=Path(outputFolder), **settings)
 
     def _populate(
         self, results: Results, ct: sitk.Image | Node, spect: sitk.Image | Node

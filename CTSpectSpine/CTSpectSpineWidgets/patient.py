@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import enable, errorsShown
+from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown
 
 if TYPE_CHECKING:
-    from CTSpectSpine import CTSpectSpineWidget
-    from CTSpectSpineWidgets.common import QtObject
+    pass
 
 PARAMETERS = {
     "painRegion": "pain_region",
@@ -47,17 +46,11 @@ CHOICES = {
 _FILTER = "Clinical context (*.json)"
 
 
-class PatientSection:
-    """Reads the form, fills it from a file, saves it, and says what is wrong with it.
+class PatientSection(Section):
+    """Reads the form, fills it from a file, saves it, and says what is wrong with it."""
 
-    Parameters
-    ----------
-    panel
-        The module's panel.
-    """
-
-    def __init__(self, panel: CTSpectSpineWidget) -> None:
-        self.panel, self.ui = panel, panel.ui
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
         self.ui.loadPatientButton.connect("clicked(bool)", self.onLoad)
         self.ui.savePatientButton.connect("clicked(bool)", self.onSave)
         self.ui.clearPatientButton.connect("clicked(bool)", self.onClear)

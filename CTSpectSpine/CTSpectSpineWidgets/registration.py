@@ -8,10 +8,9 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import enable, errorsShown, escaped, fillCombo
+from CTSpectSpineWidgets.common import Section, enable, errorsShown, escaped, fillCombo
 
 if TYPE_CHECKING:
-    from CTSpectSpine import CTSpectSpineWidget
     from CTSpectSpineLib.geometry import FloatArray
     from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
@@ -20,17 +19,11 @@ _COLOURS = {"good": "#1b7f3b", "check": "#b36b00", "failed": "#b00020"}
 _DECISIONS = {"accepted": _("You accepted it."), "rejected": _("You rejected it.")}
 
 
-class RegistrationSection:
-    """The registration of the shown analysis.
+class RegistrationSection(Section):
+    """The registration of the shown analysis."""
 
-    Parameters
-    ----------
-    panel
-        The module's panel.
-    """
-
-    def __init__(self, panel: CTSpectSpineWidget) -> None:
-        self.panel, self.ui = panel, panel.ui
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
         self._original: FloatArray | None = None
         self._adjusted: Node | None = None
         from CTSpectSpineLib.scene.views import OVERLAYS

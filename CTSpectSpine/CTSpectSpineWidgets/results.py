@@ -10,10 +10,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineLib.display import PANEL_HEX
-from CTSpectSpineWidgets.common import UPTAKE_WORDS, escaped, fillCombo
+from CTSpectSpineWidgets.common import UPTAKE_WORDS, Section, escaped, fillCombo
 
 if TYPE_CHECKING:
-    from CTSpectSpine import CTSpectSpineWidget
     from CTSpectSpineLib.joint_table import Row
     from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
@@ -23,17 +22,11 @@ _SORTABLE_FROM = _LEVEL
 _GREYED = "#767676"
 
 
-class ResultsSection:
-    """The joints and the verdict of the shown analysis.
+class ResultsSection(Section):
+    """The joints and the verdict of the shown analysis."""
 
-    Parameters
-    ----------
-    panel
-        The module's panel.
-    """
-
-    def __init__(self, panel: CTSpectSpineWidget) -> None:
-        self.panel, self.ui = panel, panel.ui
+    def setup(self) -> None:
+        """Connect the widgets of the section."""
         self._rows: list[Row] = []
         self._filling = False
         self._sorting = (-1, False)

@@ -123,13 +123,8 @@ def analyze(
     loaded = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     given = check_context(context or {})
     assess(loaded, given)
-    plan = _Plan(
-        loaded,
-        given,
-        labeller if vertebrae is None else "given",
-        chosen,
-        alignment_of(chosen),
-    )
+    labeller = labeller if vertebrae is None else "given"
+    plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen))
     recorder = Recorder(progress or silent)
     inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
     images = _read(plan, recorder, inputs, ct, spect)
@@ -142,7 +137,7 @@ def analyze(
     recorder.note(
         inputs=inputs,
         parameters={**plan.options.record(), "labeller": plan.labeller},
-        protocol={**loaded.reference(), "bounds": records.bounds_record(loaded)},
+        protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
         context=dict(given),
     )
     with recorder.guard("analysis"):

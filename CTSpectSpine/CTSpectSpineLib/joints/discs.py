@@ -156,8 +156,7 @@ def find_disc(pair: Pair) -> Disc | str:
 
 def _band(bone: Occupancy, depth: FloatArray, footprint: BoolArray) -> BoolArray:
     """Bone less than `BAND_MM` deep below a surface, on the vertebra's own footprint."""
-    result: BoolArray = (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
-    return result
+    return (bone >= 0.5) & footprint & (depth > -STEP_MM) & (depth <= BAND_MM)
 
 
 def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None:
@@ -208,8 +207,7 @@ def _surface(bone: Occupancy, pair: Pair) -> tuple[FloatArray, BoolArray] | None
 def _without_holes(mask: BoolArray) -> BoolArray:
     """Mask with everything that it encloses."""
     outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
-    filled: BoolArray = outside[1:-1, 1:-1] != outside[0, 0]
-    return filled
+    return np.asarray(outside[1:-1, 1:-1] != outside[0, 0])
 
 
 def _tops(bone: Occupancy, s_mm: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -234,8 +232,7 @@ def _smooth(height: FloatArray, valid: BoolArray) -> FloatArray:
     if not valid.all():
         _, nearest = ndimage.distance_transform_edt(~valid, return_indices=True)
         height = height[tuple(nearest)]
-    smooth: FloatArray = ndimage.median_filter(height, size=_SMOOTH, mode="nearest")
-    return smooth
+    return ndimage.median_filter(height, size=_SMOOTH, mode="nearest")
 
 
 def _mean_outline(first: BoolArray, second: BoolArray, pair: Pair) -> tuple[BoolArray, FloatArray]:
@@ -276,13 +273,9 @@ def _lens(
 
 
 def _signed_distance(mask: BoolArray) -> FloatArray:
-    distance: FloatArray = ndimage.distance_transform_edt(~mask) - (
-        ndimage.distance_transform_edt(mask)
-    )
-    return distance
+    return ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask)
 
 
 def _ball_2d(radius: int) -> BoolArray:
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    ball: BoolArray = x**2 + y**2 <= radius**2
-    return ball
+    return np.asarray(x**2 + y**2 <= radius**2)

@@ -238,10 +238,9 @@ def _values(region: Region, ct: sitk.Image) -> FloatArray:
     index = apply_matrix(inverse(ijk_to_lps(ct)), region.points_mm())[:, ::-1]
     last = np.asarray(array.shape) - 1
     inside = ((index >= 0) & (index <= last)).all(axis=1)
-    values: FloatArray = ndimage.map_coordinates(
+    return ndimage.map_coordinates(
         array, index[inside].T, output=np.float64, order=1, prefilter=False
     )
-    return values
 
 
 def _between(upper: str, lower: str) -> list[str]:

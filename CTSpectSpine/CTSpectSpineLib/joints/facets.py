@@ -5,7 +5,6 @@ The lateral joints of C1 and C2 are found in the same way by a rule of their own
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
@@ -109,7 +109,7 @@ def facet_rules() -> Mapping[str, FacetRule]:
     judgement: round numbers that need only be near, as a joint is found up to 14 mm from there.
     Measured on correct labels of three patients: joints lie 1 to 12 mm from there, median 4.7 mm.
     """
-    rows = json.loads(_TABLE.read_text(encoding="utf-8"))["rules"]
+    rows = json_table(_TABLE)["rules"]
     rules = []
     for row in rows:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
@@ -171,8 +171,7 @@ class _Search:
         ds = (self.pair.s_mm - point[2])[:, None, None]
         dp = (self.pair.p_mm[self.box[1]] - point[1])[None, :, None]
         dl = (self.pair.l_mm - point[0])[None, None, :]
-        distance: FloatArray = np.sqrt(ds**2 + dp**2 + dl**2)
-        return distance
+        return np.asarray(np.sqrt(ds**2 + dp**2 + dl**2))
 
 
 def find_facets(pair: Pair) -> dict[str, Facet | str]:
@@ -229,10 +228,7 @@ def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
     outside = ndimage.distance_transform_edt(~bone)
     inside = ndimage.distance_transform_edt(bone)
     distance = np.where(bone, 0.5 - inside, outside - 0.5) * STEP_MM
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
-        distance.astype(np.float32), _SMOOTH_MM / STEP_MM, truncate=3.0
-    )
-    return smooth
+    return ndimage.gaussian_filter(distance.astype(np.float32), _SMOOTH_MM / STEP_MM, truncate=3.0)
 
 
 def _interface(search: _Search, rule: FacetRule, sign: float) -> tuple[BoolArray, float] | None:

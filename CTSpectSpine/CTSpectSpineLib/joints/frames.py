@@ -128,8 +128,7 @@ class Guess:
 
 def unit(vector: FloatArray) -> FloatArray:
     """Scale a vector to length 1."""
-    result: FloatArray = vector / max(float(np.linalg.norm(vector)), 1e-12)
-    return result
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def axes_from(superior: FloatArray, posterior: FloatArray) -> FloatArray:

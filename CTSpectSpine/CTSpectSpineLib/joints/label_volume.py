@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, content_box, ijk_to_lps, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Slices = tuple[slice, slice, slice]
@@ -70,8 +70,7 @@ class LabelVolume:
         """Whether points, LPS mm shape (n, 3), lie in the outermost voxels or outside."""
         index = apply_matrix(inverse(self.matrix), points_mm)
         last = np.asarray(self.array.shape[::-1]) - 1.0
-        outermost: BoolArray = np.any((index < 0.75) | (index > last - 0.75), axis=1)
-        return outermost
+        return np.asarray(np.any((index < 0.75) | (index > last - 0.75), axis=1))
 
 
 def label_volume(image: sitk.Image) -> LabelVolume:
@@ -141,8 +140,7 @@ def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:
     if not coarse:
         return sampled
     # The distance changes by 2 mm per mm across the surface (see `_distance`).
-    filled: Occupancy = np.clip(0.5 - sampled / 2.0, 0.0, 1.0)
-    return filled
+    return np.asarray(np.clip(0.5 - sampled / 2.0, 0.0, 1.0))
 
 
 def _overlap(volume: LabelVolume, box: Slices, grid: Grid) -> Slices | None:
@@ -194,16 +192,12 @@ def local_grid(
     first = np.floor(np.asarray(low, dtype=float) / step_mm)
     last = np.ceil(np.asarray(high, dtype=float) / step_mm)
     i, j, k = (int(n) for n in last - first + 1)
-    matrix = np.eye(4)
-    matrix[:3, :3] = axes.T * step_mm
-    matrix[:3, 3] = origin_mm + axes.T @ (first * step_mm)
-    return Grid((i, j, k), matrix)
+    return Grid((i, j, k), affine(axes.T * step_mm, origin_mm + axes.T @ (first * step_mm)))
 
 
 def crop_to_content(mask: BoolArray, matrix: FloatArray) -> tuple[BoolArray, FloatArray]:
     """Cut empty margins off a mask; returns it (at least one voxel) with its new matrix."""
-    found = ndimage.find_objects(mask.astype(np.uint8), max_label=1)
-    box = found[0] if found and found[0] is not None else (slice(0, 1),) * 3
+    box = content_box(mask) or (slice(0, 1),) * 3
     shifted = matrix.copy()
     start = np.asarray([b.start for b in box[::-1]], dtype=float)
     shifted[:3, 3] = matrix[:3, 3] + matrix[:3, :3] @ start

@@ -127,5 +127,4 @@ def _body_columns(volume: LabelVolume, fit: Fit) -> Occupancy:
         STEP_MM * (np.arange(grid.size[axis]) - (grid.size[axis] - 1) / 2) for axis in (0, 1)
     )
     inside = np.hypot(l_mm[None, :] / half_width, p_mm[:, None] / half_depth) <= 1.0
-    columns: Occupancy = bone[:, inside]
-    return columns
+    return bone[:, inside]

@@ -69,8 +69,7 @@ class Pair:
 
     def to_lps(self, local: FloatArray) -> FloatArray:
         """Local points in LPS mm."""
-        points: FloatArray = self.origin + np.asarray(local, dtype=float) @ self.axes
-        return points
+        return self.origin + np.asarray(local, dtype=float) @ self.axes
 
     def region(self, mask: BoolArray) -> Region:
         """Cropped region of a mask on the pair's grid."""
@@ -117,10 +116,8 @@ def make_pair(
 def sum_reliable(upper: Fit, lower: Fit, axis: int) -> FloatArray:
     """Sum of one axis of both vertebrae, or of the more trusted one alone."""
     if upper.trust == lower.trust:
-        total: FloatArray = upper.axes[axis] + lower.axes[axis]
-        return total
-    chosen: FloatArray = (upper if upper.trust > lower.trust else lower).axes[axis]
-    return chosen
+        return np.asarray(upper.axes[axis] + lower.axes[axis])
+    return np.asarray((upper if upper.trust > lower.trust else lower).axes[axis])
 
 
 def _middle(upper: Fit, lower: Fit) -> tuple[FloatArray, FloatArray]:

@@ -93,8 +93,7 @@ def _column_tops(local: FloatArray, semi: tuple[float, float], shape: Shape) -> 
     expected = np.pi * semi[0] * semi[1] * ELLIPSE_SHARE**2 / (2 * STEP_MM) ** 2
     if len(first) < 0.4 * expected or border[first].mean() > _MAX_BORDER_SHARE:
         return None
-    tops: FloatArray = points[first] + np.array([0.0, 0.0, STEP_MM / 4])
-    return tops
+    return np.asarray(points[first] + np.array([0.0, 0.0, STEP_MM / 4]))
 
 
 def _midline_run(local: FloatArray, semi: tuple[float, float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix
 from CTSpectSpineLib.joints.label_volume import LabelVolume, occupancy
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
@@ -133,9 +133,7 @@ def _snapped_grid(volume: LabelVolume, box: tuple[slice, slice, slice]) -> Grid:
     low = np.floor(corners.min(axis=0) / STEP_MM) - 1
     high = np.ceil(corners.max(axis=0) / STEP_MM) + 1
     i, j, k = (int(n) for n in high - low + 1)
-    matrix = np.diag([STEP_MM, STEP_MM, STEP_MM, 1.0])
-    matrix[:3, 3] = low * STEP_MM
-    return Grid((i, j, k), matrix)
+    return Grid((i, j, k), affine(STEP_MM * np.eye(3), low * STEP_MM))
 
 
 def _without_crumbs(bone: BoolArray) -> BoolArray:
@@ -145,13 +143,11 @@ def _without_crumbs(bone: BoolArray) -> BoolArray:
         return bone
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    kept: BoolArray = (sizes >= _PIECE_SHARE * sizes.max())[pieces]
-    return kept
+    return np.asarray((sizes >= _PIECE_SHARE * sizes.max())[pieces])
 
 
 def _largest(mask: BoolArray, weight: FloatArray) -> BoolArray:
     """The connected piece of a mask with the largest sum of a weight."""
     pieces, count = ndimage.label(mask)
     sums = ndimage.sum_labels(weight, pieces, index=np.arange(1, count + 1))
-    largest: BoolArray = pieces == int(np.argmax(sums)) + 1
-    return largest
+    return np.asarray(pieces == int(np.argmax(sums)) + 1)

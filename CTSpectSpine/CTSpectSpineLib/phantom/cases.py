@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.phantom.config import SpineConfig
 
 _CASES = Path(__file__).parent / "cases.json"
@@ -105,15 +104,9 @@ class PhantomConfig:
     spect: SpectConfig = field(default_factory=SpectConfig)
 
 
-@cache
-def _table() -> Mapping[str, Any]:
-    table: dict[str, Any] = json.loads(_CASES.read_text(encoding="utf-8"))
-    return table
-
-
 def case_names() -> tuple[str, ...]:
     """Names of all cases."""
-    return tuple(_table())
+    return tuple(json_table(_CASES))
 
 
 def load_case(name: str = DEFAULT_CASE) -> PhantomConfig:
@@ -124,7 +117,7 @@ def load_case(name: str = DEFAULT_CASE) -> PhantomConfig:
     InputError
         If there is no such case.
     """
-    table = _table()
+    table = json_table(_CASES)
     if name not in table:
         raise InputError(f"There is no phantom case '{name}'; the cases are {', '.join(table)}.")
     row = table[name]

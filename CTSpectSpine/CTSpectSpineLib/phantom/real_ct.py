@@ -6,9 +6,7 @@ The SPECT covers the CT's box and a margin; the patient goes on beyond the CT's 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, largest_piece
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region, SpineJoints
 from CTSpectSpineLib.phantom.cases import SpectConfig
@@ -88,21 +87,15 @@ def classify(
     if organs is not None:
         _paint_organs(tissue, sitk.GetArrayViewFromImage(organs))
     _paint_vertebrae(tissue, label, joints, grid)
-    tissue[hu >= _rules()["metal_hu"]] = Tissue.METAL
+    tissue[hu >= json_table(_RULES)["metal_hu"]] = Tissue.METAL
     image = sitk.GetImageFromArray(tissue)
     image.CopyInformation(ct)
     return image
 
 
-@cache
-def _rules() -> Mapping[str, Any]:
-    rules: dict[str, Any] = json.loads(_RULES.read_text(encoding="utf-8"))
-    return rules
-
-
 def _soft_tissue(hu: Voxels) -> NDArray[np.uint8]:
     """Everything but bone, by HU, inside the patient; table and surroundings are air."""
-    limits = _rules()["hu_limits"]
+    limits = json_table(_RULES)["hu_limits"]
     codes = np.array([Tissue[name] for name in limits], dtype=np.uint8)
     tissue: NDArray[np.uint8] = codes[
         np.searchsorted(np.array(list(limits.values())[:-1]), hu, side="right")
@@ -113,7 +106,7 @@ def _soft_tissue(hu: Voxels) -> NDArray[np.uint8]:
 
 def _patient(hu: Voxels) -> BoolArray:
     """The largest body, with the air that it encloses in axial, sagittal or coronal planes."""
-    body = ndimage.binary_opening(hu > _rules()["body_hu"], iterations=1)
+    body = ndimage.binary_opening(hu > json_table(_RULES)["body_hu"], iterations=1)
     body = largest_piece(body)
     filled: BoolArray = body.copy()
     for axis in range(3):
@@ -125,7 +118,7 @@ def _patient(hu: Voxels) -> BoolArray:
 
 def _loose_bone(hu: Voxels, labelled: BoolArray, spacing: NDArray[np.float64]) -> BoolArray:
     """Bone that has no label: dense voxels and the marrow that they enclose."""
-    rules = _rules()
+    rules = json_table(_RULES)
     dense = (hu >= rules["bone_hu"]) & ~labelled
     reach = np.maximum(np.rint(rules["closing_mm"] / spacing).astype(int), 1)
     ball = _ball(reach)
@@ -142,8 +135,7 @@ def _loose_bone(hu: Voxels, labelled: BoolArray, spacing: NDArray[np.float64]) -
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     large = sizes * np.prod(spacing) >= rules["smallest_bone_mm3"]
     large[0] = False
-    result: BoolArray = large[pieces]
-    return result
+    return np.asarray(large[pieces])
 
 
 def _small_holes(shell: BoolArray, most: float) -> BoolArray:
@@ -151,18 +143,16 @@ def _small_holes(shell: BoolArray, most: float) -> BoolArray:
     holes, count = ndimage.label(ndimage.binary_fill_holes(shell) & ~shell)
     small = np.bincount(holes.ravel(), minlength=count + 1) <= most
     small[0] = False
-    result: BoolArray = small[holes]
-    return result
+    return small[holes]
 
 
 def _ball(reach: NDArray[np.int_]) -> BoolArray:
     k, j, i = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
-    ball: BoolArray = (k / reach[0]) ** 2 + (j / reach[1]) ** 2 + (i / reach[2]) ** 2 <= 1.01
-    return ball
+    return np.asarray((k / reach[0]) ** 2 + (j / reach[1]) ** 2 + (i / reach[2]) ** 2 <= 1.01)
 
 
 def _paint_organs(tissue: NDArray[np.uint8], organs: Voxels) -> None:
-    for name, ids in _rules()["organs"].items():
+    for name, ids in json_table(_RULES)["organs"].items():
         tissue[np.isin(organs, ids)] = Tissue[name]
 
 

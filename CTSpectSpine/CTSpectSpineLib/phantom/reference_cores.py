@@ -79,5 +79,4 @@ def reference_cores(
 def _deep(body: BoolArray, spacing: FloatArray) -> BoolArray:
     """Inner part of a vertebral body; for small bodies at least its deepest 40 %."""
     depth = ndimage.distance_transform_edt(np.pad(body, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    deep: BoolArray = depth >= max(min(_CORE_DEPTH_MM, 0.6 * float(depth.max())), 1e-3)
-    return deep
+    return depth >= max(min(_CORE_DEPTH_MM, 0.6 * float(depth.max())), 1e-3)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from CTSpectSpineLib.anatomy import level_name, spine_region
+from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.anatomy.body import Disc
 from CTSpectSpineLib.phantom.anatomy.column import Column, Facet
@@ -54,9 +55,8 @@ def disc_between(upper: Bone, lower: Bone) -> Disc:
 def centred_grid(centre: FloatArray, axes: FloatArray, half: FloatArray, step: float) -> Grid:
     """Grid around a point; rows of `axes` are the directions of i, j, k in LPS."""
     count = np.ceil(half / step).astype(int)
-    matrix = np.eye(4)
-    matrix[:3, :3] = axes.T * step
-    matrix[:3, 3] = centre - matrix[:3, :3] @ count
+    matrix = affine(axes.T * step, centre)
+    matrix[:3, 3] -= matrix[:3, :3] @ count
     shape = 2 * count + 1
     return Grid(matrix, (int(shape[2]), int(shape[1]), int(shape[0])))
 

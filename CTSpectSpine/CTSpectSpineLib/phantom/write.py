@@ -6,18 +6,15 @@ puts a time or a file name into the gzip header.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO, Phantom
 from CTSpectSpineLib.results.segments import joint_segments
+from CTSpectSpineLib.results.text_files import plain, write_json
 from CTSpectSpineLib.version import __version__
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
 from CTSpectSpineLib.volumes.writing import write_image
@@ -73,9 +70,7 @@ def write_phantom(
     write_segmentation(
         folder / "joints.seg.nrrd", joint_segments(phantom.joints, table), phantom.ct
     )
-    text = json.dumps(truth, indent=2, allow_nan=False) + "\n"
-    with replacing(folder / "truth.json") as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+    write_json(folder / "truth.json", truth)
     return truth
 
 
@@ -92,7 +87,7 @@ def truth_record(phantom: Phantom) -> dict[str, Any]:
             "true_ratio": round(phantom.truth.ratios[joint.id], 6),
             "uptake": phantom.true_uptake(joint.id),
         }
-    record: dict[str, Any] = _plain(
+    record: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "software_version": __version__,
@@ -117,16 +112,3 @@ def truth_record(phantom: Phantom) -> dict[str, Any]:
         }
     )
     return record
-
-
-def _plain(value: Any) -> Any:
-    """Values that JSON can hold."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    return value

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.spatial.transform import Rotation
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.compare import state_margin
 from CTSpectSpineLib.registration.descent import Linear, descend
@@ -88,14 +88,12 @@ class _Splines:
     def at(self, z_mm: FloatArray) -> FloatArray:
         """Values, shape (n, count)."""
         inside = np.clip(z_mm, self.knots[DEGREE], self.knots[-DEGREE - 1] - 1e-6)
-        values: FloatArray = BSpline.design_matrix(inside, self.knots, DEGREE).toarray()
-        return values
+        return BSpline.design_matrix(inside, self.knots, DEGREE).toarray()
 
     def penalty(self) -> FloatArray:
         """Second differences of the coefficients, squared, shape (count, count)."""
         difference = np.diff(np.eye(self.count), 2, axis=0)
-        result: FloatArray = (difference.T @ difference).astype(np.float64)
-        return result
+        return np.asarray((difference.T @ difference).astype(np.float64))
 
 
 def column_bending(
@@ -196,8 +194,7 @@ def _linear(here: _Bent, basis: FloatArray, splines: _Splines) -> Linear[_Bent]:
 
 def _displaced(basis: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Displacement, shape (n, 3). No BLAS: the last digit must not depend on threads."""
-    result: FloatArray = np.einsum("nk,kx->nx", basis, coefficients)
-    return result
+    return np.asarray(np.einsum("nk,kx->nx", basis, coefficients))
 
 
 def _system(state: State, basis: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:
@@ -232,9 +229,7 @@ def _rigid_part(
     after = before + _displaced(splines.at(before[:, 2]), coefficients)
     middle, target = before.mean(axis=0), after.mean(axis=0)
     rotation = Rotation.align_vectors(after - target, before - middle)[0].as_matrix()
-    change = np.eye(4)
-    change[:3, :3] = rotation
-    change[:3, 3] = target - rotation @ middle
+    change = affine(rotation, target - rotation @ middle)
     moved = apply_matrix(change, before)
     result: FloatArray = change @ pose
     return Bending(result, _rms(after - moved), _rms(moved - before), better)
@@ -246,8 +241,7 @@ def _line(points_mm: FloatArray) -> FloatArray:
     count = np.bincount(slab)
     sums = np.stack([np.bincount(slab, points_mm[:, axis]) for axis in range(3)], axis=1)
     supported = count >= LEAST_SUPPORT * min(1.0, len(points_mm) / (20 * LEAST_SUPPORT))
-    result: FloatArray = sums[supported] / count[supported, None]
-    return result
+    return sums[supported] / count[supported, None]
 
 
 def _rms(vectors: FloatArray) -> float:

@@ -109,8 +109,7 @@ def _middle(ct: CtMaps) -> Float32Array:
     lateral = np.tensordot(ct.ijk_to_lps[0, :3], index, axes=1)
     soft = ct.channels[..., _SOFT] * ct.valid
     middle = float((lateral * soft).sum() / max(float(soft.sum()), 1e-6))
-    weight: Float32Array = np.exp(-0.5 * ((lateral - middle) / _MIDLINE_SIGMA_MM) ** 2)
-    return weight
+    return np.exp(-0.5 * ((lateral - middle) / _MIDLINE_SIGMA_MM) ** 2)
 
 
 def _path(ridge: FloatArray) -> FloatArray:

@@ -135,8 +135,7 @@ def restless_share(
 
 def _patches_inside(points: Points, state: State) -> IntArray:
     """Original patch of each point of a state, which holds only those inside the CT."""
-    result: IntArray = points.patch[state.inside]
-    return result
+    return points.patch[state.inside]
 
 
 def _patch_costs(points: Points, state: State, scale: float) -> FloatArray:
@@ -145,5 +144,4 @@ def _patch_costs(points: Points, state: State, scale: float) -> FloatArray:
     count = np.bincount(patch, minlength=len(points.starts))
     total = points.patch_sum(_costs(points, state, scale))
     whole = np.bincount(points.patch, minlength=len(points.starts))
-    costs: FloatArray = np.where(count > 0.7 * whole, total / np.maximum(count, 1), np.nan)
-    return costs
+    return np.where(count > 0.7 * whole, total / np.maximum(count, 1), np.nan)

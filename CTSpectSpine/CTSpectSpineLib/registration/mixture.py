@@ -70,16 +70,12 @@ def project_out(
     weighted = mixture.columns * weight[:, None]
     right = points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
     imitation = np.linalg.solve(mixture.normal, right)
-    result: FloatArray = jacobian - np.einsum(
-        "nb,nbp->np", mixture.columns, imitation[points.patch]
-    )
-    return result
+    return np.asarray(jacobian - np.einsum("nb,nbp->np", mixture.columns, imitation[points.patch]))
 
 
 def noise_model(predicted: FloatArray) -> FloatArray:
     """Relative SD of a voxel: counting noise grows with the root of uptake."""
-    result: FloatArray = np.sqrt(0.15 + np.clip(predicted, 0.0, 4.0))
-    return result
+    return np.sqrt(0.15 + np.clip(predicted, 0.0, 4.0))
 
 
 def robust_scale(residual: FloatArray) -> float:
@@ -89,8 +85,7 @@ def robust_scale(residual: FloatArray) -> float:
 
 def outlier_weights(residual: FloatArray, scale: float) -> FloatArray:
     """Geman–McClure weights, 1 for small residuals, towards 0 for outliers."""
-    result: FloatArray = 1.0 / (1.0 + (residual / (2.0 * scale)) ** 2) ** 2
-    return result
+    return 1.0 / (1.0 + (residual / (2.0 * scale)) ** 2) ** 2
 
 
 def robust_cost(residual: FloatArray, scale: float) -> float:

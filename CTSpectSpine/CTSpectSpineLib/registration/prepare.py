@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, ijk_to_lps
+from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, content_box, ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Float32Array = NDArray[np.float32]
@@ -102,16 +102,12 @@ def about_bone(ct: CtMaps, margin_mm: float = 40.0) -> CtMaps:
 
     The margin, mm, is numerical: about twice the FWHM of the coarse blur.
     """
-    margin = np.ceil(margin_mm / ct.spacing_mm[::-1]).astype(int)
-    box = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        found = np.flatnonzero((ct.bone > 0.3).any(axis=others))
-        low = max(int(found[0]) - int(margin[axis]), 0)
-        box.append(slice(low, int(found[-1]) + 1 + int(margin[axis])))
+    margin = np.ceil(margin_mm / ct.spacing_mm[::-1]).astype(int).tolist()
+    box = content_box(ct.bone > 0.3)
+    assert box is not None, "ct_maps finds bone in every CT"
+    k, j, i = (slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
     matrix = ct.ijk_to_lps.copy()
-    matrix[:3, 3] += matrix[:3, :3] @ np.array([part.start for part in box[::-1]])
-    k, j, i = box
+    matrix[:3, 3] += matrix[:3, :3] @ np.array([part.start for part in (i, j, k)])
     return CtMaps(ct.channels[k, j, i], ct.valid[k, j, i], matrix)
 
 
@@ -132,8 +128,7 @@ def halved(ct: CtMaps) -> CtMaps:
 
 def column_lengths(matrix: FloatArray) -> FloatArray:
     """Voxel size along i, j, k of an index-to-LPS matrix, mm."""
-    lengths: FloatArray = np.linalg.norm(matrix[:3, :3], axis=0)
-    return lengths
+    return np.asarray(np.linalg.norm(matrix[:3, :3], axis=0))
 
 
 def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
@@ -287,10 +282,9 @@ def blur(
     """
     variance = (fwhm_mm * (1.0 / FWHM_PER_SIGMA)) ** 2 - voxel_blur * spacing_mm**2 / 12.0
     sigma = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
-    blurred: Float32Array = ndimage.gaussian_filter(
+    return ndimage.gaussian_filter(
         array,
         sigma=sigma[::-1].tolist(),
         mode=outside,
         truncate=3.0,
     )
-    return blurred

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.descent import Linear, descend
 from CTSpectSpineLib.registration.mixture import (
@@ -121,19 +121,16 @@ class State:
     @property
     def residual(self) -> FloatArray:
         """SPECT minus the model, shape (n,)."""
-        result: FloatArray = self.points.values - self.mixture.predicted
-        return result
+        return self.points.values - self.mixture.predicted
 
     @property
     def scaled(self) -> FloatArray:
         """Residual in units of the noise model."""
-        result: FloatArray = self.residual / self.noise
-        return result
+        return self.residual / self.noise
 
     def weight(self, scale: float) -> FloatArray:
         """Weight of each point: noise, and whether it is an outlier."""
-        result: FloatArray = outlier_weights(self.scaled, scale) / self.noise**2
-        return result
+        return outlier_weights(self.scaled, scale) / self.noise**2
 
 
 def evaluate(
@@ -167,11 +164,7 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
     # Rodrigues' formula; np.sinc(a/pi) is sin(a)/a.
     rotation = np.eye(3) + np.sinc(angle / np.pi) * cross
     rotation += 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * cross @ cross
-    change = np.eye(4)
-    change[:3, :3] = rotation
-    change[:3, 3] = step[:3] + centre_mm - rotation @ centre_mm
-    result: FloatArray = change @ pose
-    return result
+    return affine(rotation, step[:3] + centre_mm - rotation @ centre_mm) @ pose
 
 
 def _jacobian(state: State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:
@@ -196,8 +189,7 @@ class Normal:
     @property
     def hessian(self) -> FloatArray:
         """The whole system's matrix, shape (6, 6)."""
-        result: FloatArray = self.hessians.sum(axis=0)
-        return result
+        return np.asarray(self.hessians.sum(axis=0))
 
 
 def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Normal:
@@ -300,5 +292,4 @@ def _covariance(normal: Normal) -> FloatArray:
     inverse = np.linalg.pinv(normal.hessian, hermitian=True)
     covariance = inverse @ (normal.pulls.T @ normal.pulls) @ inverse
     to_radians = np.diag([1.0] * 3 + [1.0 / ROTATION_RADIUS_MM] * 3)
-    result: FloatArray = to_radians @ covariance @ to_radians
-    return result
+    return np.asarray(to_radians @ covariance @ to_radians)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import SimpleITK as sitk
 
-from CTSpectSpineLib.geometry import image_centre_mm, inverse, transform_matrix
+from CTSpectSpineLib.geometry import affine, image_centre_mm, inverse, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration.files import as_rigid, centred
@@ -140,9 +140,8 @@ def _around(spect_to_ct: FloatArray, centre_mm: FloatArray) -> list[FloatArray]:
     """A given start and disturbed copies of it, to see whether they converge to the same place."""
     starts = []
     for shift, angles in _DISTURBED:
-        change = np.eye(4)
-        change[:3, :3] = rotation_matrix(angles)
-        change[:3, 3] = np.asarray(shift) + centre_mm - change[:3, :3] @ centre_mm
+        turn = rotation_matrix(angles)
+        change = affine(turn, np.asarray(shift) + centre_mm - turn @ centre_mm)
         starts.append(change @ spect_to_ct)
     return starts
 

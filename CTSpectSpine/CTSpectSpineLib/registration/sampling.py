@@ -98,8 +98,7 @@ class Points:
 
         No BLAS: the order of summation, and so the last digit, must not depend on threads.
         """
-        result: FloatArray = np.add.reduceat(values, self.starts, axis=0)
-        return result
+        return np.add.reduceat(values, self.starts, axis=0)
 
 
 def sampled_maps(ct: CtMaps, fwhm_mm: float) -> SampledMaps:
@@ -181,10 +180,9 @@ def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatA
 def _near_bone(ct: CtMaps) -> BoolArray:
     """CT voxels within a cube of `NEAR_BONE_MM` about bone."""
     radius = np.maximum(1, np.rint(NEAR_BONE_MM / ct.spacing_mm)).astype(int)
-    near: BoolArray = (
+    return (
         ndimage.maximum_filter(ct.bone, size=(2 * radius + 1)[::-1].tolist(), mode="nearest") > 0.3
     )
-    return near
 
 
 def near_bone_voxels(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray) -> IntArray:
@@ -201,8 +199,7 @@ def near_bone_voxels(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray
         nearest.append(whole)
     keep = np.flatnonzero(inside)
     x, y, z = (whole.reshape(-1)[keep] for whole in nearest)
-    result: IntArray = keep[near[z, y, x]]
-    return result
+    return np.asarray(keep[near[z, y, x]])
 
 
 def points_of(spect: SpectMap, voxels: IntArray, spect_to_ct: FloatArray, most: int) -> Points:

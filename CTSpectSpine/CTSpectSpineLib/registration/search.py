@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
@@ -84,10 +85,9 @@ def _to_grid(
     """Sample a volume ``[k, j, i]`` on a grid ``[x, y, z]`` of LPS points; zero outside."""
     matrix = np.linalg.inv(index_to_lps) @ grid_to_lps
     flip = matrix[[2, 1, 0]]
-    sampled: Float32Array = ndimage.affine_transform(
+    return ndimage.affine_transform(
         volume, flip[:, :3], flip[:, 3], output_shape=shape, order=1, mode="constant", cval=0.0
     )
-    return sampled
 
 
 def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
@@ -98,9 +98,7 @@ def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, 
 
 
 def _scaling(spacing_mm: float, origin_mm: FloatArray) -> FloatArray:
-    matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    matrix[:3, 3] = origin_mm
-    return matrix
+    return affine(spacing_mm * np.eye(3), origin_mm)
 
 
 def rotation_matrix(degrees: Sequence[float]) -> FloatArray:
@@ -109,8 +107,7 @@ def rotation_matrix(degrees: Sequence[float]) -> FloatArray:
     rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     rz = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    matrix: FloatArray = rz @ rx @ ry
-    return matrix
+    return np.asarray(rz @ rx @ ry)
 
 
 class _Search:
@@ -158,9 +155,7 @@ class _Search:
         """Best translations for one rotation of the CT about its centre."""
         rotation = rotation_matrix([n * ROTATION_STEP_DEG for n in node])
         half = SEARCH_MM * (np.asarray(self.ct_shape) - 1) / 2
-        turned = np.eye(4)
-        turned[:3, :3] = rotation.T
-        turned[:3, 3] = self.centre_mm - rotation.T @ half
+        turned = affine(rotation.T, self.centre_mm - rotation.T @ half)
         to_lps = turned @ _scaling(SEARCH_MM, np.zeros(3))
         mask = (_to_grid(self.valid, self.ct_to_lps, to_lps, self.ct_shape) > 0.5).astype(
             np.float32
@@ -202,8 +197,7 @@ class _Search:
         share = np.maximum(np.maximum(share_g, share_f), 0.0)
         floor = 1e-3 * float(np.max(var_f)) * float(np.max(var_g))
         correlation = cross / np.sqrt(np.maximum(var_f * var_g, max(floor, 1e-12)))
-        score: FloatArray = np.where(share > MINIMUM_OVERLAP, correlation * np.sqrt(share), -1.0)
-        return score
+        return np.where(share > MINIMUM_OVERLAP, correlation * np.sqrt(share), -1.0)
 
 
 def _neighbours(node: Node) -> list[Node]:

@@ -178,8 +178,7 @@ def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
 
 def _mean_rotation(axes: Sequence[FloatArray]) -> FloatArray:
     """Rotation nearest to the mean of rotations (chordal mean)."""
-    rotation: FloatArray = Rotation.from_matrix(np.array(axes)).mean().as_matrix()
-    return rotation
+    return Rotation.from_matrix(np.array(axes)).mean().as_matrix()
 
 
 def _label_centres(labels: sitk.Image) -> dict[str, FloatArray]:
@@ -207,5 +206,4 @@ def _follow(curve: tuple[FloatArray, FloatArray], heights: FloatArray) -> FloatA
     knots, values = curve
     if len(knots) == 1:
         return np.full(len(heights), values[0])
-    followed: FloatArray = PchipInterpolator(knots, values)(np.clip(heights, knots[0], knots[-1]))
-    return followed
+    return PchipInterpolator(knots, values)(np.clip(heights, knots[0], knots[-1]))

@@ -152,8 +152,7 @@ class ColourBar:
 def bone_grey(hu: FloatArray) -> FloatArray:
     """Grey value 0 to 1 of CT in the bone window; black outside the CT."""
     low, high = BONE_WINDOW_HU
-    grey: FloatArray = np.nan_to_num(np.clip((hu - low) / (high - low), 0.0, 1.0))
-    return grey
+    return np.nan_to_num(np.clip((hu - low) / (high - low), 0.0, 1.0))
 
 
 def heat(ratio: FloatArray, highest: float, start: float = 0.25) -> FloatArray:
@@ -163,15 +162,13 @@ def heat(ratio: FloatArray, highest: float, start: float = 0.25) -> FloatArray:
     `start` above it.
     """
     scaled = np.clip(np.nan_to_num(ratio) / highest, 0.0, 1.0)
-    colours: FloatArray = mpl.colormaps["inferno"](start + (1.0 - start) * scaled)[..., :3]
-    return colours
+    return mpl.colormaps["inferno"](start + (1.0 - start) * scaled)[..., :3]
 
 
 def opacity(ratio: FloatArray) -> FloatArray:
     """Opacity of the overlay: nothing below the reference bone, rising smoothly above it."""
     t = np.clip((np.nan_to_num(ratio) - FAINTEST_RATIO) / (_FULL_RATIO - FAINTEST_RATIO), 0, 1)
-    alpha: FloatArray = _STRONGEST_ALPHA * t * t * (3.0 - 2.0 * t)
-    return alpha
+    return _STRONGEST_ALPHA * t * t * (3.0 - 2.0 * t)
 
 
 def fused(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
@@ -256,17 +253,8 @@ def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
         linewidth=3, solid_capstyle="butt",
         path_effects=[withStroke(linewidth=5, foreground=halo)],
     )  # fmt: skip
-    _write(
-        axes,
-        start,
-        bottom - 8,
-        f"{panel.bar_mm:g} mm",
-        ink,
-        11.5,
-        halo=halo,
-        ha="left",
-        va="bottom",
-    )
+    length = f"{panel.bar_mm:g} mm"
+    _write(axes, start, bottom - 8, length, ink, 11.5, halo=halo, ha="left", va="bottom")
 
 
 def _draw_outline(axes: Axes, outline: Outline, x: int, y: int) -> None:

@@ -54,11 +54,8 @@ def uptake_plot(
         "font.family": "sans-serif",
         "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
         "font.size": 10,
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
         "axes.edgecolor": "#9aa7b5",
-        "xtick.color": _INK,
-        "ytick.color": _INK,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
     }
     with matplotlib.style.context(["default", style], after_reset=True):
         figure = Figure(figsize=(9.4, 1.5 + _ROW_INCHES * max(len(levels), 3)))

@@ -57,10 +57,7 @@ class Surface:
     def project(self, points: FloatArray) -> FloatArray:
         """Column and row of points (n, 3) projected onto the surface, shape (n, 2)."""
         offset = np.atleast_2d(np.asarray(points, dtype=float)) - self.points[0, 0]
-        column_row: FloatArray = (
-            np.stack([offset @ self.right, offset @ self.down], axis=1) / self.pixel_mm
-        )
-        return column_row
+        return np.stack([offset @ self.right, offset @ self.down], axis=1) / self.pixel_mm
 
     def edge_letters(self) -> tuple[str, str, str, str]:
         """Patient directions at the left, right, top and bottom edge: R/L, A/P, I/S."""
@@ -157,10 +154,9 @@ class Sampler:
 def sample_labels(image: sitk.Image, points: FloatArray) -> NDArray[np.integer]:
     """Nearest label at points (..., 3), LPS mm; 0 outside the map."""
     index = _index(np.linalg.inv(ijk_to_lps(image)), points + _OFF_TIE_MM)
-    labels: NDArray[np.integer] = ndimage.map_coordinates(
+    return ndimage.map_coordinates(
         sitk.GetArrayViewFromImage(image), index, order=0, mode="grid-constant", cval=0
     ).reshape(points.shape[:-1])
-    return labels
 
 
 def sample_region(region: Region, surface: Surface) -> FloatArray:

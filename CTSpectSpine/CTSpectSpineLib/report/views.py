@@ -49,8 +49,7 @@ class Case:
         total = np.zeros(surface.shape)
         for step in offsets:
             total += self.ct(surface.points + step * normal)
-        mean: FloatArray = total / len(offsets)
-        return mean
+        return total / len(offsets)
 
     def ratio(self, surface: Surface, registered: bool = True) -> FloatArray:
         """SPECT on a surface in multiples of the reference; NaN outside the SPECT."""
@@ -160,5 +159,4 @@ def _level_places(case: Case, surface: Surface) -> dict[str, tuple[float, float]
 
 def smooth(values: FloatArray, sigma_mm: float, surface: Surface) -> FloatArray:
     """Blur by `sigma_mm`, so that outlines show the shape and not the voxels."""
-    blurred: FloatArray = ndimage.gaussian_filter(values, sigma_mm / surface.pixel_mm)
-    return blurred
+    return ndimage.gaussian_filter(values, sigma_mm / surface.pixel_mm)

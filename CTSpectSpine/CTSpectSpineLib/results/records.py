@@ -12,7 +12,6 @@ import SimpleITK as sitk
 from CTSpectSpineLib.files import sha256_of_files
 from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import Registration, Uptake, Verdict, VertebraLabels
-from CTSpectSpineLib.triage_protocol import Protocol
 from CTSpectSpineLib.volumes.volume import Volume
 
 
@@ -102,12 +101,4 @@ def volume_record(volume: Volume) -> dict[str, Any]:
         "direction": image.GetDirection(),
         "unit": volume.unit,
         "notes": list(volume.notes),
-    }
-
-
-def bounds_record(protocol: Protocol) -> dict[str, Any]:
-    """What the manifest says of the protocol's bounds."""
-    return {
-        kind: {**vars(bounds), "provenance": protocol.bounds_provenance[kind]}
-        for kind, bounds in protocol.bounds.items()
     }

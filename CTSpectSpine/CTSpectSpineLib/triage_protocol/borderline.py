@@ -164,5 +164,4 @@ def draws_from_intervals(engine: Engine, repetitions: int = 400, seed: int = 0) 
         )
     )
     upper, lower = np.maximum(high - ratio, 0.0) / 1.96, np.maximum(ratio - low, 0.0) / 1.96
-    drawn: FloatArray = ratio + normal * np.where(normal > 0, upper, lower)
-    return drawn
+    return np.asarray(ratio + normal * np.where(normal > 0, upper, lower))

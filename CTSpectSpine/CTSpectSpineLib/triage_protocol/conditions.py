@@ -68,7 +68,10 @@ def evaluate(when: Mapping[str, Any], findings: Findings) -> tuple[Outcome, ...]
 
 def all_hold(outcomes: Sequence[Outcome]) -> bool | None:
     """True if all hold, False if one does not, None if it depends on what is not known."""
-    states = [outcome.holds for outcome in outcomes]
+    return _all([outcome.holds for outcome in outcomes])
+
+
+def _all(states: Sequence[bool | None]) -> bool | None:
     if False in states:
         return False
     return None if None in states else True
@@ -95,39 +98,38 @@ def _levels(wanted: Any, findings: Findings) -> Answer:
     return _counted(wanted, len(findings.levels), "level")
 
 
-def _found_regions(findings: Findings) -> list[str]:
-    return list(dict.fromkeys(area_region(area) for area in findings.areas))
+def _found_regions(findings: Findings) -> tuple[list[str], str]:
+    found = list(dict.fromkeys(area_region(area) for area in findings.areas))
+    return found, f"{' and '.join(found) or 'no'} levels"
 
 
-def _found_kinds(findings: Findings) -> list[str]:
-    return sorted({area.kind for area in findings.areas})
+def _found_kinds(findings: Findings) -> tuple[list[str], str]:
+    found = sorted({area.kind for area in findings.areas})
+    words = " and ".join(_KIND_WORDS[kind] for kind in found) or "no joint"
+    return list(found), f"uptake in {words}"
+
+
+def _only(wanted: Any, found: list[str], text: str, only: str) -> Answer:
+    holds = bool(found) and set(found) <= set(wanted)
+    return found, holds, text if holds else f"{text}, the rule is for {only} only"
 
 
 def _regions(wanted: Any, findings: Findings) -> Answer:
-    found = _found_regions(findings)
-    holds = bool(found) and set(found) <= set(wanted)
-    text = f"{' and '.join(found) or 'no'} levels"
-    only = " or ".join(wanted)
-    return found, holds, text if holds else f"{text}, the rule is for {only} only"
+    return _only(wanted, *_found_regions(findings), " or ".join(wanted))
 
 
 def _kinds(wanted: Any, findings: Findings) -> Answer:
-    found = _found_kinds(findings)
-    holds = bool(found) and set(found) <= set(wanted)
-    text = f"uptake in {' and '.join(_KIND_WORDS[kind] for kind in found) or 'no joint'}"
     only = " or ".join(_KIND_WORDS[kind] for kind in wanted)
-    return found, holds, text if holds else f"{text}, the rule is for {only} only"
+    return _only(wanted, *_found_kinds(findings), only)
 
 
 def _regions_include(wanted: Any, findings: Findings) -> Answer:
-    found = _found_regions(findings)
-    text = f"{' and '.join(found) or 'no'} levels"
+    found, text = _found_regions(findings)
     return found, set(wanted) <= set(found), f"{text}, asked for {' and '.join(wanted)}"
 
 
 def _kinds_include(wanted: Any, findings: Findings) -> Answer:
-    found = _found_kinds(findings)
-    text = f"uptake in {' and '.join(_KIND_WORDS[kind] for kind in found) or 'no joint'}"
+    found, text = _found_kinds(findings)
     asked = " and ".join(_KIND_WORDS[kind] for kind in wanted)
     return found, set(wanted) <= set(found), f"{text}, asked for {asked}"
 
@@ -216,6 +218,4 @@ def certain(when: Mapping[str, Any], least: Findings, most: Findings) -> bool | 
             states.append(_context(wanted, least)[1])
         else:
             states.append(None)
-    if False in states:
-        return False
-    return None if None in states else True
+    return _all(states)

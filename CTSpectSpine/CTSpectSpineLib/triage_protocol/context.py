@@ -7,22 +7,20 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import json_table
 
 _FIELDS = Path(__file__).parent / "context_fields.json"
 _LEVEL = re.compile(r"^([A-Z]\d+)-([A-Z]\d+)$")
 
 
-@cache
 def context_fields() -> dict[str, dict[str, Any]]:
     """Allowed context fields: key to type and allowed values."""
-    fields: dict[str, dict[str, Any]] = json.loads(_FIELDS.read_text(encoding="utf-8"))
-    return fields
+    return json_table(_FIELDS)
 
 
 def read_context(path: Path) -> dict[str, Any]:

@@ -95,9 +95,8 @@ def _sentence(row: Mapping[str, Any]) -> str:
 
 
 def _check_ids(key: str, protocol: Protocol, given: Any) -> None:
-    field = "exclusions" if key == "exclusions" else "judged_criteria"
-    own = getattr(protocol, field)
-    known = set(own).union(*(getattr(load_protocol(name), field) for name in protocol_ids()))
+    own = getattr(protocol, key)
+    known = set(own).union(*(getattr(load_protocol(name), key) for name in protocol_ids()))
     for name in given:
         if name not in known:
             raise InputError(
@@ -109,10 +108,7 @@ def _check_ids(key: str, protocol: Protocol, given: Any) -> None:
 def _elsewhere(protocol: Protocol, context: Mapping[str, Any]) -> list[str]:
     return [
         name
-        for key, own in (
-            ("exclusions", protocol.exclusions),
-            ("judged_criteria", protocol.judged_criteria),
-        )
+        for key in ("exclusions", "judged_criteria")
         for name in dict.fromkeys(context.get(key, ()))
-        if name not in own
+        if name not in getattr(protocol, key)
     ]

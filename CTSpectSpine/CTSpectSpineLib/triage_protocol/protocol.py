@@ -128,6 +128,13 @@ class Protocol:
         """Provenance of the bounds as one sentence per kind of joint."""
         return {kind: str(basis) for kind, basis in self.bounds_basis.items()}
 
+    def bounds_record(self) -> dict[str, Any]:
+        """The uptake bounds of every kind of joint, with their provenance, as in the manifest."""
+        return {
+            kind: {**vars(bounds), "provenance": self.bounds_provenance[kind]}
+            for kind, bounds in self.bounds.items()
+        }
+
     def reference(self) -> dict[str, str]:
         """What ``verdict.json`` says about the protocol."""
         values = {

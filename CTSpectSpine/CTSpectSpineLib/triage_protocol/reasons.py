@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from CTSpectSpineLib.triage_protocol.borderline import Change, possible_names
-from CTSpectSpineLib.triage_protocol.conditions import Outcome, area_region
+from CTSpectSpineLib.triage_protocol.conditions import area_region
 from CTSpectSpineLib.triage_protocol.decision import (
     INDETERMINATE,
     AreaKey,
@@ -169,7 +170,7 @@ def rule_steps(engine: Engine, decision: Decision) -> Iterator[Step]:
             "step": "modifier",
             "sentence": f"{_capital(modifier.name)} ({why}){otherwise}.",
             "disposition": modifier.disposition,
-            "conditions": [_condition(o) for o in decision.modified_by],
+            "conditions": [asdict(o) for o in decision.modified_by],
             "source": modifier.source,
         }
     if deciding is None:
@@ -202,18 +203,8 @@ def _rule_step(outcome: RuleOutcome, sentence: str) -> Step:
         "rule": outcome.rule.name,
         "disposition": outcome.rule.disposition,
         "holds": outcome.holds,
-        "conditions": [_condition(o) for o in outcome.outcomes],
+        "conditions": [asdict(o) for o in outcome.outcomes],
         "source": outcome.rule.source,
-    }
-
-
-def _condition(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "condition": outcome.condition,
-        "wanted": outcome.wanted,
-        "found": outcome.found,
-        "holds": outcome.holds,
-        "sentence": outcome.sentence,
     }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib.errors import InputError, MissingPackageError
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.triage_protocol.context import context_fields
 from CTSpectSpineLib.triage_protocol.json_lines import JsonLines, JsonPath, dotted
 
@@ -26,11 +26,9 @@ _TYPE_WORDS = {
 }
 
 
-@cache
 def protocol_schema() -> dict[str, Any]:
     """The JSON schema of a protocol file."""
-    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    return schema
+    return json_table(SCHEMA_FILE)
 
 
 def read_checked(path: Path) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def triage(
         explained.disposition_step(name, recommendation),
     ]
     return Verdict(
-        protocol={**protocol.reference(), "bounds": _bounds(protocol)},
+        protocol={**protocol.reference(), "bounds": protocol.bounds_record()},
         disposition=name,
         recommendation=recommendation,
         areas=case.engine.areas(case.engine.keys("positive")),
@@ -318,10 +318,3 @@ def _as_stated(rows: Sequence[JointRow], classes: Classes) -> list[str]:
     if classes == "stated" or not any(row.ratio is not None for row in measured):
         return ["The uptake classes are those that the joint table states."]
     return []
-
-
-def _bounds(protocol: Protocol) -> dict[str, Any]:
-    return {
-        kind: {**vars(bounds), "provenance": protocol.bounds_provenance[kind]}
-        for kind, bounds in protocol.bounds.items()
-    }

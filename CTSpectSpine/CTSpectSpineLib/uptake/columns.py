@@ -223,12 +223,8 @@ def _z_scores(kinds: pd.Series[str], ratios: FloatArray) -> FloatArray:
 
 def _asymmetry(table: pd.DataFrame, ratios: FloatArray) -> FloatArray:
     """Deciding ratio of a side over that of the other side, facets only."""
-    place = {
-        (level, kind, side): number
-        for number, (level, kind, side) in enumerate(
-            zip(table["level"], table["kind"], table["side"], strict=True)
-        )
-    }
+    names = zip(table["level"], table["kind"], table["side"], strict=True)
+    place = {name: number for number, name in enumerate(names)}
     result = np.full(len(table), np.nan)
     for (level, kind, side), number in place.items():
         other = place.get((level, kind, _OTHER_SIDE.get(side, "")))

@@ -155,16 +155,9 @@ def measure(
     table = joint_table(joints.joints, measured, references, bounds, suv_factor)
 
     progress(Progress(_STAGE, 0.8, "Repeating the measurement to estimate its uncertainty"))
+    rng = np.random.default_rng(seed)
     draws = _draws(
-        spine,
-        solution,
-        joints.joints,
-        chosen,
-        bounds,
-        table,
-        error_mm,
-        repetitions,
-        np.random.default_rng(seed),
+        spine, solution, joints.joints, chosen, bounds, table, error_mm, repetitions, rng
     )
     progress(Progress(_STAGE, 1.0, "Uptake measured"))
     table = add_uncertainty(table, draws, bounds)

@@ -158,23 +158,20 @@ class _Lattice:
         jitter = _jitter()
         k, j, i = (kji % len(jitter)).T
         at = kji[:, ::-1] + jitter[k, j, i]
-        points: FloatArray = at @ self.to_ct[:3, :3].T + self.to_ct[:3, 3]
-        return points
+        return np.asarray(at @ self.to_ct[:3, :3].T + self.to_ct[:3, 3])
 
     def inside(self, region: Region, box: Box) -> BoolArray:
         """Which nodes of a box lie in a region."""
         shape = tuple(s.stop - s.start for s in box)
         kji = np.stack(np.unravel_index(np.arange(int(np.prod(shape))), shape), axis=1)
         points = self.points(kji + [s.start for s in box])
-        found: BoolArray = lookup(region.mask, region.ijk_to_lps, points).reshape(shape) > 0
-        return found
+        return lookup(region.mask, region.ijk_to_lps, points).reshape(shape) > 0
 
 
 @cache
 def _jitter() -> FloatArray:
     """Offsets within a cell, shape (32, 32, 32, 3), repeated over the lattice."""
-    offsets: FloatArray = np.random.default_rng(20).random((32, 32, 32, 3)) - 0.5
-    return offsets
+    return np.random.default_rng(20).random((32, 32, 32, 3)) - 0.5
 
 
 def lookup(array: np.ndarray, ijk_to_lps_mm: FloatArray, points_mm: FloatArray) -> np.ndarray:
@@ -332,8 +329,7 @@ def _nearer_to(
     points = lattice.points(np.argwhere(contested) + [s.start for s in box])
     owner = np.array([centres[int(held)] for held in lattice.codes[box][contested]])
     mine = np.linalg.norm(points - centres[code], axis=1)
-    nearer: BoolArray = mine < np.linalg.norm(points - owner, axis=1)
-    return nearer
+    return np.asarray(mine < np.linalg.norm(points - owner, axis=1))
 
 
 def _add_background(lattice: _Lattice, field: SpectField) -> None:

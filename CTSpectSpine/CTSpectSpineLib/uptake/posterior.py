@@ -144,8 +144,7 @@ class Posterior:
         away = linalg.solve_triangular(self.factor, normal, lower=True, trans="T")
         extra = self.open_sd * rng.standard_normal((count, len(self.true)))
         common = rng.standard_normal((count, self.ways.shape[1])) @ self.ways.T
-        drawn: FloatArray = _settled(self.true + away.T + extra + common)
-        return drawn
+        return _settled(self.true + away.T + extra + common)
 
 
 def build_prior(partition: Partition, first: FloatArray | None = None) -> Prior:
@@ -236,8 +235,7 @@ def solve_plain(
 ) -> FloatArray:
     """True means with equal, independent errors and the widest prior, shape (regions,)."""
     normal = omega.T @ omega / error_sd**2 + _precision(prior, prior.wide())
-    true: FloatArray = linalg.solve(normal, omega.T @ observed / error_sd**2, assume_a="pos")
-    return true
+    return linalg.solve(normal, omega.T @ observed / error_sd**2, assume_a="pos")
 
 
 def condition_number(omega: FloatArray, partition: Partition) -> float:
@@ -248,11 +246,9 @@ def condition_number(omega: FloatArray, partition: Partition) -> float:
 
 def _settled(values: FloatArray) -> FloatArray:
     """Rounded: the order of summation, which depends on the number of threads, hardly shows."""
-    rounded: FloatArray = np.round(values, _DECIMALS)
-    return rounded
+    return np.round(values, _DECIMALS)
 
 
 def _precision(prior: Prior, sd: FloatArray) -> FloatArray:
     scaled = sparse.diags(1.0 / sd) @ prior.rows
-    dense: FloatArray = np.asarray((scaled.T @ scaled).todense())
-    return dense
+    return np.asarray((scaled.T @ scaled).todense())

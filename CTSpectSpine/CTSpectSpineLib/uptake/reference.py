@@ -202,8 +202,7 @@ def draw_reference(
     )
     spread = _USUAL_SPREAD if np.isnan(reference.spread) else reference.spread
     chance = spread / np.sqrt(max(1, used.shape[1])) * rng.standard_normal(len(true))
-    drawn: FloatArray = np.maximum(middle, 0.05 * reference.value) * np.exp(chance)
-    return drawn
+    return np.asarray(np.maximum(middle, 0.05 * reference.value) * np.exp(chance))
 
 
 def relative_spread(values: np.ndarray) -> float:

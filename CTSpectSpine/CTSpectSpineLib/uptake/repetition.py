@@ -110,10 +110,8 @@ class Groups:
             array = _sphere_means(field, array)
         values = ndimage.map_coordinates(array, index[:, ::-1].T, order=1, mode="nearest")
         if name == "mean":
-            means: FloatArray = np.add.reduceat(values, self.starts) / self.lengths
-            return means
-        largest: FloatArray = np.maximum.reduceat(values, self.starts)
-        return largest
+            return np.asarray(np.add.reduceat(values, self.starts) / self.lengths)
+        return np.maximum.reduceat(values, self.starts)
 
 
 def repeat_plain(
@@ -178,5 +176,4 @@ def _sphere_means(field: SpectField, array: FloatArray) -> FloatArray:
             (np.clip(k, 0, 2 * reach), np.clip(j, 0, 2 * reach), np.clip(i, 0, 2 * reach)),
             share,
         )
-    means: FloatArray = ndimage.convolve(array, kernel, mode="nearest")
-    return means
+    return ndimage.convolve(array, kernel, mode="nearest")

@@ -88,19 +88,17 @@ class Systems:
     def omega(self, width: float) -> FloatArray:
         """Transfer matrix at a width."""
         shares = self.shares(width)
-        matrix: FloatArray = sum(
+        return sum(
             (s * o for s, o in zip(shares, self.omegas, strict=True)),
             start=np.zeros_like(self.omegas[0]),
         )
-        return matrix
 
     def image(self, true: FloatArray, width: float) -> FloatArray:
         """SPECT predicted from true means, flat, at a width."""
         shares = self.shares(width)
-        predicted: FloatArray = np.sum(
-            [s * (p @ true) for s, p in zip(shares, self.profiles, strict=True)], axis=0
+        return np.asarray(
+            np.sum([s * (p @ true) for s, p in zip(shares, self.profiles, strict=True)], axis=0)
         )
-        return predicted
 
 
 @dataclass(frozen=True)
@@ -163,8 +161,7 @@ class View:
 
     def observed(self) -> FloatArray:
         """Mean of the SPECT over each region (bodies: over the core)."""
-        means: FloatArray = self.weights.T @ self.field.array.ravel()
-        return means
+        return self.weights.T @ self.field.array.ravel()
 
     def plain(self, omega: FloatArray) -> FloatArray:
         """First solution, SPECT units."""

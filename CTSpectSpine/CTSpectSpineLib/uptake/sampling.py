@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
+from CTSpectSpineLib.geometry import affine, apply_matrix, ijk_to_lps
 from CTSpectSpineLib.model import FloatArray
 
 PEAK_DIAMETER_MM = 12.0
@@ -76,8 +76,7 @@ class SpectField:
         low = np.clip(np.floor(index.min(axis=0) - margin), 0, self.size - 1).astype(int)
         high = np.clip(np.ceil(index.max(axis=0) + margin), 0, self.size - 1).astype(int)
         high = np.maximum(high, low)
-        shift = np.eye(4)
-        shift[:3, 3] = -low
+        shift = affine(np.eye(3), -low)
         box = tuple(slice(a, b + 1) for a, b in zip(low[::-1], high[::-1], strict=True))
         return replace(self, array=self.array[box], ct_to_index=shift @ self.ct_to_index)
 
@@ -92,8 +91,7 @@ class SpectField:
         a, b, c = (int(n) for n in size)
         array = self.array[: k * c, : j * b, : i * a].reshape(k, c, j, b, i, a).mean(axis=(1, 3, 5))
         # The first block's centre lies (size - 1) / 2 voxels after the first voxel's.
-        to_block = np.diag([*(1.0 / size), 1.0])
-        to_block[:3, 3] = -0.5 * (size - 1) / size
+        to_block = affine(np.diag(1.0 / size), -0.5 * (size - 1) / size)
         return replace(
             self,
             array=array,
@@ -130,10 +128,9 @@ def interpolate(array: FloatArray, index: FloatArray) -> FloatArray:
 
     Trilinear; the border value continues outside.
     """
-    values: FloatArray = ndimage.map_coordinates(
+    return ndimage.map_coordinates(
         array, index[:, ::-1].T, output=np.float64, order=1, mode="nearest"
     )
-    return values
 
 
 def sphere_offsets(diameter_mm: float = PEAK_DIAMETER_MM, step_mm: float = 1.0) -> FloatArray:
@@ -147,8 +144,7 @@ def sphere_offsets(diameter_mm: float = PEAK_DIAMETER_MM, step_mm: float = 1.0) 
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = grid[np.linalg.norm(grid, axis=1) <= radius]
     spread = float(np.mean(np.sum(inside**2, axis=1)))
-    scaled: FloatArray = inside * np.sqrt(0.6 * radius**2 / spread)
-    return scaled
+    return np.asarray(inside * np.sqrt(0.6 * radius**2 / spread))
 
 
 def region_mean(field: SpectField, points_mm: FloatArray) -> float:
@@ -185,5 +181,4 @@ def _sphere_means(field: SpectField, centres: FloatArray, step_mm: float) -> Flo
     """Mean over the peak sphere around continuous indices ``(i, j, k)``, shape (n, 3)."""
     offsets = sphere_offsets(step_mm=step_mm) / field.spacing
     index = (centres[:, None, :] + offsets[None]).reshape(-1, 3)
-    means: FloatArray = interpolate(field.array, index).reshape(len(centres), -1).mean(axis=1)
-    return means
+    return np.asarray(interpolate(field.array, index).reshape(len(centres), -1).mean(axis=1))

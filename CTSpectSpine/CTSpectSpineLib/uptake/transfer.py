@@ -43,8 +43,7 @@ def sigmas_mm(fwhm_mm: float, field: SpectField) -> FloatArray:
     ``fwhm_mm`` is the width before voxels average over their size; a box of edge h has the
     variance h² / 12.
     """
-    widths: FloatArray = np.sqrt((fwhm_mm / FWHM_PER_SIGMA) ** 2 + field.spacing[::-1] ** 2 / 12.0)
-    return widths
+    return np.sqrt((fwhm_mm / FWHM_PER_SIGMA) ** 2 + field.spacing[::-1] ** 2 / 12.0)
 
 
 def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) -> sparse.csc_matrix:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
-from CTSpectSpineLib.geometry import MAD_TO_SD
+from CTSpectSpineLib.geometry import MAD_TO_SD, affine
 from CTSpectSpineLib.model import FloatArray, JointKind
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
 from CTSpectSpineLib.uptake.resolution import Systems, near_bone
@@ -66,8 +66,7 @@ class Noise:
         """One noise field."""
         white = rng.standard_normal(self.sd.shape, dtype=np.float32)
         noise = ndimage.gaussian_filter(white, self.smoothing, mode="wrap", truncate=3.0)
-        scaled: FloatArray = noise * (self.sd / max(float(noise.std()), 1e-30))
-        return scaled
+        return noise * (self.sd / max(float(noise.std()), 1e-30))
 
     def filter_energy(self) -> float:
         """Sum of the squares of the filter's weights: the variance that it leaves."""
@@ -149,8 +148,7 @@ class ErrorModel:
         """Covariance where the regions have the given uptake."""
         contrast = np.tile(true[self.joints] - SURROUNDINGS, 3)
         ways = self.moved * contrast * (REGION_SD_MM / np.sqrt(3.0))
-        total: FloatArray = self.fixed + ways @ ways.T
-        return total
+        return np.asarray(self.fixed + ways @ ways.T)
 
 
 def size_sd(kind: JointKind, error_mm: float) -> float:
@@ -225,8 +223,7 @@ def _rigid_ways(
             (gradient[1] * x - gradient[0] * y) * angle_sd,
         ]
     columns = np.stack([way.ravel() for way in ways], axis=1)
-    observed: FloatArray = spine.view.weights.T @ columns
-    return observed
+    return np.asarray(spine.view.weights.T @ columns)
 
 
 def rigid_error(centres_mm: FloatArray, error_mm: float, rng: np.random.Generator) -> FloatArray:
@@ -239,10 +236,7 @@ def rigid_error(centres_mm: FloatArray, error_mm: float, rng: np.random.Generato
     _, angle_sd, shift_sd = _rigid_sds(centres_mm, error_mm)
     rotation = Rotation.from_rotvec(rng.normal(0.0, 1.0, 3) * angle_sd).as_matrix()
     shift = rng.normal(0.0, 1.0, 3) * shift_sd
-    motion = np.eye(4)
-    motion[:3, :3] = rotation
-    motion[:3, 3] = centroid - rotation @ centroid + shift
-    return motion
+    return affine(rotation, centroid - rotation @ centroid + shift)
 
 
 def _rigid_sds(centres_mm: FloatArray, error_mm: float) -> tuple[float, float, float]:

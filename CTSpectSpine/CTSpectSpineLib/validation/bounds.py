@@ -163,10 +163,8 @@ def exceeded_by(values: FloatArray, patients: Sequence[str], share: float, seed:
     if len(values) * share < 1:
         raise InputError(f"{len(values)} joints are too few for a share of {share:g}.")
     order = np.argsort(values, kind="stable")[::-1]
-    falling, owner = (
-        np.asarray(values, dtype=float)[order],
-        np.unique(patients, return_inverse=True)[1][order],
-    )
+    falling = np.asarray(values, dtype=float)[order]
+    owner = np.unique(patients, return_inverse=True)[1][order]
     count = int(owner.max()) + 1
     rng = np.random.default_rng(seed)
     found = np.empty(_REPETITIONS)

@@ -138,20 +138,13 @@ def _bounds(values: Mapping[str, Any]) -> UptakeBounds:
 
 
 def _plain(group: GroupBounds) -> dict[str, Any]:
-    limits = {
-        name: None if limit is None else [limit.value, limit.low, limit.high]
-        for name, limit in (
-            ("upper", group.upper),
-            ("lower", group.lower),
-            ("middle", group.middle),
-        )
-    }
+    limits = {name: getattr(group, name) for name in ("upper", "lower", "middle")}
     return {
         "name": group.name,
         "patients": group.patients,
         "normal": group.normal,
         "increased": group.increased,
-        **limits,
+        **{name: limit and [limit.value, limit.low, limit.high] for name, limit in limits.items()},
         "positive": group.positive,
         "indeterminate": group.indeterminate,
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from CTSpectSpineLib.anatomy import SACRUM, spine_region
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.phantom.cases import SpectConfig
 from CTSpectSpineLib.phantom.config import SpineConfig
 
@@ -79,14 +78,8 @@ class Patient:
         return np.random.default_rng([self.seed, stream])
 
 
-@cache
-def _table() -> Mapping[str, Any]:
-    table: dict[str, Any] = json.loads(_TABLE.read_text(encoding="utf-8"))
-    return table
-
-
 def _sets() -> dict[str, SetInfo]:
-    rows = _table()["sets"]
+    rows = json_table(_TABLE)["sets"]
     found = {}
     for name, row in rows.items():
         like = row.get("like", name)
@@ -118,7 +111,7 @@ def draw_patients(set_name: str, split: Split, count: int, seed: int) -> list[Pa
 
 def draw_spine(patient: Patient) -> tuple[SpineConfig, str, tuple[str, ...]]:
     """The spine, the pattern of its hot joints, and the hot joints."""
-    table, info, rng = _table(), patient.info, patient.rng(_SPINE)
+    table, info, rng = json_table(_TABLE), patient.info, patient.rng(_SPINE)
     field = _field(patient)
     levels = SpineConfig().levels
     shown = levels[levels.index(field["first"]) : levels.index(field["last"]) + 1]
@@ -157,7 +150,7 @@ def draw_hot(ids: Sequence[str], patient: Patient) -> tuple[str, tuple[str, ...]
     patient
         Whose they are.
     """
-    table, rng = _table(), patient.rng(_HOT)
+    table, rng = json_table(_TABLE), patient.rng(_HOT)
     patterns = table["patterns"]
     pattern = str(rng.choice(list(patterns), p=list(patterns.values())))
     if pattern == "many":
@@ -175,12 +168,12 @@ def draw_hot(ids: Sequence[str], patient: Patient) -> tuple[str, tuple[str, ...]
 def draw_ratios(hot: Sequence[str], patient: Patient, attempt: int) -> dict[str, float]:
     """True ratios of the hot joints; each attempt draws others."""
     rng = np.random.default_rng([patient.seed, _RATIO, attempt])
-    return {joint: round(_from(rng, _table()["hot_ratio"]), 3) for joint in hot}
+    return {joint: round(_from(rng, json_table(_TABLE)["hot_ratio"]), 3) for joint in hot}
 
 
 def draw_scanner(patient: Patient) -> SpectConfig:
     """Scanner, counts, and how the patient moved between CT and SPECT."""
-    table, info, rng = _table(), patient.info, patient.rng(_SCANNER)
+    table, info, rng = json_table(_TABLE), patient.info, patient.rng(_SCANNER)
     share = 1.0 if info.real else float(_field(patient)["counts"])
     moved = [_from(rng, table["translation_mm"]) for _ in range(3)]
     turned = [_from(rng, table["rotation_deg"]) for _ in range(3)]
@@ -195,7 +188,7 @@ def draw_scanner(patient: Patient) -> SpectConfig:
 
 
 def _field(patient: Patient) -> Mapping[str, Any]:
-    fields = _table()["fields"]
+    fields = json_table(_TABLE)["fields"]
     rng = np.random.default_rng([patient.seed, 0])
     chosen: Mapping[str, Any] = fields[rng.choice(len(fields), p=[f["share"] for f in fields])]
     return chosen
@@ -241,10 +234,10 @@ def _degenerate(
     ids: Sequence[str], hot: Sequence[str], share: float, rng: np.random.Generator
 ) -> dict[str, float]:
     """Severity of the degenerated joints; hot joints are degenerated more often."""
-    when_hot = max(share, _table()["degenerate_when_hot"])
+    when_hot = max(share, json_table(_TABLE)["degenerate_when_hot"])
     severity = {}
     for joint in ids:
-        chance, value = rng.random(), _from(rng, _table()["severity"])
+        chance, value = rng.random(), _from(rng, json_table(_TABLE)["severity"])
         if chance < (when_hot if joint in hot else share):
             severity[joint] = round(value, 2)
     return severity
@@ -252,7 +245,7 @@ def _degenerate(
 
 def _voxel(rng: np.random.Generator, volume_mm3: float) -> tuple[float, float]:
     """Voxel size in plane and between slices that keeps the CT small enough."""
-    table = _table()
+    table = json_table(_TABLE)
     while True:
         in_plane = round(_from(rng, table["in_plane_mm"]), 2)
         thickness = round(_from(rng, table["slice_mm"]), 2)

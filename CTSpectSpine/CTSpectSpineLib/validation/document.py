@@ -119,7 +119,7 @@ def _heading(study: Study, split: str, command: str) -> str:
     absent = [info.title for name, info in SETS.items() if name not in set(study.patients.set_name)]
     if absent:
         lines.append(f"**Not run: {', '.join(absent)}.**")
-    return join(lines)
+    return join(*lines)
 
 
 def _goal_table(targets: Sequence[Goal]) -> str:
@@ -131,18 +131,16 @@ def _goal_table(targets: Sequence[Goal]) -> str:
     ]
     heads = "set|number|goal|found|uncorrected|from|outcome"
     return join(
-        [
-            "## Goals",
-            ", ".join(
-                f"{sum(goal.outcome == outcome for goal in targets)} {outcome}"
-                for outcome in get_args(Outcome)
-            )
-            + f", of {len(targets)}.",
-            table(heads, "llrrrll", lines),
-            f"Hot: true ratio of {POSITIVE_RATIO:g} or more. A goal counts as met only on "
-            f"{LEAST_PATIENTS} patients or more, and is not judged at all on fewer than "
-            f"{LEAST_JUDGED} joints (increased ones for a ROC curve) or patients.",
-        ]
+        "## Goals",
+        ", ".join(
+            f"{sum(goal.outcome == outcome for goal in targets)} {outcome}"
+            for outcome in get_args(Outcome)
+        )
+        + f", of {len(targets)}.",
+        table(heads, "llrrrll", lines),
+        f"Hot: true ratio of {POSITIVE_RATIO:g} or more. A goal counts as met only on "
+        f"{LEAST_PATIENTS} patients or more, and is not judged at all on fewer than "
+        f"{LEAST_JUDGED} joints (increased ones for a ROC curve) or patients.",
     )
 
 
@@ -156,12 +154,10 @@ def _cost(study: Study) -> str:
             lines.append((info.title, str(len(part)), *times, *memory))
     heads = "|".join(("set", "patients", *STAGES, "all", "memory, MB", "most"))
     return join(
-        [
-            "## Cost",
-            "CPU seconds per patient by stage, mean, and the most memory that the process held "
-            "during the analysis, its images included (mean and largest):",
-            table(heads, "l" + "r" * 10, lines),
-        ]
+        "## Cost",
+        "CPU seconds per patient by stage, mean, and the most memory that the process held "
+        "during the analysis, its images included (mean and largest):",
+        table(heads, "l" + "r" * 10, lines),
     )
 
 
@@ -183,24 +179,22 @@ def _how(study: Study) -> str:
         "set|patients|field|hot joints|FWHM, mm|voxel, mm|million counts|Cobb angle, °|bone density"
     )
     return join(
-        [
-            "## How it was measured",
-            "\n".join(
-                [
-                    "- Each patient is drawn from a seed and analysed as `ctspectspine analyze` "
-                    "does; see `docs/truth-study.md`. Test and tuning patients "
-                    "never share a seed.",
-                    "- Vertebra labels are the phantom's own or, on a real CT, the given ones: "
-                    "errors of a labeller are not part of this study.",
-                    "- True joints of a phantom come from its construction. On a real CT activity "
-                    "is painted into the joints that are derived from the labels, so errors of "
-                    "the joints' geometry do not show there.",
-                    "- The SPECT is simulated: Gaussian resolution, noise of an iterative "
-                    "reconstruction, perfect attenuation and scatter correction.",
-                ]
-            ),
-            table(heads, "lrllrrrrr", lines),
-        ]
+        "## How it was measured",
+        "\n".join(
+            [
+                "- Each patient is drawn from a seed and analysed as `ctspectspine analyze` "
+                "does; see `docs/truth-study.md`. Test and tuning patients "
+                "never share a seed.",
+                "- Vertebra labels are the phantom's own or, on a real CT, the given ones: "
+                "errors of a labeller are not part of this study.",
+                "- True joints of a phantom come from its construction. On a real CT activity "
+                "is painted into the joints that are derived from the labels, so errors of "
+                "the joints' geometry do not show there.",
+                "- The SPECT is simulated: Gaussian resolution, noise of an iterative "
+                "reconstruction, perfect attenuation and scatter correction.",
+            ]
+        ),
+        table(heads, "lrllrrrrr", lines),
     )
 
 

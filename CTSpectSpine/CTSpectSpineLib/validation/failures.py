@@ -14,7 +14,7 @@ _WORST_JOINTS, _VERDICTS, _FAILURES = 20, 30, 10
 def failures(study: Study) -> str:
     """The section."""
     parts = ["## What fails, and why", _lost(study), _causes(study), _worst_joints(study)]
-    return join([*parts, _not_right(study), _registration(study)])
+    return join(*parts, _not_right(study), _registration(study))
 
 
 def _lost(study: Study) -> str:
@@ -36,17 +36,15 @@ def _lost(study: Study) -> str:
     reasons = lost.status_reason.where(lost.status_reason != "", lost.status).map(_first_reason)
     counted = reasons.value_counts().head(_FAILURES)
     return join(
-        [
-            text,
-            table("failed patient|error", "ll", lines) if lines else "",
-            table(
-                "joints without a ratio, first reason|n",
-                "lr",
-                [(short(str(reason)), str(count)) for reason, count in counted.items()],
-            )
-            if len(lost)
-            else "",
-        ]
+        text,
+        table("failed patient|error", "ll", lines) if lines else "",
+        table(
+            "joints without a ratio, first reason|n",
+            "lr",
+            [(short(str(reason)), str(count)) for reason, count in counted.items()],
+        )
+        if len(lost)
+        else "",
     )
 
 
@@ -72,10 +70,8 @@ def _causes(study: Study) -> str:
             )
     heads = "joints with|kind|n|bias|RMS error|coverage|normal called positive"
     return join(
-        [
-            "By possible cause (all sets; a joint may be in several groups):",
-            table(heads, "llrrrrr", lines),
-        ]
+        "By possible cause (all sets; a joint may be in several groups):",
+        table(heads, "llrrrrr", lines),
     )
 
 
@@ -107,12 +103,10 @@ def _worst_joints(study: Study) -> str:
     ]
     align = "".join("l" if digits is None else "r" for *_, digits in _WORST_COLUMNS)
     return join(
-        [
-            f"The {len(lines)} joints with the largest error of the corrected ratio, with the "
-            f"largest true ratio of the joints within {NEAR_MM:g} mm, the registration error, the "
-            "distance of the centre and the overlap with the true region:",
-            table("|".join(head for head, *_ in _WORST_COLUMNS), align, lines),
-        ]
+        f"The {len(lines)} joints with the largest error of the corrected ratio, with the "
+        f"largest true ratio of the joints within {NEAR_MM:g} mm, the registration error, the "
+        "distance of the centre and the overlap with the true region:",
+        table("|".join(head for head, *_ in _WORST_COLUMNS), align, lines),
     )
 
 
@@ -143,11 +137,9 @@ def _not_right(study: Study) -> str:
         )
     heads = "patient|true|found|stability|joints that differ"
     return join(
-        [
-            f"Verdicts other than the truth, {len(lines)} of {len(order)}, wrong ones first, then "
-            "those withheld, the most confident first:",
-            table(heads, "lllrl", lines),
-        ]
+        f"Verdicts other than the truth, {len(lines)} of {len(order)}, wrong ones first, then "
+        "those withheld, the most confident first:",
+        table(heads, "lllrl", lines),
     )
 
 
@@ -170,10 +162,8 @@ def _registration(study: Study) -> str:
         )
     heads = "set|patients|mean, mm|worst patient, mm|worst joint, mm|quality"
     return join(
-        [
-            "Registration error at the true joint centres, as the real registration left it:",
-            table(heads, "lrrrrl", lines),
-        ]
+        "Registration error at the true joint centres, as the real registration left it:",
+        table(heads, "lrrrrl", lines),
     )
 
 

@@ -30,14 +30,9 @@ KIND_STYLES: Mapping[str, dict[str, Any]] = {
 TITLES = {"disc": "Discs", "facet": "Facet joints"}
 _RC: dict[Any, Any] = {
     "font.size": 8.5,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
 }
 """Style of the plots. Judgement: legible at the width of a page."""
 

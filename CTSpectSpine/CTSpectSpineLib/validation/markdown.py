@@ -22,7 +22,7 @@ def picture(pictures: Pictures, subject: str, words: str) -> str:
     return f"![{words}]({pictures[subject]})" if subject in pictures else ""
 
 
-def join(parts: Iterable[str]) -> str:
+def join(*parts: str) -> str:
     """Paragraphs, the empty ones left out."""
     return "\n\n".join(part for part in parts if part)
 

@@ -63,8 +63,7 @@ def read_normals(folders: Sequence[Path], metric: str) -> pd.DataFrame:
                 "that were analysed alike: analyse them again."
             )
         tables.append(table.assign(patient=str(folder)))
-    result: pd.DataFrame = pd.concat(tables, ignore_index=True)
-    return result
+    return pd.concat(tables, ignore_index=True)
 
 
 def _results(folders: Sequence[Path]) -> Iterator[Path]:

@@ -76,27 +76,25 @@ def bias(study: Study, pictures: Pictures) -> str:
     main = title_of(main_set(study))
     by_level = _bias_table("level", summary.grouped(pooled.joints, "kind", "level"))
     return join(
-        [
-            "## Bias and spread of the ratio",
-            "Relative error of a joint's ratio to the reference bone, (found − true) / true: mean "
-            "over the joints (bias), standard deviation (SD) and root mean square (RMS), in per "
-            "cent. Uncorrected ratios are the joint's mean and maximum in the SPECT as it is, over "
-            "the same reference.",
-            _bias_table("set and joints", by_set),
-            picture(pictures, "ratios", f"Found against true ratio, {main}"),
-            f"By true ratio ({where}):",
-            _bias_table("joints", summary.grouped(pooled.joints, "kind", "ratio")),
-            f"By resolution, hot joints ({where}):",
-            _bias_table("joints", summary.grouped(hot, "kind", "resolution")),
-            picture(pictures, "resolution", "Error of the ratio by resolution"),
-            f"By region of the spine ({where}), all joints and hot ones:",
-            _bias_table("all", summary.grouped(pooled.joints, "kind", "spine_region")),
-            _bias_table("hot", summary.grouped(hot, "kind", "spine_region")),
-            f"By level, all joints ({where}):",
-            picture(pictures, "levels", "Error of the corrected ratio by level"),
-            f"<details><summary>Table by level</summary>\n\n{by_level}\n\n</details>",
-            _resolution_estimate(study),
-        ]
+        "## Bias and spread of the ratio",
+        "Relative error of a joint's ratio to the reference bone, (found − true) / true: mean "
+        "over the joints (bias), standard deviation (SD) and root mean square (RMS), in per "
+        "cent. Uncorrected ratios are the joint's mean and maximum in the SPECT as it is, over "
+        "the same reference.",
+        _bias_table("set and joints", by_set),
+        picture(pictures, "ratios", f"Found against true ratio, {main}"),
+        f"By true ratio ({where}):",
+        _bias_table("joints", summary.grouped(pooled.joints, "kind", "ratio")),
+        f"By resolution, hot joints ({where}):",
+        _bias_table("joints", summary.grouped(hot, "kind", "resolution")),
+        picture(pictures, "resolution", "Error of the ratio by resolution"),
+        f"By region of the spine ({where}), all joints and hot ones:",
+        _bias_table("all", summary.grouped(pooled.joints, "kind", "spine_region")),
+        _bias_table("hot", summary.grouped(hot, "kind", "spine_region")),
+        f"By level, all joints ({where}):",
+        picture(pictures, "levels", "Error of the corrected ratio by level"),
+        f"<details><summary>Table by level</summary>\n\n{by_level}\n\n</details>",
+        _resolution_estimate(study),
     )
 
 
@@ -121,10 +119,8 @@ def _resolution_estimate(study: Study) -> str:
         return ""
     heads = "set|source|patients|mean error, mm|RMS, mm|largest, mm"
     return join(
-        [
-            "The resolution that the correction used, against the true one:",
-            table(heads, "llrrrr", lines),
-        ]
+        "The resolution that the correction used, against the true one:",
+        table(heads, "llrrrr", lines),
     )
 
 
@@ -163,14 +159,12 @@ def discrimination(study: Study, pictures: Pictures) -> str:
         for kind, b in load_protocol(PROTOCOL).bounds.items()
     )
     return join(
-        [
-            "## Telling increased from normal joints",
-            f"Increased: true ratio of {INCREASED_RATIO:g} or more; normal: {NORMAL_RATIO:g} or "
-            "less; joints between are left out. Area under the ROC curve of four numbers, and how "
-            f"the joints were called by the bounds of `{PROTOCOL}` ({bounds}).",
-            table(heads, "llrrrrrrrrrr", lines) if lines else "No joint is increased.",
-            picture(pictures, "roc", f"ROC curves, {title_of(main_set(study))}") if lines else "",
-        ]
+        "## Telling increased from normal joints",
+        f"Increased: true ratio of {INCREASED_RATIO:g} or more; normal: {NORMAL_RATIO:g} or "
+        "less; joints between are left out. Area under the ROC curve of four numbers, and how "
+        f"the joints were called by the bounds of `{PROTOCOL}` ({bounds}).",
+        table(heads, "llrrrrrrrrrr", lines) if lines else "No joint is increased.",
+        picture(pictures, "roc", f"ROC curves, {title_of(main_set(study))}") if lines else "",
     )
 
 
@@ -203,14 +197,12 @@ def coverage(study: Study, pictures: Pictures) -> str:
                 )
     heads = "set|joints|true ratio|n|coverage|95 % confidence|truth above|truth below|median width"
     return join(
-        [
-            "## Coverage of the intervals",
-            "Share of the joints whose 95 % interval (`ratio_low` to `ratio_high`) contains the "
-            "true ratio; the rest by whether the truth lies above or below it; median width of the "
-            "interval in per cent of the true ratio.",
-            table(heads, "lllrrrrrr", lines),
-            picture(pictures, "coverage", f"Coverage by true ratio, {title_of(main_set(study))}"),
-        ]
+        "## Coverage of the intervals",
+        "Share of the joints whose 95 % interval (`ratio_low` to `ratio_high`) contains the "
+        "true ratio; the rest by whether the truth lies above or below it; median width of the "
+        "interval in per cent of the true ratio.",
+        table(heads, "lllrrrrrr", lines),
+        picture(pictures, "coverage", f"Coverage by true ratio, {title_of(main_set(study))}"),
     )
 
 
@@ -241,18 +233,16 @@ def verdicts(study: Study, pictures: Pictures) -> str:
         )
     ]
     return join(
-        [
-            "## Verdicts",
-            f"The true disposition is what `{PROTOCOL}` gives for the true joint table, in which a "
-            f"joint is positive at a true ratio of {POSITIVE_RATIO:g} or more. Right: the same "
-            "disposition. Withheld: `indeterminate`, `no_verdict`, or an analysis that failed. "
-            "Wrong: any other; confident with a stability of "
-            f"{summary.CONFIDENT:g} or more. “No joint between” are the patients without a joint "
-            f"whose true ratio is between {NORMAL_RATIO:g} and {INCREASED_RATIO:g}, where the "
-            "truth itself is a matter of the bound.",
-            table(heads, "llrrrrr", lines),
-            f"True and found dispositions with their stability, {title_of(main_set(study))}:",
-            table("true|found|n|median stability|largest", "llrrr", cells_of),
-            picture(pictures, "verdicts", "Confusion matrix of the verdicts"),
-        ]
+        "## Verdicts",
+        f"The true disposition is what `{PROTOCOL}` gives for the true joint table, in which a "
+        f"joint is positive at a true ratio of {POSITIVE_RATIO:g} or more. Right: the same "
+        "disposition. Withheld: `indeterminate`, `no_verdict`, or an analysis that failed. "
+        "Wrong: any other; confident with a stability of "
+        f"{summary.CONFIDENT:g} or more. “No joint between” are the patients without a joint "
+        f"whose true ratio is between {NORMAL_RATIO:g} and {INCREASED_RATIO:g}, where the "
+        "truth itself is a matter of the bound.",
+        table(heads, "llrrrrr", lines),
+        f"True and found dispositions with their stability, {title_of(main_set(study))}:",
+        table("true|found|n|median stability|largest", "llrrr", cells_of),
+        picture(pictures, "verdicts", "Confusion matrix of the verdicts"),
     )

@@ -170,8 +170,7 @@ def relative_error(joints: pd.DataFrame, column: str = CORRECTED) -> FloatArray:
     """(found - true) / true of the measured joints."""
     part = measured(joints, column)
     true = part.true_ratio.to_numpy(dtype=float)
-    error: FloatArray = part[column].to_numpy(dtype=float) / true - 1.0
-    return error
+    return np.asarray(part[column].to_numpy(dtype=float) / true - 1.0)
 
 
 def bias(joints: pd.DataFrame, column: str = CORRECTED) -> Bias:

@@ -284,11 +284,8 @@ def _is_label_map(rows: NDArray[np.float32]) -> bool:
 
 def _overlap_mm(ct: Grid, spect: Grid) -> FloatArray:
     """Extent of the overlap of both boxes along the CT's axes, mm; zero or less for none."""
-    to_ct, to_spect = inverse(ct.ijk_to_lps), inverse(spect.ijk_to_lps)
-    in_ct, in_spect = (
-        apply_matrix(to_ct, spect.corners_mm()),
-        apply_matrix(to_spect, ct.corners_mm()),
-    )
+    in_ct = apply_matrix(inverse(ct.ijk_to_lps), spect.corners_mm())
+    in_spect = apply_matrix(inverse(spect.ijk_to_lps), ct.corners_mm())
     extent: FloatArray = _common(in_ct, ct) * ct.spacing_mm
     # Oblique boxes can be apart along the SPECT's axes only.
     if (_common(in_spect, spect) * spect.spacing_mm).min() <= 0:
@@ -299,8 +296,7 @@ def _overlap_mm(ct: Grid, spect: Grid) -> FloatArray:
 def _common(corners: FloatArray, grid: Grid) -> FloatArray:
     low = np.maximum(corners.min(axis=0), -0.5)
     high = np.minimum(corners.max(axis=0), np.array(grid.size) - 0.5)
-    overlap: FloatArray = high - low
-    return overlap
+    return np.asarray(high - low)
 
 
 def _bad(volume: Volume, problem: str) -> InputError:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
-from CTSpectSpineLib.geometry import LPS_TO_RAS
+from CTSpectSpineLib.geometry import LPS_TO_RAS, affine
 from CTSpectSpineLib.model import FloatArray
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -268,10 +268,7 @@ def _qform(header: Any) -> FloatArray:
     )
     pixdim = header["pixdim"].astype(float)
     handedness = -1.0 if pixdim[0] < 0 else 1.0
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation * np.abs(pixdim[1:4]) * [1.0, 1.0, handedness]
-    matrix[:3, 3] = offset
-    return matrix
+    return affine(rotation * np.abs(pixdim[1:4]) * [1.0, 1.0, handedness], offset)
 
 
 _DETACHED_BYTES = 1 << 20

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_array
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, grid_of, image_from_array
 from CTSpectSpineLib.model import FloatArray
 
 _NEGLIGIBLE_VOXELS = 0.1
@@ -98,8 +98,7 @@ def upright(image: sitk.Image, outside: float = 0.0) -> sitk.Image:
     corners = grid.corners_mm()
     low, high = corners.min(axis=0), corners.max(axis=0)
     size = np.maximum(1, np.ceil((high - low) / spacing - 1e-6)).astype(int)
-    matrix = np.diag([*spacing, 1.0])
-    matrix[:3, 3] = (low + high) / 2 - spacing * (size - 1) / 2
+    matrix = affine(np.diag(spacing), (low + high) / 2 - spacing * (size - 1) / 2)
     reference = image_from_array(np.zeros(size[::-1], dtype=np.uint8), matrix)
     return sitk.Resample(
         image, reference, sitk.Transform(), sitk.sitkLinear, outside, image.GetPixelID()

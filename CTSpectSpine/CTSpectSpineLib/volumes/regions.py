@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, apply_matrix
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, content_box
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 Box = tuple[slice, slice, slice]
@@ -39,7 +39,7 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
         mask is empty (size 0) when the region is empty or lies outside the grid.
     """
     outside = np.zeros((0, 0, 0), dtype=bool), (slice(0, 0), slice(0, 0), slice(0, 0))
-    tight = _tight_box(region.mask)
+    tight = content_box(region.mask)
     if tight is None:
         return outside
     mask = np.ascontiguousarray(region.mask[tight])
@@ -62,6 +62,19 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
     if not fraction.any():
         _count_centres(fraction, mask, _shift(-low) @ region_to_grid)
     return _binarise(fraction, float(mask.sum()) * _determinant(region_to_grid)), _box(low, high)
+
+
+def overlap(first: Box, second: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
+    """Return what two boxes share, counted from the start of each; None if they are apart."""
+    low = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
+    high = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
+    if any(start >= stop for start, stop in zip(low, high, strict=True)):
+        return None
+    inside_first, inside_second = (
+        tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box, strict=True))
+        for box in (first, second)
+    )
+    return inside_first, inside_second
 
 
 def _binarise(fraction: FloatArray, expected_voxels: float) -> BoolArray:
@@ -106,18 +119,6 @@ def _count_centres(fraction: FloatArray, mask: BoolArray, matrix: FloatArray) ->
     np.add.at(fraction, tuple(index.T), _determinant(matrix))
 
 
-def _tight_box(mask: BoolArray) -> Box | None:
-    """Bounding box of a mask as slices, None when it is empty."""
-    slices = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        filled = np.flatnonzero(mask.any(axis=others))
-        if filled.size == 0:
-            return None
-        slices.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return slices[0], slices[1], slices[2]
-
-
 def _is_integer_shift(matrix: FloatArray, tolerance: float = 1e-3) -> bool:
     return bool(
         np.allclose(matrix[:3, :3], np.eye(3), atol=1e-5)
@@ -126,9 +127,7 @@ def _is_integer_shift(matrix: FloatArray, tolerance: float = 1e-3) -> bool:
 
 
 def _shift(offset: FloatArray) -> FloatArray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = offset
-    return matrix
+    return affine(np.eye(3), offset)
 
 
 def _box(low: FloatArray, high: FloatArray) -> Box:

@@ -25,9 +25,9 @@ from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
-from CTSpectSpineLib.geometry import Grid, grid_of
+from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.regions import Box, resample_region
+from CTSpectSpineLib.volumes.regions import Box, overlap, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 _SLAB = 16
@@ -205,16 +205,9 @@ def _place(segments: Sequence[Segment], grid: Grid) -> list[_Placed]:
 
 
 def _overlap(mask_a: BoolArray, box_a: Box, mask_b: BoolArray, box_b: Box) -> bool:
-    low = [max(a.start, b.start) for a, b in zip(box_a, box_b, strict=True)]
-    high = [min(a.stop, b.stop) for a, b in zip(box_a, box_b, strict=True)]
-    if any(first >= last for first, last in zip(low, high, strict=True)):
-        return False
-
-    def common(mask: BoolArray, box: Box) -> BoolArray:
-        ends = zip(low, high, box, strict=True)
-        return mask[tuple(slice(first - s.start, last - s.start) for first, last, s in ends)]
-
-    return bool(np.any(common(mask_a, box_a) & common(mask_b, box_b)))
+    """Whether two masks, each in its box, share a voxel."""
+    shared = overlap(box_a, box_b)
+    return shared is not None and bool(np.any(mask_a[shared[0]] & mask_b[shared[1]]))
 
 
 def _slabs(
@@ -358,12 +351,8 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     origin = np.asarray(header.get("space origin", (0.0, 0.0, 0.0)), dtype=float)
     if len(directions) != 3 or origin.shape != (3,):
         raise InputError(f"{file}: the NRRD file is not three-dimensional.")
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.stack(directions, axis=1)
-    matrix[:3, 3] = origin
     flip = np.diag([*_TO_LPS[space], 1.0])
-    result: FloatArray = flip @ matrix
-    return result
+    return flip @ affine(np.stack(directions, axis=1), origin)
 
 
 def _segment_entries(header: Mapping[str, object], layers: int, file: Path) -> Iterator[_Entry]:

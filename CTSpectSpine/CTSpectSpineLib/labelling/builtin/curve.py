@@ -164,8 +164,7 @@ def _segment_scores(
     def inside(table: FloatArray, low: float, high: float) -> FloatArray:
         a = np.rint(start + low * long).astype(int)
         b = np.maximum(np.rint(start + high * long).astype(int), a + 1)
-        result: FloatArray = table[np.minimum(b, len(table) - 1)] - table[a]
-        return result
+        return np.asarray(table[np.minimum(b, len(table) - 1)] - table[a])
 
     votes, dark, present = tables
     met = inside(votes, 0.28, 0.72) / np.maximum(inside(votes, 0.0, 1.0), 1e-6)

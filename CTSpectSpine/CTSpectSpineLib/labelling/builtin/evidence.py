@@ -160,8 +160,7 @@ def _steps(centres: FloatArray) -> FloatArray:
         return np.array([30.0])
     gaps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
     both = np.stack([np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0])])
-    result: FloatArray = both.min(axis=0)
-    return result
+    return np.asarray(both.min(axis=0))
 
 
 def _frames(instances: tuple[Instance, ...], centres: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, grid_of
+from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.labelling.builtin.network import CLASSES, VERTEBRA, Float, Network
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 
@@ -73,11 +73,10 @@ def coarse_ct(ct: sitk.Image, spacing_mm: float) -> tuple[Float, Grid]:
     corners = grid_of(ct).corners_mm()
     low, high = corners.min(axis=0), corners.max(axis=0)
     size = np.maximum(np.ceil((high - low) / spacing_mm - 1e-6).astype(int), 1)
-    matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    matrix[:3, 3] = 0.5 * (low + high) - 0.5 * (size - 1) * spacing_mm
+    origin = 0.5 * (low + high) - 0.5 * (size - 1) * spacing_mm
     reference = sitk.Image(size.tolist(), sitk.sitkUInt8)
     reference.SetSpacing([spacing_mm] * 3)
-    reference.SetOrigin(matrix[:3, 3].tolist())
+    reference.SetOrigin(origin.tolist())
     # The CT ends half a voxel beyond its last centres: extrapolation fills that with its rim.
     resampled = sitk.Resample(
         image, reference, sitk.Transform(), sitk.sitkLinear, _AIR_HU, sitk.sitkFloat32, True
@@ -86,7 +85,7 @@ def coarse_ct(ct: sitk.Image, spacing_mm: float) -> tuple[Float, Grid]:
     if not _axes_aligned(ct):
         hu[_outside(ct, reference)] = _AIR_HU
     i, j, k = (int(n) for n in size)
-    return hu, Grid((i, j, k), matrix)
+    return hu, Grid((i, j, k), affine(spacing_mm * np.eye(3), origin))
 
 
 def spine_field(ct: sitk.Image, network: Network, progress: ProgressCallback) -> SpineField:
@@ -206,8 +205,7 @@ def _window(n: int) -> Float:
     """Weight of a cube's voxels, falling towards its faces, where half the context is missing."""
     ramp = np.minimum(np.arange(n) + 1, n - np.arange(n)) / 12.0
     line = np.clip(ramp, 0.02, 1.0).astype(np.float32)
-    result: Float = line[:, None, None] * line[None, :, None] * line[None, None, :]
-    return result
+    return line[:, None, None] * line[None, :, None] * line[None, None, :]
 
 
 def _axes_aligned(ct: sitk.Image) -> bool:

@@ -36,8 +36,7 @@ Float = NDArray[np.float32]
 def normalised(hu: NDArray[np.float32]) -> NDArray[np.float32]:
     """HU as the network sees them."""
     clipped = np.clip(hu, np.float32(_LOWEST_HU), np.float32(_HIGHEST_HU))
-    result: NDArray[np.float32] = ((clipped - 200.0) / 400.0).astype(np.float32)
-    return result
+    return ((clipped - 200.0) / 400.0).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -118,16 +118,8 @@ def compare_labels(first: VertebraLabels, second: VertebraLabels) -> Comparison:
         distance = (
             float(np.linalg.norm(centres_a[level] - centres_b[other])) if other else float("nan")
         )
-        rows.append(
-            {
-                "level": level,
-                "other": other,
-                "shift": _shift(level, other),
-                "dice": round(dice, 4),
-                "centre_distance_mm": round(distance, 2),
-                "agree": other == level and dice >= SAME_DICE,
-            }
-        )
+        agree = other == level and dice >= SAME_DICE
+        rows.append((level, other, _shift(level, other), round(dice, 4), round(distance, 2), agree))
     table = pd.DataFrame(
         rows, columns=["level", "other", "shift", "dice", "centre_distance_mm", "agree"]
     )

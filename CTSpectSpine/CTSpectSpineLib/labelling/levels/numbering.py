@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -107,15 +108,11 @@ class Numbering:
         place = chain.index(current[names[0]]) + places
         if not 0 <= place < len(chain):
             raise InputError("There is no further level in this direction.")
-        moved = replace(self, anchor=names[0], level=chain[place])
-        moved.mapping()
-        return moved
+        return self._with(anchor=names[0], level=chain[place])
 
     def with_level(self, anchor: str, level: str) -> Numbering:
         """Name one vertebra (by its name in the label map); all others follow by counting."""
-        moved = replace(self, anchor=anchor, level=level)
-        moved.mapping()
-        return moved
+        return self._with(anchor=anchor, level=level)
 
     def with_extra(self, name: str, present: bool) -> Numbering:
         """Insert or remove T13 or L6; vertebrae above keep their names.
@@ -127,13 +124,15 @@ class Numbering:
         """
         extra = self.extra | {name} if present else self.extra - {name}
         top = self.presacral[0]
-        moved = replace(self, extra=extra, anchor=top, level=self.mapping()[top])
-        moved.mapping()
-        return moved
+        return self._with(extra=extra, anchor=top, level=self.mapping()[top])
 
     def with_sacralised(self, sacralised: bool) -> Numbering:
         """Mark the lowest lumbar vertebra as part of the sacrum, or no longer."""
-        changed = replace(self, sacralised=sacralised)
+        return self._with(sacralised=sacralised)
+
+    def _with(self, **changes: Any) -> Numbering:
+        """Change the numbering; refused where the new one gives a vertebra no name."""
+        changed = replace(self, **changes)
         changed.mapping()
         return changed
 

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import content_box
 from CTSpectSpineLib.labelling.levels.column_order import Finding
 
 _REACH_MM = 9.0
@@ -85,12 +86,11 @@ def rib_contacts(
 
 
 def _box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, ...] | None:
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    if not boxes or boxes[0] is None:
+    box = content_box(mask)
+    if box is None:
         return None
     return tuple(
-        slice(max(0, s.start - int(m)), s.stop + int(m))
-        for s, m in zip(boxes[0], margin, strict=True)
+        slice(max(0, s.start - int(m)), s.stop + int(m)) for s, m in zip(box, margin, strict=True)
     )
 
 

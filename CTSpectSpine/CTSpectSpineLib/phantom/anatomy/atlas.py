@@ -10,7 +10,7 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.body import body_shape
 from CTSpectSpineLib.phantom.anatomy.column import Column
 from CTSpectSpineLib.phantom.anatomy.shapes import Ellipsoid, Part, Solid, Tube
-from CTSpectSpineLib.phantom.anatomy.vertebra import SIDES, Bone, Process, bar, canal_cut
+from CTSpectSpineLib.phantom.anatomy.vertebra import SIDES, Bone, Process, bar, bars, canal_cut
 
 _ACROSS = np.array([1.0, 0.0, 0.0])
 """Convention: x of a bone's frame, to the patient's left."""
@@ -110,9 +110,7 @@ def build_atlas(column: Column) -> Bone:
             (0.0, 29.6, 0.0),
         )
         sizes = ((9.0, 7.5), (6.0, 6.5), (7.0, 5.5), (9.0, 5.5), (9.5, 6.0))
-        for a, b, p, q in zip(chain, chain[1:], sizes, sizes[1:], strict=False):
-            start, end = _at(side * a[0], a[1], a[2]), _at(side * b[0], b[1], b[2])
-            parts.append(bar(start, end, (p[0], q[0]), (p[1], q[1]), 2.0))
+        parts += bars([_at(side * x, y, z) for x, y, z in chain], sizes, 2.0)
         half = 0.5 * vertebra.size.transverse_span
         tip = np.array([side * half, 2.0, -2.5])
         parts.append(bar(_at(side * 21, -4, -2), tip, (9.0, 8.0), (5.0, 6.0), 2.0))

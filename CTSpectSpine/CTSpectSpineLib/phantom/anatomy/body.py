@@ -83,24 +83,21 @@ class BodyShape:
         dome = self._dome(x, y, self.hollow[0], np.float32(0.06 * self.depth))
         edge = self._uncus(x, self.uncus[0])
         level = np.float32(0.5 * self.height) - y * np.float32(self.wedge)
-        result: Field = z - (level - dome + edge)
-        return result
+        return np.asarray(z - (level - dome + edge))
 
     def bottom(self, x: Field, y: Field, z: Field) -> Field:
         """Height of a point above the inferior endplate, mm (negative below the body)."""
         dome = self._dome(x, y, self.hollow[1], np.float32(0.12 * self.depth))
         edge = self._uncus(x, self.uncus[1])
         level = np.float32(-0.5 * self.height) + y * np.float32(self.wedge)
-        result: Field = z - (level + dome + edge)
-        return result
+        return np.asarray(z - (level + dome + edge))
 
     def _dome(self, x: Field, y: Field, hollow: float, shift: np.float32) -> Field:
         """Concavity of an endplate: deepest behind the middle, flat at the ring apophysis."""
         u = x * np.float32(2 / self.width)
         v = (y - shift) * np.float32(2 / self.depth)
         bowl = np.clip(1 - np.float32(1.25) * (u * u + v * v), 0, 1)
-        result: Field = np.float32(hollow) * bowl * (2 - bowl)
-        return result
+        return np.asarray(np.float32(hollow) * bowl * (2 - bowl))
 
     def _uncus(self, x: Field, height: float) -> Field:
         """Rise of the endplate towards the sides."""
@@ -109,8 +106,7 @@ class BodyShape:
         t = np.clip(
             np.abs(x) * np.float32(2 / self.width) * np.float32(2.2) - np.float32(1.2), 0, 1
         )
-        result: Field = np.float32(height) * t * t
-        return result
+        return np.asarray(np.float32(height) * t * t)
 
     def __call__(self, x: Field, y: Field, z: Field) -> Field:
         """Distance (mm, negative inside) at local points."""

@@ -33,6 +33,7 @@ from CTSpectSpineLib.phantom.anatomy.vertebra import APART_MM, Bone
 from CTSpectSpineLib.phantom.model import Tissue
 from CTSpectSpineLib.phantom.scanner.ct import marrow_texture, paint_bone
 from CTSpectSpineLib.phantom.truth import disc_between
+from CTSpectSpineLib.volumes.regions import overlap
 
 Labels = NDArray[np.uint8]
 
@@ -148,22 +149,9 @@ def _evaluate(grid: Grid, bone: Bone) -> Evaluated | None:
 
 def _part_neighbours(upper: Evaluated, lower: Evaluated) -> None:
     """Keep two neighbours apart where their boxes overlap."""
-    shared = []
-    for a, b in zip(upper.box, lower.box, strict=True):
-        start, stop = max(a.start, b.start), min(a.stop, b.stop)
-        if start >= stop:
-            return
-        shared.append((start, stop))
-    first, second = (
-        item.whole[
-            tuple(
-                slice(s - own.start, e - own.start)
-                for (s, e), own in zip(shared, item.box, strict=True)
-            )
-        ]
-        for item in (upper, lower)
-    )
-    keep_apart(first, second, APART_MM)
+    shared = overlap(upper.box, lower.box)
+    if shared is not None:
+        keep_apart(upper.whole[shared[0]], lower.whole[shared[1]], APART_MM)
 
 
 def _paint_vertebra(canvas: Canvas, labels: Labels, column: Column, item: Evaluated) -> None:

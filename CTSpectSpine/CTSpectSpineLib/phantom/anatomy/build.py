@@ -8,7 +8,7 @@ import numpy as np
 
 from CTSpectSpineLib.anatomy import SACRUM
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import image_from_array
+from CTSpectSpineLib.geometry import affine, image_from_array
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.anatomy.atlas import build_atlas, build_axis
 from CTSpectSpineLib.phantom.anatomy.bones import (
@@ -142,9 +142,7 @@ def field_of_view(column: Column) -> Grid:
     ahead = 0.07 * config.ap_mm
     side = 0.5 * (sides.min() + sides.max())
     centre = np.array([side, depths.mean() - ahead, 0.5 * (up + down)])
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.diag(spacing)
-    matrix[:3, 3] = np.round(centre - 0.5 * (count - 1) * spacing, 3)
+    matrix = affine(np.diag(spacing), np.round(centre - 0.5 * (count - 1) * spacing, 3))
     return Grid(matrix, (int(count[2]), int(count[1]), int(count[0])))
 
 
@@ -192,8 +190,7 @@ def _averaged(values: Field, factor: tuple[int, int, int]) -> Field:
     i, j, k = factor
     nk, nj, ni = values.shape
     blocks = values.reshape(nk // k, k, nj // j, j, ni // i, i)
-    result: Field = blocks.mean(axis=(1, 3, 5), dtype=np.float32)
-    return result
+    return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))
 
 
 def _in_view(joint: Joint, grid: Grid) -> bool:

@@ -7,7 +7,6 @@ middle of the vertebral body (of the S1 body for the sacrum; of the ring for the
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from CTSpectSpineLib.anatomy import SACRUM, level_name, neighbouring_pairs
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.model import FloatArray, Side
 from CTSpectSpineLib.phantom.anatomy.shapes import Field, Pose, unit
 from CTSpectSpineLib.phantom.config import SpineConfig
@@ -109,21 +109,28 @@ class Facet:
 
     def coordinates(self, x: Field, y: Field, z: Field) -> tuple[Field, Field, Field]:
         """Height, width and distance from the curved interface at LPS points (mm)."""
-        u, v, n = (
-            (x - np.float32(self.centre[0])) * np.float32(axis[0])
-            + (y - np.float32(self.centre[1])) * np.float32(axis[1])
-            + (z - np.float32(self.centre[2])) * np.float32(axis[2])
-            for axis in self.axes
-        )
+        u, v, n = along_axes(self.axes, self.centre, x, y, z)
         return u, v, n - sag(v, self.size)
+
+
+def along_axes(
+    axes: FloatArray, centre: FloatArray, x: Field, y: Field, z: Field
+) -> tuple[Field, Field, Field]:
+    """Coordinates of points along three axes through a centre."""
+    first, second, third = (
+        (x - np.float32(centre[0])) * np.float32(axis[0])
+        + (y - np.float32(centre[1])) * np.float32(axis[1])
+        + (z - np.float32(centre[2])) * np.float32(axis[2])
+        for axis in axes
+    )
+    return first, second, third
 
 
 def sag(v: Field, size: FacetSize) -> Field:
     """How far the articular interface bends towards the upper process at width `v` (mm)."""
     limit = np.float32(0.75 * size.width)
     bent = np.clip(v, -limit, limit)
-    result: Field = bent * bent * np.float32(0.5 / size.radius)
-    return result
+    return np.asarray(bent * bent * np.float32(0.5 / size.radius))
 
 
 @dataclass(frozen=True)
@@ -156,14 +163,14 @@ class Column:
 @cache
 def level_table() -> dict[str, LevelSize]:
     """Sizes per level; ``C1`` and the sacrum borrow what applies to them."""
-    rows = json.loads(_TABLE.read_text(encoding="utf-8"))["levels"]
+    rows = json_table(_TABLE)["levels"]
     return {row["level"]: LevelSize(**row) for row in rows}
 
 
 @cache
 def facet_table() -> dict[str, FacetSize]:
     """Sizes of the facet joints below each level."""
-    rows = json.loads(_TABLE.read_text(encoding="utf-8"))["facets"]
+    rows = json_table(_TABLE)["facets"]
     return {row["level"]: FacetSize(**row) for row in rows}
 
 
@@ -314,8 +321,7 @@ def _rotation(forward_deg: float, coronal_deg: float, axial_deg: float) -> Float
     rx = np.array([[1, 0, 0], [0, np.cos(f), np.sin(f)], [0, -np.sin(f), np.cos(f)]])
     ry = np.array([[np.cos(c), 0, np.sin(c)], [0, 1, 0], [-np.sin(c), 0, np.cos(c)]])
     rz = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    result: FloatArray = ry @ rx @ rz
-    return result
+    return np.asarray(ry @ rx @ rz)
 
 
 def _pair_pose(upper: Vertebra, lower: Vertebra) -> Pose:

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from scipy.optimize import brentq
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, ijk_to_lps, inverse
 from CTSpectSpineLib.model import FloatArray
 
 _FIELD_MM = 6.0
@@ -163,8 +163,7 @@ class _Posture:
 
     def moved(self, points: FloatArray) -> FloatArray:
         """Where points come to lie, LPS mm, shape (n, 3)."""
-        moved: FloatArray = (points + self._bend(points) - self.translation_mm) @ self.rotation.T
-        return moved
+        return np.asarray((points + self._bend(points) - self.translation_mm) @ self.rotation.T)
 
     def sources(self, points: FloatArray) -> FloatArray:
         """Which points come to lie at the given ones: the inverse of `moved`."""
@@ -273,34 +272,23 @@ def _best_rotation(points: FloatArray, onto: FloatArray) -> FloatArray:
     product = (onto - onto.mean(axis=0)).T @ (points - points.mean(axis=0))
     left, _, right = np.linalg.svd(product)
     handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    rotation: FloatArray = left @ handed @ right
-    return rotation
+    return np.asarray(left @ handed @ right)
 
 
-@dataclass(frozen=True)
-class _Field:
-    """Grid of the displacement field: its shape ``[k, j, i]`` and matrix from index to LPS mm."""
-
-    shape: tuple[int, int, int]
-    ijk_to_lps: FloatArray
-
-
-def _coarse_grid(image: sitk.Image) -> tuple[FloatArray, _Field]:
+def _coarse_grid(image: sitk.Image) -> tuple[FloatArray, Grid]:
     """Points, LPS mm, shape (n, 3), of a coarse grid over an image, and the grid."""
     fine = ijk_to_lps(image)
     size = np.array(image.GetSize())
     step = np.maximum(_FIELD_MM / np.array(image.GetSpacing()), 1.0)
     # One cell more on each side: the field ends beyond the image's last voxel.
     n = np.ceil((size - 1) / step).astype(int) + 3
-    matrix = fine.copy()
-    matrix[:3, :3] = fine[:3, :3] * step
-    matrix[:3, 3] = apply_matrix(fine, -step[None])[0]
-    shape = (int(n[2]), int(n[1]), int(n[0]))
-    index = np.indices(shape)[::-1].reshape(3, -1).T
-    return apply_matrix(matrix, index), _Field(shape, matrix)
+    matrix = affine(fine[:3, :3] * step, apply_matrix(fine, -step[None])[0])
+    grid = Grid((int(n[0]), int(n[1]), int(n[2])), matrix)
+    index = np.indices(grid.shape)[::-1].reshape(3, -1).T
+    return apply_matrix(matrix, index), grid
 
 
-def _largest_gradient(shift: FloatArray, field: _Field) -> float:
+def _largest_gradient(shift: FloatArray, field: Grid) -> float:
     """Largest spectral norm of the gradient of the shifts of a grid's points."""
     shifts = shift.reshape(*field.shape, 3)
     by_index = np.stack([np.gradient(shifts, axis=axis) for axis in (2, 1, 0)], axis=-1)
@@ -308,11 +296,10 @@ def _largest_gradient(shift: FloatArray, field: _Field) -> float:
     return float(np.linalg.norm(gradient, ord=2, axis=(-2, -1)).max())
 
 
-def _warped(activity: sitk.Image, shift: FloatArray, field: _Field) -> sitk.Image:
+def _warped(activity: sitk.Image, shift: FloatArray, field: Grid) -> sitk.Image:
     """The activity at each voxel plus its shift, which is interpolated between grid points."""
     displacement = sitk.GetImageFromArray(shift.reshape(*field.shape, 3), isVector=True)
-    spacing = np.linalg.norm(field.ijk_to_lps[:3, :3], axis=0)
-    displacement.SetSpacing(spacing.tolist())
+    displacement.SetSpacing(field.spacing_mm.tolist())
     displacement.SetDirection(activity.GetDirection())
     displacement.SetOrigin(field.ijk_to_lps[:3, 3].tolist())
     resample = sitk.ResampleImageFilter()

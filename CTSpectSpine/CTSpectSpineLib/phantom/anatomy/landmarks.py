@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.column import Column
 
 _TABLE = Path(__file__).parent / "torso.json"
-
-
-@cache
-def _rows(name: str) -> tuple[dict[str, float | str], ...]:
-    table = json.loads(_TABLE.read_text(encoding="utf-8"))
-    return tuple(table[name])
 
 
 @dataclass(frozen=True)
@@ -42,9 +35,8 @@ class Landmarks:
 
     def profile(self, name: str, key: str, z: FloatArray) -> FloatArray:
         """One column of ``torso.json`` along z, in mm."""
-        rows = _rows(name)
+        rows = json_table(_TABLE)[name]
         heights = [self.origin(str(r["level"]))[2] + float(r["above_mm"]) for r in rows]
         values = [float(r[key]) for r in rows]
         order = np.argsort(heights)
-        result: FloatArray = np.interp(z, np.array(heights)[order], np.array(values)[order])
-        return result
+        return np.asarray(np.interp(z, np.array(heights)[order], np.array(values)[order]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ import numpy as np
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.landmarks import Landmarks
 from CTSpectSpineLib.phantom.anatomy.pelvis import pelvic_pose
-from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Bar, Ellipsoid, Part, Solid
+from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Ellipsoid, Part, Solid
+from CTSpectSpineLib.phantom.anatomy.vertebra import bars
 from CTSpectSpineLib.phantom.model import Tissue
 
 
@@ -90,8 +90,7 @@ def _tilted(side: float) -> FloatArray:
     b = np.deg2rad(30.0) * side
     lean = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     turn = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    result: FloatArray = (lean @ turn).T
-    return result
+    return np.asarray((lean @ turn).T)
 
 
 def _vessels(marks: Landmarks) -> list[Organ]:
@@ -141,12 +140,6 @@ def _airways(marks: Landmarks) -> list[Organ]:
 
 def _pipe(points: Sequence[FloatArray], width: tuple[float, float]) -> Solid:
     """A round tube along points."""
-    n = len(points) - 1
-    widths = np.linspace(width[0], width[1], n + 1)
-    parts = []
-    for i, (a, b) in enumerate(itertools.pairwise(points)):
-        w = (float(widths[i]), float(widths[i + 1]))
-        parts.append(
-            Part(Bar(np.asarray(a), np.asarray(b), w, w, np.array([1.0, 0.01, 0.02])), 2.0)
-        )
-    return Solid(IDENTITY, tuple(parts))
+    widths = np.linspace(width[0], width[1], len(points)).tolist()
+    up = np.array([1.0, 0.01, 0.02])
+    return Solid(IDENTITY, tuple(bars(points, [(w, w) for w in widths], 2.0, up)))

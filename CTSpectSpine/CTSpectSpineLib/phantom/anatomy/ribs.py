@@ -10,6 +10,7 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.column import Column, Vertebra, row_of
 from CTSpectSpineLib.phantom.anatomy.landmarks import Landmarks
 from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Bar, Part, Solid, curve_through
+from CTSpectSpineLib.phantom.anatomy.vertebra import bars
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,7 @@ def _oval(z: float, marks: Landmarks) -> tuple[float, float, float, float, float
 
 def _chain(points: list[FloatArray], widths: list[tuple[float, float]]) -> Solid:
     """A flat tube along points, upright height first, thickness second."""
-    parts = []
-    for a, b, p, q in zip(points, points[1:], widths, widths[1:], strict=False):
-        shape = Bar(a, b, (p[0], q[0]), (p[1], q[1]))
-        parts.append(Part(shape, 0.5))
-    return Solid(IDENTITY, tuple(parts))
+    return Solid(IDENTITY, tuple(bars(points, widths, 0.5)))
 
 
 def build_sternum(column: Column) -> Solid:

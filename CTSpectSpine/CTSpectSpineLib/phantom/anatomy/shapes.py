@@ -49,18 +49,15 @@ class Pose:
 
     def to_world(self, points: FloatArray) -> FloatArray:
         """Map local points, shape (..., 3), to LPS mm."""
-        result: FloatArray = np.asarray(points, dtype=float) @ self.rotation.T + self.origin
-        return result
+        return np.asarray(np.asarray(points, dtype=float) @ self.rotation.T + self.origin)
 
     def to_local(self, points: FloatArray) -> FloatArray:
         """Map LPS points, shape (..., 3), to the local frame."""
-        result: FloatArray = (np.asarray(points, dtype=float) - self.origin) @ self.rotation
-        return result
+        return (np.asarray(points, dtype=float) - self.origin) @ self.rotation
 
     def direction_to_local(self, vectors: FloatArray) -> FloatArray:
         """Rotate LPS vectors, shape (..., 3), into the local frame."""
-        result: FloatArray = np.asarray(vectors, dtype=float) @ self.rotation
-        return result
+        return np.asarray(vectors, dtype=float) @ self.rotation
 
 
 IDENTITY = Pose(np.eye(3), np.zeros(3))
@@ -77,8 +74,7 @@ class Grid:
     @property
     def spacing(self) -> FloatArray:
         """Voxel size along i, j, k in mm."""
-        result: FloatArray = np.linalg.norm(self.matrix[:3, :3], axis=0)
-        return result
+        return np.asarray(np.linalg.norm(self.matrix[:3, :3], axis=0))
 
     def part(self, box: Box) -> Grid:
         """The grid of a box of this one."""
@@ -198,8 +194,7 @@ class Solid:
 def unit(vector: Sequence[float] | FloatArray) -> FloatArray:
     """Unit vector, shape (3,)."""
     v = np.asarray(vector, dtype=float)
-    result: FloatArray = v / np.linalg.norm(v)
-    return result
+    return np.asarray(v / np.linalg.norm(v))
 
 
 @dataclass(frozen=True)
@@ -245,8 +240,7 @@ class Bar:
         qw = np.abs(w) - (half_t - r)
         over = np.maximum(np.maximum(-c, c - np.float32(length)), 0)
         qu0, qw0 = np.maximum(qu, 0), np.maximum(qw, 0)
-        result: Field = np.sqrt(qu0 * qu0 + qw0 * qw0 + over * over) - r
-        return result
+        return np.asarray(np.sqrt(qu0 * qu0 + qw0 * qw0 + over * over) - r)
 
 
 @dataclass(frozen=True)
@@ -272,8 +266,7 @@ class Ellipsoid:
         k0 = np.sqrt(a * a + b * b + c * c)
         ra, rb, rc = (np.float32(1 / r) for r in self.radii)
         k1 = np.sqrt((a * ra) ** 2 + (b * rb) ** 2 + (c * rc) ** 2)
-        result: Field = k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-6))
-        return result
+        return np.asarray(k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-6)))
 
 
 @dataclass(frozen=True)
@@ -299,10 +292,9 @@ class Slab:
         ]
         inside = np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0)
         p = [np.maximum(v, 0) for v in q]
-        result: Field = (
+        return np.asarray(
             inside + np.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2) - np.float32(self.rounding)
         )
-        return result
 
 
 @dataclass(frozen=True)
@@ -341,8 +333,7 @@ class Tube:
         radial = np.sqrt(dx * dx + dy * dy)
         d = radial - radial / np.maximum(f, np.float32(1e-3))
         end = np.abs(z - np.float32(self.centre[2])) - np.float32(0.5 * self.length)
-        result: Field = np.maximum(d, end)
-        return result
+        return np.asarray(np.maximum(d, end))
 
 
 def curve_through(points: FloatArray, share: FloatArray) -> FloatArray:
@@ -354,30 +345,26 @@ def curve_through(points: FloatArray, share: FloatArray) -> FloatArray:
     width = (knots[index + 1] - knots[index])[:, None]
     t = ((share - knots[index])[:, None]) / width
     a, b, m, n = points[index], points[index + 1], slopes[index] * width, slopes[index + 1] * width
-    result: FloatArray = (
+    return np.asarray(
         (2 * t**3 - 3 * t**2 + 1) * a
         + (t**3 - 2 * t**2 + t) * m
         + (3 * t**2 - 2 * t**3) * b
         + (t**3 - t**2) * n
     )
-    return result
 
 
 def _dot(vector: FloatArray, origin: FloatArray, x: Field, y: Field, z: Field) -> Field:
     """Component of the points along a vector, from an origin."""
     shift = np.float32(np.dot(vector, origin))
     a, b, c = (np.float32(v) for v in vector)
-    result: Field = a * x + b * y + c * z - shift
-    return result
+    return np.asarray(a * x + b * y + c * z - shift)
 
 
 def coverage(distance: Field, voxel_mm: float) -> Field:
     """Share of a voxel (0 to 1) inside a surface at this signed distance."""
-    result: Field = np.clip(np.float32(0.5) - distance * np.float32(1 / voxel_mm), 0, 1)
-    return result
+    return np.asarray(np.clip(np.float32(0.5) - distance * np.float32(1 / voxel_mm), 0, 1))
 
 
 def inside(distance: Field) -> BoolArray:
     """Voxels whose centre lies inside."""
-    result: BoolArray = distance < 0
-    return result
+    return distance < 0

@@ -15,7 +15,8 @@ from CTSpectSpineLib.phantom.anatomy.canvas import HU, Canvas
 from CTSpectSpineLib.phantom.anatomy.column import Column
 from CTSpectSpineLib.phantom.anatomy.landmarks import Landmarks
 from CTSpectSpineLib.phantom.anatomy.organs import Organ, organs_of
-from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Bar, Box, Field, Grid, Part, Solid
+from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Box, Field, Grid, Solid
+from CTSpectSpineLib.phantom.anatomy.vertebra import bars
 from CTSpectSpineLib.phantom.model import Tissue
 
 CANAL_HU = 28.0
@@ -53,7 +54,6 @@ def _paint_organ(canvas: Canvas, organ: Organ, box: Box, cavity: Field) -> None:
 
 def canal_content(column: Column) -> Solid:
     """The dural sac with the cord, from the skull to the sacrum."""
-    parts = []
     middles, widths, depths = [], [], []
     for v in column.vertebrae:
         back = 0.5 * v.size.depth + 0.5 * v.size.canal_depth
@@ -66,13 +66,8 @@ def canal_content(column: Column) -> Solid:
         middles.append(v.pose.to_world(np.array([0, back, 0.0])))
         widths.append(v.size.canal_width)
         depths.append(v.size.canal_depth)
-    for n in range(len(middles) - 1):
-        width = (widths[n], widths[n + 1])
-        depth = (depths[n], depths[n + 1])
-        parts.append(
-            Part(Bar(middles[n], middles[n + 1], depth, width, np.array([0.0, 1.0, 0.0])), 2.0)
-        )
-    return Solid(IDENTITY, tuple(parts))
+    sizes = zip(depths, widths, strict=True)
+    return Solid(IDENTITY, tuple(bars(middles, sizes, 2.0, np.array([0.0, 1.0, 0.0]))))
 
 
 def _axes(grid: Grid) -> tuple[Field, Field]:
@@ -154,8 +149,7 @@ def _oval(
     if square:
         f = (1 - square) * f + square * np.sqrt(np.sqrt(u * u + v * v))
     r = np.sqrt(dx * dx + dy * dy)
-    result: Field = r - r / np.maximum(f, np.float32(1e-3))
-    return result
+    return np.asarray(r - r / np.maximum(f, np.float32(1e-3)))
 
 
 def _profile_oval(

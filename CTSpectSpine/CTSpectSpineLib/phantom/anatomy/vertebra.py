@@ -7,14 +7,22 @@ parallel and leave the joint space free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.body import BodyShape, body_shape
-from CTSpectSpineLib.phantom.anatomy.column import Column, Facet, FacetSize, Vertebra, sag
+from CTSpectSpineLib.phantom.anatomy.column import (
+    Column,
+    Facet,
+    FacetSize,
+    Vertebra,
+    along_axes,
+    sag,
+)
 from CTSpectSpineLib.phantom.anatomy.shapes import (
     Bar,
     Bounds,
@@ -76,12 +84,7 @@ class JointSpace:
 
     def __call__(self, x: Field, y: Field, z: Field) -> Field:
         """Distance (mm, negative inside) at local points."""
-        u, v, n = (
-            (x - np.float32(self.centre[0])) * np.float32(axis[0])
-            + (y - np.float32(self.centre[1])) * np.float32(axis[1])
-            + (z - np.float32(self.centre[2])) * np.float32(axis[2])
-            for axis in self.axes
-        )
+        u, v, n = along_axes(self.axes, self.centre, x, y, z)
         phi = np.float32(self.sign) * (n - sag(v, self.size))
         gap = np.float32(0.5 * self.size.gap)
         inner = np.maximum(-(phi + gap), phi - np.float32(self.depth))
@@ -89,8 +92,7 @@ class JointSpace:
             np.abs(u) - np.float32(0.5 * self.size.height + 2.0),
             np.abs(v) - np.float32(0.5 * self.size.width + 1.5),
         )
-        result: Field = np.maximum(inner, edge)
-        return result
+        return np.asarray(np.maximum(inner, edge))
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,17 @@ def bar(
     """A bar as a part."""
     shape = Bar(np.asarray(start, float), np.asarray(end, float), height, thickness, up)
     return Part(shape, blend)
+
+
+def bars(
+    points: Iterable[FloatArray],
+    sizes: Iterable[tuple[float, float]],
+    blend: float,
+    up: FloatArray = UP,
+) -> list[Part]:
+    """Join points by bars; each size is the height and the thickness at its point."""
+    ends = zip(pairwise(points), pairwise(sizes), strict=True)
+    return [bar(a, b, (p[0], q[0]), (p[1], q[1]), blend, up) for (a, b), (p, q) in ends]
 
 
 def lumbar_arch(v: Vertebra, superior: list[Process], inferior: list[Process]) -> list[Part]:

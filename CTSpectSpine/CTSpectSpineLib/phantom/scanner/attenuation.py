@@ -18,6 +18,7 @@ from scipy import ndimage, sparse
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     Grid,
+    affine,
     apply_matrix,
     grid_of,
     ijk_to_lps,
@@ -129,8 +130,7 @@ def _attenuation_map(ct: sitk.Image, activity: Grid, water_per_cm: float) -> _Ma
     low, high = both.min(axis=0), both.max(axis=0)
     # The outermost voxels' centres lie on or beyond the box, so all of it can be interpolated.
     n = np.ceil((high - low) / _COARSE_MM).astype(int) + 1
-    matrix = np.diag([_COARSE_MM, _COARSE_MM, _COARSE_MM, 1.0])
-    matrix[:3, 3] = 0.5 * (low + high) - 0.5 * _COARSE_MM * (n - 1)
+    matrix = affine(_COARSE_MM * np.eye(3), 0.5 * (low + high) - 0.5 * _COARSE_MM * (n - 1))
     points = apply_matrix(matrix, np.indices(n[::-1])[::-1].reshape(3, -1).T)
     at = apply_matrix(inverse(ijk_to_lps(coarse)), points)
     values = ndimage.map_coordinates(
@@ -156,8 +156,7 @@ def _relative_to_water(hu: NDArray[np.generic]) -> Values:
     """Attenuation at 140 keV over that of water."""
     per_thousand = hu.astype(np.float32) / 1000
     rise = np.where(per_thousand < 0, _SOFT_SLOPE, _BONE_SLOPE) * per_thousand
-    relative: Values = np.maximum(1 + rise, 0).astype(np.float32)
-    return relative
+    return np.maximum(1 + rise, 0).astype(np.float32)
 
 
 def _patient_box(coarse: sitk.Image, ct: Grid) -> FloatArray:

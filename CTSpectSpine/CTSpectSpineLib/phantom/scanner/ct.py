@@ -23,8 +23,7 @@ def marrow_texture(shape: tuple[int, int, int], rng: np.random.Generator, hu: fl
     """Trabecular texture: slightly smoothed noise with the given standard deviation."""
     field = rng.standard_normal(shape, dtype=np.float32)
     smooth = ndimage.gaussian_filter(field, 0.8, mode="nearest")
-    result: Field = smooth * np.float32(hu / max(float(smooth.std()), 1e-6))
-    return result
+    return np.asarray(smooth * np.float32(hu / max(float(smooth.std()), 1e-6)))
 
 
 def paint_bone(

@@ -22,6 +22,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     FWHM_PER_SIGMA,
     Grid,
+    affine,
     apply_matrix,
     euler_transform,
     grid_of,
@@ -158,9 +159,8 @@ def _spect_grid(
         reach = np.abs(apply_matrix(matrix, ct.corners_mm()) - centre).max(axis=0)
         n = np.ceil(2 * reach / spacing_mm).astype(int) + 2 * _MARGIN_VOXELS
         size = (int(n[0]), int(n[1]), int(n[2]))
-    ijk_to_lps = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    ijk_to_lps[:3, 3] = centre - 0.5 * spacing_mm * (np.array(size) - 1)
-    return Grid(size, ijk_to_lps)
+    origin = centre - 0.5 * spacing_mm * (np.array(size) - 1)
+    return Grid(size, affine(spacing_mm * np.eye(3), origin))
 
 
 def _blur(activity: sitk.Image, fwhm_mm: float, spacing_mm: float, beyond: Beyond) -> sitk.Image:
@@ -213,8 +213,7 @@ def _sample(blurred: sitk.Image, spect_to_ct: FloatArray, grid: Grid) -> NDArray
     fine.SetDefaultPixelValue(0.0)
     points = sitk.GetArrayFromImage(fine.Execute(blurred))
     k, j, i = grid.shape
-    means: NDArray[np.float32] = points.reshape(k, n, j, n, i, n).mean(axis=(1, 3, 5))
-    return means
+    return np.asarray(points.reshape(k, n, j, n, i, n).mean(axis=(1, 3, 5)))
 
 
 def _add_noise(
@@ -233,8 +232,7 @@ def _add_noise(
     normal /= _filtered_sd(sigma)
     safe = np.maximum(mean, 1e-6)
     log_variance = np.log1p(gain / safe)
-    noisy: NDArray[np.float32] = safe * np.exp(np.sqrt(log_variance) * normal - 0.5 * log_variance)
-    return noisy
+    return safe * np.exp(np.sqrt(log_variance) * normal - 0.5 * log_variance)
 
 
 def _filtered_sd(sigma: float) -> float:
@@ -247,8 +245,7 @@ def _filtered_sd(sigma: float) -> float:
 
 def _quantise(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round to steps that are exact in binary: reproducible and small when compressed."""
-    rounded: NDArray[np.float32] = (np.rint(values / _STEP) * _STEP).astype(np.float32)
-    return rounded
+    return np.asarray((np.rint(values / _STEP) * _STEP).astype(np.float32))
 
 
 def _image(array: NDArray[np.float32], grid: Grid) -> sitk.Image:

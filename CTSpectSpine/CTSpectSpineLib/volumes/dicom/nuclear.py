@@ -18,6 +18,7 @@ from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, valu
 from CTSpectSpineLib.volumes.dicom.stack import (
     Stack,
     pixel_spacing,
+    plane_matrix,
     plane_orientation,
     plane_position,
     slice_thickness,
@@ -64,10 +65,8 @@ def unit_and_scale(header: Dataset) -> tuple[str, float, float]:
     """
     mappings: list[tuple[str, float, float]] = []
     for item in values(header, "RealWorldValueMappingSequence"):
-        slope, intercept = (
-            number(item, "RealWorldValueSlope"),
-            number(item, "RealWorldValueIntercept"),
-        )
+        slope = number(item, "RealWorldValueSlope")
+        intercept = number(item, "RealWorldValueIntercept")
         code = next(iter(values(item, "MeasurementUnitsCodeSequence")), None)
         unit = _UNITS.get(str(value(code, "CodeValue") or "").lower()) if code is not None else None
         if unit is not None and slope:
@@ -112,12 +111,8 @@ def _matrix(file: DicomFile, notes: list[str]) -> FloatArray:
     if position is None:
         notes.append("The SPECT states no position: its first voxel was put at the origin.")
         position = np.zeros(3)
-    matrix = np.eye(4)
-    matrix[:3, 0] = orientation[0] * spacing[1]
-    matrix[:3, 1] = orientation[1] * spacing[0]
-    matrix[:3, 2] = np.cross(*orientation) * _slice_step(file, spacing, notes)
-    matrix[:3, 3] = position
-    return matrix
+    step = np.cross(*orientation) * _slice_step(file, spacing, notes)
+    return plane_matrix(orientation, spacing, step, position)
 
 
 def _slice_step(file: DicomFile, spacing: tuple[float, float], notes: list[str]) -> float:

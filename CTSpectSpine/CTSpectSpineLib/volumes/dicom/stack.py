@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, value, values
 
@@ -68,11 +69,7 @@ def read_stack(series: Series, pixel_type: int) -> Stack:
     if dropped:
         notes.append(f"{dropped} files repeat slices and were left out.")
     step = _step(series, points[order], depth[order])
-    matrix = np.eye(4)
-    matrix[:3, 0] = orientation[0] * spacing[1]
-    matrix[:3, 1] = orientation[1] * spacing[0]
-    matrix[:3, 2] = step
-    matrix[:3, 3] = points[order[0]]
+    matrix = plane_matrix(orientation, spacing, step, points[order[0]])
     sorted_files = tuple(files[n] for n in order)
     return Stack(_pixels(series, sorted_files, pixel_type), matrix, sorted_files, tuple(notes))
 
@@ -101,6 +98,17 @@ def pixel_spacing(file: DicomFile) -> tuple[float, float] | None:
     if numbers is None or min(numbers) <= 0:
         return None
     return numbers[0], numbers[1]
+
+
+def plane_matrix(
+    orientation: tuple[FloatArray, FloatArray],
+    spacing: tuple[float, float],
+    step: FloatArray,
+    position: FloatArray,
+) -> FloatArray:
+    """Return the matrix from index to LPS of slices that lie ``step`` apart."""
+    row, column = orientation[0] * spacing[1], orientation[1] * spacing[0]
+    return affine(np.column_stack([row, column, step]), position)
 
 
 def _nested(file: DicomFile, keyword: str, count: int) -> list[float] | None:
@@ -193,8 +201,7 @@ def _pixels(series: Series, files: Sequence[DicomFile], pixel_type: int) -> NDAr
         raise _bad(series, f"has pixels that cannot be read ({reason})") from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
-    array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
-    return array
+    return np.asarray(sitk.GetArrayFromImage(image))
 
 
 def slice_thickness(file: DicomFile) -> float | None:
