@@ -110,8 +110,8 @@ def largest_piece(mask: BoolArray, structure: BoolArray | None = None) -> BoolAr
 
 def content_box(mask: BoolArray) -> tuple[slice, slice, slice] | None:
     """Return the smallest box (k, j, i) around what is true in a mask; none if nothing is."""
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    return (found[0][0], found[0][1], found[0][2]) if found else None
+    found = ndimage.find_objects(mask.astype(np.uint8), max_label=1)[0]
+    return None if found is None else (found[0], found[1], found[2])
 
 
 def registration_errors_mm(
