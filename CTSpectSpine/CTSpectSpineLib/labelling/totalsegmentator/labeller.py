@@ -281,14 +281,14 @@ def _last(said: Sequence[str]) -> str:
     return said[-1][:300].rstrip(".") if said else "no output"
 
 
-def engine(settings: Settings) -> Labeller:
+def with_settings(settings: Settings) -> Labeller:
     """The labeller with these settings."""
     return Labeller(
         name=NAME,
         label=partial(label, settings),
         missing=partial(install.what_is_missing, settings.fast),
-        variant=engine,
+        variant=with_settings,
     )
 
 
-register_labeller(engine(USUAL))
+register_labeller(with_settings(USUAL))
