@@ -274,8 +274,8 @@ def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
     Raises
     ------
     ValueError
-        If the text is not a table: without header, with a column twice, a row longer than the
-        header, or a broken quote.
+        If the text is not a table: without header, with a column twice, with more cells in a row
+        than in the header (empty ones aside), or with a broken quote.
     """
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -287,13 +287,13 @@ def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
             raise ValueError(f"it has the column {twice[0]!r} twice")
         cells = []
         for line in lines:
-            if len(line) > len(names):
+            if any(line[len(names) :]):
                 raise ValueError(
                     f"line {lines.line_num} has {len(line)} cells, the header {len(names)}"
                 )
-            if line:
+            if len(line) > 1 or any(cell.strip() for cell in line):
                 padded = [*line, *[""] * (len(names) - len(line))]
-                cells.append(dict(zip(names, padded, strict=True)))
+                cells.append(dict(zip(names, padded, strict=False)))
     except csv.Error as error:
         raise ValueError(f"line {lines.line_num}: {error}") from error
     return names, cells

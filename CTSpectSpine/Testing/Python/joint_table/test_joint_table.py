@@ -122,3 +122,12 @@ def test_a_table_of_a_person_keeps_its_order_and_its_words(tmp_path: Path) -> No
     assert list(table["kind"]) == ["disc", "facet"]
     assert table["ratio_mean"].tolist() == [2.5, 1.0]
     assert table["ratio_max"].tolist() == ["", "high"], "not a number, and left to triage"
+
+
+def test_commas_at_the_ends_of_rows_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "joints.csv"
+    path.write_text("level,kind,side,uptake\n\nL4-L5,disc,,positive,,\n  \n", encoding="utf-8")
+    table = joint_table.read(path)
+    assert table.to_dict("records") == [
+        {"level": "L4-L5", "kind": "disc", "side": "", "uptake": "positive"}
+    ]
