@@ -19,13 +19,13 @@ from CTSpectSpineLib.phantom.patients import (
 from CTSpectSpineLib.phantom.pattern import UptakePattern
 from CTSpectSpineLib.phantom.product import Phantom, example, make_phantom, phantom_of
 from CTSpectSpineLib.phantom.real_ct import phantom_from_ct
-from CTSpectSpineLib.phantom.scan import Specimen, scan, specimen_of
 from CTSpectSpineLib.phantom.scanner.attenuation import attenuated
 from CTSpectSpineLib.phantom.scanner.projections.settings import (
     Reconstruction,
     load_reconstruction,
     reconstruction_names,
 )
+from CTSpectSpineLib.phantom.scanning import Specimen, scan, specimen_of
 from CTSpectSpineLib.phantom.surroundings import Surroundings
 from CTSpectSpineLib.phantom.write import write_phantom
 

@@ -17,7 +17,7 @@ from CTSpectSpineLib.phantom.cases import SpectConfig
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy
 from CTSpectSpineLib.phantom.pattern import Focus, UptakePattern
-from CTSpectSpineLib.phantom.scan import Specimen, specimen_of
+from CTSpectSpineLib.phantom.scanning import Specimen, specimen_of
 from CTSpectSpineLib.phantom.surroundings import MovedPart, Surroundings
 
 _TABLE = Path(__file__).parent / "patients.json"
@@ -151,7 +151,7 @@ def draw_uptake(
 
 
 def make_patient(drawn: Patient, anatomy: Anatomy | None = None) -> Specimen:
-    """Build a patient, ready to be scanned by `scan.scan`.
+    """Build a patient, ready to be scanned by `scanning.scan`.
 
     Where the ratios of overlapping joints cannot be reached together, others are drawn.
 
@@ -263,7 +263,7 @@ def _ordinary(
         sign = {"left": 0.5, "right": -0.5}.get(joint.split()[-1], 0.0)
         place = order[_levels(joint)[0]] - order["L3"]
         ratio = means[kind] + slopes[kind] * place + sign * side + spreads[kind] * normal[0]
-        joints[joint] = round(float(np.clip(ratio, low, high)), 4)
+        joints[joint] = round(_folded(float(ratio), low, high), 4)
         joint_slopes[joint] = _slope(o["joint_slope_per_mm"] * normal[1:])
         if kind == "disc" and chances[0] < o["focus_share"]:
             osteophytes.append(
@@ -375,6 +375,12 @@ def second_pose(drawn: Patient, number: int = 1) -> SpectConfig:
 def _slope(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
     x, y, z = (round(float(v), 5) for v in values)
     return x, y, z
+
+
+def _folded(value: float, low: float, high: float) -> float:
+    """The value, mirrored at a limit that it passes: no heap of joints lies at a limit."""
+    mirrored = 2 * low - value if value < low else 2 * high - value if value > high else value
+    return min(max(mirrored, low), high)
 
 
 def _near_one(value: float) -> float:

@@ -128,7 +128,8 @@ def activity_patch(activity: sitk.Image, faces_mm: FloatArray, voxel_mm: float) 
     )
     result = sitk.GetImageFromArray(smooth)
     result.CopyInformation(image)
-    variance = shrunk + sigma**2 + spacing**2 / 6  # linear interpolation adds the last
+    # Linear interpolation of voxels that stand for their boxes: 1/6 for it, less 1/12 for a box.
+    variance = shrunk + sigma**2 + spacing**2 / 12
     along = np.abs(ijk_to_lps(image)[2, :3] / spacing)
     z = int(along.argmax())
     rest = float(np.delete(variance, z).mean())

@@ -29,8 +29,9 @@ air or foam."""
 _PADDING_MM = 20.0
 """Added to the field above and below, and taken off the image again. Judgement: three standard
 deviations of the collimator's blur."""
-_RIM_VOXELS = 2
-"""Voxels between the patient and the rim of the planes. Numerical: the reach of interpolation."""
+_RIM_MM = 16.0
+"""Between the patient and the rim of planes and detector. Judgement: three standard deviations
+of the collimator's blur, so that a detector as wide as the patient loses nothing."""
 _WATER_PER_MM = float(attenuation_per_mm(np.zeros(1, dtype=np.float32))[0])
 
 
@@ -190,7 +191,7 @@ def prepared(
     scene = Scene(subject, scout, (0, 0), Orbit((0.0, 0.0)), tuple(ct), activity, tuple(added))
     points = _outline(scene)
     radius = float(np.linalg.norm(points, axis=1).max()) + 0.5 * _SCOUT_MM
-    n = 2 * int(np.ceil(radius / voxel_mm)) + 2 * _RIM_VOXELS
+    n = 2 * int(np.ceil((radius + _RIM_MM) / voxel_mm))
     frame = Frame((x, y, z), voxel_mm, (n, n, count))
     angles = 2 * np.pi * np.arange(views) / views
     towards = np.stack([np.sin(angles), -np.cos(angles)], axis=1)
