@@ -8,12 +8,13 @@ from CTSpectSpineLib.phantom.cases import (
     case_names,
     load_case,
 )
+from CTSpectSpineLib.phantom.draws import draw_uptake
 from CTSpectSpineLib.phantom.patients import (
     Patient,
-    draw_uptake,
     kind_names,
     make_patient,
     patient,
+    patient_on,
     second_pose,
 )
 from CTSpectSpineLib.phantom.pattern import UptakePattern
@@ -51,6 +52,7 @@ __all__ = [
     "make_patient",
     "make_phantom",
     "patient",
+    "patient_on",
     "phantom_from_ct",
     "phantom_of",
     "reconstruction_names",

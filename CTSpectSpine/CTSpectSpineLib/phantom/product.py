@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint
-from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot
+from CTSpectSpineLib.phantom.activity import Painted, Truth, assign_activity, check_hot
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig, load_case
 from CTSpectSpineLib.phantom.model import Anatomy
@@ -148,6 +148,30 @@ def phantom_of(
     """
     spect.check()
     painted = assign_activity(anatomy, hot, [spect.seed, ACTIVITY_STREAM])
+    kept = {"hot": dict(hot), "spect": asdict(spect)} if record is None else record
+    return imaged(anatomy, painted, spect, kept)
+
+
+def imaged(
+    anatomy: Anatomy, painted: Painted, spect: SpectConfig, record: Mapping[str, Any]
+) -> Phantom:
+    """Image a patient whose activity is given by the default scanner.
+
+    Parameters
+    ----------
+    anatomy, painted
+        The patient, its activity and truth.
+    spect
+        Scanner, misalignment and seed.
+    record
+        Settings to be kept with the phantom.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range.
+    """
+    spect.check()
     matrix = rigid_matrix(
         spect.translation_mm, spect.rotation_deg, image_centre_mm(anatomy.ct).tolist()
     )
@@ -159,8 +183,7 @@ def phantom_of(
         spect.spacing_mm,
         seed=[spect.seed, NOISE_STREAM],
     )
-    kept = {"hot": dict(hot), "spect": asdict(spect)} if record is None else record
-    return Phantom(anatomy, painted.image, image, matrix, painted.truth, kept, spect.seed)
+    return Phantom(anatomy, painted.image, image, matrix, painted.truth, record, spect.seed)
 
 
 def _check_early(config: PhantomConfig) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     affine,
     apply_matrix,
@@ -32,6 +33,8 @@ _ARM_ACTIVITY, _ARM_BONE_ACTIVITY = 0.12, 0.4
 as much as trabecular bone."""
 _SITE_MM = 6.0
 """Radius of an injection site. Judgement: a small extravasation at the elbow or wrist."""
+_MOST_MOVED_MM, _MOST_GROWTH = 100.0, 50.0
+"""Largest movement and growth of the bladder's activity. Judgement: catches typing errors."""
 _OBJECT_MM = 3.0
 """Voxels of the objects. Numerical: half the camera's best resolution."""
 
@@ -52,6 +55,25 @@ class MovedPart:
     rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     begin: float = 0.6
     end: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        InputError
+            If the part of the scan is none.
+        """
+        if not 0 <= self.begin < self.end <= 1:
+            raise InputError(
+                f"The patient moves from {self.begin:g} to {self.end:g} of the scan; give shares "
+                "from 0 to 1, the first one smaller."
+            )
+        if not all(abs(v) <= _MOST_MOVED_MM for v in self.translation_mm):
+            raise InputError(
+                f"The patient moves by {self.translation_mm} mm during the scan; give at most "
+                f"{_MOST_MOVED_MM:g} mm along each axis."
+            )
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,20 @@ class Surroundings:
     arms: bool = False
     injection_site: float = 0.0
     moved: MovedPart | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        InputError
+            If one is impossible; the message names it and what is allowed.
+        """
+        for name, most in (("bladder_growth", _MOST_GROWTH), ("injection_site", 1.0)):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                words = name.replace("_", " ")
+                raise InputError(f"The {words} is {value:g}; give 0 to {most:g}.")
 
 
 def subject_of(

@@ -10,14 +10,13 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.phantom.draws import DrawnUptake, Osteophyte, draw_uptake
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 from CTSpectSpineLib.phantom.patients import (
-    DrawnUptake,
-    Osteophyte,
-    draw_uptake,
     kind_names,
     make_patient,
     patient,
+    patient_on,
     second_pose,
 )
 from CTSpectSpineLib.phantom.pattern import UptakePattern
@@ -98,7 +97,8 @@ def test_the_truth_of_a_drawn_patient_is_that_of_its_activity(anatomy):
     """On blocks whose bones are whole voxels: the mean of the map over each joint's bone."""
     ids = [joint.id for joint in anatomy.joints]
     for seed in range(6):
-        uptake = draw_uptake("hot", seed, ids, ("L3", "L4", "L5"))
+        uptake = patient_on(anatomy, "hot", seed).uptake
+        assert uptake == draw_uptake("hot", seed, ids, ("L3", "L4", "L5"))
         one = Osteophyte("L4-L5 disc", 30.0, 3.5, 1.2)
         drawn = replace(
             patient("hot", seed), uptake=DrawnUptake(uptake.pattern, (one,), uptake.hot)
