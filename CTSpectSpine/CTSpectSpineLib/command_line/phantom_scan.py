@@ -58,11 +58,12 @@ def check_scanner(options: Namespace) -> None:
 
 def special_phantom(options: Namespace) -> Phantom:
     """A phantom from the physical scanner, or of a patient that is drawn."""
-    from CTSpectSpineLib.phantom import scan
+    from CTSpectSpineLib.phantom import Surroundings, scan
     from CTSpectSpineLib.phantom.product import imaged
 
     physical = options.scanner == "projections"
     settings = _reconstruction(options) if physical else None
+    _surroundings(Surroundings(), options)  # finds what is impossible before the patient is built
     specimen, spect = _drawn(options) if options.patient is not None else _given(options)
     if settings is None:
         record = {**specimen.record, "spect": asdict(spect)}
