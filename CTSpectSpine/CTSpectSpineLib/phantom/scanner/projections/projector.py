@@ -23,6 +23,10 @@ Volume = NDArray[np.float32]
 _KEPT_BYTES = 600e6
 """Memory up to which the attenuation of all views is kept. Judgement: fits beside a CT in 2 GB."""
 
+_KEPT_TURNS = 64
+"""Matrices of linear interpolation that are kept. Numerical: those of 120 views; cubic ones are
+larger and used once."""
+
 
 @dataclass(frozen=True)
 class Response:
@@ -134,7 +138,8 @@ class Projector:
         return np.asarray(self._turn(pair) @ volume.reshape(n * n, planes)).reshape(self.shape)
 
     def _turn(self, pair: int) -> sparse.csr_array:
-        return _turns(self.shape[0], self.orbit.views, self._cubic)[pair]
+        turn = _cubic_turn if self._cubic else _linear_turn
+        return turn(self.shape[0], self.orbit.angle(pair))
 
     def _escaping(self, pair: int) -> tuple[Volume | None, Volume | None]:
         """Share of the photons of each voxel that reach the front and the back camera."""
@@ -188,7 +193,11 @@ class Projector:
         return np.asarray(np.matmul(spread, along))
 
 
-@lru_cache(maxsize=3)
-def _turns(count: int, views: int, cubic: bool) -> tuple[sparse.csr_array, ...]:
-    angles = 2 * np.pi * np.arange(views // 2) / views
-    return tuple(turn_matrix(count, float(angle), cubic=cubic) for angle in angles)
+@lru_cache(maxsize=2)
+def _cubic_turn(count: int, angle: float) -> sparse.csr_array:
+    return turn_matrix(count, angle, cubic=True)
+
+
+@lru_cache(maxsize=_KEPT_TURNS)
+def _linear_turn(count: int, angle: float) -> sparse.csr_array:
+    return turn_matrix(count, angle, cubic=False)
