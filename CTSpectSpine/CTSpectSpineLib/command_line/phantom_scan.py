@@ -187,25 +187,36 @@ def _reconstruction(options: Namespace) -> Reconstruction:
 
     name = options.reconstruction or DEFAULT_RECONSTRUCTION
     path = Path(name)
-    settings = _from_file(path) if path.suffix == ".json" else load_reconstruction(name)
+    settings = read_reconstruction(path) if path.suffix == ".json" else load_reconstruction(name)
     return settings if options.spacing is None else replace(settings, voxel_mm=None)
 
 
-def _from_file(path: Path) -> Reconstruction:
+def read_reconstruction(path: Path) -> Reconstruction:
+    """A reconstruction from a JSON file; what it leaves out is as in the default.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used; the message says why.
+    """
     from CTSpectSpineLib.phantom import Reconstruction, load_reconstruction
 
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"The reconstruction {path} cannot be read as JSON: {error}.") from error
-    known = [f.name for f in fields(Reconstruction)]
+    known = [*(f.name for f in fields(Reconstruction)), "family", "scatter_correction"]
     unknown = [key for key in row if key not in known] if isinstance(row, dict) else ["(no object)"]
     if unknown:
         raise InputError(
             f"The reconstruction {path} has '{unknown[0]}'; it may have {', '.join(known)}."
         )
     start = load_reconstruction(DEFAULT_RECONSTRUCTION)
+    corrected = row.pop("scatter_correction", True)
+    row.pop("family", None)  # follows from the recovery
     values: dict[str, Any] = {"name": path.stem}
+    if not corrected:
+        values["scatter_window"] = None
     values |= {key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}
     try:
         return replace(start, **values)

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from CTSpectSpineLib.anatomy import vertebra
 from CTSpectSpineLib.command_line.main import main
-from CTSpectSpineLib.phantom import reconstruction_names
+from CTSpectSpineLib.command_line.phantom_scan import read_reconstruction
+from CTSpectSpineLib.phantom import load_reconstruction, reconstruction_names
 
 QUICK = {"resolution_recovery": True, "views": 12, "iterations": 2, "subsets": 3}
 
@@ -93,6 +94,16 @@ def test_drawn_patient_with_the_usual_scanner(tmp_path: Path) -> None:
     ratios = [joint["true_ratio"] for joint in truth["joints"].values()]
     assert sum(ratio >= 2 for ratio in ratios) >= 2
     assert np.std([ratio for ratio in ratios if ratio < 1.5]) > 0.08
+
+
+def test_a_recorded_reconstruction_can_be_used_again(tmp_path: Path) -> None:
+    for name in ("recovery", "no-attenuation-correction"):
+        settings = load_reconstruction(name)
+        path = tmp_path / "again.json"
+        path.write_text(json.dumps(settings.record()), encoding="utf-8")
+        assert read_reconstruction(path) == settings
+    path.write_text('{"scatter_correction": false}', encoding="utf-8")
+    assert read_reconstruction(path).scatter_window is None
 
 
 def test_help_names_the_presets(capsys: pytest.CaptureFixture[str]) -> None:

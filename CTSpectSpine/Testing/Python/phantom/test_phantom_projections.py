@@ -197,6 +197,19 @@ def test_a_body_that_the_ct_cuts_goes_on_to_the_size_of_a_trunk():
     assert cut_faces_mm(centred(hu, 4.0))[0] == pytest.approx([0.0, 0.0])
 
 
+def test_a_cut_body_goes_on_in_all_directions_even_if_an_edge_of_the_box_is_empty():
+    tissue = np.ones((20, 20, 20), dtype=np.float32)
+    tissue[:, 0, 0] = tissue[:, -1, 0] = tissue[:, 0, -1] = tissue[:, -1, -1] = 0.0
+    ct = centred(np.full((20, 20, 20), 20, dtype=np.int16), 4.0)
+    subject = Subject(ct, centred(tissue * 0.12, 4.0), np.eye(4))
+    scene = prepared(subject, 4.42, 2, 8, 20.0)
+    activity = scene.activity(scene.frame)
+    n, _, planes = activity.shape
+    x = (np.arange(n) - 0.5 * (n - 1)) * 4.42
+    trunk = (np.abs(x)[None, :] < 160) & (np.abs(x)[:, None] < 110)
+    assert activity[trunk, planes // 2] == pytest.approx(0.12, rel=0.02)
+
+
 def test_nothing_active_is_refused():
     subject = cylinder()
     nothing = replace(subject, activity=sitk.Multiply(subject.activity, 0.0))

@@ -119,7 +119,8 @@ def activity_patch(activity: sitk.Image, faces_mm: FloatArray, voxel_mm: float) 
     voxel_mm
         Voxels at which it will be sampled.
     """
-    image, shrunk = _shrunk(sitk.Cast(activity, sitk.sitkFloat32), voxel_mm)
+    whole = _with_sound_edges(sitk.Cast(activity, sitk.sitkFloat32), faces_mm)
+    image, shrunk = _shrunk(whole, voxel_mm)
     image = _continued(image, faces_mm, _SOFT_ACTIVITY, 0.0)
     spacing = np.array(image.GetSpacing())
     sigma = _SMOOTHING * voxel_mm
@@ -181,6 +182,24 @@ def _shrunk(image: sitk.Image, voxel_mm: float) -> tuple[sitk.Image, FloatArray]
         whole = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], rest.tolist())
         image = sitk.BinShrink(whole, factor.tolist())
     return image, (np.array(image.GetSpacing()) ** 2 - spacing**2) / 12
+
+
+def _with_sound_edges(image: sitk.Image, faces_mm: FloatArray) -> sitk.Image:
+    """The image with its outermost layer, where it goes on beyond it, as the one within.
+
+    Where two faces of a real CT meet, its tissues are uncertain (`real_ct` smooths the body), and
+    a whole quadrant beyond them would be as empty as that edge.
+    """
+    array = sitk.GetArrayFromImage(image)
+    for axis in range(3):
+        view = np.moveaxis(array, 2 - axis, 0)
+        if len(view) > 2 and faces_mm[axis, 0] > 0:
+            view[0] = view[1]
+        if len(view) > 2 and faces_mm[axis, 1] > 0:
+            view[-1] = view[-2]
+    result = sitk.GetImageFromArray(array)
+    result.CopyInformation(image)
+    return result
 
 
 def _continued(image: sitk.Image, faces_mm: FloatArray, most: float, nothing: float) -> sitk.Image:

@@ -114,8 +114,9 @@ class Reconstruction:
             )
 
     def record(self) -> dict[str, Any]:
-        """As plain values, with a family by which reconstructions are told apart."""
-        return {**asdict(self), "family": self.family}
+        """As plain values, with the words in which the settings of an analysis name a scan."""
+        corrected = self.scatter_window is not None
+        return {**asdict(self), "family": self.family, "scatter_correction": corrected}
 
     @property
     def family(self) -> str:
