@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import (
     affine,
@@ -142,9 +143,12 @@ def _bladder(anatomy: Anatomy, activity: sitk.Image) -> sitk.Image:
 
 
 def _arms(anatomy: Anatomy, activity: sitk.Image, around: Surroundings) -> list[Added]:
-    """Both arms beside the trunk, along the whole CT, and the injection site in the left one."""
+    """Both arms beside the trunk from the shoulders down; the injection site in the left one."""
     corners = grid_of(anatomy.ct).corners_mm()
     low, high = corners.min(axis=0), corners.max(axis=0)
+    high[2] = min(high[2], _shoulder_mm(anatomy, low[2]))
+    if high[2] - low[2] < _ARM_MM:
+        return []
     sides = _trunk_sides(anatomy)
     size = np.ceil(np.array([2 * _ARM_MM + 8, 2 * _ARM_MM + 8, high[2] - low[2]]) / _OBJECT_MM)
     shape = (int(size[2]), int(size[1]), int(size[0]))
@@ -169,6 +173,17 @@ def _arms(anatomy: Anatomy, activity: sitk.Image, around: Surroundings) -> list[
         if own.any():
             added.append(Added(image_from_array(own, matrix), hu=image))
     return added
+
+
+def _shoulder_mm(anatomy: Anatomy, lowest_mm: float) -> float:
+    """Height of the shoulders, LPS z: that of T1; above all where the CT begins below the neck."""
+    labels = sitk.GetArrayViewFromImage(anatomy.labels)
+    matrix = grid_of(anatomy.ct).ijk_to_lps
+    kji = np.argwhere(labels == names.vertebra("T1").id)
+    if len(kji):
+        return float(apply_matrix(matrix, kji[:, ::-1].astype(float))[:, 2].mean())
+    necks = [row.id for row in names.vertebrae() if row.region == "cervical"]
+    return lowest_mm if np.isin(labels, necks).any() else np.inf
 
 
 def _total(activity: sitk.Image) -> float:

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from CTSpectSpineLib.anatomy import vertebra
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.phantom.draws import DrawnUptake, Osteophyte, draw_uptake
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
@@ -150,6 +151,22 @@ def test_surroundings_become_objects(anatomy):
     whole = sitk.GetArrayViewFromImage(made.painted.image).sum(dtype=float) * volume
     assert amount["left"] - amount["right"] == pytest.approx(0.02 * whole, rel=1e-3)
     assert left.hu is not None
+    # Arms begin at the shoulders: T1, or nowhere in a CT of the neck alone.
+    labels = sitk.GetArrayFromImage(anatomy.labels)
+    for level, found in (("T1", 2), ("C4", 0)):
+        other = sitk.GetImageFromArray(
+            np.where(labels == vertebra("L4").id, vertebra(level).id, 0).astype(np.uint8)
+        )
+        other.CopyInformation(anatomy.labels)
+        armed = subject_of(
+            replace(anatomy, labels=other), made.painted.image, np.eye(4), Surroundings(arms=True)
+        )
+        assert len(armed.added) == found
+        for arm in armed.added:
+            k = arm.activity.GetSize()[2] - 1
+            top = arm.activity.TransformIndexToPhysicalPoint((0, 0, k))[2]
+            assert top == pytest.approx(anatomy.joints[0].centre_mm[2], abs=45.0)
+            assert top < 80 * 1.5 - 300 - 30
     assert subject.movement is not None
     assert subject.movement.matrix[:3, 3] == pytest.approx([0.0, 5.0, 0.0])
     site = subject_of(wet, made.painted.image, np.eye(4), Surroundings(injection_site=0.02))
