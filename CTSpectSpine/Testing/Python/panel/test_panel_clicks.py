@@ -30,7 +30,9 @@ from slicer_panel import Answers
 
 from CTSpectSpineLib.panel import run as run_module
 from CTSpectSpineLib.results.shown import FILES
+from CTSpectSpineLib.scene.mrml import numpy_matrix, vtk_matrix
 from CTSpectSpineLib.scene.nodes import analyses, results_folder, scene_nodes
+from CTSpectSpineLib.scene.position import measured_matrix
 
 MODULE = Path(__file__).resolve().parents[3]
 LEVEL_BUTTONS = ("shiftUpButton", "shiftDownButton", "extraL6", "sacralised")
