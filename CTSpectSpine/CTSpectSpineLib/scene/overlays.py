@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.scene.mrml import ROLE, Node, add_volume, by_class, image_from_node
@@ -125,17 +126,17 @@ def add_bone(scene: Node, ct: Node) -> Node:
 
 def bone_pieces(ct: sitk.Image) -> sitk.Image:
     """Bones of a CT (HU) without their inner structure: uint8, voxels of 1.5 mm or larger."""
-    coarse = sitk.Resample(
-        sitk.Cast(ct, sitk.sitkFloat32),
-        _coarse(ct, _EDGE_MM),
-        sitk.Transform(),
-        sitk.sitkLinear,
-        -1000.0,
-    )
-    smooth = sitk.SmoothingRecursiveGaussian(coarse, _SMOOTH_MM)
-    bone = sitk.DoubleThreshold(smooth, _CANCELLOUS_HU, _CORTEX_HU, 1e6, 1e6, 1, 0)
-    radius = [max(1, round(0.5 * _GAP_MM / spacing)) for spacing in bone.GetSpacing()]
-    bone = sitk.BinaryMorphologicalClosing(bone, radius, sitk.sitkBox)
-    least = round(_LEAST_BONE_MM3 / float(np.prod(bone.GetSpacing())))
-    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(bone), max(least, 1))
-    return sitk.BinaryFillhole(sitk.Cast(pieces > 0, sitk.sitkUInt8))
+    coarse = sitk.Resample(ct, _coarse(ct, _EDGE_MM), sitk.Transform(), sitk.sitkLinear, -1000.0)
+    spacing = np.array(coarse.GetSpacing())[::-1]
+    voxels = sitk.GetArrayViewFromImage(coarse).astype(np.float32)
+    smooth = ndimage.gaussian_filter(voxels, _SMOOTH_MM / spacing, truncate=3.0)
+    width = 2 * np.maximum(1, np.round(0.5 * _GAP_MM / spacing).astype(int)) + 1
+    grown = ndimage.maximum_filter((smooth > _CANCELLOUS_HU).view(np.uint8), width.tolist())
+    pieces, count = ndimage.label(ndimage.minimum_filter(grown, width.tolist()))
+    hard = np.zeros(count + 1, dtype=bool)
+    hard[np.unique(pieces[smooth > _CORTEX_HU])] = True
+    kept = hard & (np.bincount(pieces.ravel()) * np.prod(spacing) >= _LEAST_BONE_MM3)
+    kept[0] = False
+    result = sitk.GetImageFromArray(kept[pieces].astype(np.uint8))
+    result.CopyInformation(coarse)
+    return result
