@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,14 @@ def enable(button: QtObject, missing: str, tip: str) -> None:
     """
     button.enabled = not missing
     button.toolTip = missing or tip
+
+
+def followPath(edit: QtObject, slot: Callable[..., object]) -> None:
+    """Call a function whenever the text of a ``ctkPathLineEdit`` changes, also when it is emptied.
+
+    Its own ``currentPathChanged`` comes only for what it takes for a path.
+    """
+    edit.comboBox().connect("editTextChanged(QString)", slot)
 
 
 @contextmanager

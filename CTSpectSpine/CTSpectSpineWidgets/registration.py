@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.scene.presentation import Look
 
 _COLOURS = {"good": "#1b7f3b", "check": "#b36b00", "failed": "#b00020"}
+_MOVED = _("The SPECT has been moved since it was measured: use this position, or put it back.")
 _DECISIONS = {"accepted": _("You accepted it."), "rejected": _("You rejected it.")}
 
 
@@ -85,9 +86,7 @@ class RegistrationSection(Section):
         accepted = _("It has already been accepted.") if decision == "accepted" else ""
         rejected = _("It has already been rejected.") if decision == "rejected" else ""
         if not shown and isMoved:
-            accepted = _(
-                "The SPECT has been moved since it was measured: use this position, or put it back."
-            )
+            accepted = _MOVED
         measures = self.panel.changedImages() if self._measuresToAccept() else ""
         tip = _("Record that you have checked and accepted the registration.")
         enable(ui.acceptButton, shown or accepted or measures, tip)
@@ -184,7 +183,7 @@ class RegistrationSection(Section):
         """Record that the registration is accepted; without a verdict so far there is one then."""
         with errorsShown(_("The decision cannot be recorded.")):
             if self.moved():
-                raise RuntimeError(self.ui.acceptButton.toolTip)
+                raise RuntimeError(_MOVED)
             if self._measuresToAccept():
                 self.panel.measureAgain(
                     settings={"accept_registration": True},

@@ -15,7 +15,7 @@ import slicer.util
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
-from slicer_panel import Answers, PanelTestCase
+from slicer_panel import Answers, PanelTestCase, tip
 
 HOT = "L5-S1 facet right"
 VERDICTS = ("verdict.json", "joints.csv")
@@ -192,7 +192,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
             if self.widget.parameters is None:
                 continue
             self.assertFalse(self.ui.acceptButton.enabled)
-            self.assertIn("has been moved", self.ui.acceptButton.toolTip)
+            self.assertIn("has been moved", tip(self.ui.acceptButton))
             self.assertTrue(self.ui.resetButton.enabled)
             self.assertTrue(self.ui.usePositionButton.enabled)
         nodes.manifest.SetAttribute("CTSpectSpine.folder", "")
@@ -209,7 +209,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         nodes.spect.HardenTransform()
         for button in (self.ui.shiftUpButton, self.ui.confirmLevelsButton, self.ui.adjustButton):
             self.assertFalse(button.enabled)
-            self.assertIn("no longer lies where it was analysed", button.toolTip)
+            self.assertIn("no longer lies where it was analysed", tip(button))
         self.assertTrue(self.ui.acceptButton.enabled, "a good registration needs no measurement")
         nodes.transform.SetMatrixTransformToParent(None)
         self.assertIn("SPECT", changed(nodes, self.widget.record))
@@ -249,7 +249,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         nodes = self.addResults()
         ui, transform = self.ui, nodes.transform
         self.assertFalse(ui.usePositionButton.enabled)
-        self.assertIn("Adjust the position", ui.resetButton.toolTip)
+        self.assertIn("Adjust the position", tip(ui.resetButton))
         ui.adjustButton.click()
         self.assertTrue(transform.GetDisplayNode().GetEditorVisibility())
         self.assertFalse(transform.GetDisplayNode().GetEditorScalingEnabled())
@@ -344,7 +344,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
     def test_resultsAreSavedAndOpened(self):
         self.addResults()
         self.assertFalse(self.ui.reportButton.enabled)
-        self.assertIn("no report", self.ui.reportButton.toolTip)
+        self.assertIn("no report", tip(self.ui.reportButton))
         (self.folder / "results" / "report.html").touch()
         self.widget.update()
         self.widget.ask = Answers()
@@ -359,7 +359,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.ui.layoutButton.click()
         if slicer.app.layoutManager() is None:
             self.assertFalse(self.ui.captureButton.enabled)
-            self.assertIn("no views", self.ui.captureButton.toolTip)
+            self.assertIn("no views", tip(self.ui.captureButton))
 
     def test_folderThatGoesIsSaidAtTheClick(self):
         self.addResults()
@@ -409,7 +409,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.widget.showResults(nodes.manifest)
         self.assertEqual(len(self.table()), 1)
         self.assertFalse(self.ui.adjustButton.enabled)
-        self.assertIn("deleted", self.ui.adjustButton.toolTip)
+        self.assertIn("deleted", tip(self.ui.adjustButton))
         self.assertFalse(self.ui.shiftUpButton.enabled)
         self.ui.layoutButton.click()
         slicer.mrmlScene.RemoveNode(nodes.ct)

@@ -3,6 +3,8 @@
 # It is written for unittest, which is what Slicer runs.
 # ruff: noqa: PT009
 
+import html
+import re
 import tempfile
 import time
 import unittest
@@ -33,6 +35,16 @@ class Answers:
 
     def show(self, path):
         self.path = str(path)
+
+
+def plain(text):
+    """What a reader sees of a text: Slicer's application wraps tooltips in paragraphs."""
+    return html.unescape(re.sub(r"<[^>]*>", "", text))
+
+
+def tip(widget):
+    """Tooltip of a widget as a reader sees it."""
+    return plain(widget.toolTip)
 
 
 class PanelTestCase(unittest.TestCase):
