@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -41,8 +42,30 @@ class Section:
         raise NotImplementedError
 
 
+def statusColour(palette: QtObject, name: str) -> str:
+    """Colour (``#rrggbb``) of a word of `CTSpectSpineLib.display.STATUS_HEX` on a palette."""
+    from CTSpectSpineLib.display import status_hex
+
+    return status_hex(name, palette.color(qt.QPalette.Window).name())
+
+
+def coloured(widget: QtObject, name: str, text: str) -> str:
+    """Rich text in bold type, in the colour of a status that can be read on a widget."""
+    return f'<b style="color:{statusColour(widget.palette, name)}">{escaped(text)}</b>'
+
+
+def showProblem(label: QtObject, problem: str) -> None:
+    """Show an error in a label; an empty one hides the label."""
+    label.visible = bool(problem)
+    if label.text != problem:
+        label.text = problem
+        label.styleSheet = f"color: {statusColour(label.palette, 'failed')};"
+
+
 def enable(button: QtObject, missing: str, tip: str) -> None:
     """Enable a button, or let its tooltip say what is missing.
+
+    A button that is enabled here has its tooltip from here, not from the ``.ui`` file.
 
     Parameters
     ----------

@@ -117,7 +117,8 @@ class PanelTestCase(unittest.TestCase):
 
     def table(self):
         table = self.ui.jointTable
-        return [[table.item(i, j).text() for j in range(1, 7)] for i in range(table.rowCount)]
+        columns = range(1, table.columnCount)
+        return [[table.item(i, j).text() for j in columns] for i in range(table.rowCount)]
 
 
 def contents(widget):
@@ -132,12 +133,13 @@ def contents(widget):
     segmentations = {"joints": nodes.joints, "vertebrae": nodes.vertebrae}
     return {
         "layout": layout.GetViewArrangement(),
+        "summary": ui.summaryLabel.text,
         "verdict": ui.verdictLabel.text,
         "reasons": ui.reasonsLabel.text,
         "registration": ui.registrationLabel.text,
         "levels": ui.levelsLabel.text,
         "rows": [
-            [ui.jointTable.item(i, j).text() for j in range(1, 7)]
+            [ui.jointTable.item(i, j).text() for j in range(1, ui.jointTable.columnCount)]
             for i in range(ui.jointTable.rowCount)
         ],
         "table": [
