@@ -54,12 +54,21 @@ def coloured(widget: QtObject, name: str, text: str) -> str:
     return f'<b style="color:{statusColour(widget.palette, name)}">{escaped(text)}</b>'
 
 
+def colourText(label: QtObject, name: str = "") -> None:
+    """Give the text of a label the colour of a status; without a name its usual one."""
+    # A label with a style sheet does not follow the palette any more; what it lies on does.
+    ground = label.parentWidget().palette
+    style = f"color: {statusColour(ground, name)};" if name else ""
+    if label.styleSheet != style:
+        label.styleSheet = style
+
+
 def showProblem(label: QtObject, problem: str) -> None:
     """Show an error in a label; an empty one hides the label."""
     label.visible = bool(problem)
     if label.text != problem:
         label.text = problem
-        label.styleSheet = f"color: {statusColour(label.palette, 'failed')};"
+    colourText(label, "failed")
 
 
 def enable(button: QtObject, missing: str, tip: str) -> None:

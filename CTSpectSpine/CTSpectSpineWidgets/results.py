@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineLib.display import SURFACE_RGB
 from CTSpectSpineLib.wording import texts
 from CTSpectSpineWidgets.common import (
     UPTAKE_WORDS,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
 
-_SHOWN, _JOINT, _RATIO, _UPTAKE, _VERDICT = range(5)
+_SHOWN, _JOINT, _RATIO, _UPTAKE, _INTERVAL, _VERDICT = range(6)
 _ORDERS = {_JOINT: "joint", _RATIO: "ratio", _UPTAKE: "uptake", _VERDICT: "verdict"}
 _JOINTS = {
     ("disc", ""): _("{level} disc"),
@@ -202,8 +202,9 @@ class ResultsSection(Section):
         texts = {
             _SHOWN: "",
             _JOINT: name.format(level=row.level) if name else row.joint,
-            _RATIO: row.ratio_text,
+            _RATIO: "–" if math.isnan(row.ratio) else f"{row.ratio:.2f}",
             _UPTAKE: UPTAKE_WORDS[row.uptake],
+            _INTERVAL: "" if math.isnan(row.low + row.high) else f"{row.low:.1f}–{row.high:.1f}",
             _VERDICT: row.explanation,
         }
         tip = f"{row.joint}: {row.explanation}" if row.measurable else _notMeasurable(row)
@@ -215,9 +216,6 @@ class ResultsSection(Section):
                 item.setForeground(ink)
             table.setItem(i, j, item)
         shown = table.item(i, _SHOWN)
-        swatch = qt.QPixmap(12, 12)
-        swatch.fill(qt.QColor.fromRgbF(*SURFACE_RGB[row.uptake]))
-        shown.setIcon(qt.QIcon(swatch))
         display = self._display(row.joint)
         if display is not None:
             visible = display.GetSegmentVisibility(row.joint)

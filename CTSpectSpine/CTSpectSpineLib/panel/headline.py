@@ -68,7 +68,7 @@ def joint_words(row: Row) -> str:
 
 def _joints(rows: Sequence[Row]) -> str:
     """The hottest joints with ratio and interval, as words; empty for none."""
-    hottest = sorted(rows, key=lambda row: -math.inf if math.isnan(row.ratio) else -row.ratio)
+    hottest = sorted(rows, key=lambda row: math.inf if math.isnan(row.ratio) else -row.ratio)
     named = [_with_ratio(row, i == 0) for i, row in enumerate(hottest[:MOST_JOINTS])]
     left = len(rows) - len(named)
     if left:

@@ -14,9 +14,13 @@ from slicer_panel import plain
 MODULE = Path(__file__).resolve().parents[3] / "CTSpectSpine.py"
 
 
-@pytest.fixture
-def widget() -> Any:
+@pytest.fixture(scope="module")
+def module() -> None:
     slicer_host.load_module(MODULE)
+
+
+@pytest.fixture
+def widget(module: None) -> Any:
     slicer.mrmlScene.Clear()
     panel = slicer.util.getModuleWidget("CTSpectSpine")
     panel.enter()
