@@ -302,6 +302,9 @@ def use_palette(dark: bool) -> Any:
     palette = application.style().standardPalette()
     for role, colour in DARK.items() if dark else ():
         palette.setColor(getattr(QtGui.QPalette, role), QtGui.QColor(colour))
+        if role.endswith("Text"):
+            grey = QtGui.QColor(DARK["PlaceholderText"]).darker()
+            palette.setColor(QtGui.QPalette.Disabled, getattr(QtGui.QPalette, role), grey)
     application.setPalette(palette)
     for widget in application.topLevelWidgets():
         # A widget that has never been shown does not hear of it.

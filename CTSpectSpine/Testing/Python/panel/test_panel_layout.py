@@ -99,6 +99,7 @@ def test_nothing_is_drawn_over_its_neighbour(case: Any, width: int, opened: bool
             section.collapsed = not opened and "results" not in name
     fill(case)
     resize(case, width)
+    assert case.area.horizontalScrollBar().maximum == 0, "nothing is cut off at the right"
     assert slicer_qt.overlapping(slicer.modules.ctspectspine.widgetRepresentation()) == []
 
 
