@@ -18,8 +18,8 @@ from CTSpectSpineLib.results.folder import prepare_folder
 def register(options: Namespace) -> int:
     """``ctspectspine register``."""
     from CTSpectSpineLib.registration import register as run
-    from CTSpectSpineLib.registration.files import read_transform, registration_record
-    from CTSpectSpineLib.results.stage_files import write_registration
+    from CTSpectSpineLib.registration.files import read_transform
+    from CTSpectSpineLib.results.stage_files import RegisteredPair, write_registration
     from CTSpectSpineLib.volumes.checks import check_inputs
     from CTSpectSpineLib.volumes.reading import read_volume
 
@@ -36,9 +36,9 @@ def register(options: Namespace) -> int:
         progress=progress_printer(options.progress),
         threads=options.threads,
     )
-    write_registration(registration, ct.image, folder)
+    record = write_registration(registration, RegisteredPair.of(ct.image, spect.image), folder)
     if options.json:
-        print_json({"folder": str(folder), **registration_record(registration)})
+        print_json({"folder": str(folder), **record})
     else:
         print(
             f"Registration: {registration.quality}, expected error "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,6 +95,24 @@ def check_folder(folder: Path, analysis: bool = True) -> None:
             f"Output folder {folder} is not empty and holds no earlier result; "
             "give a new or an empty folder with --out."
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written, and leave nothing behind.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".ctspectspine-"):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"Output folder {folder} cannot be written ({error.strerror}); choose another one."
+        ) from error
 
 
 def save_folder(results: Path, target: Path) -> Path:
