@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.scanner.case import make_case, measured_presets
+from benchmarks.scanner.case import PRESETS, make_case, measured_presets
 from benchmarks.scanner.closed_forms import (
     adjoint_error,
     attenuations,
@@ -20,7 +20,6 @@ from benchmarks.scanner.closed_forms import (
 )
 from benchmarks.scanner.document import Findings, write_document
 from benchmarks.scanner.library import compare
-from CTSpectSpineLib.phantom import load_reconstruction, reconstruction_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -32,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs/validation/scanner.md")
     options = parser.parse_args(arguments)
     case = make_case(3.0 if options.small else 1.5)
-    presets, seconds, projected = measured_presets(case, _presets(options.small))
+    presets, seconds, projected = measured_presets(case, PRESETS[:2] if options.small else PRESETS)
     findings = Findings(
         adjoint_error(),
         resolutions(),
@@ -44,18 +43,6 @@ def main(arguments: list[str] | None = None) -> None:
         None if options.small else compare(case, projected),
     )
     write_document(findings, options.out)
-
-
-def _presets(small: bool) -> tuple[str, ...]:
-    """Those with the usual camera, views and voxels."""
-    if small:
-        return "recovery", "no-recovery"
-    every = {name: load_reconstruction(name) for name in reconstruction_names()}
-    return tuple(
-        name
-        for name, r in every.items()
-        if r.camera == "lehr" and r.views is None and r.voxel_mm is None
-    )
 
 
 if __name__ == "__main__":

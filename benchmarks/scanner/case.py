@@ -26,6 +26,18 @@ from CTSpectSpineLib.phantom.scanning import specimen_of
 
 LEVELS = ("L2", "L4")
 """Vertebrae in whose bodies the reconstructed response is measured."""
+PRESETS = (
+    "recovery",
+    "no-recovery",
+    "recovery-wide",
+    "recovery-narrow",
+    "recovery-sharp",
+    "recovery-smooth",
+    "no-recovery-sharp",
+    "no-recovery-smooth",
+    "no-attenuation-correction",
+)
+"""Reconstructions whose resolution differs, of the usual camera, views and voxels."""
 POINT_SHARE = 0.001
 """Activity of the added points over that of the patient. Numerical: small, so that they do not
 change how the patient converges, and far above rounding."""

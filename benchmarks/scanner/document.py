@@ -73,9 +73,10 @@ def _library(rows: Sequence[Comparison] | None) -> str:
         return "PyTomography was not installed when this page was made."
     about = (
         f"PyTomography {rows[0].version} with the same voxels, attenuation, orbit and collimator, "
-        f"on the lumbar phantom; OSEM with {ITERATIONS} iterations of {SUBSETS} subsets from the "
-        "same projections without noise or scatter. Both turn planes linearly. PyTomography takes "
-        "the collimator's Gaussian at the pixels' middles, this scanner its mean over pixels."
+        f"on the middle planes of the lumbar phantom; OSEM with {ITERATIONS} iterations of "
+        f"{SUBSETS} subsets from the same projections without noise or scatter. Both turn planes "
+        "linearly. PyTomography takes the collimator's Gaussian at the pixels' middles, this "
+        "scanner its mean over pixels."
     )
     first = rows[0].projections
     lines = []
