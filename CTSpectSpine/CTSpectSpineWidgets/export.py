@@ -77,27 +77,7 @@ class ExportSection(Section):
 
     def onLayout(self, *_unused: object) -> None:
         """Show the module's layout."""
-        showLayout()
-        self.panel.showInViews()
-
-
-def registerLayout() -> None:
-    """Make the module's layout known to Slicer; does nothing without a main window."""
-    from CTSpectSpineLib.scene.views import register_layout
-
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        register_layout(manager.layoutLogic().GetLayoutNode())
-
-
-def showLayout() -> None:
-    """Show the module's layout; does nothing without a main window."""
-    from CTSpectSpineLib.scene.views import LAYOUT_ID
-
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        registerLayout()
-        manager.setLayout(LAYOUT_ID)
+        self.panel.views.showFirstView()
 
 
 def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:

@@ -106,7 +106,7 @@ class ResultsSection(Section):
         if 0 <= index < len(self._analyses):
             self.panel.chosen().analysis = self._analyses[index]
             self.panel.showResults(self._analyses[index])
-            self.panel.showInViews()
+            self.panel.views.show()
 
     def _headline(self, record: Record) -> str:
         from CTSpectSpineLib.panel.headline import has_verdict, headline
