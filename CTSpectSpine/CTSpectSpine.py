@@ -318,6 +318,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         if self.nodes is not None:
             present(slicer.mrmlScene, self.nodes, self.registration.look())
+            self.export.nameAxes()
 
     def showResults(self, manifest: Node | None) -> None:
         """Show the results of an analysis by its manifest node; None to show none."""

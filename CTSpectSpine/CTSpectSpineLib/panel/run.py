@@ -22,7 +22,6 @@ from CTSpectSpineLib.scene.mrml import Node
 from CTSpectSpineLib.scene.nodes import (
     FOLDER,
     SceneNodes,
-    remove_analysis,
     results_folder,
     scene_nodes,
 )
@@ -139,12 +138,11 @@ class Run:
                     f"results cannot be shown: {place}."
                 )
         old = None if request.replaces is None else results_folder(request.replaces)
-        nodes = populate_scene(scene, ct=request.ct, spect=request.spect, folder=folder)
-        if request.replaces is not None and request.replaces.GetScene() is scene:
-            remove_analysis(request.replaces)
-            nodes.spect.SetAndObserveTransformNodeID(nodes.transform.GetID())
-            if old is not None and old != folder and self._workplace.holds(old):
-                shutil.rmtree(old.parent, ignore_errors=True)
+        nodes = populate_scene(
+            scene, ct=request.ct, spect=request.spect, folder=folder, replaces=request.replaces
+        )
+        if old is not None and old != folder and self._workplace.holds(old):
+            shutil.rmtree(old.parent, ignore_errors=True)
         if nodes.manifest is not None:
             nodes.manifest.SetAttribute(FOLDER, str(folder))
         return nodes, folder
