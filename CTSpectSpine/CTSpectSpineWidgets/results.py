@@ -291,15 +291,13 @@ class ResultsSection(Section):
 
     def onShowListed(self, *_unused: object) -> None:
         """Hide or show all listed joints at once: the views are drawn once, not once a joint."""
+        from CTSpectSpineLib.scene.segmentations import show_segments
+
         joints, visible = self._listed(), not self._anyListedShown()
-        display = self._display(joints[0]) if joints else None
-        if display is None:
-            return
-        modifying = display.StartModify()
-        for joint in joints:
-            display.SetSegmentVisibility(joint, visible)
-        display.EndModify(modifying)
-        self._fill()
+        nodes = self.panel.nodes
+        if nodes is not None and nodes.joints is not None:
+            show_segments(nodes.joints, dict.fromkeys(joints, visible))
+            self._fill()
 
 
 def _reasons(record: Record) -> str:

@@ -38,6 +38,7 @@ class Views:
             showLayout()
             yield
             yield from present_steps(slicer.mrmlScene, panel.nodes, panel.registration.look())
+            panel.export.nameAxes()
 
     def show(self) -> None:
         """Show the results, and no others, in the layout that is there."""
@@ -46,6 +47,7 @@ class Views:
         panel = self.panel
         if panel.nodes is not None:
             present(slicer.mrmlScene, panel.nodes, panel.registration.look())
+            panel.export.nameAxes()
 
 
 def registerLayout() -> None:
