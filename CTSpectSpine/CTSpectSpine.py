@@ -255,9 +255,12 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def missingInput(self) -> str:
         """What is missing for an analysis; empty if nothing is."""
         values = self.chosen()
-        missing = [text for text, node in (("CT", values.ct), ("SPECT", values.spect)) if not node]
-        if missing:
-            return _("Select a {names}.").format(names=" and a ".join(missing))
+        if not (values.ct or values.spect):
+            return _("Select a CT and a SPECT.")
+        if not values.ct:
+            return _("Select a CT.")
+        if not values.spect:
+            return _("Select a SPECT.")
         if values.ct is values.spect:
             return _("CT and SPECT are the same volume: select two different ones.")
         if not values.vertebrae and not self.logic.canLabel():
