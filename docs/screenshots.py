@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 def layout_picture(layout: Layout, nodes: SceneNodes, name: str) -> None:
     """Write the module's layout with some results."""
-    from CTSpectSpineLib.scene.show import show_surfaces
-
-    show_surfaces(nodes)
     path = IMAGES / f"slicer_layout_{name}.png"
     save(layout.picture(nodes), path)
     print(path.relative_to(ROOT))

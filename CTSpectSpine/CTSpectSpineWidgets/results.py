@@ -255,7 +255,7 @@ class ResultsSection(Section):
 
     def onRow(self, row: int, *_unused: object) -> None:
         """Let the views jump to the joint of a row."""
-        from CTSpectSpineLib.scene.views import frame
+        from CTSpectSpineLib.scene.framing import frame
 
         if self._filling or not 0 <= row < len(self._rows):
             return

@@ -22,10 +22,11 @@ import vtk
 
 
 class VtkErrors:
-    """Collects the errors that VTK and MRML print instead of raising them."""
+    """Collects the errors that VTK and MRML print instead of raising them, and other events."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: str) -> None:
         self.texts: list[str] = []
+        self._events = ("ErrorEvent", *others)
 
     def __enter__(self) -> VtkErrors:
         self._before = vtk.vtkOutputWindow.GetInstance()
@@ -36,7 +37,8 @@ class VtkErrors:
         def collect(_caller: object, event: str, text: str = "") -> None:
             self.texts.append(f"{event}: {text}")
 
-        self._window.AddObserver("ErrorEvent", collect)
+        for event in self._events:
+            self._window.AddObserver(event, collect)
         return self
 
     def __exit__(self, *_: object) -> None:
