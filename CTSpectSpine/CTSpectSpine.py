@@ -29,7 +29,7 @@ from slicer.util import VTKObservationMixin
 
 from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
-from CTSpectSpineWidgets.common import fillCombo, followPath
+from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath
 from CTSpectSpineWidgets.export import ExportSection, registerLayout, showLayout
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
@@ -255,12 +255,9 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def missingInput(self) -> str:
         """What is missing for an analysis; empty if nothing is."""
         values = self.chosen()
-        if not (values.ct or values.spect):
-            return _("Select a CT and a SPECT.")
-        if not values.ct:
-            return _("Select a CT.")
-        if not values.spect:
-            return _("Select a SPECT.")
+        missing = MISSING_IMAGES.get((bool(values.ct), bool(values.spect)))
+        if missing:
+            return missing
         if values.ct is values.spect:
             return _("CT and SPECT are the same volume: select two different ones.")
         if not values.vertebrae and not self.logic.canLabel():
