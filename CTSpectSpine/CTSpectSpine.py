@@ -29,7 +29,7 @@ from slicer.util import VTKObservationMixin
 
 from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
-from CTSpectSpineWidgets.common import fillCombo, followPath
+from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath
 from CTSpectSpineWidgets.export import ExportSection
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
@@ -257,9 +257,9 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def missingInput(self) -> str:
         """What is missing for an analysis; empty if nothing is."""
         values = self.chosen()
-        missing = [text for text, node in (("CT", values.ct), ("SPECT", values.spect)) if not node]
+        missing = MISSING_IMAGES.get((bool(values.ct), bool(values.spect)))
         if missing:
-            return _("Select a {names}.").format(names=" and a ".join(missing))
+            return missing
         if values.ct is values.spect:
             return _("CT and SPECT are the same volume: select two different ones.")
         if not values.vertebrae and not self.logic.canLabel():

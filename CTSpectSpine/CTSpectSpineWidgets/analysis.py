@@ -137,8 +137,8 @@ class AnalysisSection(Section):
             if messages:
                 self.ui.progressBar.value = round(100 * run.fraction)
             left = timeLeft.update(run.fraction)
-            ending = "" if left is None else _(", {time} left").format(time=time_text(left))
-            self.say(run.message + ending)
+            text = run.message if left is None else _("{stage}, {time} left")
+            self.say(text.format(stage=run.message, time=time_text(left or 0.0)))
             return
         if run.error:
             self._end()

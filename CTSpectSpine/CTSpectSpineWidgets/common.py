@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 QtObject = Any
 """A Qt object, such as a widget, or the widgets of the ``.ui`` file (Qt has no type stubs)."""
 
+MISSING_IMAGES = {
+    (False, False): _("Select a CT and a SPECT."),
+    (False, True): _("Select a CT."),
+    (True, False): _("Select a SPECT."),
+}
+"""Whether there is a CT and a SPECT, to what the user is asked for."""
 UPTAKE_WORDS = {
     "positive": _("positive"),
     "indeterminate": _("indeterminate"),
