@@ -1,6 +1,8 @@
-"""NRRD and MetaImage files: ITK tells the geometry, the voxels are read with their sizes checked.
+"""NRRD and MetaImage files, their voxels read with sizes and ends checked.
 
-Files whose voxels are text or are spread over several files are read by ITK alone.
+ITK tells the geometry of a MetaImage. It never sees the header of an NRRD file before it was
+checked, because a long word in it overruns ITK's memory. Files whose voxels are text or are spread
+over several files are read by ITK alone.
 """
 
 from __future__ import annotations
@@ -13,11 +15,20 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
+from CTSpectSpineLib.geometry import affine, ijk_to_lps
+from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.encoded import EncodedVoxels
-from CTSpectSpineLib.volumes.nrrd_files import nrrd_voxels, read_nrrd_header
+from CTSpectSpineLib.volumes.nrrd_files import (
+    check_words,
+    nrrd_grid,
+    nrrd_voxels,
+    read_nrrd_header,
+)
+from CTSpectSpineLib.volumes.plausible import not_3d
 
 _HEADER_BYTES = 1 << 16
 """Bytes in which the header of a MetaImage ends. Judgement: it has a few hundred."""
@@ -49,48 +60,81 @@ _DTYPES = {
 }
 
 
-def read_itk_image(source: Path) -> sitk.Image:
+def read_itk_file(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
     """Read a scalar image of three dimensions (further axes have length 1).
+
+    Returns
+    -------
+    array, matrix
+        Voxels ``[k, j, i]`` and the 4×4 matrix from index to LPS mm, as they stand in the file:
+        the axes may be sheared, or singular.
 
     Raises
     ------
     InputError
-        If the file is damaged, or holds anything else.
+        If the file is damaged, or holds anything but one number per voxel.
     """
+    if image_suffix(source) not in (".mha", ".mhd"):
+        return _read_nrrd(source)
+    found = _meta_voxels(source)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(source))
     try:
         reader.ReadImageInformation()
     except (RuntimeError, ValueError) as error:
         raise _unreadable(source, error) from error
-    pixel = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if reader.GetNumberOfComponents() > 1 or "complex" in pixel or "vector" in pixel:
-        raise InputError(f"{source}: {pixel} voxels; one number per voxel is needed.")
     size = tuple(reader.GetSize())
-    if len(size) < 3 or math.prod(size[3:]) > 1:
-        raise not_3d(source, size)
-    if min(size) < 1:
-        raise InputError(f"{source}: the header states no voxels; write the file again.")
-    spacing = np.array(reader.GetSpacing())
-    if not np.all(np.isfinite(spacing)) or spacing.min() <= 0:
-        raise InputError(f"{source}: the header gives no usable voxel size; write it again.")
-    found = _voxels(source)
+    _check_shape(source, reader.GetNumberOfComponents(), reader.GetPixelID(), size)
     if found is None or found[1].str[1:] != _DTYPES.get(reader.GetPixelID()):
-        return three_dimensional(_by_itk(reader, source), source)
+        return _by_itk(source)
     encoded, dtype = found
     if encoded.count != math.prod(size) * dtype.itemsize:
         raise InputError(
             f"{source}: its header contradicts itself about the number of voxels; write the file "
             "again from the original images."
         )
-    stored = np.frombuffer(encoded.read(), dtype=dtype).reshape(size[::-1])
-    image = sitk.GetImageFromArray(
-        stored.astype(dtype.newbyteorder("="), copy=False), isVector=False
-    )
-    image.SetSpacing(reader.GetSpacing())
-    image.SetOrigin(reader.GetOrigin())
-    image.SetDirection(reader.GetDirection())
-    return three_dimensional(image, source)
+    axes = np.reshape(reader.GetDirection(), (len(size), -1))[:3, :3]
+    matrix = affine(axes * np.array(reader.GetSpacing()[:3]), reader.GetOrigin()[:3])
+    return _array(encoded, dtype, size[2::-1]), matrix
+
+
+def _read_nrrd(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
+    header, end = read_nrrd_header(source)
+    grid = nrrd_grid(source, header)
+    found = nrrd_voxels(source, header, end)
+    if found is None:
+        check_words(source, header)
+        return _by_itk(source)
+    encoded, dtype = found
+    return _array(encoded, dtype, grid.shape), grid.ijk_to_lps
+
+
+def _array(
+    encoded: EncodedVoxels, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> NDArray[np.generic]:
+    stored = np.frombuffer(encoded.read(), dtype=dtype).reshape(shape)
+    return stored.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _by_itk(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
+    """Voxels as text or in several files."""
+    try:
+        image = sitk.ReadImage(str(source))
+    except (RuntimeError, ValueError) as error:
+        raise _unreadable(source, error) from error
+    _check_shape(source, image.GetNumberOfComponentsPerPixel(), image.GetPixelID(), image.GetSize())
+    volume = three_dimensional(image, source)
+    return sitk.GetArrayFromImage(volume), ijk_to_lps(volume)
+
+
+def _check_shape(source: Path, components: int, pixel_id: int, size: tuple[int, ...]) -> None:
+    pixel = sitk.GetPixelIDValueAsString(pixel_id)
+    if components > 1 or "complex" in pixel or "vector" in pixel:
+        raise InputError(f"{source}: {pixel} voxels; one number per voxel is needed.")
+    if len(size) < 3 or math.prod(size[3:]) > 1:
+        raise not_3d(source, size)
+    if min(size) < 1:
+        raise InputError(f"{source}: the header states no voxels; write the file again.")
 
 
 def companions(source: Path) -> tuple[Path, ...]:
@@ -127,35 +171,10 @@ def three_dimensional(image: sitk.Image, source: Path | str) -> sitk.Image:
     return frame
 
 
-def not_3d(source: Path | str, size: tuple[int, ...]) -> InputError:
-    """The error about an image that is no volume."""
-    if len(size) < 3:
-        return InputError(f"{source}: a single 2D picture; a 3D volume is needed.")
-    return InputError(
-        f"{source}: a series of {math.prod(size[3:])} volumes (size "
-        f"{' x '.join(map(str, size))}); save the one that is meant as a 3D file."
-    )
-
-
-def _by_itk(reader: sitk.ImageFileReader, source: Path) -> sitk.Image:
-    try:
-        return reader.Execute()
-    except (RuntimeError, ValueError) as error:
-        raise _unreadable(source, error) from error
-
-
 def _unreadable(source: Path, error: Exception) -> InputError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = re.sub(r"^.*?(ERROR|Exception):\s*", "", lines[-1])[:160] if lines else "unknown"
     return InputError(f"{source}: the file cannot be read; it may be damaged ({reason}).")
-
-
-def _voxels(source: Path) -> tuple[EncodedVoxels, np.dtype[Any]] | None:
-    """Where the voxels are, and their type; None where ITK must read them."""
-    if image_suffix(source) in (".mha", ".mhd"):
-        return _meta_voxels(source)
-    header, end = read_nrrd_header(source)
-    return nrrd_voxels(source, header, end)
 
 
 def _meta_voxels(source: Path) -> tuple[EncodedVoxels, np.dtype[Any]] | None:

@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import Grid, affine
+from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding
+from CTSpectSpineLib.volumes.plausible import not_3d
 
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -45,6 +48,19 @@ _ENCODINGS: Mapping[str, Encoding] = {
     "bzip2": "bzip2",
     "bz2": "bzip2",
 }
+_DOMAINS = ("domain", "space", "time", "???", "none", "")
+"""Kinds of axes that are no components of a voxel. Standard: NRRD."""
+TO_LPS = {
+    "left-posterior-superior": (1.0, 1.0, 1.0),
+    "lps": (1.0, 1.0, 1.0),
+    "right-anterior-superior": (-1.0, -1.0, 1.0),
+    "ras": (-1.0, -1.0, 1.0),
+    "left-anterior-superior": (1.0, -1.0, 1.0),
+    "las": (1.0, -1.0, 1.0),
+}
+"""Signs of the axes from a space of the NRRD file to LPS. By definition."""
+_LONGEST_WORD = 120
+"""Longest value of a field that is a word. Numerical: ITK's buffers have 128 bytes and more."""
 _LONGEST_LINE = 1 << 20
 """Bytes of the longest line of a header. Judgement: a terminology has a few hundred."""
 _MOST_LINES = 100_000
@@ -72,8 +88,8 @@ def read_nrrd_header(file: Path) -> tuple[Mapping[str, Any], int]:
             lines = _lines(stream)
             header: Mapping[str, Any] = nrrd.read_header(lines)
             sizes = [int(n) for n in header["sizes"]]
-            if not sizes or min(sizes) < 1:
-                raise ValueError(f"sizes {sizes}")
+            if not sizes or min(sizes) < 1 or len(sizes) != int(header["dimension"]):
+                raise ValueError(f"dimension {header['dimension']}, sizes {sizes}")
             return header, stream.tell()
     except OSError:
         raise
@@ -128,6 +144,79 @@ def _text_voxels(file: Path, header: Mapping[str, Any], end: int) -> NDArray[np.
         raise InputError(
             f"{file}: the file cannot be read as NRRD ({_short(error)}); it may be damaged."
         ) from error
+
+
+def nrrd_grid(file: Path, header: Mapping[str, Any]) -> Grid:
+    """Grid of a volume with one number per voxel; axes of length 1 beside it are left out.
+
+    A space other than LPS, RAS and LAS is taken as LPS, as ITK does. The matrix may be singular.
+
+    Raises
+    ------
+    InputError
+        If there are several numbers per voxel or several volumes, or no voxel size.
+    """
+    sizes = [int(n) for n in header["sizes"]]
+    kinds = [str(kind).lower() for kind in header.get("kinds", ())] or ["domain"] * len(sizes)
+    if len(kinds) != len(sizes):
+        raise _contradiction(file, "kinds")
+    several = [n for n, kind in zip(sizes, kinds, strict=True) if kind not in _DOMAINS]
+    if math.prod(several) > 1:
+        raise InputError(
+            f"{file}: {math.prod(several)} numbers per voxel; one number per voxel is needed."
+        )
+    domains = [axis for axis, kind in enumerate(kinds) if kind in _DOMAINS]
+    size = tuple(sizes[axis] for axis in domains)
+    if len(size) < 3 or math.prod(size[3:]) > 1:
+        raise not_3d(file, size)
+    linear, origin = _vectors(file, header, domains[:3], len(sizes))
+    flip = TO_LPS.get(_text(header, "space"), (1.0, 1.0, 1.0))
+    return Grid((size[0], size[1], size[2]), np.diag([*flip, 1.0]) @ affine(linear, origin))
+
+
+def _vectors(
+    file: Path, header: Mapping[str, Any], axes: list[int], count: int
+) -> tuple[FloatArray, FloatArray]:
+    """Steps along three axes (columns), and the position of the first voxel."""
+    try:
+        if "space directions" not in header:
+            spacing = np.asarray(header["spacings"], dtype=float)
+            least = np.asarray(header.get("axis mins", header.get("axismins", np.zeros(count))))
+            return np.diag(spacing[axes]), np.nan_to_num(least.astype(float)[axes])
+        rows = header["space directions"]
+        steps = np.array([np.asarray(rows[axis], dtype=float)[:3] for axis in axes]).T
+        origin = np.asarray(header.get("space origin", np.zeros(3)), dtype=float)[:3]
+        if steps.shape != (3, 3) or origin.shape != (3,):
+            raise ValueError("not three-dimensional")
+    except KeyError as error:
+        raise InputError(
+            f"{file}: the header gives no usable voxel size; write it again."
+        ) from error
+    except (IndexError, TypeError, ValueError) as error:
+        raise _contradiction(file, "space directions") from error
+    return steps, origin
+
+
+def _contradiction(file: Path, field: str) -> InputError:
+    return InputError(
+        f"{file}: '{field}' of the NRRD header does not fit its axes; write the file again."
+    )
+
+
+def check_words(file: Path, header: Mapping[str, Any]) -> None:
+    """Check that no word is so long that it overruns ITK's memory.
+
+    Raises
+    ------
+    InputError
+        If one is.
+    """
+    for key, value in header.items():
+        if isinstance(value, str) and len(value) > _LONGEST_WORD:
+            raise InputError(
+                f"{file}: '{key[:40]}' of the NRRD header is {len(value)} characters long; write "
+                "the file again, or its voxels as raw or gzip."
+            )
 
 
 def nrrd_voxels(

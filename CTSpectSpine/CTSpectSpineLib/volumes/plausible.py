@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy as np
 
 from CTSpectSpineLib.errors import InputError
@@ -79,3 +82,13 @@ def shear_degrees(matrix: FloatArray) -> float:
     unit = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     cosines = np.abs(unit.T @ unit - np.eye(3)).max()
     return float(np.degrees(np.arcsin(min(1.0, cosines))))
+
+
+def not_3d(source: Path | str, size: tuple[int, ...]) -> InputError:
+    """The error about an image that is no volume."""
+    if len(size) < 3:
+        return InputError(f"{source}: a single 2D picture; a 3D volume is needed.")
+    return InputError(
+        f"{source}: a series of {math.prod(size[3:])} volumes (size "
+        f"{' x '.join(map(str, size))}); save the one that is meant as a 3D file."
+    )

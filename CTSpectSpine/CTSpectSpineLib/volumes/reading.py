@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix, sha256_of_files
-from CTSpectSpineLib.geometry import grid_of
 from CTSpectSpineLib.volumes.itk_files import (
     companions,
-    not_3d,
-    read_itk_image,
+    read_itk_file,
     three_dimensional,
 )
 from CTSpectSpineLib.volumes.nifti import read_nifti_header, read_nifti_voxels
 from CTSpectSpineLib.volumes.orthogonal import orthogonal_image
-from CTSpectSpineLib.volumes.plausible import check_grid, shear_degrees
+from CTSpectSpineLib.volumes.plausible import check_grid, not_3d, shear_degrees
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
 
 _NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
@@ -135,11 +133,8 @@ def _read_itk(source: Path, role: Role) -> Volume:
             raise InputError(
                 f"{source}: its voxels {companion.name} do not exist; copy both files."
             )
-    image = read_itk_image(source)
-    grid = grid_of(image)
-    straight, note = _on_orthogonal_grid(
-        sitk.GetArrayViewFromImage(image), grid.ijk_to_lps, role, source
-    )
+    array, matrix = read_itk_file(source)
+    straight, note = _on_orthogonal_grid(array, matrix, role, source)
     return _volume(straight, role, source, (source, *voxels), notes=note)
 
 

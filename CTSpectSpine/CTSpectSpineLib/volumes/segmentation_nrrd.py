@@ -27,7 +27,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
-from CTSpectSpineLib.volumes.nrrd_files import read_nrrd
+from CTSpectSpineLib.volumes.nrrd_files import TO_LPS, read_nrrd
 from CTSpectSpineLib.volumes.plausible import check_grid
 from CTSpectSpineLib.volumes.regions import Box, overlap, resample_region
 
@@ -312,21 +312,10 @@ def _vector(values: FloatArray) -> str:
     return "(" + ",".join(repr(float(v) + 0.0) for v in values) + ")"
 
 
-_TO_LPS = {
-    "left-posterior-superior": (1.0, 1.0, 1.0),
-    "lps": (1.0, 1.0, 1.0),
-    "right-anterior-superior": (-1.0, -1.0, 1.0),
-    "ras": (-1.0, -1.0, 1.0),
-    "left-anterior-superior": (1.0, -1.0, 1.0),
-    "las": (1.0, -1.0, 1.0),
-}
-"""Signs of the axes from a space of the NRRD file to LPS. By definition."""
-
-
 def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     """4×4 matrix from index to LPS mm of an NRRD header."""
     space = str(header.get("space", "")).lower()
-    if space not in _TO_LPS or "space directions" not in header:
+    if space not in TO_LPS or "space directions" not in header:
         raise InputError(
             f"{file}: the NRRD header has no patient space (space, space directions); "
             "save it again from 3D Slicer."
@@ -339,7 +328,7 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     origin = np.asarray(header.get("space origin", (0.0, 0.0, 0.0)), dtype=float)
     if len(directions) != 3 or origin.shape != (3,):
         raise InputError(f"{file}: the NRRD file is not three-dimensional.")
-    flip = np.diag([*_TO_LPS[space], 1.0])
+    flip = np.diag([*TO_LPS[space], 1.0])
     return flip @ affine(np.stack(directions, axis=1), origin)
 
 
