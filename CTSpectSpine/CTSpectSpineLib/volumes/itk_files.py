@@ -1,15 +1,13 @@
 """NRRD and MetaImage files, their voxels read with sizes and ends checked.
 
-ITK tells the geometry of a MetaImage. It never sees the header of an NRRD file before it was
-checked, because a long word in it overruns ITK's memory. Files whose voxels are text or are spread
-over several files are read by ITK alone.
+ITK crashes on some damaged headers, so it reads only what is left: files whose voxels are text or
+lie in several files, once their headers were checked.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,10 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
-from CTSpectSpineLib.geometry import affine, ijk_to_lps
+from CTSpectSpineLib.geometry import Grid, ijk_to_lps
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.encoded import EncodedVoxels
+from CTSpectSpineLib.volumes.metaimage_files import meta_voxels, read_meta_header
 from CTSpectSpineLib.volumes.nrrd_files import (
     check_words,
     nrrd_grid,
@@ -32,32 +31,6 @@ from CTSpectSpineLib.volumes.plausible import not_3d
 
 _HEADER_BYTES = 1 << 16
 """Bytes in which the header of a MetaImage ends. Judgement: it has a few hundred."""
-_META_TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_LONG_LONG": "i8",
-    "MET_ULONG_LONG": "u8",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
-"""Type of numpy by that of MetaImage; those whose size depends on the machine are left to ITK.
-Standard: MetaIO."""
-_DTYPES = {
-    sitk.sitkInt8: "i1",
-    sitk.sitkUInt8: "u1",
-    sitk.sitkInt16: "i2",
-    sitk.sitkUInt16: "u2",
-    sitk.sitkInt32: "i4",
-    sitk.sitkUInt32: "u4",
-    sitk.sitkInt64: "i8",
-    sitk.sitkUInt64: "u8",
-    sitk.sitkFloat32: "f4",
-    sitk.sitkFloat64: "f8",
-}
 
 
 def read_itk_file(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
@@ -76,26 +49,8 @@ def read_itk_file(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
     """
     if image_suffix(source) not in (".mha", ".mhd"):
         return _read_nrrd(source)
-    found = _meta_voxels(source)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(source))
-    try:
-        reader.ReadImageInformation()
-    except (RuntimeError, ValueError) as error:
-        raise _unreadable(source, error) from error
-    size = tuple(reader.GetSize())
-    _check_shape(source, reader.GetNumberOfComponents(), reader.GetPixelID(), size)
-    if found is None or found[1].str[1:] != _DTYPES.get(reader.GetPixelID()):
-        return _by_itk(source)
-    encoded, dtype = found
-    if encoded.count != math.prod(size) * dtype.itemsize:
-        raise InputError(
-            f"{source}: its header contradicts itself about the number of voxels; write the file "
-            "again from the original images."
-        )
-    axes = np.reshape(reader.GetDirection(), (len(size), -1))[:3, :3]
-    matrix = affine(axes * np.array(reader.GetSpacing()[:3]), reader.GetOrigin()[:3])
-    return _array(encoded, dtype, size[2::-1]), matrix
+    header = read_meta_header(source)
+    return _whole(source, header.grid, meta_voxels(source, header))
 
 
 def _read_nrrd(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
@@ -104,16 +59,17 @@ def _read_nrrd(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
     found = nrrd_voxels(source, header, end)
     if found is None:
         check_words(source, header)
+    return _whole(source, grid, found)
+
+
+def _whole(
+    source: Path, grid: Grid, found: tuple[EncodedVoxels, np.dtype[Any]] | None
+) -> tuple[NDArray[np.generic], FloatArray]:
+    if found is None:
         return _by_itk(source)
     encoded, dtype = found
-    return _array(encoded, dtype, grid.shape), grid.ijk_to_lps
-
-
-def _array(
-    encoded: EncodedVoxels, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> NDArray[np.generic]:
-    stored = np.frombuffer(encoded.read(), dtype=dtype).reshape(shape)
-    return stored.astype(dtype.newbyteorder("="), copy=False)
+    stored = np.frombuffer(encoded.read(), dtype=dtype).reshape(grid.shape)
+    return stored.astype(dtype.newbyteorder("="), copy=False), grid.ijk_to_lps
 
 
 def _by_itk(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
@@ -175,45 +131,3 @@ def _unreadable(source: Path, error: Exception) -> InputError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = re.sub(r"^.*?(ERROR|Exception):\s*", "", lines[-1])[:160] if lines else "unknown"
     return InputError(f"{source}: the file cannot be read; it may be damaged ({reason}).")
-
-
-def _meta_voxels(source: Path) -> tuple[EncodedVoxels, np.dtype[Any]] | None:
-    with source.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    # The name of the data file ends the header.
-    fields = re.match(rb".*?ElementDataFile\s*=[^\n]*\n?", start, re.DOTALL | re.IGNORECASE)
-    if fields is None:
-        return None
-    header = _meta_fields(fields.group().decode("latin-1"))
-    name = header.get("elementdatafile", "")
-    code = _META_TYPES.get(header.get("elementtype", ""))
-    sizes = [int(n) for n in re.findall(r"\d+", header.get("dimsize", ""))]
-    skip = header.get("headersize", "0")
-    binary = header.get("binarydata", "true").lower().startswith(("t", "1"))
-    whole = re.fullmatch(r"-?\d+", skip) is not None
-    if not (code and sizes and min(sizes) and binary and whole) or _several(name):
-        return None
-    large = header.get("elementbyteordermsb", header.get("binarydatabyteordermsb", "false"))
-    dtype = np.dtype((">" if large.lower().startswith(("t", "1")) else "<") + code)
-    local = name.upper() == "LOCAL"
-    path = source if local else source.parent / name
-    begin = fields.end() if local else 0
-    count = math.prod(sizes) * dtype.itemsize
-    spare = max(1, count // sizes[-1])
-    if not header.get("compresseddata", "false").lower().startswith(("t", "1")):
-        begin = -1 if int(skip) < 0 else begin + int(skip)
-        return EncodedVoxels(path, "raw", begin, 0, count, spare), dtype
-    begin += max(0, int(skip))
-    with path.open("rb") as stream:
-        stream.seek(begin)
-        packed = "gzip" if stream.read(2) == b"\x1f\x8b" else "zlib"
-    return EncodedVoxels(path, packed, begin, 0, count, spare), dtype  # type: ignore[arg-type]
-
-
-def _several(name: str) -> bool:
-    return not name or name.upper().startswith("LIST") or "%" in name
-
-
-def _meta_fields(text: str) -> Mapping[str, str]:
-    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return {key.strip().lower(): value.strip() for key, value in pairs}

@@ -77,7 +77,7 @@ def _count(file: DicomFile, header: Dataset, keyword: str) -> int:
     found = number(header, keyword)
     if found is None or found < 1:
         raise InputError(
-            f"{file.path}: {keyword} is {value(header, keyword)!r}, which is no number of pixels "
+            f"{file.path}: {keyword} is {str(value(header, keyword))[:40]!r}, which is no number of pixels "
             "or bits; export it again."
         )
     return int(found)

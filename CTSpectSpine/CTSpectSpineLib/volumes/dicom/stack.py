@@ -153,7 +153,7 @@ def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
     groups: dict[object, list[DicomFile]] = {}
     for file in series.files:
         plane = _nested(file, "ImageOrientationPatient", 6) or [0.0] * 6
-        size = value(file.header, "Rows"), value(file.header, "Columns")
+        size = number(file.header, "Rows"), number(file.header, "Columns")
         groups.setdefault((size, tuple(np.round(plane, 3))), []).append(file)
     files = max(groups.values(), key=len)
     left_out = len(series.files) - len(files)
