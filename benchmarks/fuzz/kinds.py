@@ -25,7 +25,7 @@ class Kind:
     make
         Makes the whole files, by name.
     damaged
-        Mutation of the files that are damaged, by the end of their names.
+        Mutation of the files that are damaged, by their names or their extensions (``.csv``).
     command
         Words of the command; ``{}`` is the folder.
     """
@@ -47,11 +47,16 @@ class Kind:
         return files, tuple(name for name, _ in picked)
 
     def _mutation(self, name: str) -> Mutation | None:
-        return next((m for end, m in self.damaged.items() if name.endswith(end)), None)
+        known = self.damaged.items()
+        return next((m for key, m in known if key in (Path(name).name, _extension(name))), None)
 
     def arguments(self, folder: Path) -> list[str]:
         """The command for the files in a folder."""
         return [word.replace("{}", str(folder)) for word in self.command]
+
+
+def _extension(name: str) -> str:
+    return "." + Path(name).name.partition(".")[2]
 
 
 @cache
@@ -78,7 +83,7 @@ def _image(name: str, role: str, mutation: Mutation, compressed: bool = True) ->
     return Kind(
         label,
         lambda: seeds.image_files(voxels(), file, compressed),
-        {f"{role}.{name.split('.')[0]}": mutation, ".raw": mutations.damage_bytes},
+        {file: mutation, ".raw": mutations.damage_bytes, ".raw.gz": mutations.damage_bytes},
         ("register", "--ct", ct, "--spect", spect, "--out", "{}/out"),
     )
 

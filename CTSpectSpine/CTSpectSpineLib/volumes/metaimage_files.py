@@ -101,7 +101,8 @@ def _grid(source: Path, fields: Mapping[str, str]) -> Grid:
     names = ("transformmatrix", "rotation", "orientation")
     rows = _numbers(source, fields, names, np.eye(count).ravel().tolist())
     # A row is the direction of an axis.
-    linear = np.reshape(rows, (count, count))[:3, :3].T * spacing[:3]
+    with np.errstate(invalid="ignore", over="ignore"):
+        linear = np.reshape(rows, (count, count))[:3, :3].T * spacing[:3]
     return Grid((size[0], size[1], size[2]), affine(linear, origin[:3]))
 
 
@@ -137,7 +138,10 @@ def meta_voxels(source: Path, header: MetaHeader) -> tuple[EncodedVoxels, np.dty
     That is so where they are text, lie in several files, or have a type of the machine's size.
     """
     fields = header.fields
-    name, code = fields.get("elementdatafile", ""), _TYPES.get(fields.get("elementtype", ""))
+    name, stated = fields.get("elementdatafile", ""), fields.get("elementtype", "")
+    if stated not in (*_TYPES, "MET_LONG", "MET_ULONG"):
+        raise _damaged(source, f"ElementType '{stated}'")
+    code = _TYPES.get(stated)
     if code is None or not _is(fields, "binarydata", default=True) or _several(name):
         return None
     skip = _whole(source, fields, "headersize", (0,))[:1] or [0]

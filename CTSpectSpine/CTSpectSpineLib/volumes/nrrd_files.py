@@ -84,7 +84,7 @@ def read_nrrd_header(file: Path) -> tuple[Mapping[str, Any], int]:
     import nrrd
 
     try:
-        with file.open("rb") as stream:
+        with file.open("rb") as stream, np.errstate(invalid="ignore", over="ignore"):
             lines = _lines(stream)
             header: Mapping[str, Any] = nrrd.read_header(lines)
             sizes = [int(n) for n in header["sizes"]]
@@ -171,7 +171,8 @@ def nrrd_grid(file: Path, header: Mapping[str, Any]) -> Grid:
         raise not_3d(file, size)
     linear, origin = _vectors(file, header, domains[:3], len(sizes))
     flip = TO_LPS.get(_text(header, "space"), (1.0, 1.0, 1.0))
-    return Grid((size[0], size[1], size[2]), np.diag([*flip, 1.0]) @ affine(linear, origin))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return Grid((size[0], size[1], size[2]), np.diag([*flip, 1.0]) @ affine(linear, origin))
 
 
 def _vectors(

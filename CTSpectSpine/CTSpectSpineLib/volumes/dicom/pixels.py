@@ -76,9 +76,10 @@ def stored_pixels(file: DicomFile) -> NDArray[np.generic]:
 def _count(file: DicomFile, header: Dataset, keyword: str) -> int:
     found = number(header, keyword)
     if found is None or found < 1:
+        stated = str(value(header, keyword))[:40]
         raise InputError(
-            f"{file.path}: {keyword} is {str(value(header, keyword))[:40]!r}, which is no number of pixels "
-            "or bits; export it again."
+            f"{file.path}: {keyword} is '{stated}', which is no number of pixels or bits; export "
+            "it again."
         )
     return int(found)
 
