@@ -1,6 +1,6 @@
 """Give damaged input of every kind to the command that reads it.
 
-    python -m benchmarks.fuzz --count 10000 --resume [--out fuzz] [--only N]
+    python -m benchmarks.fuzz --count 10000 --resume [--out fuzz] [--only N] [--kind NAME]
 
 Each input is made from its number alone. It runs in a process of its own, limited to 30 s and 3 GB,
 and must end with 0, 1 or 2, with a sentence that names the file. What does not is kept with its
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.fuzz.kinds import KINDS
+from benchmarks.fuzz.kinds import KINDS, kind_of
 from benchmarks.fuzz.run import Outcome, server, try_input
 
 _REPORTED = 200
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000, help="inputs in all")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of inputs to run")
+    parser.add_argument("--kind", help="only kinds whose name holds this")
     parser.add_argument("--out", type=Path, default=Path("fuzz"), help="folder of the outcomes")
     parser.add_argument("--resume", action="store_true", help="go on where the last run ended")
     options = parser.parse_args(arguments)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers = options.only or range(options.first, options.first + options.count)
     with server() as warm, rows.open("a", encoding="utf-8") as stream:
         for number in numbers:
-            if number in known:
+            if number in known or (options.kind or "") not in kind_of(number).name:
                 continue
             outcome = try_input(number, warm, options.out / "faults")
             done.append(outcome)

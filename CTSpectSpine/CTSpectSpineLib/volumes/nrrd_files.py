@@ -61,6 +61,7 @@ TO_LPS = {
 """Signs of the axes from a space of the NRRD file to LPS. By definition."""
 _LONGEST_WORD = 120
 """Longest value of a field that is a word. Numerical: ITK's buffers have 128 bytes and more."""
+_TEXT_ENCODINGS = ("ascii", "text", "txt", "hex")
 _LONGEST_LINE = 1 << 20
 """Bytes of the longest line of a header. Judgement: a terminology has a few hundred."""
 _MOST_LINES = 100_000
@@ -235,7 +236,12 @@ def nrrd_voxels(
     InputError
         If type, byte order or encoding is missing or unknown.
     """
-    encoding = _ENCODINGS.get(_text(header, "encoding"))
+    packed = _text(header, "encoding")
+    encoding = _ENCODINGS.get(packed)
+    if encoding is None and packed not in _TEXT_ENCODINGS:
+        raise InputError(
+            f"{file}: the NRRD header has the unknown encoding '{packed[:40]}'; write it again."
+        )
     name = str(header.get("data file", header.get("datafile", ""))).strip()
     if encoding is None or name.upper().startswith("LIST") or "%" in name:
         return None
@@ -243,7 +249,7 @@ def nrrd_voxels(
     code = next((code for code, names in _TYPES.items() if stated in names), None)
     if code is None:
         raise InputError(
-            f"{file}: the NRRD header has the unknown type '{stated}'; write it again."
+            f"{file}: the NRRD header has the unknown type '{stated[:40]}'; write it again."
         )
     order = {"little": "<", "big": ">"}.get(_text(header, "endian"), "")
     dtype = np.dtype(order + code)
