@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, NM_CLASS, array, save
+from dicom_files import NM_CLASS, array, save
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
