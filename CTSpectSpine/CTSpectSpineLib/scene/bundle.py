@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.scene.mrml import headless_scene, mrml
 from CTSpectSpineLib.scene.populate import populate_scene
+from CTSpectSpineLib.scene.presentation import present_steps
 from CTSpectSpineLib.scene.views import add_views
 
 
@@ -39,7 +40,10 @@ def write_scene(folder: Path, ct: sitk.Image, spect: sitk.Image) -> Path:
     target = folder / "scene.mrb"
     with headless_scene() as (scene, _application):
         add_views(scene)
-        populate_scene(scene, ct=ct, spect=spect, folder=folder)
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=folder)
+        # Surfaces are not kept in a scene.
+        for _ in present_steps(scene, nodes, surfaces=False):
+            pass
         # The bundle's name is part of what is in it, so the temporary file keeps the name.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scene-") as temporary:
             bundle = Path(temporary) / target.name
