@@ -16,7 +16,7 @@ from CTSpectSpineLib.command_line.printing import (
     verdict_lines,
 )
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results.folder import prepare_folder
+from CTSpectSpineLib.results.folder import check_step_folder, step_folder
 from CTSpectSpineLib.results.records import labels_record, verdict_record
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def label(options: Namespace) -> int:
 
     if options.vertebrae is not None and options.labeller != "auto":
         raise InputError("--vertebrae and --labeller are both given; give either.")
+    check_step_folder(options.out)
     ct = read_volume(options.ct, "ct")
     check_ct(ct)
     run = partial(
@@ -45,21 +46,23 @@ def label(options: Namespace) -> int:
         settings=Settings(options.device, options.fast),
         progress=progress_printer(options.progress),
     )
-    labels = run(options.vertebrae or options.labeller, options.anchor)
-    labels = checked_by_joints(labels, ct.image)
-    comparison = None
-    if options.compare is not None:
-        from CTSpectSpineLib.labelling import compare_labels
-
-        comparison = compare_labels(labels, run(options.compare))
-        labels = replace(
-            labels,
-            levels_confirmed=labels.levels_confirmed and comparison.agree,
-            warnings=(*labels.warnings, comparison.sentence),
-        )
     inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
-    folder = prepare_folder(options.out, inputs, OWN)
-    _write(labels, folder, options, comparison)
+    if options.compare is not None and Path(options.compare).exists():
+        inputs.append(Path(options.compare))
+    with step_folder(options.out, "label", OWN, inputs) as folder:
+        labels = run(options.vertebrae or options.labeller, options.anchor)
+        labels = checked_by_joints(labels, ct.image)
+        comparison = None
+        if options.compare is not None:
+            from CTSpectSpineLib.labelling import compare_labels
+
+            comparison = compare_labels(labels, run(options.compare))
+            labels = replace(
+                labels,
+                levels_confirmed=labels.levels_confirmed and comparison.agree,
+                warnings=(*labels.warnings, comparison.sentence),
+            )
+        _write(labels, folder, options, comparison)
     return 0
 
 
@@ -108,7 +111,8 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
     loaded = load_labels(options.source, options.label_scheme)
     labels = judge(change(labels_from(loaded, ct)))
     inputs = [path for path in (options.source, options.ct) if path is not None]
-    _write(labels, prepare_folder(options.out, inputs, OWN), options, None)
+    with step_folder(options.out, "shift", OWN, inputs) as folder:
+        _write(labels, folder, options, None)
     return 0
 
 

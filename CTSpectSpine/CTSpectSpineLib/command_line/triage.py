@@ -13,6 +13,7 @@ from CTSpectSpineLib.command_line.printing import (
     verdict_lines,
 )
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.folder import output_file
 from CTSpectSpineLib.results.records import verdict_record
 from CTSpectSpineLib.results.text_files import write_json
 
@@ -39,7 +40,13 @@ def triage(options: Namespace) -> int:
         verdicts = (verdict,)
         record, lines = verdict_record(verdict), verdict_lines(verdict)
     if options.out is not None:
-        write_json(options.out, record)
+        inputs = [
+            options.joints,
+            *filter(None, [options.context]),
+            *(path for name in names if (path := Path(name)).is_file()),
+        ]
+        with output_file(options.out, "triage", inputs) as path:
+            write_json(path, record)
     print_json(record) if options.json else print_lines(lines)
     return 1 if all(verdict.disposition == "no_verdict" for verdict in verdicts) else 0
 

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import euler_transform, transform_matrix
 from CTSpectSpineLib.model import FloatArray, Registration
 
@@ -35,9 +36,11 @@ def write_transform(transform: sitk.Transform, path: str | Path) -> None:
     target = Path(path)
     if target.suffix not in (".tfm", ".txt"):
         raise InputError(f"{target}: a transform is written as ITK text; name the file *.tfm.")
+    rigid = as_rigid(transform, str(target))
     try:
-        sitk.WriteTransform(as_rigid(transform, str(target)), str(target))
-    except RuntimeError as error:
+        with replacing(target) as temporary:
+            sitk.WriteTransform(rigid, str(temporary))
+    except (OSError, RuntimeError) as error:
         raise InputError(f"{target}: the transform cannot be written there.") from error
 
 

@@ -17,12 +17,13 @@ from CTSpectSpineLib.report.reasons import reason_rows
 from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector, wording
 from CTSpectSpineLib.results.pictures import ShownPicture
 from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
+from CTSpectSpineLib.results.text_files import write_text
 
 _HERE = Path(__file__).parent
 _NOT_GIVEN = "not given"
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, manifest: Mapping[str, Any] | None = None) -> Path:
     """Render ``report.html`` from the files of a results folder.
 
     The page needs no network and no script, and is the same for the same files.
@@ -31,6 +32,8 @@ def write_report(folder: Path) -> Path:
     ----------
     folder
         A results folder; that of a failed or interrupted analysis gives a page that says so.
+    manifest
+        What ``manifest.json`` will say when the page is there; None for what it says.
 
     Returns
     -------
@@ -43,11 +46,8 @@ def write_report(folder: Path) -> Path:
         If the folder or one of its files is missing or broken.
     """
     folder = Path(folder)
-    results = read_folder(folder)
     page = folder / "report.html"
-    part = page.with_suffix(".html.part")
-    part.write_text(render(results), encoding="utf-8", newline="\n")
-    part.replace(page)
+    write_text(page, render(read_folder(folder, manifest)))
     return page
 
 

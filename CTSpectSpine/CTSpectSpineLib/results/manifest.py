@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from CTSpectSpineLib.errors import Cancelled
+from CTSpectSpineLib.errors import Cancelled, InputError
 from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.version import __version__
 
@@ -81,7 +81,9 @@ class Manifest:
 
     def _fail(self, reason: str) -> None:
         if self.values["status"] != "failed":
-            self.update(status="failed", status_reason=reason)
+            # Where even this cannot be written, the user has to know what went wrong first.
+            with suppress(InputError):
+                self.update(status="failed", status_reason=reason)
 
 
 def _now() -> str:

@@ -81,7 +81,6 @@ def write_labels(
 
     ``more`` is added to what ``vertebrae.json`` says of the labels.
     """
-    write_labels_record(labels, folder, more)
     segments = vertebra_segments(labels)
     hips = set(anatomy.hip_ids().values())
     bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
@@ -90,6 +89,7 @@ def write_labels(
     if sitk.GetArrayViewFromImage(only_hips).any():
         write_image(only_hips, folder / "hips.nii.gz")
     write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
+    write_labels_record(labels, folder, more)
 
 
 def write_labels_record(

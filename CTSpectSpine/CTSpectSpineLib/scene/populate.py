@@ -18,6 +18,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import LPS_TO_RAS, inverse, transform_matrix
 from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.labelling.levels.numbering import body_centres
+from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.shown import FILES, record_from_texts
 from CTSpectSpineLib.results.text_files import json_values
 from CTSpectSpineLib.scene.colours import add_legend, show_spect
@@ -40,7 +41,12 @@ from CTSpectSpineLib.scene.views import show_ct
 
 
 def populate_scene(
-    scene: Node, *, ct: sitk.Image | Node, spect: sitk.Image | Node, folder: Path
+    scene: Node,
+    *,
+    ct: sitk.Image | Node,
+    spect: sitk.Image | Node,
+    folder: Path,
+    manifest: str | None = None,
 ) -> SceneNodes:
     """Add the results of an analysis to a scene.
 
@@ -58,6 +64,8 @@ def populate_scene(
     folder
         Results folder with ``spect_to_ct.tfm``; ``vertebrae.seg.nrrd`` (or ``.nii.gz``),
         ``joints.seg.nrrd``, ``joints.csv`` and ``verdict.json`` are taken where present.
+    manifest
+        Text of the manifest; None for that of the folder.
 
     Raises
     ------
@@ -66,6 +74,8 @@ def populate_scene(
     """
     matrix = _read_transform(folder / "spect_to_ct.tfm")
     texts = {name: text for name in FILES if (text := _read_text(folder / name))}
+    if manifest is not None:
+        texts[MANIFEST] = manifest
     record = record_from_texts(texts, str(folder)) if set(texts) == set(FILES) else None
     if record is not None:
         rows = record.rows

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.validation import goals, summary
 from CTSpectSpineLib.validation.markdown import number, percent
 
@@ -238,5 +239,5 @@ def _percent_axis(axis: Axes, sign: str = "+") -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})

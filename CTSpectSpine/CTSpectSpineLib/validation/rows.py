@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.text_files import write_text
 from CTSpectSpineLib.validation.cohort import SETS, SetInfo
 
 JOINTS_FILE, PATIENTS_FILE = "truth-joints.csv", "truth-patients.csv"
@@ -198,14 +199,13 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
                 f"{path} was written by another version of this study; give another folder."
             )
         if text != whole or not whole:
-            path.write_text(whole or heading, encoding="utf-8")
+            write_text(path, whole or heading)
     study = read_study(folder)
     done = set(study.patients.patient)
     # A patient's row comes after those of the joints; without it they are half a patient.
     if not set(study.joints.patient) <= done:
-        study.joints[study.joints.patient.isin(done)].to_csv(
-            joints, index=False, lineterminator="\n", float_format="%.6g"
-        )
+        kept = study.joints[study.joints.patient.isin(done)]
+        write_text(joints, kept.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     return done
 
 
@@ -222,8 +222,7 @@ def _write(path: Path, rows: Sequence[JointRow] | Sequence[PatientRow]) -> None:
         writer.writerow(
             f"{value:.6g}" if isinstance(value, float) else value for value in asdict(row).values()
         )
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(buffer.getvalue())
+    write_text(path, path.read_text(encoding="utf-8") + buffer.getvalue())
 
 
 def read_study(folder: Path) -> Study:

@@ -22,6 +22,7 @@ NAME = LIBRARY.name
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "files", "geometry", "joint_columns"})
     | frozenset({"processes", "progress", "protocol_files", "version"}),
+    frozenset({"locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),
     frozenset({"joints", "registration", "volumes"}),
