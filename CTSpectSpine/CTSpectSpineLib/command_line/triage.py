@@ -40,11 +40,8 @@ def triage(options: Namespace) -> int:
         verdicts = (verdict,)
         record, lines = verdict_record(verdict), verdict_lines(verdict)
     if options.out is not None:
-        inputs = [
-            options.joints,
-            *filter(None, [options.context]),
-            *(path for name in names if (path := Path(name)).is_file()),
-        ]
+        files = [options.joints, options.context, *map(Path, names)]
+        inputs = [path for path in files if path is not None and path.is_file()]
         with output_file(options.out, "triage", inputs) as path:
             write_json(path, record)
     print_json(record) if options.json else print_lines(lines)

@@ -158,9 +158,7 @@ def output_file(path: Path, command: str, inputs: Sequence[Path] = ()) -> Iterat
         raise InputError(f"Output {path} is a folder; give a file with --out.")
     for given in inputs:
         if given.resolve() == path.resolve():
-            raise InputError(
-                f"The output {path} is an input as well; give another file with --out."
-            )
+            raise InputError(f"Output {path} is an input as well; give another file with --out.")
     with _claimed(path.parent, f"'ctspectspine {command}'", _WAIT_SECONDS) as stack:
         for name in (path.name, FILES_RECORD):
             remove_temporaries(path.parent, name)

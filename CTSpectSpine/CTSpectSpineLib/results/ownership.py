@@ -137,6 +137,7 @@ class OwnedFolder(ABC):
         self.files.clear()
         self.save()
 
+    @abstractmethod
     def admit_record(self, temporary: Path) -> None:
         """Complete the record, which is about to be replaced, by the names of the files."""
 
@@ -150,11 +151,10 @@ class OwnedFolder(ABC):
 
     def _check(self, path: Path, name: str) -> None:
         known = {self.files.get(name), self.pending.get(name), self.others.get(name)} - {None}
-        if not known or self._hash(name) not in known:
-            what = "was changed since" if known else "was not written by"
-            raise InputError(
-                f"{path} {what} an earlier run{' wrote it' if known else ''}; {ANOTHER}."
-            )
+        if not known:
+            raise InputError(f"{path} was not written by an earlier run; {ANOTHER}.")
+        if self._hash(name) not in known:
+            raise InputError(f"{path} was changed since an earlier run wrote it; {ANOTHER}.")
 
     def _hash(self, name: str) -> str | None:
         """SHA-256 of a file of the folder; None where there is none, or none that can be ours."""
@@ -242,6 +242,9 @@ class StepFolder(OwnedFolder):
         if self.begun and (self.files or self.pending):
             self._status, self._reason = status, reason
             self.save()
+
+    def admit_record(self, temporary: Path) -> None:
+        """Only `save` writes this record."""
 
     def save(self) -> None:
         """Write the record."""
