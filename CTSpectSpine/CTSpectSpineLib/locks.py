@@ -204,7 +204,7 @@ def _lives(holder: Mapping[str, Any]) -> bool:
 
 
 def _sentence(folder: Path, holder: Mapping[str, Any]) -> str:
-    who = ", ".join(
+    who = " ".join(
         f"{words}{holder[key]}"
         for key, words in (("process", "process "), ("host", "on "), ("since", "since "))
         if key in holder

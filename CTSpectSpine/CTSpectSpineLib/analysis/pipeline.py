@@ -141,13 +141,13 @@ def analyze(
         paths.append(Path(chosen.registration))
     with nullcontext() if out is None else results_folder(Path(out), paths) as folder:
         recorder.write_to(folder)
-        recorder.note(
-            inputs=inputs,
-            parameters={**plan.options.record(), "labeller": plan.labeller},
-            protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
-            context=dict(given),
-        )
         with recorder.guard("analysis"):
+            recorder.note(
+                inputs=inputs,
+                parameters={**plan.options.record(), "labeller": plan.labeller},
+                protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
+                context=dict(given),
+            )
             return _run(plan, recorder, folder, images, labels)
 
 
