@@ -77,6 +77,12 @@ def as_labels(source: VolumeSource) -> Path | sitk.Image:
     return Path(source) if isinstance(source, str) else source
 
 
+def paths_of(*sources: object) -> list[Path]:
+    """Paths of those sources that were read from files."""
+    given = [source.path if isinstance(source, Volume) else source for source in sources]
+    return [Path(source) for source in given if isinstance(source, str | Path)]
+
+
 def name_of(source: LabelSource | None) -> str:
     """What sentences call the labels."""
     return str(source) if isinstance(source, str | Path) else "The label map"

@@ -13,7 +13,13 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis import stages
-from CTSpectSpineLib.analysis.inputs import Alignment, LabelSource, VolumeSource, alignment_of
+from CTSpectSpineLib.analysis.inputs import (
+    Alignment,
+    LabelSource,
+    VolumeSource,
+    alignment_of,
+    paths_of,
+)
 from CTSpectSpineLib.analysis.options import Options, check_together
 from CTSpectSpineLib.analysis.recorder import Recorder
 from CTSpectSpineLib.analysis.results import Results
@@ -136,9 +142,10 @@ def analyze(
     labels = None if vertebrae is None else _label(plan, recorder, images, vertebrae)
     if labels is not None:
         inputs["vertebrae"] = records.labels_input_record(labels, vertebrae)
-    paths = [Path(record["path"]) for record in inputs.values() if record.get("path")]
-    if chosen.registration is not None:
-        paths.append(Path(chosen.registration))
+    paths = paths_of(
+        *(ct, spect, vertebrae),
+        *(chosen.transform, chosen.initial_transform, chosen.registration),
+    )
     with nullcontext() if out is None else results_folder(Path(out), paths) as folder:
         recorder.write_to(folder)
         with recorder.guard("analysis"):

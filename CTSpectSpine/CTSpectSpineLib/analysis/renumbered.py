@@ -100,14 +100,23 @@ def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> Ve
 
 def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Path) -> Volume:
     record = inputs.get(role, {})
-    path = given or (Path(record["path"]) if record.get("path") else None)
-    if path is None or not path.exists():
-        what = "was not read from a file" if path is None else f"is no longer at {path}"
+    path = given or _found(record.get("name"), folder)
+    if path is None:
+        name = record.get("name")
+        what = f"({name}) is neither beside it nor here" if name else "was not read from a file"
         raise InputError(f"The {role.upper()} of {folder} {what}; give it with --{role}.")
     volume = as_volume(path, role)
     if record.get("sha256") and volume.sha256 and volume.sha256 != record["sha256"]:
         raise InputError(f"{path} is not the {role.upper()} of {folder}: its content differs.")
     return volume
+
+
+def _found(name: object, folder: Path) -> Path | None:
+    """Where an input may be: a manifest holds its name and hash, never its place."""
+    if not isinstance(name, str) or Path(name).name != name:
+        return None
+    places = (folder.resolve().parent, Path())
+    return next((path for place in places if (path := place / name).exists()), None)
 
 
 def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -89,9 +89,9 @@ def render(results: ResultsFolder) -> str:
 
 
 def _title(manifest: Mapping[str, Any]) -> str:
-    """Name of the case: the folder or file of its CT, on whichever system it was analysed."""
-    path = mapping(mapping(manifest.get("inputs")).get("ct")).get("path")
-    return PureWindowsPath(str(path)).name if path else "images given in memory"
+    """Name of the case: the folder or file of its CT."""
+    name = mapping(mapping(manifest.get("inputs")).get("ct")).get("name")
+    return str(name) if name else "images given in memory"
 
 
 def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -315,7 +315,7 @@ def _input(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
     size = values.get("size")
     return {
         "name": {"ct": "CT", "spect": "SPECT", "vertebrae": "Vertebra labels"}.get(name, name),
-        "path": str(values.get("path") or "given in memory"),
+        "file": str(values.get("name") or "given in memory"),
         "sha256": str(values.get("sha256") or "–"),
         "size": " × ".join(str(n) for n in size) if isinstance(size, list) else "–",
         "spacing": vector(values.get("spacing_mm"), "mm", 3).replace(", ", " × "),
