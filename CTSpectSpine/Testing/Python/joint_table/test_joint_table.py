@@ -97,7 +97,7 @@ def test_a_broken_result_gets_a_sentence(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"level kind\nL4-L5;disc\n", "line 2 has"),
+        (b"level,kind\nL4-L5,disc,x\n", "line 2 has"),
         (b"\xff\xfe\x00", "cannot be read as a table"),
         (b"", "cannot be read as a table"),
         (None, "cannot be read"),
@@ -171,7 +171,7 @@ def test_the_line_by_which_excel_tells_itself_the_separator(tmp_path: Path) -> N
         ((('"3,78"', "1.5"),), "decimal point in line 2, column ratio_max .*comma in line 2"),
         (
             (('"1,234"', ""),),
-            r"line 2, column ratio_corrected .*'1,234'.* thousands or as decimals",
+            "line 2, column ratio_corrected .*can be read as thousands or as",
         ),
         ((("2.5", ""), ('"1,234"', "")), "line 3, column ratio_corrected: '1,234' can be read"),
         ((("#WERT!", ""),), "line 2, column ratio_corrected: '#WERT!' is not a number"),
