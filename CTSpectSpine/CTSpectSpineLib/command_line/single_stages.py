@@ -13,6 +13,7 @@ from CTSpectSpineLib.command_line.printing import (
     progress_printer,
 )
 from CTSpectSpineLib.results.folder import check_step_folder, kept_results, step_folder
+from CTSpectSpineLib.results.ownership import readable
 
 REGISTER_FILES = ("spect_to_ct.tfm", "registration.json")
 """Files that ``register`` writes."""
@@ -83,7 +84,7 @@ def report(options: Namespace) -> int:
     """``ctspectspine report``."""
     from CTSpectSpineLib.report import write_report
 
-    with kept_results(options.results):
+    with kept_results(options.results), readable(options.results):
         path = write_report(options.results)
     print_json({"report": str(path)}) if options.json else print(f"Report: {path}")
     return 0

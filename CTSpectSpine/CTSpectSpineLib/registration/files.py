@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import euler_transform, transform_matrix
+from CTSpectSpineLib.host import check_encodable, library_call
 from CTSpectSpineLib.model import FloatArray, Registration
 
 RIGID_TOLERANCE = 1e-4
@@ -38,7 +39,8 @@ def write_transform(transform: sitk.Transform, path: str | Path) -> None:
         raise InputError(f"{target}: a transform is written as ITK text; name the file *.tfm.")
     rigid = as_rigid(transform, str(target))
     try:
-        with replacing(target) as temporary:
+        check_encodable(target)
+        with replacing(target) as temporary, library_call():
             sitk.WriteTransform(rigid, str(temporary))
     except (OSError, RuntimeError) as error:
         raise InputError(f"{target}: the transform cannot be written there.") from error
@@ -64,8 +66,10 @@ def read_transform(path: str | Path) -> sitk.Euler3DTransform:
     source = Path(path)
     if not source.is_file():
         raise InputError(f"{source}: there is no such transform file; check the path.")
+    check_encodable(source)
     try:
-        transform = sitk.ReadTransform(str(source))
+        with library_call():
+            transform = sitk.ReadTransform(str(source))
     except RuntimeError as error:
         raise InputError(
             f"{source}: ITK cannot read this as a transform; give an ITK text file (*.tfm)."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,10 +91,6 @@ class OwnedFolder(ABC):
                 self.files[name] = found
                 self.changed = [path for path in self.changed if path != self.folder / name]
 
-    def missing(self) -> list[Path]:
-        """Files of the record that are not there."""
-        return [p for name in self.files if not (p := self.folder / name).is_file()]
-
     def admit(self, path: Path, temporary: Path) -> None:
         """Agree that a file is put in place, and enter it in the record.
 
@@ -145,6 +141,10 @@ class OwnedFolder(ABC):
     def save(self) -> None:
         """Write the record."""
 
+    def _missing(self) -> list[Path]:
+        """Files of the record that are not there."""
+        return [p for name in self.files if not (p := self.folder / name).is_file()]
+
     def _name(self, path: Path) -> str:
         parent = path.parent.resolve().relative_to(self.folder.resolve())
         return PurePosixPath(*parent.parts, path.name).as_posix()
@@ -179,6 +179,7 @@ class ManifestFolder(OwnedFolder):
 
     def __init__(self, folder: Path, *, clears: bool) -> None:
         values = manifest_of(folder) or {}
+        self._runs = clears
         super().__init__(
             folder, _hashes(values.get("files")), _hashes(values.get("pending")), {}, clears=clears
         )
@@ -196,8 +197,8 @@ class ManifestFolder(OwnedFolder):
         values["files"] = dict(sorted(self.files.items()))
         if self.pending:
             values["pending"] = self.pending
-        if values.get("status") == "complete":
-            for path in self.missing():
+        if self._runs and values.get("status") == "complete":
+            for path in self._missing():
                 raise InputError(
                     f"{path} was removed while the analysis ran; run the analysis again."
                 )
@@ -265,6 +266,39 @@ class StepFolder(OwnedFolder):
 
     def _left(self, run: Mapping[str, Any]) -> dict[str, str]:
         return {name: sha for name, sha in _hashes(run.get("files")).items() if name in self.others}
+
+
+@contextlib.contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Read a results folder; what nobody expects in its files becomes a sentence.
+
+    Raises
+    ------
+    InputError
+        Names the file that is not as the analysis wrote it.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        *(ArithmeticError, AttributeError, LookupError),
+        *(RecursionError, TypeError, ValueError),
+    ) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    try:
+        changed = ManifestFolder(folder, clears=False).changed
+    except (InputError, OSError):
+        changed = []
+    path = next(iter(changed), folder / MANIFEST)
+    words = " ".join(str(error).split())[:160]
+    return InputError(
+        f"{path} holds what this version cannot read ({type(error).__name__}: {words}); "
+        "run the analysis again."
+    )
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import put_in_place, temporary_name
+from CTSpectSpineLib.host import library_call
 from CTSpectSpineLib.scene.mrml import headless_scene, mrml
 from CTSpectSpineLib.scene.populate import populate_scene
 from CTSpectSpineLib.scene.views import add_views
@@ -51,7 +52,9 @@ def write_scene(
         try:
             bundle = temporary / target.name
             messages = slicer.vtkMRMLMessageCollection()
-            if not scene.WriteToMRB(str(bundle), None, messages):
+            with library_call():
+                written = scene.WriteToMRB(str(bundle), None, messages)
+            if not written:
                 raise InputError(
                     f"{target} could not be written ({messages.GetAllMessagesAsString()}): "
                     "check the free space and the folder's permissions."

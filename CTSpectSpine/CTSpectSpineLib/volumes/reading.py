@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix, sha256_of_files
 from CTSpectSpineLib.geometry import grid_of
+from CTSpectSpineLib.host import check_encodable, library_call
 from CTSpectSpineLib.volumes.nifti import read_nifti_header, read_nifti_voxels
 from CTSpectSpineLib.volumes.orthogonal import orthogonal_image, shear_degrees
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
@@ -211,10 +212,12 @@ def _suitable_type(image: sitk.Image, role: Role) -> sitk.Image:
 
 
 def _itk_image(source: Path) -> sitk.Image:
+    check_encodable(source)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(source))
     try:
-        image = reader.Execute()
+        with library_call():
+            image = reader.Execute()
     except (RuntimeError, ValueError) as error:
         raise _unreadable(source, error) from error
     pixel = image.GetPixelIDTypeAsString()

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix, replacing
+from CTSpectSpineLib.host import check_encodable, library_call
 
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -41,7 +42,8 @@ def write_image(image: sitk.Image, path: Path | str) -> None:
         # ITK would straighten the axes in silence, which moves the voxels.
         raise InputError(f"{file}: an image with sheared axes cannot be written; resample it.")
     try:
-        with replacing(file) as temporary:
+        check_encodable(file)
+        with replacing(file) as temporary, library_call():
             sitk.WriteImage(image, str(temporary), useCompression=suffix != ".nii")
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1]
