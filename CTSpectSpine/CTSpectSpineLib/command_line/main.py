@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -60,7 +61,9 @@ def _run(options: Namespace, given: Sequence[str]) -> int:
         return BAD_INPUT
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", BAD_INPUT)
+        full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
+        advice = "; free some space, or choose another place with --out" if full else ""
+        return _fail(f"{where}{error.strerror or error}{advice}", BAD_INPUT)
     except MemoryError:
         return _fail(
             "not enough memory for these images; crop them to the spine or use a machine with "

@@ -42,6 +42,8 @@ def write_transform(transform: sitk.Transform, path: str | Path) -> None:
         check_encodable(target)
         with replacing(target) as temporary, library_call():
             sitk.WriteTransform(rigid, str(temporary))
+            # ITK says nothing when the disk gets full.
+            sitk.ReadTransform(str(temporary))
     except (OSError, RuntimeError) as error:
         raise InputError(f"{target}: the transform cannot be written there.") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from zipfile import is_zipfile
 
 import SimpleITK as sitk
 
@@ -54,7 +55,7 @@ def write_scene(
             messages = slicer.vtkMRMLMessageCollection()
             with library_call():
                 written = scene.WriteToMRB(str(bundle), None, messages)
-            if not written:
+            if not written or not is_zipfile(bundle):
                 raise InputError(
                     f"{target} could not be written ({messages.GetAllMessagesAsString()}): "
                     "check the free space and the folder's permissions."

@@ -86,7 +86,8 @@ def draw_resolution(joints: pd.DataFrame, path: Path) -> None:
 
 def draw_levels(joints: pd.DataFrame, path: Path) -> None:
     """Relative error by level, all joints."""
-    levels = summary.levels_of(summary.measured(joints))
+    joints = summary.measured(joints)
+    levels = summary.levels_of(joints)
     label = "Error of the corrected ratio\n(mean ± 1 SD)"
     with _single(path, (7.2, 3.4), levels, label) as axis:
         _band(axis, -goals.MOST_BIAS, goals.MOST_BIAS, 0.0)
