@@ -36,6 +36,7 @@ from CTSpectSpineWidgets.logic import CTSpectSpineLogic
 from CTSpectSpineWidgets.patient import Ask, PatientSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
+from CTSpectSpineWidgets.scenewatch import SceneWatch
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.results.shown import Record
@@ -54,7 +55,7 @@ class CTSpectSpine(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("CT SPECT Spine")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Nuclear Medicine")]
-        self.parent.dependencies = []
+        self.parent.dependencies = ["Terminologies"]
         self.parent.contributors = ["CTSpectSpine contributors"]
         self.parent.helpText = _(
             "<p>Registers a bone SPECT to a CT of the spine, measures the uptake of every disc and "
@@ -76,10 +77,17 @@ class CTSpectSpine(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """Make terminologies, layout and sample data known to Slicer."""
-        self.loadTerminologies()
-        registerLayout()
-        sampledata.register(self.resourcePath("Icons"))
+        """Make terminologies, layout and sample data known to Slicer; each without the others."""
+        icons = self.resourcePath("Icons")
+        for what, make in (
+            ("terminologies", self.loadTerminologies),
+            ("layout", registerLayout),
+            ("sample data", lambda: sampledata.register(icons)),
+        ):
+            try:
+                make()
+            except Exception:
+                logging.exception(f"CT SPECT Spine: its {what} could not be registered")
 
     def loadTerminologies(self) -> None:
         """Make the coded names of vertebrae and joints known to Slicer."""
@@ -96,9 +104,16 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     Attributes
     ----------
     parameters
-        The scene's `CTSpectSpineParameterNode`; None while the module is not open.
+        The scene's `CTSpectSpineParameterNode` while the panel follows it; None while another
+        module is open.
     nodes, record
         Nodes and texts of the results that are shown; None where there are none.
+    named
+        Manifest node of the results that are to be shown, even where the scene lacks some of them.
+    unseen
+        Whether the views do not show these results yet.
+    entered
+        Whether the module is open: views and layout are the user's own while it is not.
     ask
         Asks the user for files.
     """
@@ -110,6 +125,9 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parameters: CTSpectSpineParameterNode | None = None
         self.nodes: SceneNodes | None = None
         self.record: Record | None = None
+        self.entered = False
+        self.named: Node | None = None
+        self.unseen = False
         self._guiTag: int | None = None
         self._showing = False
 
@@ -127,10 +145,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.levels = LevelsSection(self)
         self.results = ResultsSection(self)
         self.export = ExportSection(self)
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
             path.connect("currentPathChanged(QString)", self.onSettingsChanged)
         self.ui.labellerSelector.connect("currentIndexChanged(int)", self.onSettingsChanged)
@@ -139,16 +154,21 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Let go of the scene, of a running analysis and of temporary files."""
         self.analysis.cancel()
+        self.scene.follow(None)
         self.setParameterNode(None)
         self.removeObservers()
         self.logic.discard()
 
     def enter(self) -> None:
-        """Follow the parameter node when the module is opened."""
+        """Follow the parameter node when the module is opened; show what ended meanwhile."""
+        self.entered = True
         self.initializeParameterNode()
+        if self.unseen:
+            self.showFirstView()
 
     def exit(self) -> None:
         """Stop following the parameter node when another module is opened."""
+        self.entered = False
         self.registration.stopAdjusting()
         self.levels.stopPicking()
         self.setParameterNode(None)
@@ -162,30 +182,10 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
-    def onSceneStartClose(self, caller: Node = None, event: object = None) -> None:
-        """Forget what is removed with the scene."""
-        self.analysis.cancel()
-        self.registration.stopAdjusting()
-        self.levels.stopPicking()
-        self.setParameterNode(None)
-        self.showResults(None)
-        self.logic.discard()
-
-    def onSceneEndClose(self, caller: Node = None, event: object = None) -> None:
-        """Start again in an empty scene, or with what an opened scene holds."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
     def initializeParameterNode(self) -> None:
-        """Take the scene's parameter node, and preselect the inputs that are not in doubt."""
-        from CTSpectSpineLib.scene.likely_inputs import likely_inputs
-
+        """Take the scene's parameter node, with what is not in doubt chosen."""
         parameters = self.logic.getParameterNode()
-        if not parameters.ct and not parameters.spect:
-            ct, spect, vertebrae = likely_inputs(slicer.mrmlScene)
-            if ct is not None and spect is not None:
-                parameters.ct, parameters.spect = ct, spect
-                parameters.vertebrae = parameters.vertebrae or vertebrae
+        self.scene.choose(parameters)
         self.setParameterNode(parameters)
 
     def setParameterNode(self, parameters: CTSpectSpineParameterNode | None) -> None:
@@ -201,6 +201,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._guiTag = self.parameters.connectGui(self.ui)
             self.addObserver(self.parameters, modified, self.onParametersChanged)
             self.showResults(self.parameters.analysis)
+            self.update()
 
     def _showSettings(self) -> None:
         """Show those parameters that Slicer cannot connect to their widgets."""
@@ -227,6 +228,8 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         if not self._showing:
             self._showSettings()
+        if self.parameters.analysis is not self.named:
+            self.showResults(self.parameters.analysis)
         self.update()
 
     def update(self) -> None:
@@ -240,10 +243,8 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.export.update()
 
     def chosen(self) -> CTSpectSpineParameterNode:
-        """What the user chose; raises `RuntimeError` while the module is not open."""
-        if self.parameters is None:
-            raise RuntimeError(_("The module is not open."))
-        return self.parameters
+        """What the user chose, also while another module is open."""
+        return self.parameters or self.logic.getParameterNode()
 
     def shown(self) -> tuple[SceneNodes, Record]:
         """Nodes and texts of the shown results; raises `RuntimeError` where there are none."""
@@ -263,16 +264,26 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return packages.totalSegmentatorHint() or _("Select vertebra labels.")
         return ""
 
-    def startAnalysis(self) -> None:
-        """Analyse what is selected, with packages installed if the user agrees."""
-        packages.ensure(packages.REQUIREMENTS)
-        self.analysis.start(requests.firstRequest(self))
+    def nothingShown(self) -> str:
+        """Why no results are shown."""
+        if self.named is None:
+            return _("No analysis yet.")
+        return _("The CT, the SPECT or a file of these results has been deleted from the scene.")
+
+    def changedImages(self) -> str:
+        """Why the shown results cannot be measured again on these images; empty if they can."""
+        from CTSpectSpineLib.scene.position import changed
+
+        if self.nodes is None or self.record is None:
+            return ""
+        return changed(self.nodes, self.record)
 
     def measureAgain(
         self, whenDone: Callable[[Path], object] | None = None, **changes: Any
     ) -> None:
         """Analyse the shown images again, changed as `requests.nextRequest` says."""
         packages.ensure(packages.REQUIREMENTS)
+        self.onSettingsChanged()
         self.analysis.start(requests.nextRequest(self, **changes), whenDone)
 
     def decide(self, decision: str, adjusted: bool = False) -> None:
@@ -287,26 +298,31 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if nodes is None:
             return
         # An analysis may end while another module is open.
-        parameters = self.parameters or self.logic.getParameterNode()
-        parameters.analysis = nodes.manifest
+        self.chosen().analysis = nodes.manifest
         self.showResults(nodes.manifest)
         self.ui.resultsCollapsibleButton.collapsed = False
-        showLayout()
-        self.showInViews()
+        self.unseen = True
+        if self.entered:
+            self.showFirstView()
+
+    def showFirstView(self) -> None:
+        """Show the results as a reader wants them at first: the module's layout, the spine."""
+        self.unseen = False
+        if self.nodes is not None:
+            showLayout()
+            self.showInViews()
 
     def showInViews(self) -> None:
-        """Show CT, SPECT, plot and table of the results in the views."""
-        from CTSpectSpineLib.scene.show import show, show_surfaces
+        """Show the results, and no others, in the views."""
+        from CTSpectSpineLib.scene.presentation import present
 
         if self.nodes is not None:
-            show(slicer.mrmlScene, self.nodes)
-            show_surfaces(self.nodes)
-            if slicer.app.layoutManager() is not None:
-                slicer.util.resetThreeDViews()
+            present(slicer.mrmlScene, self.nodes, self.registration.look())
 
     def showResults(self, manifest: Node | None) -> None:
         """Show the results of an analysis by its manifest node; None to show none."""
         self.nodes = self.record = None
+        self.named = manifest
         if manifest:
             from CTSpectSpineLib.scene.nodes import scene_nodes
 
@@ -314,6 +330,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             record = nodes.record()
             if record is not None and nodes.ct is not None and nodes.spect is not None:
                 self.nodes, self.record = nodes, record
+        self.scene.follow(self.nodes)
         for section in (self.registration, self.levels, self.results):
             section.show()
         self.update()

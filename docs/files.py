@@ -31,8 +31,8 @@ the report, and only if every file is there.
 
 Outside its folders a command keeps temporary files in the system's folder for them
 (`ctspectspine-…`: `label` and `analyze` with TotalSegmentator, `bounds --out`), and Matplotlib its
-list of fonts in its own cache. In 3D Slicer the analysis works in Slicer's temporary folder and puts
-the results into the output folder by the same rules.
+list of fonts in its own cache. In 3D Slicer the analysis works in Slicer's temporary folder and
+puts the results into the output folder by the same rules.
 """
 
 

@@ -252,6 +252,25 @@ def _row(cells: Mapping[str, str], bounds: Mapping[Any, Any]) -> Row:
     )
 
 
+def without_verdict(text: str, origin: str) -> str:
+    """The text of a joint table after its verdict was taken back; all numbers stay.
+
+    Raises
+    ------
+    InputError
+        If the text is no joint table; ``origin`` names it.
+    """
+    columns, lines = _checked_cells(text, origin)
+    for cells in lines:
+        if "verdict" in cells and cells["uptake"] in ("positive", "indeterminate"):
+            cells["verdict"] = f"{cells['uptake']}; no verdict"
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
 def place_key(level: str, kind: str, side: str) -> tuple[int, str, str, str]:
     """Key that sorts joints cranial to caudal, then disc, left facet, right facet.
 

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CTSpectSpineWidgets import packages, requests
 from CTSpectSpineWidgets.common import Section, enable, errorsShown
 
 if TYPE_CHECKING:
@@ -59,7 +60,23 @@ class AnalysisSection(Section):
             self.cancel()
             return
         with errorsShown(_("The analysis cannot start.")):
-            self.panel.startAnalysis()
+            self.startNew()
+
+    def startNew(self) -> None:
+        """Analyse what is selected, with packages installed if the user agrees."""
+        packages.ensure(packages.REQUIREMENTS)
+        # A path that is emptied or typed does not always tell.
+        self.panel.onSettingsChanged()
+        request = requests.firstRequest(self.panel)
+        if request.out is not None and (request.out / "manifest.json").is_file():
+            question = _(
+                "{folder} holds the results of an earlier analysis. Replace them?\n\n"
+                "To keep them, choose another folder under 'Results in'."
+            )
+            if not self.panel.ask.confirm(question.format(folder=request.out)):
+                self.say(_("Not started: choose another folder under 'Results in'."))
+                return
+        self.start(request)
 
     def start(self, request: Request, whenDone: Callable[[Path], object] | None = None) -> None:
         """Start an analysis; a running one is cancelled.
@@ -124,10 +141,14 @@ class AnalysisSection(Section):
         try:
             with errorsShown(_("The results cannot be shown.")):
                 folder = self.panel.logic.finishRun(run)
-                self.say(self._whereItIs(run, folder))
                 self.panel.showNewResults()
                 if self._whenDone is not None:
                     self._whenDone(folder)
+                self.say(self._whereItIs(run, folder))
+        except Exception as error:
+            self.panel.levels.forget()
+            self.say(str(error), isError=True)
+            raise
         finally:
             self.panel.update()
 

@@ -57,12 +57,12 @@ class ExportSection(Section):
         if name:
             with errorsShown(_("The results cannot be saved.")):
                 from CTSpectSpineLib.results.folder import save_folder
+                from CTSpectSpineLib.scene.nodes import FOLDER
 
                 nodes, _record = self.panel.shown()
                 folder = save_folder(self._folder(), Path(name))
                 if nodes.manifest is not None:
-                    nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
-                self.panel.chosen().outputFolder = str(folder)
+                    nodes.manifest.SetAttribute(FOLDER, str(folder))
                 self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))
                 self.panel.update()
 

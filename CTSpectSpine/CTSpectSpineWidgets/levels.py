@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from CTSpectSpineLib.labelling.levels.numbering import Numbering
+    from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
     from CTSpectSpineLib.scene.nodes import SceneNodes
 
@@ -61,10 +62,10 @@ class LevelsSection(Section):
         if record is None or not record.levels:
             self._numbering = None
             self._known.clear()
-            self.ui.levelsLabel.text = _("No analysis yet.")
+            self.ui.levelsLabel.text = self.panel.nothingShown()
         else:
             self._numbering = self._measured()
-            known = _("confirmed") if record.levels_confirmed else _("not confirmed")
+            known = _trust(record)
             self.ui.levelsLabel.text = _("Levels ({known}): {levels}").format(
                 known=known, levels=", ".join(record.levels)
             )
@@ -121,14 +122,16 @@ class LevelsSection(Section):
         nodes = self.panel.nodes
         if not missing and (nodes is None or nodes.vertebrae is None):
             missing = _("The segmentation of the vertebrae has been deleted.")
+        missing = missing or self.panel.changedImages()
+        if self.panel.analysis.running:
+            missing = missing or _("Wait for the running analysis, or cancel it.")
         for button, tip in self._buttons.items():
             enable(button, missing, tip)
         record = self.panel.record
-        confirmed = record is not None and record.levels_confirmed
-        done = _("The levels are confirmed.") if confirmed else ""
-        running = _("Wait for the running analysis.") if self.panel.analysis.running else ""
+        confirmed = record is not None and record.levels_confirmed_by_user
+        done = _("You have confirmed the levels.") if confirmed and not self._pending() else ""
         tip = _("Record that you have checked the names of the vertebrae.")
-        enable(self.ui.confirmLevelsButton, missing or done or running, tip)
+        enable(self.ui.confirmLevelsButton, missing or done, tip)
         for combo in (self.ui.vertebraSelector, self.ui.levelSelector):
             combo.enabled = not missing
 
@@ -167,7 +170,7 @@ class LevelsSection(Section):
     def onConfirm(self, *_unused: object) -> None:
         """Record that the names are right."""
         with errorsShown(_("The levels cannot be confirmed.")):
-            self._measure()
+            self._measure(confirmed=True)
 
     def _change(self, change: Callable[[Numbering], Numbering]) -> None:
         if self._numbering is None:
@@ -176,9 +179,17 @@ class LevelsSection(Section):
             with errorsShown(_("The levels cannot be changed.")):
                 self._numbering = change(self._numbering)
                 self._preview()
-                self._measure()
+                if self._pending():
+                    # A level that is lost is a reason to look again, not a confirmation.
+                    self._measure(confirmed=not self._numbering.gap)
         finally:
             self._showNumbering()
+
+    def _pending(self) -> bool:
+        """Whether a vertebra is called otherwise than in the shown results."""
+        if self._numbering is None or self.panel.record is None:
+            return False
+        return self._numbering.mapping() != self._measured().mapping()
 
     def _preview(self) -> None:
         """Show the new names in the views before anything is measured."""
@@ -196,7 +207,7 @@ class LevelsSection(Section):
             self._preview()
             self._showNumbering()
 
-    def _measure(self) -> None:
+    def _measure(self, confirmed: bool) -> None:
         from CTSpectSpineLib.labelling.levels.numbering import renumber
 
         numbering = self._numbering
@@ -211,7 +222,7 @@ class LevelsSection(Section):
 
         self.panel.measureAgain(
             vertebrae=renumber(base, numbering.mapping()),
-            settings={"confirm_levels": True},
+            settings={"confirm_levels": confirmed},
             whenDone=keep,
         )
 
@@ -238,7 +249,7 @@ class LevelsSection(Section):
         if not picked.GetNumberOfControlPoints():
             return
         point = picked.GetNthControlPointPosition(picked.GetNumberOfControlPoints() - 1)
-        level = nearest_level(nodes.levels, point)
+        level = nearest_level(nodes.levels, point) or ""
         index = self.ui.vertebraSelector.findText(level)
         if index >= 0:
             self.ui.vertebraSelector.setCurrentIndex(index)
@@ -254,6 +265,13 @@ class LevelsSection(Section):
             stopPlacing()
             slicer.mrmlScene.RemoveNode(picked)
         self._check(self.ui.pickVertebraButton, False)
+
+
+def _trust(record: Record) -> str:
+    """How far the names can be relied on, and who says so."""
+    if record.levels_confirmed_by_user:
+        return _("confirmed by you")
+    return _("plausible") if record.levels_confirmed else _("not confirmed")
 
 
 def _identity(nodes: SceneNodes) -> str:

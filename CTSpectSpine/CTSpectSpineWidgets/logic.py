@@ -89,6 +89,11 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
             self._workplace = Workplace(Path(slicer.app.temporaryPath), python)
         return self._workplace
 
+    def discardInputs(self) -> None:
+        """Delete temporary inputs; results that were not saved stay until Slicer ends."""
+        if self._workplace is not None:
+            self._workplace.discard_inputs()
+
     def discard(self) -> None:
         """Delete temporary files, also results that were not saved."""
         if self._workplace is not None:
@@ -120,7 +125,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
     def decide(self, nodes: SceneNodes, decision: str, adjusted: bool = False) -> None:
         """Record what the user decided on the registration of an analysis."""
-        from CTSpectSpineLib.scene.nodes import record_decision
+        from CTSpectSpineLib.scene.decisions import record_decision
 
         record_decision(nodes, decision, adjusted=adjusted)
 
@@ -214,10 +219,13 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
     def _populate(
         self, results: Results, ct: sitk.Image | Node, spect: sitk.Image | Node
     ) -> Results:
+        from CTSpectSpineLib.scene.nodes import FOLDER
         from CTSpectSpineLib.scene.populate import populate_scene
 
         assert results.folder is not None
         self.results = results
         self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=results.folder)
+        if self.nodes.manifest is not None:
+            self.nodes.manifest.SetAttribute(FOLDER, str(results.folder))
         self.getParameterNode().analysis = self.nodes.manifest
         return results

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown
@@ -186,6 +187,10 @@ class Ask:
     def folder(self, title: str) -> str:
         """Path of a folder; empty if the user cancels."""
         return qt.QFileDialog.getExistingDirectory(None, title)
+
+    def confirm(self, question: str) -> bool:
+        """Whether the user says yes."""
+        return bool(slicer.util.confirmYesNoDisplay(question))
 
     def show(self, path: Path) -> None:
         """Open a file in the program that the user has for it."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import Section, enable, errorsShown, escaped, fillCombo
 
 if TYPE_CHECKING:
-    from CTSpectSpineLib.geometry import FloatArray
     from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
+    from CTSpectSpineLib.scene.presentation import Look
 
 _COLOURS = {"good": "#1b7f3b", "check": "#b36b00", "failed": "#b00020"}
 _DECISIONS = {"accepted": _("You accepted it."), "rejected": _("You rejected it.")}
@@ -24,7 +23,6 @@ class RegistrationSection(Section):
 
     def setup(self) -> None:
         """Connect the widgets of the section."""
-        self._original: FloatArray | None = None
         self._adjusted: Node | None = None
         from CTSpectSpineLib.scene.views import OVERLAYS
 
@@ -42,13 +40,10 @@ class RegistrationSection(Section):
         """Show the registration of the panel's results."""
         record, nodes = self.panel.record, self.panel.nodes
         self.stopAdjusting()
-        self._original = None
         if record is None or nodes is None:
-            self.ui.registrationLabel.text = _("No analysis yet.")
+            self.ui.registrationLabel.text = self.panel.nothingShown()
         else:
             self.ui.registrationLabel.text = self._text(record)
-            if nodes.transform is not None:
-                self._original = self._matrix(nodes.transform)
             if record.registration["quality"] != "good" and not record.decision:
                 self.ui.registrationCollapsibleButton.collapsed = False
         fillCombo(self.ui.overlaySelector, self._overlays(), self._overlays()[0])
@@ -73,43 +68,57 @@ class RegistrationSection(Section):
     def update(self) -> None:
         """Enable the buttons."""
         ui, record = self.ui, self.panel.record
-        missing = "" if record is not None else _("Run an analysis first.")
+        shown = "" if record is not None else _("Run an analysis first.")
         if self.panel.analysis.running:
-            missing = _("Wait for the running analysis, or cancel it.")
-        nodes = self.panel.nodes
-        noTransform = missing or (
-            "" if nodes and nodes.transform else _("The SPECT's transform has been deleted.")
-        )
-        unmoved = noTransform or ("" if self.moved() else _("Adjust the position by hand first."))
-        decision = record.decision if record else ""
-        enable(ui.adjustButton, noTransform, _("Move and turn the SPECT with handles."))
+            shown = _("Wait for the running analysis, or cancel it.")
+        # What is to be measured again needs the images that were registered.
+        again = shown or self.panel.changedImages()
+        isMoved = self.moved()
+        unmoved = again or ("" if isMoved else _("Adjust the position by hand first."))
+        enable(ui.adjustButton, again, _("Move and turn the SPECT with handles."))
         enable(ui.resetButton, unmoved, _("Put the SPECT back where the registration put it."))
         tip = _("Register again, starting from where the SPECT lies now.")
-        enable(ui.registerAgainButton, noTransform, tip)
+        enable(ui.registerAgainButton, again, tip)
         tip = _("Measure with the SPECT exactly where it lies now.")
         enable(ui.usePositionButton, unmoved, tip)
+        decision = record.decision if record else ""
         accepted = _("It has already been accepted.") if decision == "accepted" else ""
         rejected = _("It has already been rejected.") if decision == "rejected" else ""
+        if not shown and isMoved:
+            accepted = _(
+                "The SPECT has been moved since it was measured: use this position, or put it back."
+            )
+        measures = self.panel.changedImages() if self._measuresToAccept() else ""
         tip = _("Record that you have checked and accepted the registration.")
-        enable(ui.acceptButton, missing or accepted, tip)
+        enable(ui.acceptButton, shown or accepted or measures, tip)
         tip = _("Record that the registration is wrong: the verdict does not count.")
-        enable(ui.rejectButton, missing or rejected, tip)
+        enable(ui.rejectButton, shown or rejected, tip)
         for widget in (ui.overlaySelector, ui.opacitySlider):
             widget.enabled = record is not None
 
     def moved(self) -> bool:
-        """Whether the SPECT lies elsewhere than the registration put it."""
-        nodes = self.panel.nodes
-        if nodes is None or nodes.transform is None or self._original is None:
+        """Whether the SPECT lies elsewhere than where it was measured."""
+        from CTSpectSpineLib.scene.position import moved
+
+        nodes, record = self.panel.nodes, self.panel.record
+        return nodes is not None and record is not None and moved(nodes, record)
+
+    def _measuresToAccept(self) -> bool:
+        """Whether there is no verdict before the registration is accepted."""
+        record = self.panel.record
+        if record is None:
             return False
-        return bool((abs(self._matrix(nodes.transform) - self._original) > 1e-6).any())
+        settings = record.manifest.get("parameters") or {}
+        failed = record.registration["quality"] == "failed"
+        return record.decision == "rejected" or (
+            failed and record.decision != "accepted" and not settings.get("accept_registration")
+        )
 
-    def _matrix(self, transform: Node) -> FloatArray:
-        from CTSpectSpineLib.scene.mrml import numpy_matrix
+    def look(self) -> Look:
+        """How CT and SPECT are shown together."""
+        from CTSpectSpineLib.scene.presentation import Look
 
-        matrix = vtk.vtkMatrix4x4()
-        transform.GetMatrixTransformToParent(matrix)
-        return numpy_matrix(matrix)
+        return Look(self.ui.opacitySlider.value / 100.0, self.ui.overlaySelector.currentText)
 
     def onOverlay(self, *_unused: object) -> None:
         """Show CT and SPECT in another way."""
@@ -136,33 +145,24 @@ class RegistrationSection(Section):
         from CTSpectSpineLib.scene.views import edit_by_hand, middle_lps
 
         transform, self._adjusted = self._adjusted, None
-        if transform is not None:
-            self.panel.removeObserver(transform, transform.TransformModifiedEvent, self.onMoved)
-            if transform.GetScene() is not None:
-                edit_by_hand(transform, False)
+        if transform is not None and transform.GetScene() is not None:
+            edit_by_hand(transform, False)
         nodes = self.panel.nodes
         if on and nodes is not None and nodes.transform is not None:
             self.ui.overlaySelector.setCurrentIndex(0)
-            transform = self._adjusted = nodes.transform
-            self.panel.addObserver(transform, transform.TransformModifiedEvent, self.onMoved)
-            edit_by_hand(transform, True, middle_lps(nodes.ct))
+            self._adjusted = nodes.transform
+            edit_by_hand(nodes.transform, True, middle_lps(nodes.ct))
 
     def stopAdjusting(self) -> None:
         """Hide the handles."""
         if self.ui.adjustButton.checked:
             self.ui.adjustButton.checked = False
 
-    def onMoved(self, caller: Node = None, event: object = None) -> None:
-        """The user moves the SPECT."""
-        self.update()
-
     def onReset(self, *_unused: object) -> None:
         """Put the SPECT back."""
-        from CTSpectSpineLib.scene.mrml import vtk_matrix
+        from CTSpectSpineLib.scene.position import put_back
 
-        nodes, _record = self.panel.shown()
-        if nodes.transform is not None and self._original is not None:
-            nodes.transform.SetMatrixTransformToParent(vtk_matrix(self._original))
+        put_back(*self.panel.shown())
         self.update()
 
     def onRegisterAgain(self, *_unused: object) -> None:
@@ -181,12 +181,11 @@ class RegistrationSection(Section):
             )
 
     def onAccept(self, *_unused: object) -> None:
-        """Record that the registration is accepted; a failed one then gets a verdict."""
+        """Record that the registration is accepted; without a verdict so far there is one then."""
         with errorsShown(_("The decision cannot be recorded.")):
-            _nodes, record = self.panel.shown()
-            failed = record.registration["quality"] == "failed"
-            settings = record.manifest.get("parameters") or {}
-            if failed and not settings.get("accept_registration"):
+            if self.moved():
+                raise RuntimeError(self.ui.acceptButton.toolTip)
+            if self._measuresToAccept():
                 self.panel.measureAgain(
                     settings={"accept_registration": True},
                     whenDone=lambda folder: self.panel.decide("accepted"),

@@ -22,7 +22,12 @@ def firstRequest(panel: CTSpectSpineWidget) -> Request:
     """Analyse what is selected."""
     values = panel.chosen()
     return _request(
-        panel, values.vertebrae, ct=values.ct, spect=values.spect, initial=values.initialTransform
+        panel,
+        values.vertebrae,
+        ct=values.ct,
+        spect=values.spect,
+        out=Path(values.outputFolder) if values.outputFolder else None,
+        initial=values.initialTransform,
     )
 
 
@@ -38,7 +43,7 @@ def nextRequest(
     Parameters
     ----------
     vertebrae
-        Label map with other names; None for the same labels.
+        Label map with other names; None for the same labels, which keep their confirmation.
     initial, transform
         Transform nodes: where the registration starts, or what is used unchanged; without them
         the registration is kept.
@@ -47,23 +52,33 @@ def nextRequest(
     """
     nodes, record = panel.shown()
     keep = nodes.manifest if initial is None and transform is None else None
-    changed = dict(settings or {})
-    if record.levels_confirmed:
-        changed["confirm_levels"] = True
-    accepted = (record.manifest.get("parameters") or {}).get("accept_registration")
-    if accepted and keep is not None:
-        changed["accept_registration"] = True
+    levels = {"confirm_levels": record.levels_confirmed_by_user}
+    levels["keep_levels"] = record.levels_confirmed and not record.levels_confirmed_by_user
+    same = vertebrae is None
     return _request(
         panel,
-        panel.logic.labels(nodes) if vertebrae is None else vertebrae,
-        changed,
+        panel.logic.labels(nodes) if same else vertebrae,
+        {**(levels if same else {}), **(settings or {})},
         ct=nodes.ct,
         spect=nodes.spect,
+        out=_ownFolder(panel),
         initial=initial,
         transform=transform,
         keep=keep,
         replaces=nodes.manifest,
     )
+
+
+def _ownFolder(panel: CTSpectSpineWidget) -> Path | None:
+    """The chosen results folder, where it holds the shown analysis; else a temporary one.
+
+    What the user saved elsewhere, and what another analysis left in the chosen folder, stays.
+    """
+    chosen = panel.chosen().outputFolder
+    folder = Path(chosen) if chosen else None
+    shown = panel.resultsFolder()
+    same = folder is not None and shown is not None and folder.resolve() == shown.resolve()
+    return folder if same else None
 
 
 def _request(
@@ -80,7 +95,6 @@ def _request(
         protocol=values.protocolFile or values.protocol,
         labeller=values.labeller,
         context=panel.patient.context(),
-        out=Path(values.outputFolder) if values.outputFolder else None,
         options=_options(values, isinstance(vertebrae, vtk.vtkObject), changed or {}),
         **others,
     )

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis.options import Options
-from CTSpectSpineLib.model import Registration, VertebraLabels
+from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.registration.files import read_transform
 from CTSpectSpineLib.results.ownership import readable
-from CTSpectSpineLib.results.stage_files import read_registration
+from CTSpectSpineLib.results.stage_files import KeptRegistration, read_registration
 from CTSpectSpineLib.triage_protocol.context import moment
 from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
 from CTSpectSpineLib.volumes.volume import Role, Volume
@@ -34,12 +34,13 @@ class Alignment:
     start
         Transform from which the registration starts.
     kept
-        Registration of an earlier analysis that is used again.
+        Registration of an earlier analysis of the same images that is used again, with what the
+        user decided on it.
     """
 
     fixed: sitk.Transform | None = None
     start: sitk.Transform | None = None
-    kept: Registration | None = None
+    kept: KeptRegistration | None = None
 
     @property
     def known(self) -> bool:

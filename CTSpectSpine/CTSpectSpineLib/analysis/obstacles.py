@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from CTSpectSpineLib.model import Registration, VertebraLabels
+from CTSpectSpineLib.results.decision import Decision
 
 
 def obstacles_and_caveats(
@@ -10,6 +11,7 @@ def obstacles_and_caveats(
     labels: VertebraLabels,
     *,
     accept_registration: bool,
+    decision: Decision | None = None,
     require_confirmed_levels: bool,
 ) -> tuple[list[str], list[str]]:
     """Judge whether registration and levels carry a verdict.
@@ -17,7 +19,9 @@ def obstacles_and_caveats(
     Parameters
     ----------
     accept_registration
-        Whether the user accepts a failed registration.
+        Whether the user accepts the registration now, even a failed or a rejected one.
+    decision
+        What the user decided on this registration in an earlier analysis.
     require_confirmed_levels
         Whether the protocol asks for confirmed levels.
 
@@ -28,9 +32,12 @@ def obstacles_and_caveats(
     """
     obstacles: list[str] = []
     caveats: list[str] = []
+    accepted = accept_registration or (decision is not None and decision.decision == "accepted")
+    if not accepted and decision is not None and decision.obstacle:
+        obstacles.append(decision.obstacle)
     if registration.quality == "failed":
         words = f"The registration failed: {' '.join(registration.reasons)}"
-        if accept_registration:
+        if accepted:
             caveats.append(f"{words} The user accepted it nevertheless.")
         else:
             obstacles.append(words)

@@ -59,6 +59,8 @@ class Options:
         Give a verdict although the registration failed; recorded with the verdict.
     confirm_levels
         The user has checked the vertebra levels; recorded with the verdict.
+    keep_levels
+        An earlier analysis of the same label map found its levels plausible; recorded.
     anchor
         ``LEVEL@x,y,z`` (LPS mm), a point in a vertebra that the user knows: the whole column is
         counted from it.
@@ -106,6 +108,9 @@ class Options:
     )
     confirm_levels: bool = _setting(
         False, "--confirm-levels", "the vertebra levels were checked by a person (recorded)"
+    )
+    keep_levels: bool = _setting(
+        False, "--keep-levels", "an earlier analysis found these very levels plausible (recorded)"
     )
     anchor: str | None = _setting(
         None,

@@ -35,6 +35,7 @@ from CTSpectSpineLib.model import (
 from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.results import records
+from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.folder import check_folder, results_folder
 from CTSpectSpineLib.results.stage_files import (
     write_labels,
@@ -57,6 +58,14 @@ class _Plan:
     labeller: str
     options: Options
     alignment: Alignment
+
+    @property
+    def kept_decision(self) -> Decision | None:
+        """What the user decided on a registration that is kept, and does not take back now."""
+        kept = self.alignment.kept
+        decision = None if kept is None else kept.decision
+        taken_back = decision is not None and decision.obstacle and self.options.accept_registration
+        return None if taken_back else decision
 
 
 def analyze(
@@ -177,7 +186,10 @@ def _run(
         step.warn(warnings)
         recorder.keep(spect_to_ct=records.transform_record(registration))
         if folder is not None:
-            write_registration(registration, images.ct.image, folder)
+            write_registration(registration, images.pair, folder)
+    decision = plan.kept_decision
+    if decision is not None:
+        recorder.keep(**decision.entry())
     with recorder.stage("joints", "Finding the joints") as step:
         joints, labels = stages.find_joints(labels, images.ct, step.progress)
         step.warn(joints.warnings)
@@ -205,6 +217,7 @@ def _run(
             plan.protocol,
             plan.context,
             accept_registration=plan.options.accept_registration,
+            decision=decision,
         )
         step.warn(triaged.obstacles)
     results = Results(

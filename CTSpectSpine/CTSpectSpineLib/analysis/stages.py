@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -32,6 +33,8 @@ from CTSpectSpineLib.labelling import (
 from CTSpectSpineLib.model import Registration, SpineJoints, Uptake, Verdict, VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
 from CTSpectSpineLib.registration import judge_given, register
+from CTSpectSpineLib.results.decision import Decision
+from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
 from CTSpectSpineLib.uptake import measure
 from CTSpectSpineLib.volumes import Volume, check_inputs, suv_factor
@@ -52,6 +55,11 @@ class Images:
     ct: Volume
     spect: Volume
     warnings: tuple[str, ...]
+
+    @cached_property
+    def pair(self) -> RegisteredPair:
+        """Grids and voxels of both."""
+        return RegisteredPair.of(self.ct.image, self.spect.image)
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,17 @@ def align(
     Returns
     -------
     registration, warnings
+
+    Raises
+    ------
+    InputError
+        If the registration to be kept was found on other images.
     """
     ct, spect = images.ct.image, images.spect.image
     warnings: tuple[str, ...] = ()
     if alignment.kept is not None:
-        registration = alignment.kept
+        alignment.kept.check(images.pair)
+        registration = alignment.kept.registration
         warnings = ("The registration of an earlier analysis was kept.",)
     elif alignment.fixed is None:
         registration = register(ct, spect, alignment.start, progress, threads)
@@ -148,6 +162,9 @@ def label(
     if options.confirm_levels and not labels.levels_confirmed:
         labels = replace(labels, levels_confirmed=True)
         warnings = (*warnings, "The user confirmed the vertebra levels.")
+    elif options.keep_levels and not labels.levels_confirmed:
+        labels = replace(labels, levels_confirmed=True)
+        warnings = (*warnings, "The levels are those that an earlier analysis found plausible.")
     return labels, warnings
 
 
@@ -200,12 +217,22 @@ def decide(
     context: Mapping[str, Any],
     *,
     accept_registration: bool,
+    decision: Decision | None = None,
 ) -> Triaged:
-    """Apply the protocol to the joint table."""
+    """Apply the protocol to the joint table.
+
+    Parameters
+    ----------
+    accept_registration
+        Whether the user accepts the registration now.
+    decision
+        What the user decided on it before.
+    """
     obstacles, caveats = obstacles_and_caveats(
         registration,
         labels,
         accept_registration=accept_registration,
+        decision=decision,
         require_confirmed_levels=protocol.requires_confirmed_levels,
     )
     verdict = triage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ def label(options: Namespace) -> int:
         raise InputError("--vertebrae and --labeller are both given; give either.")
     check_step_folder(options.out)
     ct = read_volume(options.ct, "ct")
-    check_ct(ct)
+    notes = (*check_ct(ct), *ct.notes)
     run = partial(
         label_vertebrae,
         ct.image,
@@ -62,7 +62,7 @@ def label(options: Namespace) -> int:
                 levels_confirmed=labels.levels_confirmed and comparison.agree,
                 warnings=(*labels.warnings, comparison.sentence),
             )
-        _write(labels, folder, options, comparison)
+        _write(labels, folder, options, comparison, notes)
     return 0
 
 
@@ -107,12 +107,12 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
             f"--spect and --protocol belong to a results folder, which {options.source} is not; "
             "leave them out."
         )
-    ct = None if options.ct is None else read_volume(options.ct, "ct").image
+    ct = None if options.ct is None else read_volume(options.ct, "ct")
     loaded = load_labels(options.source, options.label_scheme)
-    labels = judge(change(labels_from(loaded, ct)))
+    labels = judge(change(labels_from(loaded, None if ct is None else ct.image)))
     inputs = [path for path in (options.source, options.ct) if path is not None]
     with step_folder(options.out, "shift", OWN, inputs) as folder:
-        _write(labels, folder, options, None)
+        _write(labels, folder, options, None, () if ct is None else ct.notes)
     return 0
 
 
@@ -131,11 +131,18 @@ def _change(options: Namespace) -> Callable[[VertebraLabels], VertebraLabels]:
 
 
 def _write(
-    labels: VertebraLabels, folder: Path, options: Namespace, comparison: Comparison | None
+    labels: VertebraLabels,
+    folder: Path,
+    options: Namespace,
+    comparison: Comparison | None,
+    notes: Sequence[str],
 ) -> None:
+    """Write and print labels; ``notes`` are sentences on what is unusual about the CT."""
     from CTSpectSpineLib.results.stage_files import write_labels
 
     more: dict[str, Any] = {} if comparison is None else {"comparison": comparison.record()}
+    if notes:
+        more["notes"] = list(notes)
     write_labels(labels, folder, more)
     if options.json:
         print_json({"folder": str(folder), **labels_record(labels), **more})
@@ -143,7 +150,7 @@ def _write(
     print(f"{_levels(labels)}; {folder / 'vertebrae.seg.nrrd'}")
     if comparison is not None:
         print_lines(_comparison_lines(comparison))
-    print_lines(labels.warnings)
+    print_lines([*labels.warnings, *notes])
 
 
 def _levels(labels: VertebraLabels) -> str:

@@ -24,15 +24,15 @@ JOINTS_FILES = ("joints.csv", "joints.seg.nrrd", "joint_parts.seg.nrrd")
 def register(options: Namespace) -> int:
     """``ctspectspine register``."""
     from CTSpectSpineLib.registration import register as run
-    from CTSpectSpineLib.registration.files import read_transform, registration_record
-    from CTSpectSpineLib.results.stage_files import write_registration
+    from CTSpectSpineLib.registration.files import read_transform
+    from CTSpectSpineLib.results.stage_files import RegisteredPair, write_registration
     from CTSpectSpineLib.volumes.checks import check_inputs
     from CTSpectSpineLib.volumes.reading import read_volume
 
     check_step_folder(options.out)
     ct, spect = read_volume(options.ct, "ct"), read_volume(options.spect, "spect")
     start = read_transform(options.initial_transform) if options.initial_transform else None
-    check_inputs(ct, spect, placed=start is not None)
+    notes = (*check_inputs(ct, spect, placed=start is not None), *ct.notes, *spect.notes)
     inputs = [p for p in (options.ct, options.spect, options.initial_transform) if p is not None]
     with step_folder(options.out, "register", REGISTER_FILES, inputs) as folder:
         registration = run(
@@ -42,15 +42,16 @@ def register(options: Namespace) -> int:
             progress=progress_printer(options.progress),
             threads=options.threads,
         )
-        write_registration(registration, ct.image, folder)
+        pair = RegisteredPair.of(ct.image, spect.image)
+        record = write_registration(registration, pair, folder, notes)
     if options.json:
-        print_json({"folder": str(folder), **registration_record(registration)})
+        print_json({"folder": str(folder), **record})
     else:
         print(
             f"Registration: {registration.quality}, expected error "
             f"{registration.expected_error_mm:.1f} mm; {folder / 'spect_to_ct.tfm'}"
         )
-        print_lines(registration.reasons)
+        print_lines([*registration.reasons, *notes])
     return 1 if registration.quality == "failed" else 0
 
 

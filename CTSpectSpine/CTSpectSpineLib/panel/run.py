@@ -15,11 +15,17 @@ from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError, InputError
 from CTSpectSpineLib.panel.request import Request
 from CTSpectSpineLib.panel.workplace import Workplace
 from CTSpectSpineLib.progress import Progress, ProgressCallback
-from CTSpectSpineLib.results.folder import check_folder, save_folder
+from CTSpectSpineLib.results.folder import check_folder, check_writable, save_folder
 from CTSpectSpineLib.results.text_files import write_json, write_text
-from CTSpectSpineLib.scene.inputs import InputFiles, ct_to_spect
+from CTSpectSpineLib.scene.inputs import InputFiles
 from CTSpectSpineLib.scene.mrml import Node
-from CTSpectSpineLib.scene.nodes import SceneNodes, remove_analysis, results_folder, scene_nodes
+from CTSpectSpineLib.scene.nodes import (
+    FOLDER,
+    SceneNodes,
+    remove_analysis,
+    results_folder,
+    scene_nodes,
+)
 
 
 class Run:
@@ -48,6 +54,7 @@ class Run:
         self._child: ChildProcess | None = None
         if request.out is not None:
             check_folder(request.out)
+            check_writable(request.out)
         self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=workplace.folder))
         try:
             arguments = self._arguments(workplace.inputs)
@@ -122,6 +129,15 @@ class Run:
             raise Cancelled(self.error) if self.error == "Cancelled." else InputError(self.error)
         folder = self._move()
         request = self.request
+        for name, node in (("CT", request.ct), ("SPECT", request.spect)):
+            if node.GetScene() is not scene:
+                place = f"they are in {folder}" if request.out is not None else "analyse again"
+                if request.out is None:
+                    self._clean()
+                raise InputError(
+                    f"The {name} was removed from the scene during the analysis, so that its "
+                    f"results cannot be shown: {place}."
+                )
         old = None if request.replaces is None else results_folder(request.replaces)
         nodes = populate_scene(scene, ct=request.ct, spect=request.spect, folder=folder)
         if request.replaces is not None and request.replaces.GetScene() is scene:
@@ -130,7 +146,7 @@ class Run:
             if old is not None and old != folder and self._workplace.holds(old):
                 shutil.rmtree(old.parent, ignore_errors=True)
         if nodes.manifest is not None:
-            nodes.manifest.SetAttribute("CTSpectSpine.folder", str(folder))
+            nodes.manifest.SetAttribute(FOLDER, str(folder))
         return nodes, folder
 
     def _move(self) -> Path:
@@ -170,19 +186,25 @@ class Run:
         return words + options.arguments()
 
     def _kept(self, manifest: Node) -> Path:
-        """Folder with the registration of an earlier analysis, from disk or from the scene."""
-        folder = results_folder(manifest)
-        if folder is not None:
-            return folder
+        """Folder with the registration of an earlier analysis and what was decided on it.
+
+        It comes from the texts in the scene, never from where the SPECT lies now.
+        """
         from CTSpectSpineLib.registration.files import write_transform
 
-        nodes, kept = scene_nodes(manifest), self._folder / "kept"
-        texts = nodes.texts()
-        if nodes.transform is None or "registration.json" not in texts:
+        record, kept = scene_nodes(manifest).record(), self._folder / "kept"
+        if record is None or record.ct_to_spect_lps is None:
             raise InputError("The scene no longer holds the registration: analyse again.")
+        transform = sitk.AffineTransform(3)
+        transform.SetCenter(record.centre_mm)
+        transform.SetMatrix([value for row in record.ct_to_spect_lps[:3] for value in row[:3]])
+        origin = transform.TransformPoint((0.0, 0.0, 0.0))
+        shift = [row[3] - o for row, o in zip(record.ct_to_spect_lps, origin, strict=False)]
+        transform.SetTranslation(shift)
         kept.mkdir()
-        write_text(kept / "registration.json", texts["registration.json"].GetText())
-        write_transform(ct_to_spect(nodes.transform), kept / "spect_to_ct.tfm")
+        for name in ("manifest.json", "registration.json"):
+            write_text(kept / name, record.texts[name])
+        write_transform(transform, kept / "spect_to_ct.tfm")
         return kept
 
 

@@ -12,7 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from CTSpectSpineLib.errors import Cancelled, InputError
-from CTSpectSpineLib.files import is_temporary, owned, remove_temporaries, replacing
+from CTSpectSpineLib.files import (
+    is_temporary,
+    owned,
+    remove_temporaries,
+    replacing,
+    temporary_name,
+)
 from CTSpectSpineLib.locks import LOCK, check_not_held, locked
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.ownership import (
@@ -300,6 +306,25 @@ def _check_inputs(folder: Path, inputs: Sequence[Path]) -> None:
             )
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written, and leave nothing behind.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        probe = temporary_name(place / "probe")
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"Output folder {folder} cannot be written ({error.strerror}); choose another one."
+        ) from error
+
+
 def save_folder(results: Path, target: Path) -> Path:
     """Copy a results folder to where it is to be kept; an earlier analysis there is replaced.
 
@@ -336,6 +361,7 @@ __all__ = [
     "OwnedFolder",
     "check_folder",
     "check_step_folder",
+    "check_writable",
     "kept_results",
     "output_file",
     "results_folder",

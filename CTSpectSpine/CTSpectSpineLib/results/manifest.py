@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 from CTSpectSpineLib.errors import Cancelled, InputError
 from CTSpectSpineLib.results.text_files import write_json
@@ -21,7 +22,6 @@ STATUSES = ("complete", "failed", "running")
 _PACKAGES = (
     "numpy", "scipy", "SimpleITK", "pandas", "matplotlib", "nibabel", "pydicom", "pynrrd",
 )  # fmt: skip
-_DECISIONS = ("accepted", "rejected")
 
 
 class Manifest:
@@ -37,9 +37,11 @@ class Manifest:
         self.folder = folder
         self.values: dict[str, Any] = {
             "schema": SCHEMA,
+            # Names this analysis: two that began in one second, or in one folder, differ.
+            "id": uuid4().hex,
             "status": "running",
             "status_reason": "",
-            "created": _now(),
+            "created": now(),
             "research_use_only": True,
             "software": software_versions(),
             "stages": [],
@@ -59,7 +61,7 @@ class Manifest:
     def stage(self, name: str) -> Iterator[list[str]]:
         """Record one stage with its time; append sentences to the yielded list of warnings."""
         warnings: list[str] = []
-        entry: dict[str, Any] = {"name": name, "start": _now(), "warnings": warnings}
+        entry: dict[str, Any] = {"name": name, "start": now(), "warnings": warnings}
         begin = perf_counter()
         with self.guard(name):
             yield warnings
@@ -86,7 +88,8 @@ class Manifest:
                 self.update(status="failed", status_reason=reason)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -99,28 +102,3 @@ def software_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[name] = "unknown"
     return versions
-
-
-def with_decision(
-    manifest: Mapping[str, Any], quality: str, decision: str, *, adjusted: bool
-) -> dict[str, Any]:
-    """A manifest that says what the user decided on the registration.
-
-    Parameters
-    ----------
-    quality
-        Quality of the registration.
-    decision
-        ``accepted`` or ``rejected``.
-    adjusted
-        Whether the position was adjusted by hand before.
-    """
-    if decision not in _DECISIONS:
-        raise ValueError(f"decision is {decision!r}, not one of {_DECISIONS}")
-    check = {
-        "decision": decision,
-        "quality": quality,
-        "adjusted_by_hand": adjusted,
-        "time": _now(),
-    }
-    return {**manifest, "registration_check": check}

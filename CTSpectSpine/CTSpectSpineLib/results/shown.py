@@ -12,6 +12,7 @@ from typing import Any
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
+from CTSpectSpineLib.results.decision import decision_in
 from CTSpectSpineLib.results.manifest import MANIFEST
 
 FILES = (MANIFEST, "registration.json", "verdict.json", "joints.csv")
@@ -31,8 +32,27 @@ class Record:
     @property
     def decision(self) -> str:
         """What the user decided on the registration: ``accepted``, ``rejected`` or nothing."""
-        check = self.manifest.get("registration_check") or {}
-        return str(check.get("decision", ""))
+        decision = decision_in(self.manifest)
+        return "" if decision is None else decision.decision
+
+    @property
+    def identity(self) -> str:
+        """Names the analysis; the time where an older version gave it no name."""
+        return str(self.manifest.get("id") or self.manifest.get("created") or "")
+
+    @property
+    def ct_to_spect_lps(self) -> tuple[tuple[float, ...], ...] | None:
+        """4×4 matrix from CT to SPECT points (LPS mm) that was measured with; None if not known."""
+        rows = self.registration.get("ct_to_spect_lps")
+        if rows is None:
+            transform = self.manifest.get("spect_to_ct") or {}
+            rows = transform.get("ct_to_spect_lps")
+        return None if rows is None else tuple(tuple(map(float, row)) for row in rows)
+
+    @property
+    def centre_mm(self) -> tuple[float, ...]:
+        """Point that the registration's angles turn about, LPS mm."""
+        return tuple(map(float, self.registration.get("centre_mm") or (0.0, 0.0, 0.0)))
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -43,6 +63,11 @@ class Record:
     def levels_confirmed(self) -> bool:
         """Whether the numbering can be relied on."""
         return bool((self.manifest.get("labels") or {}).get("levels_confirmed", False))
+
+    @property
+    def levels_confirmed_by_user(self) -> bool:
+        """Whether a person said that the numbering is right."""
+        return bool((self.manifest.get("parameters") or {}).get("confirm_levels", False))
 
     @property
     def reference(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from CTSpectSpineLib.registration.files import (
     registration_record,
     write_transform,
 )
+from CTSpectSpineLib.results.decision import Decision, decision_in
+from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.records import labels_record
 from CTSpectSpineLib.results.segments import joint_segments, part_segments, vertebra_segments
-from CTSpectSpineLib.results.text_files import read_json, write_json, write_text
+from CTSpectSpineLib.results.text_files import read_json, read_json_part, write_json, write_text
+from CTSpectSpineLib.volumes.identity import ImageIdentity, identity_of
 from CTSpectSpineLib.volumes.segmentation_nrrd import write_segmentation
 from CTSpectSpineLib.volumes.writing import write_image
 
@@ -32,25 +36,126 @@ def write_joint_table(table: pd.DataFrame, path: Path) -> None:
     write_text(path, joint_table.to_csv(table))
 
 
-def write_registration(registration: Registration, ct: sitk.Image, folder: Path) -> None:
-    """Write ``spect_to_ct.tfm`` and ``registration.json``."""
+@dataclass(frozen=True)
+class RegisteredPair:
+    """The images that a registration was found on.
+
+    Attributes
+    ----------
+    ct, spect
+        Their grids and voxels.
+    """
+
+    ct: ImageIdentity
+    spect: ImageIdentity
+
+    @classmethod
+    def of(cls, ct: sitk.Image, spect: sitk.Image) -> RegisteredPair:
+        """The pair of two images."""
+        return cls(identity_of(ct), identity_of(spect))
+
+
+@dataclass(frozen=True)
+class KeptRegistration:
+    """A registration that an earlier analysis left in its results.
+
+    Attributes
+    ----------
+    registration
+        Transform and quality.
+    images
+        The images that it was found on; None in folders that do not say.
+    decision
+        What the user decided on it; None for nothing.
+    folder
+        Where it was read.
+    """
+
+    registration: Registration
+    images: RegisteredPair | None
+    decision: Decision | None
+    folder: Path
+
+    def check(self, images: RegisteredPair) -> None:
+        """Check that it was found on these very images.
+
+        Raises
+        ------
+        InputError
+            If it was not, or if that cannot be known.
+        """
+        if self.images is None:
+            raise InputError(
+                f"{self.folder / REGISTRATION} does not say which images it was found on (an "
+                "earlier version wrote it); register again."
+            )
+        for name, before, after in (
+            ("CT", self.images.ct, images.ct),
+            ("SPECT", self.images.spect, images.spect),
+        ):
+            if difference := before.difference(after):
+                raise InputError(
+                    f"The registration of {self.folder} was found on another {name}: the one "
+                    f"given {difference}; register again."
+                )
+
+
+REGISTRATION = "registration.json"
+
+
+def write_registration(
+    registration: Registration, images: RegisteredPair, folder: Path, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write ``spect_to_ct.tfm`` and ``registration.json``; return what the latter says.
+
+    The images are named by grid and voxels, so that the registration is never applied to others.
+    ``notes`` are sentences on what is unusual about them, where no manifest holds these.
+    """
+    record = {
+        **registration_record(registration),
+        "ct_to_spect_lps": registration.matrix,
+        "centre_mm": registration.transform.GetCenter(),
+        "images": {"ct": images.ct.record(), "spect": images.spect.record()},
+        **({"notes": list(notes)} if notes else {}),
+    }
     write_transform(registration.transform, folder / "spect_to_ct.tfm")
-    write_json(folder / "registration.json", registration_record(registration))
+    write_json(folder / REGISTRATION, record)
+    return record
 
 
-def read_registration(folder: Path) -> Registration:
-    """Read what `write_registration` wrote.
+def read_registration(folder: Path) -> KeptRegistration:
+    """Read what `write_registration` wrote, with the decision in the manifest beside it.
 
     Raises
     ------
     InputError
         If the folder holds no registration.
     """
+    path = folder / REGISTRATION
+    record = read_json(path)
+    registration = _registration(record, folder)
+    try:
+        images = record.get("images")
+        pair = (
+            None
+            if images is None
+            else RegisteredPair(
+                *(ImageIdentity.from_record(images[role]) for role in ("ct", "spect"))
+            )
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise InputError(
+            f"{path}: what it says of its images cannot be read ({problem}); register again."
+        ) from problem
+    manifest = read_json_part(folder / MANIFEST, dict) or {}
+    return KeptRegistration(registration, pair, decision_in(manifest), folder)
+
+
+def _registration(record: Any, folder: Path) -> Registration:
     found = read_transform(folder / "spect_to_ct.tfm")
     # The rounding makes it the same number as before it was written.
     transform = centred(transform_matrix(found), np.array(found.GetCenter()))
-    path = folder / "registration.json"
-    record = read_json(path)
+    path = folder / REGISTRATION
     error = record.get("expected_error_mm") if isinstance(record, dict) else None
     try:
         return Registration(

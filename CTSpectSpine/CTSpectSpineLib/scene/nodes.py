@@ -9,11 +9,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results.manifest import with_decision
 from CTSpectSpineLib.results.shown import FILES, Record, record_from_texts
-from CTSpectSpineLib.results.text_files import json_text, json_values, write_json
+from CTSpectSpineLib.results.text_files import json_values
 from CTSpectSpineLib.scene.mrml import ROLE, Node, by_class, mrml
+
+FOLDER = "CTSpectSpine.folder"
+"""Attribute of a manifest node: the results folder of its analysis."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _display_count(node: Node) -> int:
 
 def results_folder(manifest: Node) -> Path | None:
     """Results folder of an analysis; None where it is not there any more."""
-    name = manifest.GetAttribute("CTSpectSpine.folder")
+    name = manifest.GetAttribute(FOLDER)
     folder = Path(name) if name else None
     same = (
         folder is not None
@@ -191,26 +192,3 @@ def results_folder(manifest: Node) -> Path | None:
         and (folder / "spect_to_ct.tfm").is_file()
     )
     return folder if same else None
-
-
-def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None:
-    """Record what the user decided on the registration: in the scene, the folder and its report.
-
-    Raises
-    ------
-    InputError
-        If the scene does not hold the results any more.
-    """
-    record = nodes.record()
-    if record is None or nodes.manifest is None:
-        raise InputError("The scene no longer holds the results: analyse again.")
-    quality = str(record.registration["quality"])
-    manifest = with_decision(record.manifest, quality, decision, adjusted=adjusted)
-    folder = results_folder(nodes.manifest)
-    if folder is not None:
-        write_json(folder / "manifest.json", manifest)
-        if (folder / "report.html").is_file():
-            from CTSpectSpineLib.report import write_report
-
-            write_report(folder)
-    nodes.manifest.SetText(json_text(manifest))

@@ -43,6 +43,14 @@ def add_joint_table(scene: Node, rows: Sequence[Mapping[str, str]]) -> Node:
         units; empty cells become NaN.
     """
     table = add_node(scene, "vtkMRMLTableNode", "Joint table")
+    fill_joint_table(table, rows)
+    return table
+
+
+def fill_joint_table(table: Node, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write the rows of ``joints.csv`` into a table in place of what it holds."""
+    table.SetLocked(False)
+    table.RemoveAllColumns()
     table.SetUseColumnTitleAsColumnHeader(True)
     for name in rows[0]:
         values = [row[name] or "" for row in rows]
@@ -51,7 +59,6 @@ def add_joint_table(scene: Node, rows: Sequence[Mapping[str, str]]) -> Node:
         if name in _UNITS:
             table.SetColumnUnitLabel(name, _UNITS[name])
     table.SetLocked(True)
-    return table
 
 
 def _stability(share: Any, stable: Any) -> str:
@@ -60,8 +67,15 @@ def _stability(share: Any, stable: Any) -> str:
     return f"{float(share):.0%}{' (unstable)' if stable is False else ''}"
 
 
-def add_verdict_table(scene: Node, verdict: dict[str, Any]) -> Node:
+def add_verdict_table(scene: Node, verdict: Mapping[str, Any]) -> Node:
     """Add what ``verdict.json`` says as a table of items and values, for a person to read."""
+    table = add_node(scene, "vtkMRMLTableNode", "Verdict")
+    fill_verdict_table(table, verdict)
+    return table
+
+
+def fill_verdict_table(table: Node, verdict: Mapping[str, Any]) -> None:
+    """Write what ``verdict.json`` says into a table in place of what it holds."""
     protocol = verdict.get("protocol") or {}
     eligibility = verdict.get("eligibility") or {}
     stability = verdict.get("stability")
@@ -75,9 +89,9 @@ def add_verdict_table(scene: Node, verdict: dict[str, Any]) -> Node:
         *(("caveat", str(sentence)) for sentence in verdict.get("caveats", ())),
         ("use", "for research only"),
     ]
-    table = add_node(scene, "vtkMRMLTableNode", "Verdict")
+    table.SetLocked(False)
+    table.RemoveAllColumns()
     table.SetUseColumnTitleAsColumnHeader(True)
     _add_column(table, "item", [item for item, _ in lines], text=True)
     _add_column(table, "value", [value for _, value in lines], text=True)
     table.SetLocked(True)
-    return table

@@ -159,7 +159,7 @@ class CTSpectSpineAnalysisTest(PanelTestCase):
         self.wait(self.idle)
         self.assertEqual([row[:2] for row in self.table()], [["L3-L4", "disc"]])
         self.assertEqual(self.widget.record.registration, registration)
-        self.assertTrue(self.widget.record.levels_confirmed)
+        self.assertFalse(self.widget.record.levels_confirmed_by_user, "L5 is lost")
         self.assertEqual(len(analyses(slicer.mrmlScene)), 1)
         self.ui.shiftDownButton.click()
         self.wait(self.idle)
@@ -194,8 +194,58 @@ class CTSpectSpineAnalysisTest(PanelTestCase):
 
         files = logic.workplace().inputs.folder
         slicer.mrmlScene.Clear()
-        self.assertFalse(folder.exists(), "closing the scene deletes results that were not saved")
+        self.assertTrue(folder.exists(), "unsaved results outlive their scene")
         self.assertFalse(files.exists())
+        logic.discard()
+        self.assertFalse(folder.exists())
+
+    def test_resultsThatAreThereAreNotReplacedUnasked(self):
+        from slicer_panel import Answers
+
+        self.addResults()
+        out = self.folder / "results"
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        self.widget.ask = Answers(yes=False)
+        self.ui.ctSelector.setCurrentNode(self.ct)
+        self.ui.spectSelector.setCurrentNode(self.spect)
+        self.ui.applyButton.click()
+        self.assertTrue(self.idle())
+        self.assertIn(str(out), self.widget.ask.questions[0])
+        self.assertEqual({path.name: path.read_bytes() for path in out.iterdir()}, before)
+
+    def test_pathThatIsEmptiedIsNotUsed(self):
+        out = self.folder / "kept"
+        self.ui.outputPath.currentPath = str(out)
+        self.assertEqual(self.widget.parameters.outputFolder, str(out))
+        self.ui.outputPath.blockSignals(True)
+        self.ui.outputPath.currentPath = ""
+        self.ui.outputPath.blockSignals(False)
+        self.ui.applyButton.click()
+        self.assertIsNone(self.widget.analysis.run.request.out)
+
+    def test_folderIsTriedBeforeTheAnalysis(self):
+        (self.folder / "file").touch()
+        self.ui.outputPath.currentPath = str(self.folder / "file" / "results")
+        with self.assertRaisesRegex(ValueError, "cannot be written|is a file"):
+            self.widget.analysis.onApplyButton()
+        self.assertTrue(self.idle())
+
+    def test_imagesThatGoMeanwhileAreNamed(self):
+        from CTSpectSpineLib.scene.nodes import analyses
+
+        out = self.folder / "results"
+        self.ui.outputPath.currentPath = str(out)
+        self.ui.applyButton.click()
+        slicer.mrmlScene.RemoveNode(self.ct)
+        before = self.contents()
+        with self.assertRaisesRegex(ValueError, "CT was removed from the scene"):
+            while not self.idle():
+                self.widget.analysis.onTimer()
+                time.sleep(0.05)
+        self.assertIn(f"they are in {out}", self.ui.statusLabel.text)
+        self.assertTrue((out / "report.html").is_file())
+        self.assertEqual(self.contents(), before)
+        self.assertEqual(analyses(slicer.mrmlScene), [])
 
     def test_filesAndFolders(self):
         inputs = self.widget.logic.workplace().inputs

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 from slicer_panel import Answers, PanelTestCase
 
 HOT = "L5-S1 facet right"
+VERDICTS = ("verdict.json", "joints.csv")
 
 
 class CTSpectSpineResultsTest(PanelTestCase):
@@ -87,14 +88,12 @@ class CTSpectSpineResultsTest(PanelTestCase):
         for name in self.widget.logic.protocols():
             self.assertIn(f"<b>{name}: ", label.text)
         self.assertIn("They differ.", label.text)
-        self.ui.rejectButton.click()
-        self.assertIn("was rejected, so no protocol applies", label.text)
-        self.ui.acceptButton.click()
-        self.assertIn("spinus-2", label.text)
         verdict = json.loads(nodes.verdict_text.GetText())
         nodes.verdict_text.SetText(json.dumps({**verdict, "disposition": "no_verdict"}))
         self.widget.showResults(nodes.manifest)
         self.assertIn("has no verdict, so no protocol applies", label.text)
+        self.ui.rejectButton.click()
+        self.assertIn("was rejected, so no protocol applies", label.text)
         slicer.mrmlScene.Clear()
         self.widget.enter()
         self.assertEqual(label.text, "")
@@ -127,7 +126,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
     def test_acceptAndRejectAreRecorded(self):
         nodes = self.addResults()
         file = self.folder / "results" / "manifest.json"
-        buttons = {"rejected": self.ui.rejectButton, "accepted": self.ui.acceptButton}
+        buttons = {"accepted": self.ui.acceptButton, "rejected": self.ui.rejectButton}
         for decision, button in buttons.items():
             button.click()
             self.assertFalse(button.enabled)
@@ -137,6 +136,83 @@ class CTSpectSpineResultsTest(PanelTestCase):
                 self.assertEqual(check["quality"], "good")
             self.assertIn(f"You {decision} it", self.ui.registrationLabel.text)
             self.assertEqual("No verdict" in self.ui.verdictLabel.text, decision == "rejected")
+        texts = [(file.parent / name).read_text(encoding="utf-8") for name in VERDICTS]
+        texts += [nodes.verdict_text.GetText(), nodes.joints_text.GetText()]
+        table = nodes.joint_table
+        texts += [table.GetCellText(i, table.GetNumberOfColumns() - 1) for i in range(3)]
+        for text in texts:
+            self.assertNotIn("multiple_areas", text)
+            self.assertNotIn("pain management", text)
+            self.assertNotIn("counted", text)
+        caught = self.requests()
+        self.ui.acceptButton.click()
+        self.assertIs(caught[0].options.accept_registration, True)
+        self.assertIs(caught[0].keep, nodes.manifest)
+
+    def test_decisionGoesWithAKeptRegistration(self):
+        from CTSpectSpineLib.results.stage_files import read_registration
+
+        nodes = self.addResults()
+        self.ui.rejectButton.click()
+        for folder in (self.folder / "results", None):
+            if folder is None:
+                nodes.manifest.SetAttribute("CTSpectSpine.folder", "")
+            kept = self.keptBy(nodes)
+            self.assertEqual(kept.decision.decision, "rejected")
+            self.assertLess(abs(kept.registration.matrix - self.made.ct_to_spect).max(), 1e-5)
+            self.assertEqual(read_registration(self.folder / "results").images, kept.images)
+
+    def keptBy(self, nodes):
+        """The registration that a child process is given to keep."""
+        from CTSpectSpineLib.panel.request import Request
+        from CTSpectSpineLib.panel.run import Run
+        from CTSpectSpineLib.results.stage_files import read_registration
+
+        run = Run(
+            Request(nodes.ct, nodes.spect, vertebrae=nodes.vertebrae, keep=nodes.manifest),
+            self.widget.logic.workplace(),
+        )
+        try:
+            kept = run._folder / "kept"
+            return read_registration(kept if kept.is_dir() else self.folder / "results")
+        finally:
+            run.cancel()
+
+    def test_movedSpectIsNotTheRegistration(self):
+        from CTSpectSpineLib.scene.mrml import vtk_matrix
+
+        nodes = self.addResults()
+        measured = self.matrix(nodes.transform)
+        elsewhere = measured.copy()
+        elsewhere[:3, 3] += (15.0, 0.0, 0.0)
+        nodes.transform.SetMatrixTransformToParent(vtk_matrix(elsewhere))
+        for again in (lambda: None, self.widget.exit, self.widget.enter):
+            again()
+            self.widget.update()
+            if self.widget.parameters is None:
+                continue
+            self.assertFalse(self.ui.acceptButton.enabled)
+            self.assertIn("has been moved", self.ui.acceptButton.toolTip)
+            self.assertTrue(self.ui.resetButton.enabled)
+            self.assertTrue(self.ui.usePositionButton.enabled)
+        nodes.manifest.SetAttribute("CTSpectSpine.folder", "")
+        kept = self.keptBy(nodes)
+        self.assertLess(abs(kept.registration.matrix - self.made.ct_to_spect).max(), 1e-5)
+        self.ui.resetButton.click()
+        self.assertLess(abs(self.matrix(nodes.transform) - measured).max(), 1e-9)
+        self.assertTrue(self.ui.acceptButton.enabled)
+
+    def test_hardenedSpectIsNotMeasuredAgain(self):
+        from CTSpectSpineLib.scene.position import changed
+
+        nodes = self.addResults()
+        nodes.spect.HardenTransform()
+        for button in (self.ui.shiftUpButton, self.ui.confirmLevelsButton, self.ui.adjustButton):
+            self.assertFalse(button.enabled)
+            self.assertIn("no longer lies where it was analysed", button.toolTip)
+        self.assertTrue(self.ui.acceptButton.enabled, "a good registration needs no measurement")
+        nodes.transform.SetMatrixTransformToParent(None)
+        self.assertIn("SPECT", changed(nodes, self.widget.record))
 
     def test_acceptedFailureIsMeasuredAgain(self):
         nodes = self.addResults()
@@ -215,10 +291,10 @@ class CTSpectSpineResultsTest(PanelTestCase):
         levels = self.widget.nodes.levels
         return [levels.GetNthControlPointLabel(i) for i in range(levels.GetNumberOfControlPoints())]
 
-    def levelsOf(self, request):
+    def levelsOf(self, request, confirmed=True):
         from CTSpectSpineLib.labelling.levels.numbering import levels_in
 
-        self.assertIs(request.options.confirm_levels, True)
+        self.assertIs(request.options.confirm_levels, confirmed)
         self.assertIs(request.keep, self.widget.nodes.manifest)
         return levels_in(request.vertebrae)
 
@@ -228,14 +304,17 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.assertIn("not confirmed", ui.levelsLabel.text)
         self.assertEqual(self.names(), ["L4", "L5", "sacrum"])
         ui.shiftUpButton.click()
-        self.assertEqual(self.levelsOf(caught[-1]), ("L3", "L4", "sacrum"))
+        found = self.levelsOf(caught[-1], confirmed=False)
+        self.assertEqual(found, ("L3", "L4", "sacrum"), "L5 is lost: that confirms nothing")
         self.assertEqual(self.names(), ["L3 (was L4)", "L4 (was L5)", "sacrum"])
         self.assertEqual(ui.vertebraSelector.currentText, "L3")
         ui.shiftDownButton.click()
         self.assertEqual(self.names(), ["L4", "L5", "sacrum"])
         with self.assertRaisesRegex(ValueError, "add L6"):
             self.widget.levels.onShiftDown()
+        count = len(caught)
         ui.extraL6.click()
+        self.assertEqual(len(caught), count, "no name changes, nothing is to be measured")
         ui.vertebraSelector.setCurrentIndex(1)
         ui.levelSelector.setCurrentIndex(ui.levelSelector.findText("L6"))
         ui.setLevelButton.click()

@@ -137,6 +137,16 @@ class Numbering:
         return changed
 
     @property
+    def gap(self) -> str:
+        """Sentence on a level that the names lose above the sacrum; empty where they lose none."""
+        present = [name for name in self.mapping().values() if name not in anatomy.SACRAL]
+        sacral = any(name in anatomy.SACRAL for name in self.found)
+        lowest, expected = present[-1] if present else "", self.chain[-1]
+        if not sacral or self.sacralised or lowest == expected:
+            return ""
+        return f"{expected} would be missing: {lowest} would lie next to the sacrum."
+
+    @property
     def changed(self) -> bool:
         """Whether any name changes."""
         return any(old != new for old, new in self.mapping().items())

@@ -15,8 +15,12 @@ import slicer.util
 class Answers:
     """Answers the panel's questions for files."""
 
-    def __init__(self, path=""):
-        self.path = str(path)
+    def __init__(self, path="", yes=True):
+        self.path, self.yes, self.questions = str(path), yes, []
+
+    def confirm(self, question):
+        self.questions.append(question)
+        return self.yes
 
     def openFile(self, title, nameFilter):
         return self.path

@@ -16,6 +16,7 @@ from CTSpectSpineLib.geometry import (
     ijk_to_lps,
     image_from_array,
 )
+from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.terminology import terminology_entry
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, write_segmentation
 
@@ -82,7 +83,14 @@ def make_results_folder(folder: Path) -> ResultsFolder:
     write_segmentation(folder / "vertebrae.seg.nrrd", _vertebra_segments(labels), ct)
     write_segmentation(folder / "joints.seg.nrrd", _joint_segments(rows, masks), ct)
     sitk.WriteImage(image_from_array(labels, matrix), str(folder / "vertebrae.nii.gz"))
-    texts = {"verdict": _VERDICT, "registration": _REGISTRATION, "manifest": _MANIFEST}
+    pair = RegisteredPair.of(ct, spect)
+    registration = {
+        **_REGISTRATION,
+        "ct_to_spect_lps": motion.tolist(),
+        "centre_mm": (0.0, 20.0, -400.0),
+        "images": {"ct": pair.ct.record(), "spect": pair.spect.record()},
+    }
+    texts = {"verdict": _VERDICT, "registration": registration, "manifest": _MANIFEST}
     for name, values in texts.items():
         (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
     return ResultsFolder(
@@ -205,6 +213,7 @@ _REGISTRATION = {
     "seconds": 1.0,
 }
 _MANIFEST = {
+    "id": "made-by-hand",
     "status": "complete",
     "parameters": {"accept_registration": False},
     "labels": {"levels": list(_LEVELS), "levels_confirmed": False},

@@ -27,10 +27,15 @@ from CTSpectSpineLib.panel.context_form import context_from_form, form_from_cont
 from CTSpectSpineLib.panel.shown_rows import shown_rows
 from CTSpectSpineLib.panel.side_by_side import side_by_side
 from CTSpectSpineLib.registration.files import centred, registration_record
+from CTSpectSpineLib.results.decision import Decision, with_decision
 from CTSpectSpineLib.results.folder import save_folder
-from CTSpectSpineLib.results.manifest import SCHEMA, with_decision
+from CTSpectSpineLib.results.manifest import SCHEMA
 from CTSpectSpineLib.results.shown import Record
-from CTSpectSpineLib.results.stage_files import read_registration, write_registration
+from CTSpectSpineLib.results.stage_files import (
+    RegisteredPair,
+    read_registration,
+    write_registration,
+)
 
 LUMBAR = ("L1", "L2", "L3", "L4", "L5", "sacrum")
 
@@ -253,13 +258,14 @@ def test_saving_a_results_folder(tmp_path: Path) -> None:
 
 
 def test_a_decision_is_recorded_with_the_quality() -> None:
-    manifest = with_decision({"status": "complete"}, "check", "accepted", adjusted=True)
+    taken = Decision.now("accepted", "check", adjusted=True)
+    manifest = with_decision({"status": "complete"}, taken)
     check = manifest["registration_check"]
     assert manifest["status"] == "complete"
     assert (check["decision"], check["quality"]) == ("accepted", "check")
     assert check["adjusted_by_hand"] is True
     with pytest.raises(ValueError, match="maybe"):
-        with_decision({}, "good", "maybe", adjusted=False)
+        Decision.now("maybe", "good", adjusted=False)
 
 
 def test_a_kept_registration_is_the_same_to_the_last_digit(tmp_path: Path) -> None:
@@ -270,8 +276,12 @@ def test_a_kept_registration_is_the_same_to_the_last_digit(tmp_path: Path) -> No
     registration = Registration(
         transform, "by hand", 0.1, 0.7, float("nan"), "check", ("Look at it.",), 1.5, 0.3
     )
-    write_registration(registration, sitk.Image(2, 2, 2, sitk.sitkInt16), tmp_path)
-    kept = read_registration(tmp_path)
+    image = sitk.Image(2, 2, 2, sitk.sitkInt16)
+    pair = RegisteredPair.of(image, image)
+    write_registration(registration, pair, tmp_path)
+    read = read_registration(tmp_path)
+    read.check(pair)
+    kept = read.registration
     assert registration_record(kept) == registration_record(registration)
     np.testing.assert_array_equal(kept.matrix, registration.matrix)
     with pytest.raises(InputError, match="give either"):

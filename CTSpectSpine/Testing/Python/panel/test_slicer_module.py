@@ -49,7 +49,7 @@ def test_module_describes_itself(module: tuple[ModuleType, Any]) -> None:
     parent = module[1].parent
     assert parent.title
     assert parent.categories == ["Nuclear Medicine"]
-    assert parent.dependencies == []
+    assert parent.dependencies == ["Terminologies"], "needed at start-up"
     assert "research use only" in parent.helpText
     assert parent.contributors
     assert parent.acknowledgementText

@@ -17,7 +17,7 @@ from page_folder import (
 )
 
 from CTSpectSpineLib.report import write_report
-from CTSpectSpineLib.results.manifest import with_decision
+from CTSpectSpineLib.results.decision import Decision, with_decision
 
 
 def test_page_is_self_contained(folder: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_the_user_decided_on_the_registration(
     folder: Path, decision: str, adjusted: bool
 ) -> None:
     assert "no decision of a user is recorded" in Page(write_report(folder)).text
-    decided = with_decision(manifest(), "check", decision, adjusted=adjusted)
+    decided = with_decision(manifest(), Decision.now(decision, "check", adjusted=adjusted))
     dump(folder, "manifest.json", decided)
     text = Page(write_report(folder)).text
     assert f"{decision} by the user" in text

@@ -1,0 +1,122 @@
+"""What the user decides on a registration, and what follows for the files of its analysis.
+
+A decision belongs to the results: it stands in their manifest, and the verdict obeys it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from CTSpectSpineLib import joint_table
+from CTSpectSpineLib.results.manifest import MANIFEST, now
+from CTSpectSpineLib.results.text_files import json_text
+
+Answer = Literal["accepted", "rejected"]
+ANSWERS: tuple[Answer, ...] = ("accepted", "rejected")
+KEY = "registration_check"
+"""Entry of the manifest that holds the decision."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the user decided on a registration.
+
+    Attributes
+    ----------
+    decision
+        One of `ANSWERS`.
+    quality
+        Quality of the registration.
+    adjusted_by_hand
+        Whether the SPECT was put where it is by hand.
+    time
+        When, ISO 8601.
+    """
+
+    decision: Answer
+    quality: str
+    adjusted_by_hand: bool
+    time: str
+
+    @classmethod
+    def now(cls, decision: str, quality: str, *, adjusted: bool) -> Decision:
+        """A decision that is taken now."""
+        answer = next((known for known in ANSWERS if known == decision), None)
+        if answer is None:
+            raise ValueError(f"decision is {decision!r}, not one of {ANSWERS}")
+        return cls(answer, quality, adjusted, now())
+
+    def entry(self) -> dict[str, Any]:
+        """The entry of a manifest that records the decision."""
+        return {KEY: asdict(self)}
+
+    @property
+    def obstacle(self) -> str:
+        """Sentence on why there is no verdict; empty for an accepted registration."""
+        if self.decision != "rejected":
+            return ""
+        return f"The user rejected the registration ({self.time})."
+
+
+def decision_in(manifest: Mapping[str, Any]) -> Decision | None:
+    """The decision that a manifest records; None for none."""
+    record = manifest.get(KEY)
+    if not isinstance(record, Mapping) or record.get("decision") not in ANSWERS:
+        return None
+    return Decision(
+        record["decision"],
+        str(record.get("quality", "")),
+        bool(record.get("adjusted_by_hand", False)),
+        str(record.get("time", "")),
+    )
+
+
+def with_decision(manifest: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """A manifest that records a decision; after a rejection the analysis gives no verdict."""
+    changed: dict[str, Any] = {**manifest, **decision.entry()}
+    if decision.obstacle:
+        changed |= {"status": "failed", "status_reason": decision.obstacle}
+    return changed
+
+
+def decided(texts: Mapping[str, str], decision: Decision) -> dict[str, str]:
+    """The texts of a results folder after a decision, by the name of the file.
+
+    A rejection takes the verdict back: ``verdict.json`` says ``no_verdict``, and no joint counts
+    in one. An acceptance changes the manifest alone.
+
+    Parameters
+    ----------
+    texts
+        ``manifest.json``, ``verdict.json`` and ``joints.csv``; others stay as they are.
+    """
+    changed = dict(texts)
+    changed[MANIFEST] = json_text(with_decision(json.loads(texts[MANIFEST]), decision))
+    if decision.obstacle:
+        verdict = _withdrawn(json.loads(texts["verdict.json"]), decision.obstacle)
+        changed["verdict.json"] = json_text(verdict)
+        changed["joints.csv"] = joint_table.without_verdict(texts["joints.csv"], "joints.csv")
+    return changed
+
+
+_WITHDRAWN: Mapping[str, Any] = {
+    "disposition": "no_verdict",
+    "recommendation": "none",
+    "areas": [],
+    "stability": None,
+    "stable": None,
+    "stability_shares": {},
+    "by_region": {},
+    "joint_verdicts": {},
+}
+
+
+def _withdrawn(verdict: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """A verdict that was taken back."""
+    kept = {k: v for k, v in verdict.items() if k not in ("candidate_dispositions", "headline")}
+    named = {key: value for key, value in _WITHDRAWN.items() if key in kept}
+    chain = [{"step": "obstacle", "sentence": reason}]
+    return {**kept, **named, "reasons": [reason], "chain": chain}
