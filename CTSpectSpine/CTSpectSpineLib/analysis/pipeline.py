@@ -36,7 +36,7 @@ from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.results import records
 from CTSpectSpineLib.results.decision import Decision
-from CTSpectSpineLib.results.folder import check_folder, results_folder
+from CTSpectSpineLib.results.folder import check_folder, check_writable, results_folder
 from CTSpectSpineLib.results.stage_files import (
     write_labels,
     write_labels_record,
@@ -145,6 +145,7 @@ def analyze(
     plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen))
     if out is not None:
         check_folder(Path(out))
+        check_writable(Path(out))
     recorder = Recorder(progress or silent)
     inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
     images = _read(plan, recorder, inputs, ct, spect)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from CTSpectSpineLib.command_line import parser
+from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.command_line.written import WRITTEN
 
 if os.name == "nt":
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 
 from benchmarks.faults import cases, checks, runs
 
+WRITING = tuple(case for case in cases.CASES if "/results" not in case.words)
 QUICK = tuple(case for case in cases.CASES if case.name in ("triage", "shift labels"))
 
 
@@ -65,6 +67,25 @@ def test_killed_commands_do_not_lie(workplace: cases.Workplace) -> None:
 def test_a_full_disk_is_said_in_one_line(workplace: cases.Workplace) -> None:
     tallies = runs.full_disk(workplace, 2, 5, QUICK)
     assert [tally.problems for tally in tallies.values() if tally.problems] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no place that nobody can write")
+@pytest.mark.parametrize(
+    "case", [c for c in cases.CASES if c.command != "report"], ids=lambda case: case.name
+)
+def test_a_place_that_cannot_be_written_is_said_in_one_line(
+    case: cases.Case,
+    workplace: cases.Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(workplace, "out", Path("/proc/self/nowhere"))
+    before = checks.snapshot(workplace.inputs)
+    assert main([*workplace.arguments(case), "--progress", "none"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert "nowhere" in error
+    assert checks.snapshot(workplace.inputs) == before
 
 
 def test_the_checks_notice_lies(tmp_path: Path) -> None:

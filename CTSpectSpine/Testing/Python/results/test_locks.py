@@ -22,6 +22,7 @@ from CTSpectSpineLib.locks import (
     locked,
     scratch_folder,
 )
+from CTSpectSpineLib.panel.workplace import Workplace
 from CTSpectSpineLib.results.folder import results_folder
 
 LIBRARY = Path(CTSpectSpineLib.__file__).parents[1]
@@ -90,3 +91,25 @@ def test_scratch_folders_of_dead_processes_are_removed(tmp_path: Path) -> None:
         assert mine.is_dir()
         assert sorted(tmp_path.iterdir()) == sorted([alive, foreign, mine])
     assert sorted(tmp_path.iterdir()) == sorted([alive, foreign])
+
+
+def test_a_host_that_was_killed_leaves_no_images_behind(tmp_path: Path) -> None:
+    """The panel's temporary folder holds the patient's images."""
+    program = (
+        f"import os, sys; sys.path.insert(0, {str(LIBRARY)!r})\n"
+        "from pathlib import Path\nfrom CTSpectSpineLib.panel.workplace import Workplace\n"
+        "place = Workplace(Path(sys.argv[1]))\n"
+        "(place.folder / 'ct.nrrd').write_text('a patient')\nos.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert [path.name for path in tmp_path.rglob("ct.nrrd")] == ["ct.nrrd"]
+    place = Workplace(tmp_path)
+    (place.folder / "results").mkdir()
+    assert list(tmp_path.rglob("ct.nrrd")) == []
+    place.discard_inputs()
+    assert (place.folder / "results").is_dir(), "results stay until they are saved"
+    place.discard()
+    assert not any(tmp_path.iterdir())
+    assert place.folder.is_dir()
+    place.discard_inputs()
+    assert not any(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from CTSpectSpineLib import triage
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.triage_protocol import check_context, load_protocol, read_context
+from CTSpectSpineLib.triage_protocol.context import moment
 
 COLUMNS = ["level", "kind", "side", "uptake"]
 LEVELS = ["C2-C3", "C4-C5", "C5-C6", "C6-C7", "T11-T12", "L2-L3", "L3-L4", "L4-L5", "L5-S1"]
@@ -315,3 +316,35 @@ def test_more_than_two_areas_are_never_surgical(joints: set[str]) -> None:
         assert disposition == "multiple_areas"
     else:
         assert disposition != "multiple_areas"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-05-31T13:45:00Z", "2024-05-31T13:45:00+00:00"),
+        ("2024-05-31T13:45Z", "2024-05-31T13:45:00+00:00"),
+        ("20240531T134500Z", "2024-05-31T13:45:00+00:00"),
+        ("2024-05-31T13:45:00.5+02:00", "2024-05-31T13:45:00.500000+02:00"),
+        ("2024-05-31T13:45:00,123456789-0330", "2024-05-31T13:45:00.123456-03:30"),
+        ("2024-05-31 13:45+01", "2024-05-31T13:45:00+01:00"),
+        ("2024-05-31", "2024-05-31T00:00:00"),
+    ],
+)
+def test_times_are_read_alike_in_every_version_of_python(text: str, expected: str) -> None:
+    assert moment(text).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "31.05.2024", "2024-13-01", "2024-05-31T25:00", "2024-05-31T13:45+99:00", "13:45"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        moment(text)
+    with pytest.raises(InputError, match=r"scan_time.*ISO 8601"):
+        check_context({"scan_time": text})
+
+
+def test_a_context_saved_by_windows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "context.json"
+    path.write_text('{"age_years": 50}', encoding="utf-16")
+    assert read_context(path) == {"age_years": 50}
