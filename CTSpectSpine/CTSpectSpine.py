@@ -29,7 +29,7 @@ from slicer.util import VTKObservationMixin
 
 from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
-from CTSpectSpineWidgets.common import fillCombo
+from CTSpectSpineWidgets.common import fillCombo, followPath
 from CTSpectSpineWidgets.export import ExportSection, registerLayout, showLayout
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
@@ -147,7 +147,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.export = ExportSection(self)
         self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
-            path.connect("currentPathChanged(QString)", self.onSettingsChanged)
+            followPath(path, self.onSettingsChanged)
         self.ui.labellerSelector.connect("currentIndexChanged(int)", self.onSettingsChanged)
         self.initializeParameterNode()
 

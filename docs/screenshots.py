@@ -1,7 +1,8 @@
 """Draw the pictures of the Slicer module under docs/images.
 
-    python docs/screenshots.py [--work DIR] [--data DIR]
+    python docs/screenshots.py [--work DIR] [--data DIR] [--only NAME ...]
 
+Names are those of the panel's states (panel_pictures.py), and `layout` and `real_ct` for the views.
 It drives the module's panel on the test host (PySide, slicer-core), without Slicer. Results
 of analyses are kept in the working folder, so that a second run is quick. With a folder of real CT
 data (see docs/developer.md) the layout is also drawn with a real CT.
@@ -11,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,101 +23,15 @@ sys.path[:0] = [str(HOST), str(ROOT / "CTSpectSpine")]
 
 import slicer  # noqa: E402
 import slicer_host  # noqa: E402
+from panel_pictures import STATES, Camera, take_states  # noqa: E402
 from slicer_pictures import Layout, save  # noqa: E402
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.scene.nodes import SceneNodes
 
-WIDTHS = (350, 500)
-"""Widths of the panel, pixels. Judgement: a narrow and a usual one in Slicer's window."""
-
-
-class Camera:
-    """Takes pictures of the panel at a width, as high as it needs."""
-
-    def __init__(self) -> None:
-        slicer_host.load_module(ROOT / "CTSpectSpine" / "CTSpectSpine.py")
-        self.panel = slicer.modules.ctspectspine.widgetRepresentation()
-        self.widget = self.panel.python
-        self.widget.enter()
-        self.panel.show()
-
-    def sections(self, *opened: str) -> None:
-        """Open some sections by the beginning of their names, close the others."""
-        for name, section in vars(self.widget.ui).items():
-            if name.endswith("CollapsibleButton"):
-                section.collapsed = not any(name.startswith(part) for part in opened)
-
-    def take(self, name: str, width: int) -> None:
-        """Write docs/images/slicer_panel_NAME_WIDTH.png."""
-        import qt
-
-        for _ in range(3):
-            qt.QApplication.processEvents()
-            layout = self.panel.layout()
-            layout.activate()
-            height = layout.totalHeightForWidth(width)
-            self.panel.resize(width, height)
-        path = IMAGES / f"slicer_panel_{name}_{width}.png"
-        assert self.panel.grab().save(str(path)), path
-        print(path.relative_to(ROOT), f"{width} x {height}")
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        """Let the panel work until a condition holds."""
-        end = time.monotonic() + 3600
-        while not until():
-            assert time.monotonic() < end, self.widget.ui.statusLabel.text
-            slicer.app.processEvents()
-            time.sleep(0.02)
-
-
-def panel_pictures(camera: Camera) -> SceneNodes:
-    """Before, during and after an analysis of a phantom, and an error; return the nodes."""
-    from CTSpectSpineWidgets import sampledata
-
-    widget, ui = camera.widget, camera.widget.ui
-    camera.sections("inputs", "patient", "settings", "advanced", "log", "registration", "levels",
-                    "results", "export")  # fmt: skip
-    for width in WIDTHS:
-        camera.take("all_sections", width)
-    nodes = sampledata.addPhantom("lumbar-disc", sampledata.SMALL)
-    ui.ctSelector.setCurrentNode(nodes[0])
-    ui.spectSelector.setCurrentNode(nodes[1])
-    ui.vertebraeSelector.setCurrentNode(nodes[2])
-    camera.sections("inputs")
-    for width in WIDTHS:
-        camera.take("before", width)
-    ui.applyButton.click()
-    camera.wait(lambda: widget.analysis.run.stage == "uptake" and "left" in ui.statusLabel.text)
-    camera.sections("inputs", "log")
-    for width in WIDTHS:
-        camera.take("during", width)
-    camera.wait(lambda: not widget.analysis.running)
-    camera.sections("registration", "levels", "results", "reasons", "protocols", "export")
-    ui.filterSelector.setCurrentIndex(ui.filterSelector.findText("all"))
-    for width in WIDTHS:
-        camera.take("after", width)
-    good: SceneNodes = widget.nodes
-    ui.vasAxial.text = "eleven"
-    ui.protocolPath.currentPath = "/data/protocols/own.json"
-    camera.sections("inputs", "patient", "settings", "advanced")
-    for width in WIDTHS:
-        camera.take("error_form", width)
-    ui.vasAxial.text = ""
-    ui.applyButton.click()
-    camera.wait(lambda: not widget.analysis.running)
-    ui.protocolPath.currentPath = ""
-    camera.sections("inputs")
-    for width in WIDTHS:
-        camera.take("error", width)
-    return good
-
 
 def layout_picture(layout: Layout, nodes: SceneNodes, name: str) -> None:
     """Write the module's layout with some results."""
-    from CTSpectSpineLib.scene.show import show_surfaces
-
-    show_surfaces(nodes)
     path = IMAGES / f"slicer_layout_{name}.png"
     save(layout.picture(nodes), path)
     print(path.relative_to(ROOT))
@@ -180,20 +93,26 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / ".screenshots", help="working folder")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--icons", action="store_true", help="only the icons of the samples")
+    views = ("layout", "real_ct")
+    parser.add_argument("--only", nargs="+", choices=(*STATES, *views), help="only these pictures")
     options = parser.parse_args()
     if options.icons:
         slicer_host.start()
         sample_icons()
         return
     IMAGES.mkdir(parents=True, exist_ok=True)
-    camera = Camera()
-    layout = Layout(slicer.mrmlScene, slicer.app.applicationLogic())
-    layout_picture(layout, panel_pictures(camera), "phantom")
+    wanted = options.only or (*STATES, *views)
+    camera = Camera(ROOT / "CTSpectSpine" / "CTSpectSpine.py", IMAGES, options.work)
+    take_states(camera, [name for name in wanted if name in STATES])
+    if "layout" in wanted:
+        camera.clear()
+        layout = Layout(slicer.mrmlScene, slicer.app.applicationLogic())
+        layout_picture(layout, camera.add_results(), "phantom")
     camera.widget.exit()
     camera.widget.cleanup()
-    if options.data.is_dir():
+    if "real_ct" in wanted and options.data.is_dir():
         real_picture(options.data, options.work)
-    else:
+    elif "real_ct" in wanted:
         print(f"{options.data} is not there: no picture with a real CT")
 
 

@@ -1,9 +1,9 @@
 """Coded names of vertebrae and joints, as 3D Slicer and DICOM segmentations carry them.
 
-Vertebrae and discs have SNOMED CT codes. The facet joint and the motion segments (``L4-L5``)
-have codes of a local scheme, ``99CTSPECTSPINE``, as do the vertebrae without a SNOMED CT code
-(T13, L6). The tables are in ``data/terminology.json`` and ``data/anatomy.json``; the files
-that Slicer loads (``Resources/Terminologies``) are written from them by
+Vertebrae and discs have SNOMED CT codes. The facet joint, the parts of discs and the motion
+segments (``L4-L5``) have codes of a local scheme, ``99CTSPECTSPINE``, as do the vertebrae without
+a SNOMED CT code (T13, L6). The tables are in ``data/terminology.json`` and ``data/anatomy.json``;
+the files that Slicer loads (``Resources/Terminologies``) are written from them by
 
     python -m CTSpectSpineLib.terminology FOLDER
 """
@@ -19,6 +19,8 @@ from CTSpectSpineLib.anatomy import TRANSITIONAL, level_name, vertebra, vertebra
 from CTSpectSpineLib.files import json_table
 
 _TABLE = Path(__file__).parent / "data" / "terminology.json"
+DISC_PARTS = ("disc_space", "endplate_upper", "endplate_lower")
+"""Parts of a disc that are segments of their own."""
 
 
 class Code(NamedTuple):
@@ -47,7 +49,7 @@ def type_code(kind: str, level: str) -> Code:
     Parameters
     ----------
     kind
-        ``"vertebra"``, ``"disc"`` or ``"facet"``.
+        ``"vertebra"``, ``"disc"``, ``"facet"`` or one of `DISC_PARTS`.
     level
         Name of the vertebra (``"L4"``); not used for joints, whose level is a region.
 
@@ -82,7 +84,7 @@ def terminology_entry(kind: str, level: str, side: str = "") -> str:
     Parameters
     ----------
     kind
-        ``"vertebra"``, ``"disc"`` or ``"facet"``.
+        ``"vertebra"``, ``"disc"``, ``"facet"`` or one of `DISC_PARTS`.
     level
         Vertebra (``"L4"``), or motion segment of a joint (``"L4-L5"``).
     side
@@ -156,6 +158,7 @@ def type_context() -> dict[str, object]:
     types.append(_coloured(type_code("disc", ""), "disc"))
     sides = [_coloured(_code(row), "facet") for row in table["sides"].values()]
     types.append(_json_code(type_code("facet", ""), Modifier=sides))
+    types += [_coloured(type_code(part, ""), part) for part in DISC_PARTS]
     category = _json_code(_code(table["category"]), showAnatomy=True, Type=types)
     return {
         "SegmentationCategoryTypeContextName": table["context"],

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets import packages, requests
-from CTSpectSpineWidgets.common import Section, enable, errorsShown
+from CTSpectSpineWidgets.common import Section, colourText, enable, errorsShown
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.command_line.child import TimeLeft
@@ -174,7 +174,7 @@ class AnalysisSection(Section):
         if label.text != text:
             label.text = text
             label.visible = bool(text)
-            label.styleSheet = "color: #b00020;" if isError else ""
+            colourText(label, "failed" if isError else "")
 
     def _log(self, messages: Sequence[Progress], lines: Sequence[str]) -> None:
         for message in messages:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -41,8 +42,39 @@ class Section:
         raise NotImplementedError
 
 
+def statusColour(palette: QtObject, name: str) -> str:
+    """Colour (``#rrggbb``) of a word of `CTSpectSpineLib.display.STATUS_HEX` on a palette."""
+    from CTSpectSpineLib.display import status_hex
+
+    return status_hex(name, palette.color(qt.QPalette.Window).name())
+
+
+def coloured(widget: QtObject, name: str, text: str) -> str:
+    """Rich text in bold type, in the colour of a status that can be read on a widget."""
+    return f'<b style="color:{statusColour(widget.palette, name)}">{escaped(text)}</b>'
+
+
+def colourText(label: QtObject, name: str = "") -> None:
+    """Give the text of a label the colour of a status; without a name its usual one."""
+    # A label with a style sheet does not follow the palette any more; what it lies on does.
+    ground = label.parentWidget().palette
+    style = f"color: {statusColour(ground, name)};" if name else ""
+    if label.styleSheet != style:
+        label.styleSheet = style
+
+
+def showProblem(label: QtObject, problem: str) -> None:
+    """Show an error in a label; an empty one hides the label."""
+    label.visible = bool(problem)
+    if label.text != problem:
+        label.text = problem
+    colourText(label, "failed")
+
+
 def enable(button: QtObject, missing: str, tip: str) -> None:
     """Enable a button, or let its tooltip say what is missing.
+
+    A button that is enabled here has its tooltip from here, not from the ``.ui`` file.
 
     Parameters
     ----------
@@ -53,6 +85,14 @@ def enable(button: QtObject, missing: str, tip: str) -> None:
     """
     button.enabled = not missing
     button.toolTip = missing or tip
+
+
+def followPath(edit: QtObject, slot: Callable[..., object]) -> None:
+    """Call a function whenever the text of a ``ctkPathLineEdit`` changes, also when it is emptied.
+
+    Its own ``currentPathChanged`` comes only for what it takes for a path.
+    """
+    edit.comboBox().connect("editTextChanged(QString)", slot)
 
 
 @contextmanager

@@ -110,8 +110,8 @@ def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
     """
     import ScreenCapture
 
-    from CTSpectSpineLib.scene.show import show
-    from CTSpectSpineLib.scene.views import frame
+    from CTSpectSpineLib.scene.framing import frame
+    from CTSpectSpineLib.scene.presentation import present
 
     manager, scene = slicer.app.layoutManager(), slicer.mrmlScene
     (nodes, record), capture = panel.shown(), ScreenCapture.ScreenCaptureLogic()
@@ -120,7 +120,7 @@ def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
     places = [("overview", None), *((row.joint, row.centre_lps) for row in positive)]
     written = []
     for name, centre in places:
-        show(scene, nodes)
+        present(scene, nodes, panel.registration.look())
         if centre is not None:
             frame(scene, centre)
         for view, widget in _views(manager):

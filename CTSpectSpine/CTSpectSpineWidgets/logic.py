@@ -221,6 +221,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
     ) -> Results:
         from CTSpectSpineLib.scene.nodes import FOLDER
         from CTSpectSpineLib.scene.populate import populate_scene
+        from CTSpectSpineLib.scene.presentation import present
 
         assert results.folder is not None
         self.results = results
@@ -228,4 +229,5 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         if self.nodes.manifest is not None:
             self.nodes.manifest.SetAttribute(FOLDER, str(results.folder))
         self.getParameterNode().analysis = self.nodes.manifest
+        present(slicer.mrmlScene, self.nodes)
         return results

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown
-
-if TYPE_CHECKING:
-    pass
+from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown, showProblem
 
 PARAMETERS = {
     "painRegion": "pain_region",
@@ -44,7 +41,7 @@ CHOICES = {
     "spectIntolerance": [NOT_GIVEN, "yes", "no"],
     "sex": [NOT_GIVEN, "female", "male", "other"],
 }
-_FILTER = "Clinical context (*.json)"
+_FILTER = _("Clinical context (*.json)")
 
 
 class PatientSection(Section):
@@ -84,12 +81,7 @@ class PatientSection(Section):
 
     def update(self) -> None:
         """Show what is wrong."""
-        problem = self.problem()
-        label = self.ui.patientProblemLabel
-        label.visible = bool(problem)
-        if label.text != problem:
-            label.text = problem
-            label.styleSheet = "color: #b00020;"
+        showProblem(self.ui.patientProblemLabel, self.problem())
         self._offerExclusions()
 
     def _offerExclusions(self) -> None:

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets.common import Section, enable, errorsShown, escaped, fillCombo
+from CTSpectSpineLib.wording import wording
+from CTSpectSpineWidgets.common import (
+    Section,
+    coloured,
+    enable,
+    errorsShown,
+    escaped,
+    fillCombo,
+)
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
     from CTSpectSpineLib.scene.presentation import Look
 
-_COLOURS = {"good": "#1b7f3b", "check": "#b36b00", "failed": "#b00020"}
+_MOVED = _("The SPECT has been moved since it was measured: use this position, or put it back.")
 _DECISIONS = {"accepted": _("You accepted it."), "rejected": _("You rejected it.")}
 
 
@@ -57,7 +65,8 @@ class RegistrationSection(Section):
     def _text(self, record: Record) -> str:
         registration = record.registration
         quality, error = registration["quality"], registration.get("expected_error_mm")
-        text = f'<b style="color:{_COLOURS[quality]}">{_("Registration")}: {quality}</b>'
+        words = _("Registration: {quality}").format(quality=wording("quality", quality)["text"])
+        text = coloured(self.ui.registrationLabel, quality, words)
         if error is not None:
             text += _(", expected error {error:.1f} mm").format(error=error)
         parts = [text, *(escaped(reason) for reason in registration.get("reasons", ()))]
@@ -85,9 +94,7 @@ class RegistrationSection(Section):
         accepted = _("It has already been accepted.") if decision == "accepted" else ""
         rejected = _("It has already been rejected.") if decision == "rejected" else ""
         if not shown and isMoved:
-            accepted = _(
-                "The SPECT has been moved since it was measured: use this position, or put it back."
-            )
+            accepted = _MOVED
         measures = self.panel.changedImages() if self._measuresToAccept() else ""
         tip = _("Record that you have checked and accepted the registration.")
         enable(ui.acceptButton, shown or accepted or measures, tip)
@@ -184,7 +191,7 @@ class RegistrationSection(Section):
         """Record that the registration is accepted; without a verdict so far there is one then."""
         with errorsShown(_("The decision cannot be recorded.")):
             if self.moved():
-                raise RuntimeError(self.ui.acceptButton.toolTip)
+                raise RuntimeError(_MOVED)
             if self._measuresToAccept():
                 self.panel.measureAgain(
                     settings={"accept_registration": True},

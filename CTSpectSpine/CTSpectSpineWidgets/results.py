@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineLib.display import PANEL_HEX
-from CTSpectSpineWidgets.common import UPTAKE_WORDS, Section, escaped, fillCombo
+from CTSpectSpineLib.wording import texts
+from CTSpectSpineWidgets.common import (
+    UPTAKE_WORDS,
+    Section,
+    coloured,
+    enable,
+    escaped,
+    fillCombo,
+    statusColour,
+)
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.joint_table import Row
+    from CTSpectSpineLib.model import Verdict
     from CTSpectSpineLib.results.shown import Record
     from CTSpectSpineLib.scene.mrml import Node
 
-_SHOWN, _LEVEL, _KIND, _SIDE, _RATIO, _UPTAKE, _VERDICT = range(7)
-_SORTABLE_FROM = _LEVEL
-_GREYED = "#767676"
+_SHOWN, _JOINT, _RATIO, _UPTAKE, _INTERVAL, _VERDICT = range(6)
+_ORDERS = {_JOINT: "joint", _RATIO: "ratio", _UPTAKE: "uptake", _VERDICT: "verdict"}
+_JOINTS = {
+    ("disc", ""): _("{level} disc"),
+    ("facet", "left"): _("{level} facet L"),
+    ("facet", "right"): _("{level} facet R"),
+}
+"""Kind and side of a joint to its name in the table, where room is short."""
+_FILTERS = {
+    "positive": _("positive"),
+    "positive, indeterminate": _("positive, indeterminate"),
+    "measured": _("measured"),
+    "not measurable": _("not measurable"),
+    "all": _("all"),
+}
+"""Filters of `CTSpectSpineLib.panel.shown_rows` to their words."""
 
 
 class ResultsSection(Section):
@@ -29,7 +52,7 @@ class ResultsSection(Section):
         """Connect the widgets of the section."""
         self._rows: list[Row] = []
         self._filling = False
-        self._sorting = (-1, False)
+        self._sorting = ("", False)
         table = self.ui.jointTable
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
@@ -43,20 +66,23 @@ class ResultsSection(Section):
         table.connect("cellChanged(int,int)", self.onCell)
         self._analyses: list[Node] = []
         self.ui.analysisSelector.connect("currentIndexChanged(int)", self.onAnalysis)
-        from CTSpectSpineLib.panel.shown_rows import FILTERS
-
-        self._filters = list(FILTERS)
-        fillCombo(self.ui.filterSelector, self._filters)
+        self._filters = list(_FILTERS)
+        fillCombo(self.ui.filterSelector, list(_FILTERS.values()))
         self.ui.filterSelector.connect("currentIndexChanged(int)", self.onFilter)
         self.ui.searchText.connect("textChanged(QString)", self.onFilter)
         self.ui.protocolsCollapsibleButton.connect("contentsCollapsed(bool)", self.onProtocols)
+        self.ui.showListedButton.connect("clicked(bool)", self.onShowListed)
 
     def show(self) -> None:
         """Show the panel's results."""
         record = self.panel.record
         self._showAnalyses()
-        self.ui.verdictLabel.text = self._verdict(record)
-        self.ui.reasonsLabel.text = self._reasons(record)
+        self.ui.summaryLabel.text = "" if record is None else self._headline(record)
+        self.ui.summaryLabel.visible = record is not None
+        self.ui.verdictLabel.text = (
+            escaped(self.panel.nothingShown()) if record is None else self._verdict(record)
+        )
+        self.ui.reasonsLabel.text = "" if record is None else _reasons(record)
         self.ui.reasonsCollapsibleButton.visible = record is not None
         self.ui.protocolsCollapsibleButton.visible = record is not None
         self.onProtocols(self.ui.protocolsCollapsibleButton.collapsed)
@@ -82,46 +108,43 @@ class ResultsSection(Section):
             self.panel.showResults(self._analyses[index])
             self.panel.showInViews()
 
-    def _verdict(self, record: Record | None) -> str:
-        if record is None:
-            return _("No analysis yet.")
-        verdict = record.verdict
-        if record.decision == "rejected":
-            return (
-                f'<b style="color:#b00020">{_("No verdict")}</b><br>'
-                f"{_('You rejected the registration, so the verdict does not count.')}"
-            )
-        words = escaped(verdict["disposition"].replace("_", " "))
-        parts = [f'<span style="font-size:large"><b>{words}</b></span>']
-        if verdict.get("recommendation"):
-            parts.append(escaped(verdict["recommendation"]))
-        stability = verdict.get("stability")
-        if stability is not None:
-            text = _("Same in {share} of the repeated measurements").format(
-                share=f"{stability:.0%}"
-            )
-            unstable = verdict.get("stable") is False
-            parts.append(f'<b style="color:#b00020">{text}: unstable</b>' if unstable else text)
-        eligibility = (verdict.get("eligibility") or {}).get("status")
-        protocol = verdict.get("protocol") or {}
-        parts.append(
-            _("Protocol {id} {version}; eligibility: {status}").format(
-                id=escaped(protocol.get("id", "")),
-                version=escaped(protocol.get("version", "")),
-                status=escaped(str(eligibility or _("unknown")).replace("_", " ")),
-            )
-        )
-        return "<br>".join(parts)
+    def _headline(self, record: Record) -> str:
+        from CTSpectSpineLib.panel.headline import has_verdict, headline
 
-    def _reasons(self, record: Record | None) -> str:
-        if record is None:
-            return ""
+        text = headline(record)
+        if has_verdict(record):
+            return escaped(text)
+        first, stop, others = text.partition(". ")
+        return f"{coloured(self.ui.summaryLabel, 'failed', first + stop)}{escaped(others)}"
+
+    def _verdict(self, record: Record) -> str:
+        """The verdict, how far it can be relied on, and whose it is."""
+        from CTSpectSpineLib.panel.headline import has_verdict, title
+
         verdict = record.verdict
-        items = [f"<li>{escaped(reason)}</li>" for reason in verdict.get("reasons", ())]
-        notes = [f"<li>{escaped(caveat)}</li>" for caveat in verdict.get("caveats", ())]
-        heading = f"<b>{_('To be considered')}</b>" if notes else ""
-        style = 'style="margin-left:-24px"'
-        return f"<ol {style}>{''.join(items)}</ol>{heading}<ul {style}>{''.join(notes)}</ul>"
+        if not has_verdict(record):
+            return self._headline(record)
+        parts = [f'<span style="font-size:large"><b>{escaped(title(verdict))}</b></span>']
+        isOpen = verdict["disposition"] in ("indeterminate", "not_covered")
+        if verdict.get("recommendation") and not isOpen:
+            parts.append(escaped(verdict["recommendation"]))
+        parts += [self._stability(verdict), *_source(verdict)]
+        return "<br>".join(filter(None, parts))
+
+    def _stability(self, verdict: Mapping[str, Any]) -> str:
+        """How often the repeated measurements came to the same verdict; empty if not known."""
+        stability = verdict.get("stability")
+        if stability is None:
+            return ""
+        share = f"{stability:.0%}"
+        if verdict["disposition"] == "indeterminate":
+            text = _("The verdict stays open in {share} of the repeated measurements.")
+        elif verdict.get("stable") is False:
+            text = _("Unstable: only {share} of the repeated measurements give this verdict.")
+            return coloured(self.ui.verdictLabel, "failed", text.format(share=share))
+        else:
+            text = _("{share} of the repeated measurements give this verdict.")
+        return escaped(text.format(share=share))
 
     def onProtocols(self, collapsed: bool) -> None:
         """Apply all protocols that ship with the module, once their section is open."""
@@ -137,12 +160,7 @@ class ResultsSection(Section):
         except InputError as error:
             self.ui.protocolsLabel.text = escaped(error)
             return
-        rows = [
-            f"<p><b>{escaped(verdict.protocol['id'])}: "
-            f"{escaped(verdict.disposition.replace('_', ' '))}</b><br>"
-            f"{escaped(verdict.recommendation)}</p>"
-            for verdict in comparison.verdicts
-        ]
+        rows = [_ofProtocol(verdict) for verdict in comparison.verdicts]
         why = [f"<li>{escaped(text)}</li>" for text in comparison.differences]
         heading = _("They agree.") if comparison.agree else _("They differ.")
         self.ui.protocolsLabel.text = (
@@ -154,9 +172,9 @@ class ResultsSection(Section):
 
         record = self.panel.record
         every = record.rows if record is not None else ()
-        column, descending = self._sorting
+        order, descending = self._sorting
         name = self._filters[max(self.ui.filterSelector.currentIndex, 0)]
-        self._rows = shown_rows(every, name, self.ui.searchText.text, column, descending)
+        self._rows = shown_rows(every, name, self.ui.searchText.text, order, descending)
         table = self.ui.jointTable
         self._filling = True
         table.setRowCount(0)
@@ -165,6 +183,7 @@ class ResultsSection(Section):
             self._fillRow(i, row)
         self._filling = False
         self.ui.hiddenLabel.text = self._summary(every)
+        self._showListed()
 
     def _summary(self, rows: Sequence[Row]) -> str:
         if not rows:
@@ -173,38 +192,30 @@ class ResultsSection(Section):
             f"{sum(row.uptake == name for row in rows)} {word}"
             for name, word in UPTAKE_WORDS.items()
         ]
-        return _("{shown} of {all} joints shown: {counts}.").format(
+        return _("{shown} of {all} joints listed: {counts}.").format(
             shown=len(self._rows), all=len(rows), counts=", ".join(counts)
         )
 
     def _fillRow(self, i: int, row: Row) -> None:
         table = self.ui.jointTable
+        name = _JOINTS.get((row.kind, row.side))
         texts = {
             _SHOWN: "",
-            _LEVEL: row.level,
-            _KIND: row.kind,
-            _SIDE: row.side,
-            _RATIO: row.ratio_text,
+            _JOINT: name.format(level=row.level) if name else row.joint,
+            _RATIO: "–" if math.isnan(row.ratio) else f"{row.ratio:.2f}",
             _UPTAKE: UPTAKE_WORDS[row.uptake],
+            _INTERVAL: "" if math.isnan(row.low + row.high) else f"{row.low:.1f}–{row.high:.1f}",
             _VERDICT: row.explanation,
         }
         tip = f"{row.joint}: {row.explanation}" if row.measurable else _notMeasurable(row)
+        ink = qt.QBrush(qt.QColor(statusColour(table.palette, row.uptake)))
         for j, text in texts.items():
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(tip)
-            if not row.measurable:
-                item.setForeground(qt.QBrush(qt.QColor(_GREYED)))
+            item.setToolTip(f"<p>{escaped(tip)}</p>")
+            if j == _UPTAKE or not row.measurable:
+                item.setForeground(ink)
             table.setItem(i, j, item)
-        colour = qt.QColor(PANEL_HEX[row.uptake])
-        if row.measurable:
-            table.item(i, _UPTAKE).setForeground(qt.QBrush(colour))
-        font = table.item(i, _UPTAKE).font()
-        font.setBold(True)
-        table.item(i, _UPTAKE).setFont(font)
         shown = table.item(i, _SHOWN)
-        swatch = qt.QPixmap(12, 12)
-        swatch.fill(colour)
-        shown.setIcon(qt.QIcon(swatch))
         display = self._display(row.joint)
         if display is not None:
             visible = display.GetSegmentVisibility(row.joint)
@@ -224,24 +235,23 @@ class ResultsSection(Section):
 
     def onSort(self, column: int) -> None:
         """Sort by a column; a second click reverses the order."""
-        if column < _SORTABLE_FROM:
-            self._sorting = (-1, False)
+        if column not in _ORDERS:
+            self._sorting = ("", False)
         else:
             before, descending = self._sorting
-            wanted = column - _LEVEL
-            first = column == _RATIO
-            self._sorting = (wanted, not descending if before == wanted else first)
+            wanted = _ORDERS[column]
+            self._sorting = (wanted, not descending if before == wanted else column == _RATIO)
         header = self.ui.jointTable.horizontalHeader()
         sorting, descending = self._sorting
-        header.setSortIndicatorShown(sorting >= 0)
-        if sorting >= 0:
+        header.setSortIndicatorShown(bool(sorting))
+        if sorting:
             order = qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder
             header.setSortIndicator(column, order)
         self._fill()
 
     def onRow(self, row: int, *_unused: object) -> None:
         """Let the views jump to the joint of a row."""
-        from CTSpectSpineLib.scene.views import frame
+        from CTSpectSpineLib.scene.framing import frame
 
         if self._filling or not 0 <= row < len(self._rows):
             return
@@ -260,6 +270,78 @@ class ResultsSection(Section):
         if display is not None:
             checked = self.ui.jointTable.item(row, column).checkState() == qt.Qt.Checked
             display.SetSegmentVisibility(joint, checked)
+            self._showListed()
+
+    def _listed(self) -> list[str]:
+        """Listed joints that the views can show."""
+        return [row.joint for row in self._rows if self._display(row.joint) is not None]
+
+    def _anyListedShown(self) -> bool:
+        displays = ((joint, self._display(joint)) for joint in self._listed())
+        return any(display.GetSegmentVisibility(joint) for joint, display in displays if display)
+
+    def _showListed(self) -> None:
+        """Offer to hide the listed joints, or to show them where all are hidden."""
+        button = self.ui.showListedButton
+        hide = self._anyListedShown() or not self._listed()
+        button.text = _("Hide listed") if hide else _("Show listed")
+        missing = "" if self._listed() else _("No joint is listed.")
+        tip = _("Hide all listed joints in the views.")
+        enable(button, missing, tip if hide else _("Show all listed joints in the views."))
+
+    def onShowListed(self, *_unused: object) -> None:
+        """Hide or show all listed joints at once: the views are drawn once, not once a joint."""
+        joints, visible = self._listed(), not self._anyListedShown()
+        display = self._display(joints[0]) if joints else None
+        if display is None:
+            return
+        modifying = display.StartModify()
+        for joint in joints:
+            display.SetSegmentVisibility(joint, visible)
+        display.EndModify(modifying)
+        self._fill()
+
+
+def _reasons(record: Record) -> str:
+    """The reasoning, step by step, and what is to be considered."""
+    verdict = record.verdict
+    concluded = {
+        step.get("sentence") for step in verdict.get("chain", ()) if step["step"] == "disposition"
+    }
+    items = [
+        f"<li>{escaped(reason)}</li>"
+        for reason in verdict.get("reasons", ())
+        if reason not in concluded
+    ]
+    notes = [f"<li>{escaped(caveat)}</li>" for caveat in verdict.get("caveats", ())]
+    heading = f"<b>{_('To be considered')}</b>" if notes else ""
+    style = 'style="margin-left:-24px"'
+    return f"<ol {style}>{''.join(items)}</ol>{heading}<ul {style}>{''.join(notes)}</ul>"
+
+
+def _source(verdict: Mapping[str, Any]) -> list[str]:
+    """Whose verdict it is, and whether the patient is one of those it was made for."""
+    protocol, eligibility = verdict.get("protocol") or {}, verdict.get("eligibility") or {}
+    status = str(eligibility.get("status") or "unknown")
+    return [
+        _("Protocol: {name}, version {version}.").format(
+            name=escaped(protocol.get("title") or protocol.get("id", "")),
+            version=escaped(protocol.get("version", "")),
+        ),
+        _("Eligibility for this protocol: {words}.").format(
+            words=escaped(texts("eligibility").get(status, status))
+        ),
+    ]
+
+
+def _ofProtocol(verdict: Verdict) -> str:
+    """What one protocol says of the joints."""
+    from CTSpectSpineLib.panel.headline import title
+
+    words = title({"disposition": verdict.disposition, "chain": verdict.chain})
+    name = escaped(verdict.protocol["id"])
+    said = escaped(verdict.recommendation)
+    return f"<p><b>{name}: {escaped(words)}</b><br>{said}</p>"
 
 
 def _notMeasurable(row: Row) -> str:

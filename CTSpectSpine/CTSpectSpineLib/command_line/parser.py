@@ -85,6 +85,7 @@ def _analyze(parser: Parser) -> None:
         "reference",
         "accept_registration",
         "confirm_levels",
+        "keep_levels",
     )
     parser.add_argument(
         "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"

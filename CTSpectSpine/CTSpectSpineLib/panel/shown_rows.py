@@ -17,12 +17,15 @@ FILTERS = {
 }
 """Name of a filter to the uptake classes that it lets through; the first is the default."""
 
+ORDERS = ("joint", "ratio", "uptake", "verdict")
+"""What rows can be sorted by."""
+
 
 def shown_rows(
     rows: Sequence[Row],
     filter_name: str = "all",
     text: str = "",
-    column: int = -1,
+    order: str = "",
     descending: bool = False,
 ) -> list[Row]:
     """Rows that pass the filter, sorted.
@@ -33,30 +36,25 @@ def shown_rows(
         One of `FILTERS`.
     text
         Words that must all stand in the joint's name, uptake or part of the verdict.
-    column
-        0 level, 1 kind, 2 side, 3 ratio, 4 uptake, 5 verdict; other numbers keep the order of the
-        spine. Rows without ratio that counts come last, whichever way is sorted.
+    order
+        One of `ORDERS`, or empty for the order of the spine. Rows without ratio that counts come
+        last when sorted by ratio, whichever way.
     """
     classes, words = FILTERS[filter_name], text.lower().split()
     found = [
         row
         for row in rows
         if row.uptake in classes
-        and all(w in f"{row.joint} {row.uptake} {row.verdict}".lower() for w in words)
+        and all(w in f"{row.joint} {row.uptake} {row.explanation}".lower() for w in words)
     ]
     place = {row.joint: number for number, row in enumerate(rows)}
-    by_level = {row.level: number for number, row in reversed(list(enumerate(rows)))}
-    order = UPTAKE_CLASSES
-    keys = {
-        0: lambda row: by_level[row.level],
-        1: lambda row: row.kind,
-        2: lambda row: row.side,
-        4: lambda row: order.index(row.uptake),
-        5: lambda row: row.verdict,
-    }
-    if column == 3:
+    if order == "ratio":
         with_ratio = [row for row in found if row.measurable and not math.isnan(row.ratio)]
         without = [row for row in found if row not in with_ratio]
         return sorted(with_ratio, key=lambda row: row.ratio, reverse=descending) + without
-    key = keys.get(column, lambda row: place[row.joint])
+    keys = {
+        "uptake": lambda row: UPTAKE_CLASSES.index(row.uptake),
+        "verdict": lambda row: row.explanation,
+    }
+    key = keys.get(order, lambda row: place[row.joint])
     return sorted(found, key=key, reverse=descending)

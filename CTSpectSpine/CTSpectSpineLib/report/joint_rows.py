@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from CTSpectSpineLib.joint_table import deciding_ratio
-from CTSpectSpineLib.report.values import number, share, wording
+from CTSpectSpineLib.report.values import number, share
+from CTSpectSpineLib.wording import wording
 
 
 def ratio_words(row: Mapping[str, Any], bounds: Mapping[str, Any]) -> tuple[str, str]:

@@ -14,10 +14,11 @@ from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records
 from CTSpectSpineLib.report.plot import uptake_plot
 from CTSpectSpineLib.report.reasons import reason_rows
-from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector, wording
+from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector
 from CTSpectSpineLib.results.pictures import ShownPicture
 from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
 from CTSpectSpineLib.results.text_files import write_text
+from CTSpectSpineLib.wording import disposition, texts, wording
 
 _HERE = Path(__file__).parent
 _NOT_GIVEN = "not given"
@@ -69,7 +70,7 @@ def render(results: ResultsFolder) -> str:
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         plot=None
         if joints is None or joints.empty
-        else Markup(uptake_plot(joints, bounds, data("wording.json")["metrics"])),
+        else Markup(uptake_plot(joints, bounds, texts("metrics"))),
         title=_title(manifest),
         created=str(manifest.get("created", "")),
         version=str(mapping(manifest.get("software")).get("ctspectspine", "")),
@@ -112,7 +113,6 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
     if verdict is None:
         return None
     name = str(verdict.get("disposition", ""))
-    disposition = _disposition(name)
     by = {**protocol, **mapping(verdict.get("protocol"))}
     stability = verdict.get("stability")
     eligibility = mapping(verdict.get("eligibility"))
@@ -120,10 +120,10 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
     quality = str(mapping(results.registration).get("quality", ""))
     unstable = isinstance(stability, int | float) and stability < STABLE_SHARE
     return {
-        **disposition,
+        **disposition(name),
         "name": name,
         "candidates": [
-            _disposition(c)["title"] for c in sentences(verdict.get("candidate_dispositions"))
+            disposition(c)["title"] for c in sentences(verdict.get("candidate_dispositions"))
         ],
         "recommendation": str(verdict.get("recommendation") or "none"),
         "protocol": " ".join(str(by[key]) for key in ("id", "version") if by.get(key)),
@@ -131,7 +131,7 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
         "source": str(by.get("source", "")),
         "stability": share(stability) if stability is not None else "not computed",
         "unstable": unstable,
-        "eligibility": data("wording.json")["eligibility"].get(status, status),
+        "eligibility": texts("eligibility").get(status, status),
         "criteria": [
             (words, sentences(eligibility.get(key)))
             for key, words in (
@@ -148,25 +148,16 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
             for area in map(mapping, verdict.get("areas") or [])
         ],
         "shares": [
-            (_disposition(str(key))["title"], share(part))
+            (disposition(str(key))["title"], share(part))
             for key, part in mapping(verdict.get("stability_shares")).items()
         ],
         "by_region": [
-            (str(region), _disposition(str(key))["title"])
+            (str(region), disposition(str(key))["title"])
             for region, key in mapping(verdict.get("by_region")).items()
         ],
-        "reasons": list(reason_rows(verdict, data("wording.json")["steps"])),
+        "reasons": list(reason_rows(verdict, texts("steps"))),
         "caveats": sentences(verdict.get("caveats")),
         "accepted_failure": quality == "failed" and name != "no_verdict",
-    }
-
-
-def _disposition(name: str) -> Mapping[str, str]:
-    """Words for a disposition; a protocol's own one is shown by its id."""
-    return wording("dispositions", name) or {
-        "title": name.replace("_", " ").capitalize() or "No verdict",
-        "meaning": "",
-        "tone": "plain",
     }
 
 
@@ -174,7 +165,7 @@ def _bound(kind: str, bounds: Mapping[str, Any]) -> Mapping[str, str]:
     return {
         "kind": {"disc": "Discs", "facet": "Facet joints"}.get(kind, kind),
         "metric": str(bounds.get("metric", "")),
-        "metric_words": data("wording.json")["metrics"].get(bounds.get("metric"), ""),
+        "metric_words": texts("metrics").get(str(bounds.get("metric", "")), ""),
         "positive": number(bounds.get("positive")),
         "indeterminate": number(bounds.get("indeterminate")),
         "provenance": str(bounds.get("provenance", "")),

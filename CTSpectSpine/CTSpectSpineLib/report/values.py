@@ -18,11 +18,6 @@ def data(name: str) -> Any:
     return json.loads((_HERE / name).read_text(encoding="utf-8"))
 
 
-def wording(table: str, key: str) -> Mapping[str, str]:
-    """Words for a key of a table of ``wording.json``; empty where there are none."""
-    return mapping(data("wording.json")[table].get(key))
-
-
 def mapping(value: Any) -> Mapping[str, Any]:
     """The value where it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}

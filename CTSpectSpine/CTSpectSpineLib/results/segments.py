@@ -13,7 +13,7 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.display import SURFACE_RGB
 from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import FloatArray, Joint, Region, VertebraLabels
-from CTSpectSpineLib.terminology import terminology_entry
+from CTSpectSpineLib.terminology import DISC_PARTS, recommended_rgb, terminology_entry
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment
 
 _REGION_HUES = {"cervical": (0.45, 0.60), "thoracic": (0.25, 0.42), "lumbar": (0.08, 0.18)}
@@ -108,19 +108,24 @@ def joint_segments(joints: Sequence[Joint], table: pd.DataFrame | None = None) -
 
 def part_segments(joints: Sequence[Joint]) -> list[Segment]:
     """The parts of the joints (disc space, endplates) as segments of their own."""
-    colours = {
-        "disc_space": (0.55, 0.75, 0.90),
-        "endplate_upper": (0.93, 0.80, 0.35),
-        "endplate_lower": (0.90, 0.60, 0.30),
-    }
     return [
         Segment(
             id=f"{joint.id}: {name}",
             name=f"{joint.id}: {name.replace('_', ' ')}",
-            colour=colours.get(name, (0.7, 0.7, 0.7)),
+            colour=_part_colour(name),
             region=region,
+            terminology=terminology_entry(
+                name if name in DISC_PARTS else joint.kind, joint.level, joint.side
+            ),
             tags={"CTSpectSpine.level": joint.level, "CTSpectSpine.part": name},
         )
         for joint in joints
         for name, region in joint.parts.items()
     ]
+
+
+def _part_colour(name: str) -> tuple[float, float, float]:
+    if name not in DISC_PARTS:
+        return 0.7, 0.7, 0.7
+    red, green, blue = recommended_rgb(name)
+    return red / 255.0, green / 255.0, blue / 255.0

@@ -13,6 +13,7 @@ from CTSpectSpineLib.files import put_in_place, temporary_name
 from CTSpectSpineLib.host import library_call
 from CTSpectSpineLib.scene.mrml import headless_scene, mrml
 from CTSpectSpineLib.scene.populate import populate_scene
+from CTSpectSpineLib.scene.presentation import present_steps
 from CTSpectSpineLib.scene.views import add_views
 
 
@@ -46,7 +47,12 @@ def write_scene(
     target = folder / "scene.mrb"
     with headless_scene() as (scene, _application):
         add_views(scene)
-        populate_scene(scene, ct=ct, spect=spect, folder=folder, manifest=manifest)
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=folder)
+        if manifest is not None and nodes.manifest is not None:
+            nodes.manifest.SetText(manifest)
+        # Surfaces are not kept in a scene.
+        for _ in present_steps(scene, nodes, surfaces=False):
+            pass
         # The bundle's name is part of what is in it, so the temporary file keeps the name.
         temporary = temporary_name(folder / "scene")
         temporary.mkdir()

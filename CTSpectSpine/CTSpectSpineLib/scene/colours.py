@@ -68,7 +68,15 @@ def hot_table(scene: Node) -> Node:
     return node
 
 
-def show_spect(scene: Node, node: Node, top: float | None) -> None:
+def remove_unused_colours(scene: Node) -> None:
+    """Remove the hot colour table where nothing is shown in it any more."""
+    used = {node.GetColorNodeID() for node in by_class(scene, "vtkMRMLDisplayNode")}
+    for node in by_class(scene, "vtkMRMLColorTableNode"):
+        if node.GetName() == TABLE_NAME and node.GetID() not in used:
+            scene.RemoveNode(node)
+
+
+def show_spect(scene: Node, node: Node, top: float | None = None) -> None:
     """Show a SPECT in the hot colours from 0 to a value; None for its 99.9th percentile."""
     from vtk.util.numpy_support import vtk_to_numpy
 
@@ -82,8 +90,21 @@ def show_spect(scene: Node, node: Node, top: float | None) -> None:
     display.SetWindowLevelMinMax(0.0, top)
 
 
+def show_legend(node: Node, visible: bool) -> None:
+    """Show or hide the colour legend of a volume, if it has one.
+
+    A legend takes its colours when it becomes visible: one that already was would stay empty
+    where it was made before the volume had colours or came into a view.
+    """
+    slicer, _ = mrml()
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+    if legend is not None:
+        legend.SetVisibility(False)
+        legend.SetVisibility(visible)
+
+
 def add_legend(node: Node, top: float) -> None:
-    """Add a colour legend to a SPECT in multiples of the reference."""
+    """Add a colour legend, hidden, to a SPECT in multiples of the reference."""
     slicer, _ = mrml()
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     if legend is None:
@@ -97,3 +118,4 @@ def add_legend(node: Node, top: float) -> None:
     legend.SetPosition(0.98, 0.6)
     legend.GetTitleTextProperty().SetFontSize(12)
     legend.GetLabelTextProperty().SetFontSize(12)
+    legend.SetVisibility(False)

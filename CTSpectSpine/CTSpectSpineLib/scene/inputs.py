@@ -17,11 +17,11 @@ from CTSpectSpineLib.host import library_call
 from CTSpectSpineLib.scene.mrml import (
     Node,
     image_from_node,
-    labels_from_segmentation,
     mrml,
     numpy_matrix,
 )
 from CTSpectSpineLib.scene.nodes import SceneNodes, results_folder
+from CTSpectSpineLib.scene.segment_labels import labels_from_segmentation
 
 
 class InputFiles:

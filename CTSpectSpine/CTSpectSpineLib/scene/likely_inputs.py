@@ -5,7 +5,8 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
-from CTSpectSpineLib.scene.mrml import ROLE, Node, by_class
+from CTSpectSpineLib.scene.mrml import RELATIVE_NAME, ROLE, Node, by_class
+from CTSpectSpineLib.scene.segment_labels import may_be_vertebrae
 
 _AIR_HU, _BONE_HU = -500.0, 500.0
 """A CT reaches below and above these values. Judgement: air is -1000 HU, cortex above 1000 HU."""
@@ -14,19 +15,25 @@ _LEAST_SPECT_SPACING_MM = 1.9
 _DERIVED = frozenset({"relative", "overlay"})
 
 
+def is_derived(volume: Node) -> bool:
+    """Whether a volume was made by an analysis, also where it was saved and loaded again."""
+    name = volume.GetName() or ""
+    return volume.GetAttribute(ROLE) in _DERIVED or RELATIVE_NAME in name
+
+
 def likely_inputs(scene: Node) -> tuple[Node | None, Node | None, Node | None]:
     """CT, SPECT and vertebrae of a scene; None where there is not exactly one candidate.
 
     A CT has air and bone in HU; a SPECT has no negative values to speak of and large voxels;
-    vertebrae are a segmentation with segments of their names, or the only label map. What an
-    earlier analysis added is not considered.
+    vertebrae are a segmentation whose segments have their names or numbers, or the only label
+    map. What an earlier analysis added is not considered.
     """
     volumes = [
         node
         for node in by_class(scene, "vtkMRMLScalarVolumeNode")
         if node.GetClassName() == "vtkMRMLScalarVolumeNode"
         and not node.GetHideFromEditors()
-        and node.GetAttribute(ROLE) not in _DERIVED
+        and not is_derived(node)
         and node.GetImageData() is not None
         and node.GetImageData().GetNumberOfPoints() > 0
     ]
@@ -42,7 +49,7 @@ def likely_inputs(scene: Node) -> tuple[Node | None, Node | None, Node | None]:
     segmentations = [
         node
         for node in by_class(scene, "vtkMRMLSegmentationNode")
-        if node.GetAttribute(ROLE) is None and _has_vertebrae(node)
+        if node.GetAttribute(ROLE) is None and may_be_vertebrae(node)
     ]
     label_maps = [
         node
@@ -54,11 +61,3 @@ def likely_inputs(scene: Node) -> tuple[Node | None, Node | None, Node | None]:
 
 def _only(nodes: list[Node]) -> Node | None:
     return nodes[0] if len(nodes) == 1 else None
-
-
-def _has_vertebrae(node: Node) -> bool:
-    from CTSpectSpineLib.labelling.importing.level_names import level_of_name
-
-    segmentation = node.GetSegmentation()
-    names = (segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs())
-    return any(level_of_name(name) for name in names)

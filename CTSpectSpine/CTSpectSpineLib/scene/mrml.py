@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from CTSpectSpineLib.anatomy import hip_ids, vertebrae
 from CTSpectSpineLib.errors import InputError, MissingPackageError
 
 Node = Any
@@ -27,6 +26,8 @@ ROLE = "CTSpectSpine.role"
 """Attribute of the nodes that `scene.populate_scene` adds; its value names the node's part."""
 TRANSFORM_ROLE = "transform"
 """Role of the SPECT to CT transform."""
+RELATIVE_NAME = "multiples of reference"
+"""Part of the names of volumes in multiples of the patient's reference bone."""
 
 
 def mrml() -> tuple[Any, Any]:
@@ -109,59 +110,6 @@ def image_from_node(node: Node, *, where_shown: bool = False) -> sitk.Image:
         raise InputError(
             f"volume '{name}' lies on a sheared grid: harden its transform with resampling first."
         ) from error
-
-
-def labels_from_segmentation(node: Node, grid: Node) -> sitk.Image:
-    """Vertebra label map of a segmentation node, on the grid of a volume node.
-
-    Segments are recognised by their names: ``vertebrae_L5``, ``L5``, ``sacrum``, ``hip_left``.
-    Other segments are left out.
-
-    Returns
-    -------
-    sitk.Image
-        uint8, ids of `anatomy`.
-
-    Raises
-    ------
-    InputError
-        If no segment has the name of a vertebra.
-    """
-    slicer, vtk = mrml()
-    ids = {row.name.casefold(): row.id for row in vertebrae()} | hip_ids()
-    segmentation, wanted = node.GetSegmentation(), vtk.vtkStringArray()
-    values = []
-    for segment_id in segmentation.GetSegmentIDs():
-        name = segmentation.GetSegment(segment_id).GetName()
-        value = ids.get(name.casefold().removeprefix("vertebrae_").removeprefix("vertebra_"))
-        if value is not None:
-            wanted.InsertNextValue(segment_id)
-            values.append(value)
-    if not values:
-        raise InputError(
-            f"segmentation '{node.GetName()}' has no segment with the name of a vertebra: "
-            "name the segments vertebrae_L5, vertebrae_L4 and so on."
-        )
-    scene = node.GetScene()
-    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    labels.SetHideFromEditors(True)
-    try:
-        slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(
-            node, wanted, labels, grid
-        )
-        exported = image_from_node(labels)
-    finally:
-        display = labels.GetDisplayNode()
-        # The export makes a colour table of its own.
-        colours = display.GetColorNode() if display else None
-        for extra in (labels, display, colours):
-            if extra is not None and not extra.GetSingletonTag():
-                scene.RemoveNode(extra)
-    lookup = np.zeros(len(values) + 1, dtype=np.uint8)
-    lookup[1:] = values
-    result = sitk.GetImageFromArray(lookup[sitk.GetArrayViewFromImage(exported)])
-    result.CopyInformation(exported)
-    return result
 
 
 @contextmanager

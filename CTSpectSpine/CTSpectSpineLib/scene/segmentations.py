@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from CTSpectSpineLib.anatomy import name_of_id
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
-from CTSpectSpineLib.scene.mrml import Node, add_node
+from CTSpectSpineLib.scene.mrml import Node, add_node, mrml
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
 
 TAG_PREFIX = "CTSpectSpine."
 """Joint segments carry columns of the joint table as tags of this prefix: see `tag_columns`."""
+
+
+_OUTLINES = {"positive": 1.0, "indeterminate": 1.0, "not_measurable": 0.6, "negative": 0.4}
+"""Uptake class to the opacity of its outline. Judgement: what counts stands out."""
+_JOINT_LINE = 2
+"""Width of the outlines of joints, pixels. Judgement: vertebrae have 1."""
 
 
 def tag_columns(metric: str) -> tuple[str, ...]:
@@ -61,18 +68,63 @@ def _name_by_label(node: Node) -> None:
 
 
 def add_joints(scene: Node, path: Path, rows: Sequence[Row]) -> Node:
-    """Add the joints; each segment carries what the joint table says of it as tags."""
+    """Add the joints; each segment carries what the joint table says of it as tags.
+
+    They are outlines in the colour of their class: a fill would cover the uptake below.
+    """
     node = _add_segmentation(scene, path, "Joints")
     by_id = {row.joint: row for row in rows}
     display = node.GetDisplayNode()
-    for segment_id, segment in _segments(node):
-        row = by_id.get(segment.GetName())
-        if row is not None:
-            _tag(segment, row)
-        shown = row is not None and row.uptake in ("positive", "indeterminate")
-        display.SetSegmentOpacity2DFill(segment_id, 0.3 if shown else 0.0)
-        display.SetSegmentOpacity2DOutline(segment_id, 1.0 if shown else 0.5)
+    with batch(display):
+        for segment_id, segment in _segments(node):
+            row = by_id.get(segment.GetName())
+            if row is not None:
+                _tag(segment, row)
+            uptake = "" if row is None else row.uptake
+            display.SetSegmentOpacity2DFill(segment_id, 0.0)
+            display.SetSegmentOpacity2DOutline(segment_id, _OUTLINES.get(uptake, 0.4))
+        display.SetSliceIntersectionThickness(_JOINT_LINE)
     return node
+
+
+@contextmanager
+def batch(node: Node) -> Iterator[None]:
+    """Let views know of all changes of a node at once."""
+    before = node.StartModify()
+    try:
+        yield
+    finally:
+        node.EndModify(before)
+
+
+def show_segments(node: Node, shown: Mapping[str, bool]) -> None:
+    """Show or hide segments by their ids, drawn once."""
+    display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
+    with batch(display):
+        for segment_id, visible in shown.items():
+            if segmentation.GetSegment(segment_id) is not None:
+                display.SetSegmentVisibility(segment_id, visible)
+
+
+def surface_steps(node: Node) -> Iterator[None]:
+    """Make the closed surfaces of a segmentation that has none, one segment at a step."""
+    slicer, _ = mrml()
+    kind = slicer.vtkSegmentation
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    labels = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    for segment_id, segment in list(_segments(node)):
+        made, image = segment.GetRepresentation(surface), segment.GetRepresentation(labels)
+        if made is not None or image is None:
+            continue
+        copy, alone = slicer.vtkSegment(), kind()
+        copy.AddRepresentation(labels, image)
+        copy.SetLabelValue(segment.GetLabelValue())
+        alone.SetSourceRepresentationName(labels)
+        alone.AddSegment(copy, segment_id)
+        if alone.CreateRepresentation(surface):
+            segment.AddRepresentation(surface, copy.GetRepresentation(surface))
+        yield
+    node.CreateClosedSurfaceRepresentation()
 
 
 def _tag(segment: Node, row: Row) -> None:

@@ -6,32 +6,23 @@ One of the files that know MRML; see `mrml` for what they need.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
-from CTSpectSpineLib.scene.mrml import Node, add_volume, by_class, image_from_node, mrml
+from CTSpectSpineLib.scene.mrml import Node, by_class, mrml
+from CTSpectSpineLib.scene.overlays import (
+    add_bone,
+    add_checkerboard,
+    overlays,
+    remove_overlays,
+)
 
 BONE_WINDOW = (1000.0, 300.0)
 """Window and level of the CT in HU. Convention: a usual bone window."""
 LAYOUT_ID = 50927
 """Number of the module's layout. Convention: Slicer's own are below 1000."""
-FRAME_MM = 90.0
-"""Height of the slice views that frame one joint. Judgement: shows both neighbouring joints."""
 OPACITY = 0.6
 """How strongly the SPECT covers the CT at first, 0 to 1. Judgement: bone stays readable below."""
 OVERLAYS = ("blend", "checkerboard", "bone edges")
-_AROUND_MM = 60.0
-"""Margin of the overview around the joints. Judgement: shows the neighbouring anatomy."""
-_OVERLAY_ROLE = "overlay"
-_SQUARE_MM = 25.0
-"""Edge of a checkerboard square. Judgement: about a vertebral body."""
-_BONE_EDGE_HU = 250.0
-"""HU from which bone is outlined. Judgement: above most cancellous bone, below cortex."""
 _VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-_AXES = {"Axial": (0, 1), "Sagittal": (1, 2), "Coronal": (0, 2)}
-"""View to the RAS axes across and up. By definition."""
 
 
 def _view(kind: str, tag: str, letter: str, orientation: str = "") -> str:
@@ -98,22 +89,12 @@ def show_ct(node: Node) -> None:
     display.SetLevel(BONE_WINDOW[1])
 
 
-def fuse(scene: Node, ct: Node, spect: Node, opacity: float = OPACITY) -> None:
-    """Show CT and SPECT fused in all slice views, which move together, over the whole CT."""
-    bounds = [0.0] * 6
-    ct.GetRASBounds(bounds)
-    extent = [bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(3)]
+def fuse(scene: Node, ct: Node, spect: Node) -> None:
+    """Show CT below and SPECT above in all slice views, which move together."""
     for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
         composite.SetBackgroundVolumeID(ct.GetID())
         composite.SetForegroundVolumeID(spect.GetID())
-        composite.SetForegroundOpacity(opacity)
         composite.SetLinkedControl(True)
-    for view in by_class(scene, "vtkMRMLSliceNode"):
-        if view.GetOrientation() in _AXES:
-            width, height, _ = view.GetDimensions()
-            across, up = (extent[axis] for axis in _AXES[view.GetOrientation()])
-            scale = max(across / width, up / height)
-            view.SetFieldOfView(scale * width, scale * height, view.GetFieldOfView()[2])
 
 
 def set_opacity(scene: Node, opacity: float) -> None:
@@ -122,138 +103,43 @@ def set_opacity(scene: Node, opacity: float) -> None:
         composite.SetForegroundOpacity(opacity)
 
 
-def overview(
-    scene: Node, points_lps: Sequence[Sequence[float]], through_lps: Sequence[float]
+def show_overlay(
+    scene: Node,
+    name: str,
+    ct: Node,
+    spect: Node,
+    *,
+    opacity: float = OPACITY,
+    middle: Sequence[float] | None = None,
 ) -> None:
-    """Show the whole of some points, in slices through one of them.
+    """Show CT and SPECT in one of the ways of `OVERLAYS`.
+
+    ``checkerboard`` shows the SPECT in every other cube of 25 mm, opaque; ``bone edges`` draws
+    the outline of the bone of the CT on the SPECT. Both are made from where the SPECT lies now.
 
     Parameters
     ----------
-    points_lps
-        For instance the centres of all joints.
-    through_lps
-        Point that all slices cut.
+    opacity
+        How strongly the SPECT covers the CT in a blend, 0 to 1.
+    middle
+        Point in the middle of a cube of the checkerboard, LPS mm; None for the middle of the CT.
     """
-    points = np.array(points_lps, dtype=float).reshape(-1, 3) * (-1.0, -1.0, 1.0)
-    low, high = points.min(axis=0) - _AROUND_MM, points.max(axis=0) + _AROUND_MM
-    middle, extent = 0.5 * (low + high), high - low
-    x, y, z = through_lps
-    for view in by_class(scene, "vtkMRMLSliceNode"):
-        if view.GetOrientation() in _AXES:
-            across, up = _AXES[view.GetOrientation()]
-            width, height, _ = view.GetDimensions()
-            scale = max(extent[across] / width, extent[up] / height)
-            view.SetFieldOfView(scale * width, scale * height, view.GetFieldOfView()[2])
-            view.JumpSliceByCentering(*middle.tolist())
-            view.JumpSliceByOffsetting(-x, -y, z)
-
-
-def frame(scene: Node, point_lps: Sequence[float], height_mm: float = FRAME_MM) -> None:
-    """Centre all views on a point and zoom the slice views to its surroundings."""
-    x, y, z = (float(value) for value in point_lps)
-    for view in by_class(scene, "vtkMRMLSliceNode"):
-        width, height, _ = view.GetDimensions()
-        view.SetFieldOfView(height_mm * width / height, height_mm, view.GetFieldOfView()[2])
-        view.JumpSliceByCentering(-x, -y, z)
-    for camera in by_class(scene, "vtkMRMLCameraNode"):
-        move = np.subtract((-x, -y, z), camera.GetFocalPoint())
-        camera.SetPosition(*np.add(camera.GetPosition(), move).tolist())
-        camera.SetFocalPoint(-x, -y, z)
-
-
-def show_overlay(scene: Node, name: str, ct: Node, spect: Node) -> None:
-    """Show CT and SPECT in one of the ways of `OVERLAYS`.
-
-    ``checkerboard`` shows the SPECT in every other square of 25 mm, opaque; ``bone edges`` draws
-    the outline of the bone of the CT on the SPECT. Both are made from where the SPECT lies now.
-    """
-    remove_overlay(scene)
-    label = foreground = None
-    if name == "checkerboard":
-        foreground = _checkerboard(scene, ct, spect)
-    elif name == "bone edges":
-        label = _bone(scene, ct)
-    elif name != "blend":
+    if name not in OVERLAYS:
         raise ValueError(f"overlay is {name!r}, not one of {OVERLAYS}")
+    label = foreground = None
+    old = overlays(scene)
+    if name == "checkerboard":
+        foreground = add_checkerboard(scene, ct, spect, middle or middle_lps(ct))
+    elif name == "bone edges":
+        label = add_bone(scene, ct)
     for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
         composite.SetForegroundVolumeID((foreground or spect).GetID())
-        composite.SetForegroundOpacity(OPACITY if name == "blend" else 1.0)
+        composite.SetForegroundOpacity(opacity if name == "blend" else 1.0)
         composite.SetLabelVolumeID(label.GetID() if label else None)
         composite.SetLabelOpacity(1.0)
     for view in by_class(scene, "vtkMRMLSliceNode"):
         view.SetUseLabelOutline(label is not None)
-
-
-def remove_overlay(scene: Node) -> None:
-    """Remove the volumes that `show_overlay` added."""
-    for kind in ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode"):
-        for node in by_class(scene, kind):
-            if node.GetAttribute("CTSpectSpine.role") == _OVERLAY_ROLE:
-                display = node.GetDisplayNode()
-                scene.RemoveNode(node)
-                if display is not None:
-                    scene.RemoveNode(display)
-
-
-def _mark(node: Node) -> Node:
-    node.SetAttribute("CTSpectSpine.role", _OVERLAY_ROLE)
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    return node
-
-
-def _coarse(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """Empty grid over an image with voxels of at least a size."""
-    spacing = [max(s, spacing_mm) for s in image.GetSpacing()]
-    size = [
-        max(1, round(n * s / t))
-        for n, s, t in zip(image.GetSize(), image.GetSpacing(), spacing, strict=True)
-    ]
-    grid = sitk.Image(size, sitk.sitkUInt8)
-    grid.SetSpacing(spacing)
-    grid.SetOrigin(image.GetOrigin())
-    grid.SetDirection(image.GetDirection())
-    return grid
-
-
-def _checkerboard(scene: Node, ct: Node, spect: Node) -> Node:
-    grid = _coarse(image_from_node(ct), 1.5)
-    moved = sitk.Resample(
-        sitk.Cast(image_from_node(spect, where_shown=True), sitk.sitkFloat32),
-        grid,
-        sitk.Transform(),
-        sitk.sitkLinear,
-        0.0,
-    )
-    voxels = sitk.GetArrayFromImage(moved)
-    spacing = grid.GetSpacing()[::-1]
-    squares = np.add.outer(
-        np.add.outer(*(_squares(voxels.shape[axis], spacing[axis]) for axis in (0, 1))),
-        _squares(voxels.shape[2], spacing[2]),
-    )
-    voxels[squares % 2 == 0] = -1.0
-    made = sitk.GetImageFromArray(voxels)
-    made.CopyInformation(moved)
-    node = _mark(add_volume(scene, made, "Checkerboard"))
-    source, display = spect.GetDisplayNode(), node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(source.GetColorNodeID())
-    display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(source.GetWindowLevelMin(), source.GetWindowLevelMax())
-    display.AutoThresholdOff()
-    display.SetThreshold(-0.5, float(max(voxels.max(), 1.0)))
-    display.SetApplyThreshold(True)
-    return node
-
-
-def _squares(count: int, spacing: float) -> Any:
-    return (np.arange(count) * spacing // _SQUARE_MM).astype(np.int64)
-
-
-def _bone(scene: Node, ct: Node) -> Node:
-    image = image_from_node(ct)
-    coarse = sitk.Resample(image, _coarse(image, 1.0), sitk.Transform(), sitk.sitkLinear, -1000.0)
-    bone = sitk.BinaryThreshold(coarse, _BONE_EDGE_HU, 1e6, 1, 0)
-    return _mark(add_volume(scene, bone, "Bone edges", "vtkMRMLLabelMapVolumeNode"))
+    remove_overlays(scene, old)
 
 
 def edit_by_hand(transform: Node, on: bool, centre_lps: Sequence[float] | None = None) -> None:

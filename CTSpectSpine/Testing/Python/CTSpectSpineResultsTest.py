@@ -15,7 +15,7 @@ import slicer.util
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
-from slicer_panel import Answers, PanelTestCase
+from slicer_panel import Answers, PanelTestCase, tip
 
 HOT = "L5-S1 facet right"
 VERDICTS = ("verdict.json", "joints.csv")
@@ -28,26 +28,41 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.addResults()
         text = self.ui.registrationLabel.text
         self.assertIn("Registration: good</b>, expected error 0.8 mm", text)
-        self.assertIn("multiple areas", self.ui.verdictLabel.text)
+        self.assertIn("Multiple areas of increased uptake", self.ui.verdictLabel.text)
         self.assertIn("pain management", self.ui.verdictLabel.text)
-        self.assertIn("93%", self.ui.verdictLabel.text)
+        self.assertIn("93% of the repeated measurements", self.ui.verdictLabel.text)
+        self.assertEqual(
+            self.ui.summaryLabel.text,
+            "L5-S1 right facet 4.1 × reference (3.8–4.4): multiple areas of increased uptake, "
+            "pain management.",
+        )
         self.assertIn("bound 1.5", self.ui.reasonsLabel.text)
         row = self.table()[0]
-        self.assertEqual(row[:5], ["L5-S1", "facet", "right", "4.12 (3.8–4.4)", "positive"])
-        self.assertIn("1 of 3 joints shown: 1 positive", self.ui.hiddenLabel.text)
+        self.assertEqual(row[:3], ["L5-S1 facet R", "4.12", "positive"])
+        self.assertEqual(row[3], "3.8–4.4")
+        self.assertIn("1 of 3 joints listed: 1 positive", self.ui.hiddenLabel.text)
 
     def test_tableIsFilteredSortedAndSearched(self):
         self.addResults()
         combo = self.ui.filterSelector
         combo.setCurrentIndex(combo.findText("all"))
-        self.assertEqual([row[0] for row in self.table()], ["L4-L5", "L4-L5", "L5-S1"])
+        names = ["L4-L5 disc", "L4-L5 facet L", "L5-S1 facet R"]
+        self.assertEqual([row[0] for row in self.table()], names)
         header = self.ui.jointTable.horizontalHeader()
-        for column, first in ((4, "L5-S1"), (4, "L4-L5"), (1, "L4-L5"), (1, "L5-S1"), (0, "L4-L5")):
+        clicks = (
+            (2, "L5-S1"),
+            (2, "L4-L5"),
+            (1, "L4-L5"),
+            (1, "L5-S1"),
+            (3, "L5-S1"),
+            (0, "L4-L5"),
+        )
+        for column, first in clicks:
             self.widget.results.onSort(column)
-            self.assertEqual(self.table()[0][0], first, column)
+            self.assertIn(first, self.table()[0][0], column)
         self.assertFalse(header.isSortIndicatorShown())
         self.ui.searchText.text = "facet left"
-        self.assertEqual([row[2] for row in self.table()], ["left"])
+        self.assertEqual([row[0] for row in self.table()], ["L4-L5 facet L"])
         self.ui.searchText.text = ""
         combo.setCurrentIndex(combo.findText("not measurable"))
         self.assertEqual(self.table(), [])
@@ -69,8 +84,9 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.assertIn("1 not measurable", self.ui.hiddenLabel.text)
         self.ui.filterSelector.setCurrentIndex(self.ui.filterSelector.findText("not measurable"))
         (row,) = self.table()
-        self.assertEqual(row[3:], ["4.12 (3.8–4.4)", "not measurable", "its level is in doubt"])
-        for column in range(1, 7):
+        shown = ["4.12", "not measurable", "3.8–4.4", "its level is in doubt"]
+        self.assertEqual(row[1:], shown)
+        for column in range(1, 6):
             item = self.ui.jointTable.item(0, column)
             colour = item.foreground().color()
             self.assertEqual(colour.red(), colour.green())
@@ -123,6 +139,30 @@ class CTSpectSpineResultsTest(PanelTestCase):
         item.setCheckState(qt.Qt.Checked)
         self.assertTrue(display.GetSegmentVisibility(HOT))
 
+    def test_allListedJointsAreHiddenAtOnce(self):
+        nodes = self.addResults()
+        combo, button = self.ui.filterSelector, self.ui.showListedButton
+        combo.setCurrentIndex(combo.findText("all"))
+        display, events = nodes.joints.GetDisplayNode(), []
+        tag = display.AddObserver("ModifiedEvent", lambda *_unused: events.append(1))
+        self.addCleanup(display.RemoveObserver, tag)
+        for text, visible in (("Hide listed", False), ("Show listed", True)):
+            self.assertEqual(button.text, text)
+            events.clear()
+            button.click()
+            self.assertLessEqual(len(events), 1)
+            for i, joint in enumerate(("L4-L5 disc", "L4-L5 facet left", HOT)):
+                self.assertEqual(bool(display.GetSegmentVisibility(joint)), visible)
+                checked = self.ui.jointTable.item(i, 0).checkState() == qt.Qt.Checked
+                self.assertEqual(checked, visible)
+        combo.setCurrentIndex(0)
+        button.click()
+        self.assertTrue(display.GetSegmentVisibility("L4-L5 disc"), "it is not listed")
+        self.assertFalse(display.GetSegmentVisibility(HOT))
+        combo.setCurrentIndex(combo.findText("not measurable"))
+        self.assertFalse(button.enabled)
+        self.assertEqual(tip(button), "No joint is listed.")
+
     def test_acceptAndRejectAreRecorded(self):
         nodes = self.addResults()
         file = self.folder / "results" / "manifest.json"
@@ -135,7 +175,9 @@ class CTSpectSpineResultsTest(PanelTestCase):
                 self.assertEqual(check["decision"], decision)
                 self.assertEqual(check["quality"], "good")
             self.assertIn(f"You {decision} it", self.ui.registrationLabel.text)
-            self.assertEqual("No verdict" in self.ui.verdictLabel.text, decision == "rejected")
+            for label in (self.ui.verdictLabel, self.ui.summaryLabel):
+                self.assertEqual("No verdict" in label.text, decision == "rejected")
+                self.assertEqual("ultiple areas" in label.text, decision == "accepted")
         texts = [(file.parent / name).read_text(encoding="utf-8") for name in VERDICTS]
         texts += [nodes.verdict_text.GetText(), nodes.joints_text.GetText()]
         table = nodes.joint_table
@@ -192,7 +234,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
             if self.widget.parameters is None:
                 continue
             self.assertFalse(self.ui.acceptButton.enabled)
-            self.assertIn("has been moved", self.ui.acceptButton.toolTip)
+            self.assertIn("has been moved", tip(self.ui.acceptButton))
             self.assertTrue(self.ui.resetButton.enabled)
             self.assertTrue(self.ui.usePositionButton.enabled)
         nodes.manifest.SetAttribute("CTSpectSpine.folder", "")
@@ -209,7 +251,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         nodes.spect.HardenTransform()
         for button in (self.ui.shiftUpButton, self.ui.confirmLevelsButton, self.ui.adjustButton):
             self.assertFalse(button.enabled)
-            self.assertIn("no longer lies where it was analysed", button.toolTip)
+            self.assertIn("no longer lies where it was analysed", tip(button))
         self.assertTrue(self.ui.acceptButton.enabled, "a good registration needs no measurement")
         nodes.transform.SetMatrixTransformToParent(None)
         self.assertIn("SPECT", changed(nodes, self.widget.record))
@@ -249,7 +291,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         nodes = self.addResults()
         ui, transform = self.ui, nodes.transform
         self.assertFalse(ui.usePositionButton.enabled)
-        self.assertIn("Adjust the position", ui.resetButton.toolTip)
+        self.assertIn("Adjust the position", tip(ui.resetButton))
         ui.adjustButton.click()
         self.assertTrue(transform.GetDisplayNode().GetEditorVisibility())
         self.assertFalse(transform.GetDisplayNode().GetEditorScalingEnabled())
@@ -344,7 +386,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
     def test_resultsAreSavedAndOpened(self):
         self.addResults()
         self.assertFalse(self.ui.reportButton.enabled)
-        self.assertIn("no report", self.ui.reportButton.toolTip)
+        self.assertIn("no report", tip(self.ui.reportButton))
         (self.folder / "results" / "report.html").touch()
         self.widget.update()
         self.widget.ask = Answers()
@@ -359,7 +401,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.ui.layoutButton.click()
         if slicer.app.layoutManager() is None:
             self.assertFalse(self.ui.captureButton.enabled)
-            self.assertIn("no views", self.ui.captureButton.toolTip)
+            self.assertIn("no views", tip(self.ui.captureButton))
 
     def test_folderThatGoesIsSaidAtTheClick(self):
         self.addResults()
@@ -396,9 +438,9 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.widget.showNewResults()
         combo = self.ui.analysisSelector
         self.assertEqual((combo.count, combo.currentIndex), (2, 1))
-        self.assertIn("negative", self.ui.verdictLabel.text)
+        self.assertIn("Negative scan", self.ui.verdictLabel.text)
         combo.setCurrentIndex(0)
-        self.assertIn("multiple areas", self.ui.verdictLabel.text)
+        self.assertIn("Multiple areas", self.ui.verdictLabel.text)
         self.assertIs(self.widget.nodes.transform, first.transform)
         self.assertIs(self.widget.parameters.analysis, first.manifest)
 
@@ -409,7 +451,7 @@ class CTSpectSpineResultsTest(PanelTestCase):
         self.widget.showResults(nodes.manifest)
         self.assertEqual(len(self.table()), 1)
         self.assertFalse(self.ui.adjustButton.enabled)
-        self.assertIn("deleted", self.ui.adjustButton.toolTip)
+        self.assertIn("deleted", tip(self.ui.adjustButton))
         self.assertFalse(self.ui.shiftUpButton.enabled)
         self.ui.layoutButton.click()
         slicer.mrmlScene.RemoveNode(nodes.ct)

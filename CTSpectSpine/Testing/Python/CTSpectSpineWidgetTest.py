@@ -14,7 +14,7 @@ import slicer.util
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "host"))
 
-from slicer_panel import Answers, PanelTestCase
+from slicer_panel import Answers, PanelTestCase, tip
 
 
 class CTSpectSpineWidgetTest(PanelTestCase):
@@ -23,20 +23,20 @@ class CTSpectSpineWidgetTest(PanelTestCase):
     def test_buttonSaysWhatIsMissing(self):
         button = self.ui.applyButton
         self.assertFalse(button.enabled)
-        self.assertEqual(button.toolTip, "Select a CT and a SPECT.")
+        self.assertEqual(tip(button), "Select a CT and a SPECT.")
         ct, spect = self.addVolume("CT"), self.addVolume("SPECT")
         self.ui.ctSelector.setCurrentNode(ct)
         self.assertFalse(button.enabled)
-        self.assertEqual(button.toolTip, "Select a SPECT.")
+        self.assertEqual(tip(button), "Select a SPECT.")
         self.ui.spectSelector.setCurrentNode(ct)
         self.assertFalse(button.enabled)
-        self.assertIn("same volume", button.toolTip)
+        self.assertIn("same volume", tip(button))
         self.ui.spectSelector.setCurrentNode(spect)
         self.ui.vertebraeSelector.setCurrentNode(self.addLabels())
-        self.assertTrue(button.enabled, button.toolTip)
+        self.assertTrue(button.enabled, tip(button))
         self.ui.vasAxial.text = "eleven"
         self.assertFalse(button.enabled)
-        self.assertIn("'eleven' is not a number", button.toolTip)
+        self.assertIn("'eleven' is not a number", tip(button))
         self.assertIn("'eleven' is not a number", self.ui.patientProblemLabel.text)
         self.ui.vasAxial.text = "8"
         self.assertTrue(button.enabled)
@@ -49,7 +49,7 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         self.widget.logic.canLabel = lambda: False
         self.widget.update()
         self.assertFalse(self.ui.applyButton.enabled)
-        self.assertIn("TotalSegmentator", self.ui.applyButton.toolTip)
+        self.assertIn("TotalSegmentator", tip(self.ui.applyButton))
         self.widget.logic.canLabel = lambda: True
         self.widget.update()
         self.assertTrue(self.ui.applyButton.enabled)
@@ -151,10 +151,10 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         without = self.ui.protocolSelector.findText("spinus-1")
         self.ui.protocolSelector.setCurrentIndex(without)
         self.assertFalse(self.ui.exclusionsButton.enabled)
-        self.assertIn("no exclusions", self.ui.exclusionsButton.toolTip)
+        self.assertIn("no exclusions", tip(self.ui.exclusionsButton))
         self.assertEqual(self.ui.exclusions.text, "neoplasm")
         self.ui.protocolPath.currentPath = str(self.folder / "none.json")
-        self.assertIn("none.json", self.ui.exclusionsButton.toolTip)
+        self.assertIn("none.json", tip(self.ui.exclusionsButton))
 
     def test_closedSceneLeavesAnEmptyPanel(self):
         self.addResults()
@@ -168,7 +168,7 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         for name in ("accept", "reject", "adjust", "confirmLevels", "report", "saveResults"):
             button = getattr(self.ui, f"{name}Button")
             self.assertFalse(button.enabled, name)
-            self.assertEqual(button.toolTip, "Run an analysis first.")
+            self.assertEqual(tip(button), "Run an analysis first.")
 
     def test_savedSceneIsRestored(self):
         self.addResults()
@@ -194,7 +194,7 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         nodes.manifest.SetAttribute("CTSpectSpine.folder", str(self.folder / "gone"))
         self.widget.update()
         self.assertFalse(self.ui.reportButton.enabled)
-        self.assertIn("not there any more", self.ui.reportButton.toolTip)
+        self.assertIn("not there any more", tip(self.ui.reportButton))
         caught = self.requests()
         self.ui.shiftUpButton.click()
         self.assertEqual(len(caught), 1)

@@ -22,10 +22,11 @@ import vtk
 
 
 class VtkErrors:
-    """Collects the errors that VTK and MRML print instead of raising them."""
+    """Collects the errors that VTK and MRML print instead of raising them, and other events."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: str) -> None:
         self.texts: list[str] = []
+        self._events = ("ErrorEvent", *others)
 
     def __enter__(self) -> VtkErrors:
         self._before = vtk.vtkOutputWindow.GetInstance()
@@ -36,7 +37,8 @@ class VtkErrors:
         def collect(_caller: object, event: str, text: str = "") -> None:
             self.texts.append(f"{event}: {text}")
 
-        self._window.AddObserver("ErrorEvent", collect)
+        for event in self._events:
+            self._window.AddObserver(event, collect)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -214,3 +216,63 @@ class LayoutManager:
 
     def resetThreeDViews(self) -> None:
         pass
+
+
+class DataModule:
+    """What the desktop's Data module does with the scene: it lists nodes, and deletes folders.
+
+    As in the desktop, every node that can be shown or stored enters the subject hierarchy by
+    itself, and leaves it with its removal; a folder is deleted with all nodes in it.
+    """
+
+    KINDS = (
+        "vtkMRMLDisplayableNode",
+        "vtkMRMLTextNode",
+        "vtkMRMLTableNode",
+        "vtkMRMLPlotChartNode",
+    )
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self._tags: list[int] = []
+
+    @property
+    def _hierarchy(self) -> Any:
+        return self._scene.GetSubjectHierarchyNode()
+
+    def __enter__(self) -> DataModule:
+        for event, handle in (("NodeAddedEvent", self._added), ("NodeRemovedEvent", self._gone)):
+            self._tags.append(self._scene.AddObserver(getattr(self._scene, event), handle))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _added(self, _caller: object, _event: str, node: Any) -> None:
+        busy = self._scene.IsImporting() or self._scene.IsClosing()
+        if not busy and any(node.IsA(kind) for kind in self.KINDS):
+            hierarchy = self._hierarchy
+            if not hierarchy.GetItemByDataNode(node):
+                hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _gone(self, _caller: object, _event: str, node: Any) -> None:
+        if not self._scene.IsClosing():
+            item = self._hierarchy.GetItemByDataNode(node)
+            if item:
+                self._hierarchy.RemoveItem(item, False, False)
+
+    def items(self, item: int) -> list[int]:
+        """What lies directly in a folder."""
+        found = vtk.vtkIdList()
+        self._hierarchy.GetItemChildren(item, found, False)
+        return [found.GetId(i) for i in range(found.GetNumberOfIds())]
+
+    def delete(self, item: int) -> None:
+        """Delete an item with all that lies in it, as its menu does; by Slicer's own code.
+
+        It loops for ever where nothing takes removed nodes out of the hierarchy, as this does.
+        """
+        self._hierarchy.RemoveItem(item, True, True)

@@ -3,6 +3,8 @@
 # It is written for unittest, which is what Slicer runs.
 # ruff: noqa: PT009
 
+import html
+import re
 import tempfile
 import time
 import unittest
@@ -33,6 +35,16 @@ class Answers:
 
     def show(self, path):
         self.path = str(path)
+
+
+def plain(text):
+    """What a reader sees of a text: Slicer's application wraps tooltips in paragraphs."""
+    return html.unescape(re.sub(r"<[^>]*>", "", text))
+
+
+def tip(widget):
+    """Tooltip of a widget as a reader sees it."""
+    return plain(widget.toolTip)
 
 
 class PanelTestCase(unittest.TestCase):
@@ -105,7 +117,8 @@ class PanelTestCase(unittest.TestCase):
 
     def table(self):
         table = self.ui.jointTable
-        return [[table.item(i, j).text() for j in range(1, 7)] for i in range(table.rowCount)]
+        columns = range(1, table.columnCount)
+        return [[table.item(i, j).text() for j in columns] for i in range(table.rowCount)]
 
 
 def contents(widget):
@@ -120,12 +133,13 @@ def contents(widget):
     segmentations = {"joints": nodes.joints, "vertebrae": nodes.vertebrae}
     return {
         "layout": layout.GetViewArrangement(),
+        "summary": ui.summaryLabel.text,
         "verdict": ui.verdictLabel.text,
         "reasons": ui.reasonsLabel.text,
         "registration": ui.registrationLabel.text,
         "levels": ui.levelsLabel.text,
         "rows": [
-            [ui.jointTable.item(i, j).text() for j in range(1, 7)]
+            [ui.jointTable.item(i, j).text() for j in range(1, ui.jointTable.columnCount)]
             for i in range(ui.jointTable.rowCount)
         ],
         "table": [

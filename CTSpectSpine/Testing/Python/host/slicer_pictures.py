@@ -126,30 +126,29 @@ class SpaceView(_View):
         self.logic = logic
         self.node = logic.AddViewNode("1")
         self.managers.SetMRMLDisplayableNode(self.node)
-        self.node.SetBoxVisible(0)
-        self.node.SetAxisLabelsVisible(0)
 
-    def look(self, direction: tuple[float, float, float]) -> None:
-        """Look along a direction (RAS) at everything there is."""
+    def follow_camera(self) -> None:
+        """Have a camera node, as a 3D view of the desktop does."""
         self.window.Render()
         manager = self.managers.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager")
-        camera = manager.GetCameraNode()
-        if camera is None:
+        if manager.GetCameraNode() is None:
             camera = self.node.GetScene().AddNewNodeByClass("vtkMRMLCameraNode")
             camera.SetLayoutName(self.node.GetLayoutName())
             camera.SetAndObserveCamera(self.renderer.GetActiveCamera())
-        bounds = self.renderer.ComputeVisiblePropBounds()
-        centre = [0.5 * (bounds[2 * i] + bounds[2 * i + 1]) for i in range(3)]
-        height = max(bounds[2 * i + 1] - bounds[2 * i] for i in range(3))
-        camera.SetFocalPoint(*centre)
-        camera.SetPosition(*(c - 2 * height * d for c, d in zip(centre, direction, strict=True)))
-        camera.SetViewUp(0, 0, 1)
-        camera.ResetClippingRange()
+
+    def picture(self) -> np.ndarray:
+        self.window.Render()
         self.renderer.ResetCameraClippingRange()
+        return super().picture()
 
 
-def plot_picture(chart: Any, size: tuple[int, int]) -> np.ndarray:
-    """A plot chart node, drawn with VTK's charts as Slicer's plot view draws it."""
+def plot_picture(chart: Any, size: tuple[int, int], names: Any = None) -> np.ndarray:
+    """A plot chart node, drawn with VTK's charts as Slicer's plot view draws it.
+
+    ``names`` is the table of the uptake by level, where the module names the axis.
+    """
+    from CTSpectSpineLib.scene.plot import name_axis
+
     view = vtk.vtkContextView()
     view.GetRenderWindow().SetOffScreenRendering(1)
     view.GetRenderWindow().SetMultiSamples(0)
@@ -158,32 +157,30 @@ def plot_picture(chart: Any, size: tuple[int, int]) -> np.ndarray:
     plot = vtk.vtkChartXY()
     view.GetScene().AddItem(plot)
     plot.SetShowLegend(True)
+    plot.GetLegend().GetLabelProperties().SetFontSize(chart.GetLegendFontSize())
     plot.SetTitle(chart.GetTitle())
     left, bottom = plot.GetAxis(0), plot.GetAxis(1)
     left.SetTitle(chart.GetYAxisTitle())
     bottom.SetTitle(chart.GetXAxisTitle())
-    if not chart.GetYAxisRangeAuto():
-        left.SetBehavior(vtk.vtkAxis.FIXED)
-        left.SetRange(*chart.GetYAxisRange())
+    for axis, name in ((left, "Y"), (bottom, "X")):
+        if not getattr(chart, f"Get{name}AxisRangeAuto")():
+            axis.SetBehavior(vtk.vtkAxis.FIXED)
+            axis.SetRange(*getattr(chart, f"Get{name}AxisRange")())
     for i in range(chart.GetNumberOfPlotSeriesNodes()):
         series = chart.GetNthPlotSeriesNode(i)
+        line = vtk.vtkPlotLine()
+        line.SetUseIndexForXSeries(False)
         table = series.GetTableNode().GetTable()
-        labels = table.GetColumnByName(series.GetLabelColumnName())
-        count = labels.GetNumberOfValues()
-        places = vtk.vtkDoubleArray()
-        places.SetName("place")
-        for k in range(count):
-            places.InsertNextValue(k)
-        copy = vtk.vtkTable()
-        copy.AddColumn(places)
-        copy.AddColumn(table.GetColumnByName(series.GetYColumnName()))
-        line = plot.AddPlot(vtk.vtkChart.LINE)
-        line.SetInputData(copy, 0, 1)
+        line.SetInputData(table, series.GetXColumnName(), series.GetYColumnName())
+        line.SetLabel(series.GetName())
         line.SetColorF(*series.GetColor())
         line.SetWidth(series.GetLineWidth())
         line.SetMarkerStyle(series.GetMarkerStyle())
+        line.SetMarkerSize(series.GetMarkerSize())
         line.GetPen().SetLineType(series.GetLineStyle())
-        bottom.SetCustomTickPositions(places, labels)
+        plot.AddPlot(line)
+    if names is not None:
+        name_axis(bottom, names)
     view.GetRenderWindow().Render()
     return grab(view.GetRenderWindow())
 
@@ -201,18 +198,18 @@ class Layout:
         self.axial = SliceView(scene, application, "Red", "Axial", (380, 430))
         self.space = SpaceView(scene, application, (380, 370))
 
-    def picture(self, nodes: Any) -> np.ndarray:
+    def picture(self, nodes: Any, look: Any = None) -> np.ndarray:
         """All views."""
-        from CTSpectSpineLib.scene.populate import show
+        from CTSpectSpineLib.scene.presentation import present
 
-        show(self.scene, nodes)
-        self.space.look((-0.75, 0.6, -0.1))
+        self.space.follow_camera()
+        present(self.scene, nodes, look)
         canvas = np.full((800, 1300, 3), 255, dtype=np.uint8)
         canvas[:, :540] = self.sagittal.picture()
         canvas[:430, 540:920] = self.coronal.picture()
         canvas[:430, 920:] = self.axial.picture()
         canvas[430:, 540:920] = self.space.picture()
-        canvas[430:, 920:] = plot_picture(nodes.chart, (380, 370))
+        canvas[430:, 920:] = plot_picture(nodes.chart, (380, 370), nodes.uptake_table)
         canvas[:, 539:541] = 90
         canvas[429:431, 540:] = 90
         canvas[:, 919:921] = 90

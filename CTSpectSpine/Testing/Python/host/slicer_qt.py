@@ -22,6 +22,7 @@ from typing import Any
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+from slicer_ctk import ctkCollapsibleButton, ctkPathLineEdit
 
 slot_errors: list[BaseException] = []
 
@@ -55,8 +56,20 @@ def _get(self: Any, name: str) -> Any:
     return _plain_get(self, name)
 
 
+def wrapped(text: str) -> str:
+    """A tooltip as Slicer's application leaves it: plain text becomes a paragraph that wraps."""
+    if not text or QtGui.Qt.mightBeRichText(text):
+        return text
+    return str(QtGui.Qt.convertFromPlainText(text, QtCore.Qt.WhiteSpaceMode.WhiteSpaceNormal))
+
+
+_set_tooltip = QtWidgets.QWidget.setToolTip
+
+
 def _set(self: Any, name: str, value: Any) -> None:
     found = _property(self, name)
+    if name == "toolTip" and isinstance(self, QtWidgets.QWidget):
+        value = wrapped(value)
     if found is not None:
         if not found.write(self, list(value) if isinstance(value, tuple) else value):
             raise AttributeError(f"property {name} does not take {value!r}")
@@ -115,91 +128,7 @@ def _imitate_pythonqt() -> None:
             if isinstance(kind, type) and issubclass(kind, _QObject):
                 kind.__setattr__ = _set
     _QObject.className = lambda self: _QObject.metaObject(self).className()
-
-
-class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A titled box that hides what is in it."""
-
-    contentsCollapsed = QtCore.Signal(bool)
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._text = ""
-        self._collapsed = False
-        self._forcing = False
-        self._shown: dict[Any, bool] = {}
-        self.setContentsMargins(2, 22, 2, 2)
-
-    def _get_text(self) -> str:
-        return self._text
-
-    def _set_text(self, text: str) -> None:
-        self._text = text
-
-    def _get_collapsed(self) -> bool:
-        return self._collapsed
-
-    def _set_collapsed(self, collapsed: bool) -> None:
-        if collapsed != self._collapsed:
-            self._collapsed = collapsed
-            self._hide_contents()
-            self.contentsCollapsed.emit(collapsed)
-
-    text = QtCore.Property(str, _get_text, _set_text)
-    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
-
-    def _hide_contents(self) -> None:
-        """Show what is inside only while open; as in CTK, what is hidden for itself stays so."""
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                if child not in self._shown:
-                    self._shown[child] = not child.isHidden()
-                    child.installEventFilter(self)
-                self._forcing = True
-                child.setVisible(not self._collapsed and self._shown[child])
-                self._forcing = False
-        self.setMaximumHeight(22 if self._collapsed else 16777215)
-        self.updateGeometry()
-
-    def eventFilter(self, child: Any, event: Any) -> bool:
-        kinds = (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent)
-        if event.type() in kinds and not self._forcing:
-            self._shown[child] = event.type() == kinds[0]
-        return False
-
-    def showEvent(self, event: Any) -> None:
-        # A .ui file sets the property before it adds the contents.
-        super().showEvent(event)
-        if self._collapsed:
-            self._hide_contents()
-
-    def paintEvent(self, event: Any) -> None:
-        painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, self.width, 20, QtGui.QColor("#dde3ea"))
-        painter.drawText(6, 15, ("▸ " if self._collapsed else "▾ ") + self._text)
-        painter.end()
-
-
-class ctkPathLineEdit(QtWidgets.QWidget):
-    """A line edit for a path."""
-
-    currentPathChanged = QtCore.Signal(str)
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self._edit = QtWidgets.QLineEdit()
-        layout.addWidget(self._edit)
-        self._edit.textChanged.connect(self.currentPathChanged)
-
-    def _get_path(self) -> str:
-        return str(self._edit.text)
-
-    def _set_path(self, path: str) -> None:
-        self._edit.setText(path)
-
-    currentPath = QtCore.Property(str, _get_path, _set_path)
+    QtWidgets.QWidget.setToolTip = lambda self, text: _set_tooltip(self, wrapped(text))
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -333,6 +262,8 @@ class QUiLoader(QtUiTools.QUiLoader):
         buffer.setData(ET.tostring(root))
         buffer.open(QtCore.QIODevice.ReadOnly)
         panel = super().load(buffer, parent)
+        for widget in (panel, *panel.findChildren(QtWidgets.QWidget)):
+            widget.setToolTip(widget.toolTip)
 
         def named(name: str) -> Any:
             found = panel if panel.name == name else panel.findChild(_QObject, name)
@@ -346,6 +277,59 @@ class QUiLoader(QtUiTools.QUiLoader):
             )
             _connect(named(sender), signal, getattr(named(receiver), slot.split("(")[0]))
         return panel
+
+
+DARK = {
+    "Window": "#2b2b2b",
+    "WindowText": "#eeeeee",
+    "Base": "#1f1f1f",
+    "AlternateBase": "#333333",
+    "Text": "#eeeeee",
+    "Button": "#3a3a3a",
+    "ButtonText": "#eeeeee",
+    "PlaceholderText": "#9a9a9a",
+    "ToolTipBase": "#333333",
+    "ToolTipText": "#eeeeee",
+    "Highlight": "#2f65ca",
+    "HighlightedText": "#ffffff",
+}
+"""Roles of a palette to colours about as dark as those of Slicer's dark style."""
+
+
+def use_palette(dark: bool) -> Any:
+    """Give the application a dark palette, or the light one of its style again; return it."""
+    application = QtWidgets.QApplication.instance()
+    palette = application.style().standardPalette()
+    for role, colour in DARK.items() if dark else ():
+        palette.setColor(getattr(QtGui.QPalette, role), QtGui.QColor(colour))
+        if role.endswith("Text"):
+            grey = QtGui.QColor(DARK["PlaceholderText"]).darker()
+            palette.setColor(QtGui.QPalette.Disabled, getattr(QtGui.QPalette, role), grey)
+    application.setPalette(palette)
+    for widget in application.topLevelWidgets():
+        # A widget that has never been shown does not hear of it.
+        widget.setPalette(palette)
+    application.processEvents()
+    return palette
+
+
+def overlapping(panel: Any) -> list[str]:
+    """Visible widgets of a panel that are drawn over a neighbour, or get less than they need."""
+    found = []
+    for parent in (panel, *panel.findChildren(QtWidgets.QWidget)):
+        if parent.layout() is None or not parent.isVisible():
+            continue
+        children = [
+            child
+            for child in parent.children()
+            if isinstance(child, QtWidgets.QWidget) and child.isVisible()
+        ]
+        for i, one in enumerate(children):
+            if one.geometry.height() < one.minimumSizeHint().height():
+                found.append(f"{one.name} is squeezed")
+            overlaps = (o for o in children[i + 1 :] if one.geometry.intersects(o.geometry))
+            found += [f"{one.name} and {other.name} overlap" for other in overlaps]
+    return found
 
 
 def _open_module(name: str, **attributes: Any) -> types.ModuleType:

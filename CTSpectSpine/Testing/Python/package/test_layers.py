@@ -21,7 +21,7 @@ NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "files", "geometry", "joint_columns"})
-    | frozenset({"processes", "progress", "protocol_files", "spreadsheet", "version"}),
+    | frozenset({"processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
     frozenset({"host", "locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),

@@ -193,10 +193,10 @@ def test_rows_are_filtered_and_sorted() -> None:
     names = [r.joint for r in shown_rows(ROWS, "positive")]
     assert names == ["L4-L5 disc", "L4-L5 facet left"]
     assert [r.joint for r in shown_rows(ROWS, "all", "facet l4")] == ["L4-L5 facet left"]
-    by_ratio = [r.joint for r in shown_rows(ROWS, "all", "", 3, descending=True)]
+    by_ratio = [r.joint for r in shown_rows(ROWS, "all", "", "ratio", descending=True)]
     assert by_ratio == ["L4-L5 facet left", "L4-L5 disc", "L3-L4 disc", "L5-S1 disc"]
-    assert [r.joint for r in shown_rows(ROWS, "all", "", 3)][-1] == "L5-S1 disc"
-    downwards = [r.level for r in shown_rows(ROWS, "all", "", 0, descending=True)]
+    assert [r.joint for r in shown_rows(ROWS, "all", "", "ratio")][-1] == "L5-S1 disc"
+    downwards = [r.level for r in shown_rows(ROWS, "all", "", "joint", descending=True)]
     assert downwards == ["L5-S1", "L4-L5", "L4-L5", "L3-L4"]
     assert [r.joint for r in shown_rows(ROWS, "not measurable")] == ["L5-S1 disc"]
     assert ROWS[3].ratio_text == "–"
@@ -209,7 +209,7 @@ def test_numbers_of_an_unmeasurable_joint_do_not_count() -> None:
         *("counts for nothing", "its level is in doubt", None),
     )
     for descending in (True, False):
-        rows = shown_rows((doubted, *ROWS), "all", "", 3, descending)
+        rows = shown_rows((doubted, *ROWS), "all", "", "ratio", descending)
         assert not any(r.measurable for r in rows[-2:])
         assert all(r.measurable for r in rows[:-2])
     assert shown_rows((doubted,), "positive") == []

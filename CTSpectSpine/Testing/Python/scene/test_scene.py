@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,23 +12,28 @@ import slicer
 import slicer.util
 import vtk
 from scene_case import by_role
+from slicer_host import VtkErrors
 from slicer_results import HOT_POINT_CT, REFERENCE, ResultsFolder
 
 from CTSpectSpineLib.display import LEAST_TOP
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.scene import populate
 from CTSpectSpineLib.scene.bundle import write_scene
 from CTSpectSpineLib.scene.colours import hot_colours
 from CTSpectSpineLib.scene.mrml import (
+    add_volume,
     headless_scene,
     image_from_node,
     numpy_matrix,
 )
-from CTSpectSpineLib.scene.nodes import analyses, remove_analysis, scene_nodes
-from CTSpectSpineLib.scene.populate import populate_scene
+from CTSpectSpineLib.scene.nodes import analyses, describe, remove_analysis, scene_nodes
+from CTSpectSpineLib.scene.populate import populate_scene, populate_steps
+from CTSpectSpineLib.scene.presentation import dismiss, present
 from CTSpectSpineLib.scene.views import (
     BONE_WINDOW,
     LAYOUT_ID,
     OPACITY,
-    frame,
+    add_views,
     layout_description,
     register_layout,
     show_overlay,
@@ -44,6 +50,7 @@ def children(scene: object, item: int) -> list[str]:
 def test_spect_transform_puts_the_hot_voxel_on_the_ct(case: ResultsFolder) -> None:
     with headless_scene() as (scene, _):
         nodes = populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
+        present(scene, nodes)
         voxels = slicer.util.arrayFromVolume(nodes.spect)
         k, j, i = np.unravel_index(np.argmax(voxels), voxels.shape)
         ijk_to_ras = vtk.vtkMatrix4x4()
@@ -114,7 +121,7 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
         assert "SCT^49668003^" in vertebrae.GetSegment("vertebrae_L5").GetTerminology()
 
         hierarchy = scene.GetSubjectHierarchyNode()
-        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(ct))
+        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(relative))
         assert children(scene, folder) == [
             "Verdict",
             "Joint table",
@@ -122,11 +129,10 @@ def test_written_scene_is_read_back_whole(case: ResultsFolder) -> None:
             "Vertebrae",
             "Levels",
             "SPECT, multiples of reference",
-            "CT",
-            "SPECT",
             "SPECT to CT",
             "Uptake by level",
             "Uptake by level, table",
+            "Plot",
             "Files",
         ]
 
@@ -152,34 +158,161 @@ def test_results_are_found_again_in_a_scene_that_is_opened(case: ResultsFolder) 
             x, y, z = levels.GetNthControlPointPosition(i)
             index = case.labels.TransformPhysicalPointToIndex((-x, -y, z))
             assert case.labels[index] == {"L4": 28, "L5": 27, "sacrum": 25}[name]
-        assert nodes.chart.GetNumberOfPlotSeriesNodes() == 5
+        assert nodes.chart.GetNumberOfPlotSeriesNodes() == 6
         assert nodes.uptake_table.GetTable().GetNumberOfRows() == 2
 
 
-def test_removing_an_analysis_leaves_only_its_images(case: ResultsFolder) -> None:
+def every_node(scene: object) -> list[str]:
+    """Identifiers of all nodes of a scene."""
+    return sorted(scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes()))
+
+
+def test_populating_changes_nothing_of_what_is_there(case: ResultsFolder) -> None:
     with headless_scene() as (scene, _):
-        nodes = populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
-        before = scene.GetNumberOfNodes()
-        second = populate_scene(scene, ct=nodes.ct, spect=nodes.spect, folder=case.folder)
-        assert second.ct is nodes.ct
-        assert second.spect is nodes.spect
-        assert second.relative is not nodes.relative
-        assert len(analyses(scene)) == 2
-        remove_analysis(nodes.manifest)
-        assert analyses(scene) == [second.manifest]
-        assert second.spect.GetParentTransformNode() is second.transform
-        assert scene.GetNumberOfNodes() == before
-        remove_analysis(second.manifest)
-        left = {
-            scene.GetNthNode(i).GetName()
-            for i in range(scene.GetNumberOfNodes())
-            if not scene.GetNthNode(i).GetHideFromEditors()
-        }
-        assert left == {"CT", "SPECT", "SubjectHierarchy"}
+        add_views(scene)
+        ct, spect = add_volume(scene, case.ct, "CT"), add_volume(scene, case.spect, "SPECT")
         hierarchy = scene.GetSubjectHierarchyNode()
-        assert hierarchy.GetItemByDataNode(nodes.ct)
-        assert children(scene, second.folder_item) == ["CT", "SPECT"]
-        assert nodes.spect.GetParentTransformNode() is None
+        patient = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "patient")
+        hierarchy.CreateItem(patient, ct)
+        composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=case.folder)
+        assert spect.GetParentTransformNode() is None
+        assert composite.GetForegroundVolumeID() is None
+        assert ct.GetDisplayNode().GetAutoWindowLevel()
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(ct)) == patient
+        assert not hierarchy.GetItemByDataNode(spect)
+        assert not nodes.joints.GetDisplayNode().GetVisibility()
+        assert not nodes.levels.GetDisplayNode().GetVisibility()
+
+
+def test_removing_an_analysis_leaves_nothing(case: ResultsFolder) -> None:
+    with headless_scene() as (scene, _):
+        ct, spect = add_volume(scene, case.ct, "CT"), add_volume(scene, case.spect, "SPECT")
+        before = every_node(scene)
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=case.folder)
+        present(scene, nodes)
+        one = every_node(scene)
+        second = populate_scene(scene, ct=ct, spect=spect, folder=case.folder)
+        present(scene, second)
+        assert (second.ct, second.spect) == (ct, spect)
+        assert second.relative is not nodes.relative
+        assert analyses(scene) == [nodes.manifest, second.manifest]
+        assert spect.GetParentTransformNode() is second.transform
+        remove_analysis(second.manifest)
+        assert every_node(scene) == one
+        remove_analysis(nodes.manifest)
+        assert every_node(scene) == before
+        assert spect.GetParentTransformNode() is None
+        assert children(scene, scene.GetSubjectHierarchyNode().GetSceneItemID()) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_removing_an_analysis_warns_of_nothing(case: ResultsFolder) -> None:
+    with headless_scene() as (scene, _), VtkErrors("WarningEvent") as warnings:
+        nodes = populate_scene(scene, ct=case.ct, spect=case.spect, folder=case.folder)
+        present(scene, nodes)
+        remove_analysis(nodes.manifest)
+        assert warnings.texts == []
+
+
+def test_twenty_analyses_that_replace_each_other_are_one(case: ResultsFolder) -> None:
+    with headless_scene() as (scene, _):
+        add_views(scene)
+        ct, spect = add_volume(scene, case.ct, "CT"), add_volume(scene, case.spect, "SPECT")
+        counts, names, old = set(), set(), None
+        for _number in range(20):
+            nodes = populate_scene(scene, ct=ct, spect=spect, folder=case.folder, replaces=old)
+            present(scene, nodes)
+            old = nodes.manifest
+            counts.add(scene.GetNumberOfNodes())
+            names.add(tuple(node.GetName() for node in [*nodes.nodes(), *nodes.plot_nodes()]))
+        assert len(counts) == 1
+        ((*_, disc, left, right, _bound, _other, _interval, _lines),) = names
+        assert (disc, left, right) == ("disc", "facet left", "facet right")
+        assert not any("_" in name for name in next(iter(names)))
+
+
+def test_several_analyses_are_told_apart(case: ResultsFolder) -> None:
+    with headless_scene() as (scene, _):
+        ct, spect = add_volume(scene, case.ct, "CT"), add_volume(scene, case.spect, "SPECT")
+        made = [populate_scene(scene, ct=ct, spect=spect, folder=case.folder) for _ in range(3)]
+        assert [nodes.joints.GetName() for nodes in made] == ["Joints", "Joints (2)", "Joints (3)"]
+        lines = [describe(nodes.manifest) for nodes in made]
+        assert len(set(lines)) == 3
+        assert lines[1].startswith("2: CT, multiple areas")
+        series = [nodes.chart.GetNthPlotSeriesNode(0).GetName() for nodes in made]
+        assert series == ["disc"] * 3, "the legend of the plot shows these names"
+        remove_analysis(made[1].manifest)
+        again = populate_scene(scene, ct=ct, spect=spect, folder=case.folder)
+        assert again.joints.GetName() == "Joints (4)"
+        instead = populate_scene(
+            scene, ct=ct, spect=spect, folder=case.folder, replaces=made[0].manifest
+        )
+        assert instead.joints.GetName() == "Joints"
+        assert [describe(node)[0] for node in analyses(scene)] == ["3", "4", "1"]
+
+
+def delete_in_data_module(scene: object, item: int) -> None:
+    """Delete an item with all in it as the Data module does."""
+    hierarchy = scene.GetSubjectHierarchyNode()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def remove_item(_caller: object, _event: str, node: object) -> None:
+        found = hierarchy.GetItemByDataNode(node)
+        if found:  # as qSlicerSubjectHierarchyPluginLogic does; without it MRML waits for ever
+            hierarchy.RemoveItem(found, False, False)
+
+    tag = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, remove_item)
+    hierarchy.RemoveItem(item, True, True)
+    scene.RemoveObserver(tag)
+
+
+def test_deleting_the_folder_deletes_the_module_s_nodes_only(case: ResultsFolder) -> None:
+    with headless_scene() as (scene, _):
+        ct, spect = add_volume(scene, case.ct, "CT"), add_volume(scene, case.spect, "SPECT")
+        before = every_node(scene)
+        nodes = populate_scene(scene, ct=ct, spect=spect, folder=case.folder)
+        present(scene, nodes)
+        delete_in_data_module(scene, nodes.folder_item)
+        left = set(every_node(scene)) - set(before)
+        visible = [i for i in left if not scene.GetNodeByID(i).GetHideFromEditors()]
+        assert visible == []
+        assert ct.GetScene() is scene
+        assert spect.GetScene() is scene
+        dismiss(scene)
+        assert every_node(scene) == before
+
+
+def test_nothing_is_left_when_populating_fails(
+    case: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(scene: object, path: Path, rows: object) -> None:
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "half")
+        node.CreateDefaultDisplayNodes()
+        raise InputError(f"{path.name} cannot be read")
+
+    with headless_scene() as (scene, _):
+        ct, spect = add_volume(scene, case.ct, "CT"), add_volume(scene, case.spect, "SPECT")
+        before = every_node(scene)
+        with monkeypatch.context() as patch:
+            patch.setattr(populate, "add_joints", fails)
+            with pytest.raises(InputError, match=r"joints\.seg\.nrrd cannot be read"):
+                populate_scene(scene, ct=ct, spect=spect, folder=case.folder)
+        assert every_node(scene) == before
+
+        steps = populate_steps(scene, ct=ct, spect=spect, folder=case.folder)
+        next(steps)
+        next(steps)
+        assert every_node(scene) != before
+        steps.close()
+        assert every_node(scene) == before
+
+        steps = populate_steps(scene, ct=ct, spect=spect, folder=case.folder)
+        next(steps)
+        scene.RemoveNode(ct)
+        with pytest.raises(InputError, match="The CT was removed from the scene"):
+            next(steps)
+        assert set(every_node(scene)) < set(before)
 
 
 def test_hot_colours_get_evenly_lighter() -> None:
@@ -235,7 +368,8 @@ def test_overlays_come_and_go(case: ResultsFolder) -> None:
 
 
 def test_framing_a_joint_centres_every_view(case: ResultsFolder) -> None:
-    from CTSpectSpineLib.scene.views import FRAME_MM, add_views
+    from CTSpectSpineLib.scene.framing import FRAME_MM, frame
+    from CTSpectSpineLib.scene.views import add_views
 
     with headless_scene() as (scene, _):
         add_views(scene)

@@ -24,10 +24,10 @@ from CTSpectSpineLib.scene.bundle import write_scene
 from CTSpectSpineLib.scene.mrml import (
     headless_scene,
     image_from_node,
-    labels_from_segmentation,
     vtk_matrix,
 )
 from CTSpectSpineLib.scene.populate import populate_scene
+from CTSpectSpineLib.scene.segment_labels import labels_from_segmentation
 
 
 def test_joint_segments_carry_verdict_colour_and_terminology(case: ResultsFolder) -> None:
@@ -46,8 +46,10 @@ def test_joint_segments_carry_verdict_colour_and_terminology(case: ResultsFolder
         red, green, blue = hot.GetColor()
         assert red > 2 * max(green, blue)
         display = node.GetDisplayNode()
-        assert display.GetSegmentOpacity2DFill("L5-S1 facet right") > 0
-        assert display.GetSegmentOpacity2DFill("L4-L5 disc") == 0
+        for name in joints.GetSegmentIDs():
+            assert display.GetSegmentOpacity2DFill(name) == 0, "a fill covers the uptake"
+        assert display.GetSegmentOpacity2DOutline("L5-S1 facet right") == 1
+        assert display.GetSegmentOpacity2DOutline("L4-L5 disc") < 0.5
         # Overlapping regions stay whole: both joints hold the voxel that they share.
         for name in ("L4-L5 disc", "L4-L5 facet left"):
             exported = slicer.vtkOrientedImageData()
@@ -188,7 +190,7 @@ def test_labels_from_segmentation(case: ResultsFolder) -> None:
         np.testing.assert_array_equal(
             sitk.GetArrayViewFromImage(labels), sitk.GetArrayViewFromImage(case.labels)
         )
-        with pytest.raises(InputError, match="no segment with the name of a vertebra"):
+        with pytest.raises(InputError, match="no segment with the name or the number"):
             labels_from_segmentation(nodes.joints, nodes.ct)
 
 

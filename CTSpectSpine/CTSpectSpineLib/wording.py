@@ -1,0 +1,40 @@
+"""The words for what results hold as ids: dispositions, qualities, classes; for all who show them.
+
+Needs nothing but Python, so that a panel without further packages can show results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_FILE = Path(__file__).parent / "data" / "wording.json"
+
+
+@cache
+def _tables() -> Mapping[str, Mapping[str, Any]]:
+    tables: Mapping[str, Mapping[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return tables
+
+
+def texts(table: str) -> Mapping[str, str]:
+    """A table of ``wording.json`` that gives each id one text."""
+    return _tables()[table]
+
+
+def wording(table: str, key: str) -> Mapping[str, str]:
+    """The words for an id in a table of ``wording.json``; empty where there are none."""
+    words = _tables()[table].get(key)
+    return words if isinstance(words, Mapping) else {}
+
+
+def disposition(name: str) -> Mapping[str, str]:
+    """Words for a disposition; a protocol's own one is called by its id."""
+    return wording("dispositions", name) or {
+        "title": name.replace("_", " ").capitalize() or "No verdict",
+        "meaning": "",
+        "tone": "plain",
+    }
