@@ -17,7 +17,7 @@ from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError, InputError
 from CTSpectSpineLib.panel.request import Request
 from CTSpectSpineLib.panel.workplace import Workplace
 from CTSpectSpineLib.progress import Progress, ProgressCallback
-from CTSpectSpineLib.results.folder import check_folder, check_writable, prepare_folder
+from CTSpectSpineLib.results.folder import check_folder, check_writable, save_folder
 from CTSpectSpineLib.results.text_files import write_json, write_text
 from CTSpectSpineLib.scene.inputs import InputFiles
 from CTSpectSpineLib.scene.mrml import Node
@@ -167,15 +167,7 @@ class Run:
         out = self.request.out
         if out is None:
             return self._results
-        prepare_folder(out, ())
-        try:
-            for item in sorted(self._results.iterdir()):
-                target = out / item.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                shutil.move(str(item), str(target))
-        except OSError as error:
-            raise InputError(f"{out} cannot be written ({error}); choose another one.") from error
+        save_folder(self._results, out)
         shutil.rmtree(self._folder, ignore_errors=True)
         return out
 
