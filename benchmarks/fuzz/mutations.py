@@ -195,7 +195,20 @@ def _strange(rng: Random, old: Any) -> Any:
     deep: Any = 1
     for _ in range(rng.choice((2, 400))):
         deep = [deep]
-    plain: tuple[Any, ...] = (None, True, False, [], {}, "", 0, -1, 1e308, 10**400, float("nan"), float("inf"))
+    plain: tuple[Any, ...] = (
+        None,
+        True,
+        False,
+        [],
+        {},
+        "",
+        0,
+        -1,
+        1e308,
+        10**400,
+        float("nan"),
+        float("inf"),
+    )
     made = (rng.choice(WORDS), rng.choice(_NUMBERS), [old], {"x": old}, [old] * 3, str(old), deep)
     return rng.choice((*plain, *made))
 

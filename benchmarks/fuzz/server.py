@@ -6,6 +6,7 @@ milliseconds, the imports that it saves some seconds.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -39,6 +40,9 @@ def _warm_up() -> None:
     more = ("matplotlib.figure", "matplotlib.backends.backend_agg", "nibabel.nifti2")
     for name in (*heavy, *more, *(f"CTSpectSpineLib.{part}" for part in library)):
         importlib.import_module(name)
+    # Collecting garbage would copy the memory that forks share.
+    gc.collect()
+    gc.freeze()
 
 
 def _child(arguments: list[str], output: str) -> None:

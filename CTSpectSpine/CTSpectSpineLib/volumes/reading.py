@@ -60,6 +60,16 @@ def read_volume(path: Path | str, role: Role) -> Volume:
         anything but one scalar 3D volume.
     """
     source = Path(path)
+    try:
+        return _read(source, role)
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: not enough memory for this image; crop it to the spine or use a machine "
+            "with more memory."
+        ) from error
+
+
+def _read(source: Path, role: Role) -> Volume:
     if not source.exists():
         raise InputError(f"{source}: the file does not exist; check the path.")
     suffix = image_suffix(source)
