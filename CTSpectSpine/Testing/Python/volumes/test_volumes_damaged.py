@@ -114,7 +114,9 @@ def test_headers_that_crash_itk(tmp_path: Path) -> None:
         else:
             refused(path, "NRRD header")
     text = " ".join(map(str, VOXELS.ravel())).encode()
-    refused(nrrd(tmp_path / "a.nrrd", "ascii", text, content="a" * 5000), "5000 characters")
+    refused(
+        nrrd(tmp_path / "a.nrrd", "ascii", text, **{"sample units": "a" * 5000}), "5000 characters"
+    )
     for old, new in (("NDims = 3", "NDims = -1"), ("0 0 1\n", "0 0 0\n"), ("MET_SHORT", "MET_x")):
         path = written(tmp_path / "a.mha")
         path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
