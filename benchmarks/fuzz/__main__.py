@@ -2,9 +2,9 @@
 
     python -m benchmarks.fuzz --count 10000 --resume [--out fuzz] [--only N] [--kind NAME]
 
-Each input is made from its number alone. It runs in a process of its own, limited to 30 s and 3 GB,
-and must end with 0, 1 or 2, with a sentence that names the file. What does not is kept with its
-files in the folder ``faults``. POSIX only.
+Each input is made from its number alone. It runs in a process of its own, limited to 30 s of CPU
+time and 3 GB, and must end with 0, 1 or 2, with a sentence that names the file. What does not is
+kept with its files in the folder ``faults``. POSIX only.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _table(done: Sequence[Outcome]) -> list[str]:
-    lines = ["| kind | inputs | exit 0 | 1 | 2 | faults | longest (s) | most memory (MiB) |"]
+    lines = ["| kind | inputs | exit 0 | 1 | 2 | faults | most CPU (s) | most memory (MiB) |"]
     lines.append("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name in (*(kind.name for kind in KINDS), ""):
         rows = [outcome for outcome in done if not name or outcome.kind == name]

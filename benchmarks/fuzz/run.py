@@ -30,7 +30,7 @@ class Outcome:
     code
         Exit code; negative for a signal.
     seconds, memory_mib
-        Wall time and peak of the resident set.
+        CPU time and peak of the resident set.
     sentence
         Last line on standard error.
     fault

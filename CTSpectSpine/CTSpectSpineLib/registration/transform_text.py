@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -104,37 +105,40 @@ def check_text(path: Path, name: str) -> None:
 
 @contextmanager
 def checked_text(path: Path) -> Iterator[Path]:
-    """A text file with the transform of any file that ITK reads, checked by `check_text`.
+    """A copy as text of any file that ITK reads, checked by `check_text`.
 
     Raises
     ------
     InputError
         If ITK cannot read it, or its numbers cannot be used.
     """
-    if is_text(path):
-        check_text(path, str(path))
-        yield path
-        return
     with tempfile.TemporaryDirectory() as folder:
+        # ITK ends the process on a path that is not UTF-8, so it reads a copy.
         text = Path(folder) / "transform.tfm"
-        _write_as_text(path, text)
-        check_text(text, str(path))
+        if is_text(path):
+            check_text(path, str(path))
+            shutil.copyfile(path, text)
+        else:
+            copy = text.with_suffix(path.suffix.lower())
+            shutil.copyfile(path, copy)
+            _write_as_text(copy, text, str(path))
+            check_text(text, str(path))
         yield text
 
 
-def _write_as_text(path: Path, text: Path) -> None:
+def _write_as_text(path: Path, text: Path, name: str) -> None:
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _TO_TEXT, str(path.absolute()), str(text)],
+            [sys.executable, "-c", _TO_TEXT, str(path), str(text)],
             capture_output=True,
             check=False,
             timeout=_SECONDS,
             **hidden(),
         )
     except subprocess.TimeoutExpired as error:
-        raise _no_transform(str(path), "it takes too long") from error
+        raise _no_transform(name, "it takes too long") from error
     if done.returncode != 0 or not text.exists():
-        raise _no_transform(str(path), "it may be damaged")
+        raise _no_transform(name, "it may be damaged")
 
 
 def _kind(stated: str, name: str) -> str:

@@ -62,6 +62,16 @@ def read_volume(path: Path | str, role: Role) -> Volume:
     """
     source = Path(path)
     check_encodable(source)
+    try:
+        return _read(source, role)
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: not enough memory for this image; crop it to the spine or use a machine "
+            "with more memory."
+        ) from error
+
+
+def _read(source: Path, role: Role) -> Volume:
     if not source.exists():
         raise InputError(f"{source}: the file does not exist; check the path.")
     suffix = image_suffix(source)

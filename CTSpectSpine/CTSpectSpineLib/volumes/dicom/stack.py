@@ -149,17 +149,25 @@ def _numbers(found: Sequence[object], count: int) -> list[float] | None:
 
 
 def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
-    """The largest group of files of one orientation and size, and notes on the others."""
+    """The largest group of files of one plane and pixel size, and notes on the others."""
     groups: dict[object, list[DicomFile]] = {}
     for file in series.files:
         plane = _nested(file, "ImageOrientationPatient", 6) or [0.0] * 6
         size = number(file.header, "Rows"), number(file.header, "Columns")
-        groups.setdefault((size, tuple(np.round(plane, 3))), []).append(file)
+        pixel = np.round(pixel_spacing(file) or (0.0, 0.0), 4)
+        groups.setdefault((size, *np.round(plane, 3), *pixel), []).append(file)
     files = max(groups.values(), key=len)
     left_out = len(series.files) - len(files)
     if left_out > 0.1 * len(series.files):
-        raise _bad(series, "mixes slices of different orientation or size: export them separately")
-    notes = [f"{left_out} files of another orientation or size were left out."] if left_out else []
+        raise _bad(
+            series,
+            "mixes slices of different orientation, size or PixelSpacing: export them separately",
+        )
+    notes = (
+        [f"{left_out} files of another orientation, size or PixelSpacing were left out."]
+        if left_out
+        else []
+    )
     return files, notes
 
 

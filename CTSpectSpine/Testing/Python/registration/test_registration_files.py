@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +174,16 @@ def test_damaged_text_is_refused_before_itk_reads_it(
         read_transform(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("suffix", [".tfm", ".h5"])
+def test_a_path_that_is_not_utf8(suffix: str, tmp_path: Path) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    sitk.WriteTransform(euler(), str(whole))
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9" + suffix.encode()))
+    whole.rename(strange)
+    assert read_transform(strange).GetCenter() == pytest.approx(CENTRE)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".mat"])

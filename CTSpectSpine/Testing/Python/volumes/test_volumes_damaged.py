@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +89,38 @@ def test_nrrd_as_text_is_left_to_itk(tmp_path: Path) -> None:
     text = " ".join(map(str, VOXELS.ravel())).encode()
     path = nrrd(tmp_path / "a.nrrd", "ascii", text)
     assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9"))
+    folder.mkdir()
+    for name, compressed in (("a.mha", True), ("a.nrrd", False), ("a.nii.gz", True)):
+        written(tmp_path / name, compressed).rename(folder / name)
+        assert np.array_equal(
+            sitk.GetArrayFromImage(read_volume(folder / name, "ct").image), VOXELS
+        )
+    text = " ".join(map(str, VOXELS.ravel())).encode()
+    refused(nrrd(folder / "b.nrrd", "ascii", text), "not in UTF-8")
+
+
+def test_headers_that_crash_itk(tmp_path: Path) -> None:
+    """Found by `benchmarks.fuzz`: each ended the process."""
+    for key in ("endian", "encoding", "type", "space"):
+        long = {"encoding": "raw", key: "a" * 5000}
+        path = nrrd(tmp_path / f"{key}.nrrd", long.pop("encoding"), VOXELS.tobytes(), **long)
+        if key == "space":
+            assert read_volume(path, "ct").image.GetSize() == (9, 7, 6)
+        else:
+            refused(path, "NRRD header")
+    text = " ".join(map(str, VOXELS.ravel())).encode()
+    refused(
+        nrrd(tmp_path / "a.nrrd", "ascii", text, **{"sample units": "a" * 5000}), "5000 characters"
+    )
+    for old, new in (("NDims = 3", "NDims = -1"), ("0 0 1\n", "0 0 0\n"), ("MET_SHORT", "MET_x")):
+        path = written(tmp_path / "a.mha")
+        path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
+        refused(path, "cannot be read as MetaImage|impossible voxel size")
 
 
 @pytest.mark.parametrize("encoding", PACKED)

@@ -142,6 +142,10 @@ BAD_CT: dict[str, tuple[Callable[[Path], Path], str]] = {
         ),
         "mixes slices of different orientation",
     ),
+    "mixed pixel sizes": (
+        lambda p: ct_series(p, PixelSpacing=lambda n: [0.8, 0.9] if n % 2 else [0.7, 0.7]),
+        "different orientation, size or PixelSpacing",
+    ),
     "scout alone": (
         lambda p: ct_series(p, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
         "localizer",
