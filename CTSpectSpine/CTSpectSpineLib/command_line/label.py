@@ -107,6 +107,7 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
             f"--spect and --protocol belong to a results folder, which {options.source} is not; "
             "leave them out."
         )
+    check_step_folder(options.out)
     ct = None if options.ct is None else read_volume(options.ct, "ct")
     loaded = load_labels(options.source, options.label_scheme)
     labels = judge(change(labels_from(loaded, None if ct is None else ct.image)))
