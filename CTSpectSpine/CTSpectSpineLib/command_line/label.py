@@ -112,7 +112,7 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
     loaded = load_labels(options.source, options.label_scheme)
     labels = judge(change(labels_from(loaded, None if ct is None else ct.image)))
     inputs = [path for path in (options.source, options.ct) if path is not None]
-    with step_folder(options.out, "shift", OWN, inputs) as folder:
+    with step_folder(options.out, "label", OWN, inputs) as folder:
         _write(labels, folder, options, None, () if ct is None else ct.notes)
     return 0
 
