@@ -43,7 +43,7 @@ class Case:
     codes: tuple[int, ...] = (0,)
     places: tuple[tuple[int, str], ...] = ((0, "OUT"),)
     file: str = ""
-    share: int = 10
+    share: int = 12
 
     @property
     def command(self) -> str:
@@ -54,15 +54,15 @@ class Case:
 IMAGES = "--ct IN/ct.nii.gz --spect IN/spect.nii.gz"
 LABELS = "--vertebrae IN/vertebrae.nii.gz"
 CASES = (
-    Case("analyze", f"analyze {IMAGES} {LABELS} --save-volumes --out OUT", (0, 1), share=4),
-    Case("register", f"register {IMAGES} --out OUT", share=8),
+    Case("analyze", f"analyze {IMAGES} {LABELS} --save-volumes --out OUT", (0, 1), share=3),
+    Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
     Case("shift labels", "shift IN/vertebrae.nii.gz --by -1 --out OUT", places=((1, "OUT"),)),
-    Case("shift results", f"shift IN/results --by -1 {IMAGES} --out OUT", (0, 1), share=2),
-    Case("phantom", "phantom --case lumbar-disc --ct-spacing 4 --out OUT", share=5),
-    Case("phantom of a CT", f"phantom --ct IN/ct.nii.gz {LABELS} --out OUT", share=5),
-    Case("demo", "demo --out OUT", places=((0, "OUT/phantom"), (1, "OUT/results")), share=2),
+    Case("shift results", f"shift IN/results --by -1 {IMAGES} --out OUT", (0, 1), share=1),
+    Case("phantom", "phantom --case lumbar-disc --ct-spacing 4 --out OUT", share=3),
+    Case("phantom of a CT", f"phantom --ct IN/ct.nii.gz {LABELS} --out OUT", share=3),
+    Case("demo", "demo --out OUT", places=((0, "OUT/phantom"), (1, "OUT/results")), share=1),
     Case("triage", "triage --joints IN/joints.csv --out OUT/v.json", (0, 1), file="v.json"),
     Case("report", "report OUT/results", places=((0, "OUT/results"),)),
     Case(
@@ -100,10 +100,16 @@ class Workplace:
             words.append(f"{places[head]}{slash}{rest}" if head in places else word)
         return words
 
+    def turn_to(self, case: Case) -> None:
+        """Let a case write into a folder of its own."""
+        self.out = self.folder / "out" / case.name.replace(" ", "-")
+        if not self.out.is_dir():
+            self.clear(case)
+
     def clear(self, case: Case) -> None:
         """Empty the output; ``report`` needs results to work on."""
         shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
+        self.out.mkdir(parents=True)
         if case.command == "report":
             shutil.copytree(self.inputs / "results", self.out / "results")
 

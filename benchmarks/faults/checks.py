@@ -65,7 +65,7 @@ def touched(case: Case, before: dict[str, str], after: dict[str, str]) -> list[s
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     allowed = []
     for index, where in case.places:
-        folder = where.replace("OUT", "out", 1)
+        folder = where.replace("OUT", f"out/{case.name.replace(' ', '-')}", 1)
         for name in WRITTEN[case.command][index].names:
             allowed.append(f"{folder}/{case.file if name == 'FILE' else name}")
     return sorted(n for n in changed if not any(fnmatch.fnmatch(n, a) for a in allowed))

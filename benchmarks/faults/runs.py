@@ -91,8 +91,8 @@ def kills(
     seconds: dict[str, float] = {}
     before = snapshot(workplace.inputs)
     for number, case in enumerate(drawn(cases, count, draw)):
+        workplace.turn_to(case)
         if case.name not in seconds:
-            workplace.clear(case)
             begin = time.monotonic()
             finish(start(workplace.arguments(case)))
             seconds[case.name] = time.monotonic() - begin
@@ -118,6 +118,7 @@ def full_disk(
     before = snapshot(workplace.inputs)
     for number, case in enumerate(drawn(cases, count, draw)):
         limit = draw.choice(LIMITS_BYTES)
+        workplace.turn_to(case)
         workplace.clear(case)
         code, said = finish(start(workplace.arguments(case), limit))
         tally = tallies[case.name]

@@ -18,6 +18,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.labelling import import_labels, judge
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.results.folder import check_folder
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA
 from CTSpectSpineLib.results.ownership import readable
 from CTSpectSpineLib.results.text_files import read_json
@@ -65,6 +66,7 @@ def relevel(
         raise InputError(f"{earlier} is not a results folder of this version; analyse again.")
     if out.resolve() == earlier.resolve():
         raise InputError(f"--out is the folder of the earlier analysis ({out}); give another one.")
+    check_folder(out)
     with readable(earlier):
         inputs = manifest.get("inputs", {})
         images = {

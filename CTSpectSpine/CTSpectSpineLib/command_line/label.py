@@ -107,11 +107,12 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
             f"--spect and --protocol belong to a results folder, which {options.source} is not; "
             "leave them out."
         )
+    check_step_folder(options.out)
     ct = None if options.ct is None else read_volume(options.ct, "ct")
     loaded = load_labels(options.source, options.label_scheme)
     labels = judge(change(labels_from(loaded, None if ct is None else ct.image)))
     inputs = [path for path in (options.source, options.ct) if path is not None]
-    with step_folder(options.out, "shift", OWN, inputs) as folder:
+    with step_folder(options.out, "label", OWN, inputs) as folder:
         _write(labels, folder, options, None, () if ct is None else ct.notes)
     return 0
 

@@ -37,7 +37,7 @@ class OwnedFolder(ABC):
         Name of each file that earlier runs of the same command wrote, to its SHA-256; and those
         that they were about to write when they were killed.
     others
-        SHA-256 of what other commands wrote into the folder.
+        Names of what other commands wrote into the folder.
     clears
         Whether the first write removes what the earlier runs wrote.
     """
@@ -49,7 +49,7 @@ class OwnedFolder(ABC):
         folder: Path,
         recorded: Mapping[str, str],
         pending: Mapping[str, str],
-        others: Mapping[str, str],
+        others: Iterable[str],
         *,
         clears: bool,
     ) -> None:
@@ -57,7 +57,7 @@ class OwnedFolder(ABC):
         self.begun = not clears
         self.files: dict[str, str] = {}
         self.pending: dict[str, str] = {}
-        self.others = dict(others)
+        self.others = frozenset(others)
         self.changed: list[Path] = []
         for name in {**recorded, **pending}:
             found = self._hash(name)
@@ -116,7 +116,6 @@ class OwnedFolder(ABC):
             self.begin()
         elif name in self.pending:
             self.files[name] = self.pending.pop(name)
-            self.others.pop(name, None)
 
     def begin(self) -> None:
         """Say in the record that a run has begun, then remove what the earlier ones wrote."""
@@ -150,7 +149,9 @@ class OwnedFolder(ABC):
         return PurePosixPath(*parent.parts, path.name).as_posix()
 
     def _check(self, path: Path, name: str) -> None:
-        known = {self.files.get(name), self.pending.get(name), self.others.get(name)} - {None}
+        if name in self.others:
+            raise InputError(f"{path} was written by another command; {ANOTHER}.")
+        known = {self.files.get(name), self.pending.get(name)} - {None}
         if not known:
             raise InputError(f"{path} was not written by an earlier run; {ANOTHER}.")
         if self._hash(name) not in known:
@@ -181,7 +182,7 @@ class ManifestFolder(OwnedFolder):
         values = manifest_of(folder) or {}
         self._runs = clears
         super().__init__(
-            folder, _hashes(values.get("files")), _hashes(values.get("pending")), {}, clears=clears
+            folder, _hashes(values.get("files")), _hashes(values.get("pending")), (), clears=clears
         )
 
     def admit_record(self, temporary: Path) -> None:
@@ -226,9 +227,9 @@ class StepFolder(OwnedFolder):
         self._command = command
         self._runs = dict(runs_of(folder) or {})
         earlier = self._runs.pop(command, {})
-        others: dict[str, str] = {}
+        others: set[str] = set()
         for run in self._runs.values():
-            others |= {**_hashes(run.get("files")), **_hashes(run.get("pending"))}
+            others |= {*_hashes(run.get("files")), *_hashes(run.get("pending"))}
         self._status, self._reason = "running", ""
         super().__init__(
             folder,
@@ -257,15 +258,8 @@ class StepFolder(OwnedFolder):
         }
         if self.pending:
             run["pending"] = self.pending
-        others = {
-            command: {**values, "files": self._left(values)}
-            for command, values in self._runs.items()
-        }
-        runs = dict(sorted({**others, self._command: run}.items()))
+        runs = dict(sorted({**self._runs, self._command: run}.items()))
         write_json(self.folder / FILES_RECORD, {"schema": FILES_SCHEMA, "runs": runs})
-
-    def _left(self, run: Mapping[str, Any]) -> dict[str, str]:
-        return {name: sha for name, sha in _hashes(run.get("files")).items() if name in self.others}
 
 
 @contextlib.contextmanager

@@ -108,6 +108,7 @@ def test_the_checks_notice_lies(tmp_path: Path) -> None:
 
 
 def touch(case: cases.Case, place: cases.Workplace) -> None:
+    place.turn_to(case)
     place.clear(case)
     before = checks.snapshot(place.folder)
     code, said = cases.finish(cases.start(place.arguments(case)))

@@ -212,12 +212,15 @@ def test_steps_keep_a_record_of_their_own(tmp_path: Path) -> None:
         pytest.fail("the folder was given")
 
 
-def test_a_step_may_take_over_what_another_wrote(tmp_path: Path) -> None:
-    for command in ("label", "shift", "label"):
-        with step_folder(tmp_path, command, ["vertebrae.json"]) as folder:
-            write_text(folder / "vertebrae.json", command)
-    record = json.loads((tmp_path / FILES_RECORD).read_text(encoding="utf-8"))
-    assert [list(run["files"]) for run in record["runs"].values()] == [["vertebrae.json"], []]
+def test_a_step_takes_nothing_away_from_another(tmp_path: Path) -> None:
+    with step_folder(tmp_path, "phantom", ["vertebrae.nii.gz"]) as folder:
+        write_text(folder / "vertebrae.nii.gz", "phantom")
+    with (
+        pytest.raises(InputError, match="was written by another command"),
+        step_folder(tmp_path, "label", ["vertebrae.nii.gz"]),
+    ):
+        pytest.fail("the folder was given")
+    assert (tmp_path / "vertebrae.nii.gz").read_text(encoding="utf-8") == "phantom"
 
 
 def test_a_step_that_fails_says_so_and_can_be_run_again(tmp_path: Path) -> None:
