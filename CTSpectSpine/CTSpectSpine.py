@@ -314,11 +314,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showInViews(self) -> None:
         """Show the results, and no others, in the views."""
-        from CTSpectSpineLib.scene.presentation import present
-
-        if self.nodes is not None:
-            present(slicer.mrmlScene, self.nodes, self.registration.look())
-            self.export.nameAxes()
+        self.export.present()
 
     def showResults(self, manifest: Node | None) -> None:
         """Show the results of an analysis by its manifest node; None to show none."""

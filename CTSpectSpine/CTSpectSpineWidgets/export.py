@@ -80,6 +80,14 @@ class ExportSection(Section):
                 text = _("{count} pictures saved in {folder}")
                 self.panel.analysis.say(text.format(count=len(written), folder=name))
 
+    def present(self) -> None:
+        """Show the panel's results, and no others, in the views."""
+        from CTSpectSpineLib.scene.presentation import present
+
+        if self.panel.nodes is not None:
+            present(slicer.mrmlScene, self.panel.nodes, self.panel.registration.look())
+            self.nameAxes()
+
     def nameAxes(self, caller: Node = None, event: object = None) -> None:
         """Write the names of the levels at the plot's axis, where it is the shown analysis's plot.
 
