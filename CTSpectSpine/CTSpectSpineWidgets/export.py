@@ -80,14 +80,6 @@ class ExportSection(Section):
                 text = _("{count} pictures saved in {folder}")
                 self.panel.analysis.say(text.format(count=len(written), folder=name))
 
-    def present(self) -> None:
-        """Show the panel's results, and no others, in the views."""
-        from CTSpectSpineLib.scene.presentation import present
-
-        if self.panel.nodes is not None:
-            present(slicer.mrmlScene, self.panel.nodes, self.panel.registration.look())
-            self.nameAxes()
-
     def nameAxes(self, caller: Node = None, event: object = None) -> None:
         """Write the names of the levels at the plot's axis, where it is the shown analysis's plot.
 
@@ -109,27 +101,7 @@ class ExportSection(Section):
 
     def onLayout(self, *_unused: object) -> None:
         """Show the module's layout."""
-        showLayout()
-        self.panel.showInViews()
-
-
-def registerLayout() -> None:
-    """Make the module's layout known to Slicer; does nothing without a main window."""
-    from CTSpectSpineLib.scene.views import register_layout
-
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        register_layout(manager.layoutLogic().GetLayoutNode())
-
-
-def showLayout() -> None:
-    """Show the module's layout; does nothing without a main window."""
-    from CTSpectSpineLib.scene.views import LAYOUT_ID
-
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        registerLayout()
-        manager.setLayout(LAYOUT_ID)
+        self.panel.views.showFirstView()
 
 
 def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:

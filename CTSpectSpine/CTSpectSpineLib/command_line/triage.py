@@ -25,19 +25,26 @@ def triage(options: Namespace) -> int:
     from CTSpectSpineLib import joint_table
     from CTSpectSpineLib.triage_protocol import compare, read_context
     from CTSpectSpineLib.triage_protocol import triage as run
+    from CTSpectSpineLib.triage_protocol.protocol import load_protocol
 
     joints = joint_table.read(options.joints)
     context = read_context(options.context) if options.context else None
     names = protocol_names(options.protocol)
     settings = {"area_counting": options.areas_per, "classes": options.classes}
-    if len(names) > 1:
-        comparison = compare(joints, context, names, **settings)
-        verdicts = comparison.verdicts
-        record, lines = comparison_record(comparison), comparison_lines(comparison)
-    else:
-        verdict = run(joints, context, names[0], **settings)
-        verdicts = (verdict,)
-        record, lines = verdict_record(verdict), verdict_lines(verdict)
+    for name in names:
+        load_protocol(name)
+    try:
+        if len(names) > 1:
+            comparison = compare(joints, context, names, **settings)
+            verdicts = comparison.verdicts
+            record, lines = comparison_record(comparison), comparison_lines(comparison)
+        else:
+            verdict = run(joints, context, names[0], **settings)
+            verdicts = (verdict,)
+            record, lines = verdict_record(verdict), verdict_lines(verdict)
+    except InputError as error:
+        # Context and protocols were read and are whole; what is wrong is in the table.
+        raise InputError(f"{options.joints}: {error}") from error
     if options.out is not None:
         write_json(options.out, record)
     print_json(record) if options.json else print_lines(lines)

@@ -311,8 +311,24 @@ def _input(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
         "size": " × ".join(str(n) for n in size) if isinstance(size, list) else "–",
         "spacing": vector(values.get("spacing_mm"), "mm", 3).replace(", ", " × "),
         "unit": str(values.get("unit") or "–"),
+        "scan": _scan(mapping(values.get("acquisition"))),
         "notes": sentences(values.get("notes")),
     }
+
+
+def _scan(acquisition: Mapping[str, Any]) -> str:
+    """What the header says of the scan, in one line."""
+    names = [
+        str(acquisition.get(key) or "") for key in ("radionuclide", "tracer", "reconstruction")
+    ]
+    windows = acquisition.get("energy_windows_kev")
+    for window in windows if isinstance(windows, list) else ():
+        if isinstance(window, list) and len(window) == 2:
+            names.append(f"{number(window[0])} to {number(window[1])} keV")
+    corrections = acquisition.get("corrections")
+    if isinstance(corrections, list) and corrections:
+        names.append("corrected for " + ", ".join(map(str, corrections)))
+    return "; ".join(dict.fromkeys(filter(None, names)))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

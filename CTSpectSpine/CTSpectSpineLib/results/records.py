@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib.files import sha256_of_files
 from CTSpectSpineLib.geometry import LPS_TO_RAS
 from CTSpectSpineLib.model import Registration, Uptake, Verdict, VertebraLabels
-from CTSpectSpineLib.volumes.volume import Volume
+from CTSpectSpineLib.volumes.volume import Acquisition, Volume
 
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
@@ -100,5 +100,21 @@ def volume_record(volume: Volume) -> dict[str, Any]:
         "origin_mm": image.GetOrigin(),
         "direction": image.GetDirection(),
         "unit": volume.unit,
+        "acquisition": acquisition_record(volume.acquisition),
         "notes": list(volume.notes),
+    }
+
+
+def acquisition_record(acquisition: Acquisition) -> dict[str, Any]:
+    """What the header says of the scan; nothing of the patient, and no date."""
+    return {
+        "modality": acquisition.modality,
+        "manufacturer": acquisition.manufacturer,
+        "radionuclide": acquisition.radionuclide,
+        "tracer": acquisition.tracer,
+        "energy_windows_kev": acquisition.energy_windows_kev,
+        "reconstruction": acquisition.reconstruction,
+        "filter": acquisition.filter,
+        "corrections": acquisition.corrections,
+        "decay_correction": acquisition.decay_correction,
     }

@@ -191,7 +191,10 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
         )
     for path, row in ((joints, JointRow), (patients, PatientRow)):
         heading = ",".join(field.name for field in fields(row)) + "\n"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        except UnicodeDecodeError as error:
+            raise _damaged(path, error) from error
         whole = text[: text.rfind("\n") + 1]
         if whole and not whole.startswith(heading):
             raise InputError(
@@ -243,12 +246,27 @@ def _read(path: Path, row: type[JointRow] | type[PatientRow]) -> pd.DataFrame:
     texts = [field.name for field in fields(row) if field.type == "str"]
     kinds: dict[str, Any] = dict.fromkeys(texts, str)
     numbers = {f.name: [""] for f in fields(row) if f.name not in texts}
-    table: pd.DataFrame = pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=kinds)
+    try:
+        table: pd.DataFrame = pd.read_csv(
+            path, keep_default_na=False, na_values=numbers, dtype=kinds
+        )
+    except ValueError as error:  # pandas' own errors are such, too
+        raise _damaged(path, error) from error
     missing = {field.name for field in fields(row)} - set(table.columns)
     if missing:
         raise InputError(
             f"{path} lacks the columns {', '.join(sorted(missing))}; run the study in a new folder."
         )
     floats = [f.name for f in fields(row) if "float" in str(f.type)]
-    result: pd.DataFrame = table.astype(dict.fromkeys(floats, float))
+    try:
+        result: pd.DataFrame = table.astype(dict.fromkeys(floats, float))
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
     return result
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:160]
+    return InputError(
+        f"{path} cannot be read as rows of a study ({reason}); run the study in a new folder."
+    )

@@ -103,6 +103,7 @@ def test_registration_measurement_and_provenance(folder: Path) -> None:
         "L4 is small", "a warning of the stage", "a1" * 32, "/data/patient-17/ct.nii.gz",
         "10 × 11 × 12 voxels, 1.000 × 1.000 × 2.500 mm", "given in memory", "nested.seed", "4.20 s",
         "Origin: judgement", "vas_axial",
+        "^99m^Technetium; HDP; 126.00 to 154.00 keV; corrected for ATTN, SCAT",
     ):  # fmt: skip
         assert words in text, words
 
