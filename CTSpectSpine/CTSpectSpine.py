@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,14 @@ from slicer.util import VTKObservationMixin
 from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
 from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath
-from CTSpectSpineWidgets.export import ExportSection, registerLayout, showLayout
+from CTSpectSpineWidgets.export import ExportSection
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
 from CTSpectSpineWidgets.patient import Ask, PatientSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 from CTSpectSpineWidgets.scenewatch import SceneWatch
+from CTSpectSpineWidgets.views import Views, registerLayout
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.results.shown import Record
@@ -145,6 +146,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.levels = LevelsSection(self)
         self.results = ResultsSection(self)
         self.export = ExportSection(self)
+        self.views = Views(self)
         self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
             followPath(path, self.onSettingsChanged)
@@ -164,7 +166,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.entered = True
         self.initializeParameterNode()
         if self.unseen:
-            self.showFirstView()
+            self.views.showFirstView()
 
     def exit(self) -> None:
         """Stop following the parameter node when another module is opened."""
@@ -294,30 +296,23 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showNewResults(self) -> None:
         """Show the results that the logic has just put into the scene."""
+        for _step in self.newResultsSteps():
+            pass
+
+    def newResultsSteps(self) -> Iterator[None]:
+        """`showNewResults` in short steps, between which the window can answer."""
         nodes = self.logic.nodes
         if nodes is None:
             return
         # An analysis may end while another module is open.
         self.chosen().analysis = nodes.manifest
-        self.showResults(nodes.manifest)
+        if self.named is not nodes.manifest:
+            self.showResults(nodes.manifest)
         self.ui.resultsCollapsibleButton.collapsed = False
         self.unseen = True
+        yield
         if self.entered:
-            self.showFirstView()
-
-    def showFirstView(self) -> None:
-        """Show the results as a reader wants them at first: the module's layout, the spine."""
-        self.unseen = False
-        if self.nodes is not None:
-            showLayout()
-            self.showInViews()
-
-    def showInViews(self) -> None:
-        """Show the results, and no others, in the views."""
-        from CTSpectSpineLib.scene.presentation import present
-
-        if self.nodes is not None:
-            present(slicer.mrmlScene, self.nodes, self.registration.look())
+            yield from self.views.firstViewSteps()
 
     def showResults(self, manifest: Node | None) -> None:
         """Show the results of an analysis by its manifest node; None to show none."""

@@ -98,7 +98,10 @@ def followPath(edit: QtObject, slot: Callable[..., object]) -> None:
 
     Its own ``currentPathChanged`` comes only for what it takes for a path.
     """
-    edit.comboBox().connect("editTextChanged(QString)", slot)
+    if hasattr(edit, "comboBox"):
+        edit.comboBox().connect("editTextChanged(QString)", slot)
+    else:
+        edit.connect("currentPathChanged(QString)", slot)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class ResultsSection(Section):
         if 0 <= index < len(self._analyses):
             self.panel.chosen().analysis = self._analyses[index]
             self.panel.showResults(self._analyses[index])
-            self.panel.showInViews()
+            self.panel.views.show()
 
     def _headline(self, record: Record) -> str:
         from CTSpectSpineLib.panel.headline import has_verdict, headline
@@ -295,15 +295,13 @@ class ResultsSection(Section):
 
     def onShowListed(self, *_unused: object) -> None:
         """Hide or show all listed joints at once: the views are drawn once, not once a joint."""
+        from CTSpectSpineLib.scene.segmentations import show_segments
+
         joints, visible = self._listed(), not self._anyListedShown()
-        display = self._display(joints[0]) if joints else None
-        if display is None:
-            return
-        modifying = display.StartModify()
-        for joint in joints:
-            display.SetSegmentVisibility(joint, visible)
-        display.EndModify(modifying)
-        self._fill()
+        nodes = self.panel.nodes
+        if nodes is not None and nodes.joints is not None:
+            show_segments(nodes.joints, dict.fromkeys(joints, visible))
+            self._fill()
 
 
 def _reasons(record: Record) -> str:

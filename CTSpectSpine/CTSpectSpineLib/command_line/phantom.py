@@ -14,10 +14,20 @@ from CTSpectSpineLib.command_line.analyze import compare_with_truth, print_resul
 from CTSpectSpineLib.command_line.printing import print_json, progress_printer
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.progress import Progress
-from CTSpectSpineLib.results.folder import check_folder
+from CTSpectSpineLib.results.folder import check_folder, check_step_folder, step_folder
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.phantom import Phantom, SpectConfig
+
+PHANTOM_FILES = (
+    "ct.nii.gz",
+    "spect.nii.gz",
+    "vertebrae.nii.gz",
+    "joints.seg.nrrd",
+    "activity.nii.gz",
+    "truth.json",
+)
+"""Files of a phantom."""
 
 
 def demo(options: Namespace) -> int:
@@ -27,10 +37,11 @@ def demo(options: Namespace) -> int:
 
     case = load_case(options.case)
     check_folder(options.out / "results")
-    _check_phantom_folder(options.out / "phantom")
-    _announce(options, f"Making phantom '{case.name}': {case.description}")
     folder = options.out / "phantom"
-    truth = _write_phantom(make_phantom(case), folder)
+    check_step_folder(folder)
+    _announce(options, f"Making phantom '{case.name}': {case.description}")
+    with step_folder(folder, "phantom", PHANTOM_FILES):
+        truth = _write_phantom(make_phantom(case), folder)
     results = analyze(
         folder / "ct.nii.gz",
         folder / "spect.nii.gz",
@@ -50,10 +61,11 @@ def phantom(options: Namespace) -> int:
         raise InputError("--case names a procedural phantom; leave it out together with --ct.")
     if options.ct is not None and options.ct_spacing is not None:
         raise InputError("--ct-spacing is for a procedural phantom; a real CT keeps its voxels.")
-    _check_phantom_folder(options.out)
     real = options.ct is not None
-    made = _real_phantom(options) if real else _procedural_phantom(options)
-    truth = _write_phantom(made, options.out, with_ct=not real)
+    inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
+    with step_folder(options.out, "phantom", PHANTOM_FILES, inputs):
+        made = _real_phantom(options) if real else _procedural_phantom(options)
+        truth = _write_phantom(made, options.out, with_ct=not real)
     if options.json:
         print_json({"folder": str(options.out), "truth": truth})
     else:
@@ -71,17 +83,6 @@ def phantom(options: Namespace) -> int:
 
 def _announce(options: Namespace, message: str) -> None:
     progress_printer(options.progress)(Progress("phantom", 0.0, message))
-
-
-def _check_phantom_folder(folder: Path) -> None:
-    for part in (folder, *folder.parents):
-        if part.exists() and not part.is_dir():
-            raise InputError(f"Output {part} is a file; give a folder with --out.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth.json").is_file():
-        raise InputError(
-            f"Output folder {folder} is not empty and holds no earlier phantom; "
-            "give a new or an empty folder with --out."
-        )
 
 
 def _procedural_phantom(options: Namespace) -> Phantom:
@@ -138,13 +139,10 @@ def _scanner(default: SpectConfig, options: Namespace) -> SpectConfig:
 
 
 def _write_phantom(made: Phantom, folder: Path, *, with_ct: bool = True) -> Mapping[str, Any]:
-    """Write a phantom; what an earlier one left goes first, its truth before all."""
+    """Write a phantom, its truth last."""
     from CTSpectSpineLib.phantom import write_phantom
     from CTSpectSpineLib.triage_protocol import protocol_ids
     from CTSpectSpineLib.triage_protocol import triage as run
-
-    for name in ("truth.json", "ct.nii.gz", "vertebrae.nii.gz"):
-        (folder / name).unlink(missing_ok=True)
 
     def disposition_of(table: pd.DataFrame, protocol: str) -> str:
         return run(table, None, protocol).disposition

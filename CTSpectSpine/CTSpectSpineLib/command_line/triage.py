@@ -13,6 +13,7 @@ from CTSpectSpineLib.command_line.printing import (
     verdict_lines,
 )
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.folder import output_file
 from CTSpectSpineLib.results.records import verdict_record
 from CTSpectSpineLib.results.text_files import write_json
 
@@ -25,21 +26,31 @@ def triage(options: Namespace) -> int:
     from CTSpectSpineLib import joint_table
     from CTSpectSpineLib.triage_protocol import compare, read_context
     from CTSpectSpineLib.triage_protocol import triage as run
+    from CTSpectSpineLib.triage_protocol.protocol import load_protocol
 
     joints = joint_table.read(options.joints)
     context = read_context(options.context) if options.context else None
     names = protocol_names(options.protocol)
     settings = {"area_counting": options.areas_per, "classes": options.classes}
-    if len(names) > 1:
-        comparison = compare(joints, context, names, **settings)
-        verdicts = comparison.verdicts
-        record, lines = comparison_record(comparison), comparison_lines(comparison)
-    else:
-        verdict = run(joints, context, names[0], **settings)
-        verdicts = (verdict,)
-        record, lines = verdict_record(verdict), verdict_lines(verdict)
+    for name in names:
+        load_protocol(name)
+    try:
+        if len(names) > 1:
+            comparison = compare(joints, context, names, **settings)
+            verdicts = comparison.verdicts
+            record, lines = comparison_record(comparison), comparison_lines(comparison)
+        else:
+            verdict = run(joints, context, names[0], **settings)
+            verdicts = (verdict,)
+            record, lines = verdict_record(verdict), verdict_lines(verdict)
+    except InputError as error:
+        # Context and protocols were read and are whole; what is wrong is in the table.
+        raise InputError(f"{options.joints}: {error}") from error
     if options.out is not None:
-        write_json(options.out, record)
+        files = [options.joints, options.context, *map(Path, names)]
+        inputs = [path for path in files if path is not None and path.is_file()]
+        with output_file(options.out, "triage", inputs) as path:
+            write_json(path, record)
     print_json(record) if options.json else print_lines(lines)
     return 1 if all(verdict.disposition == "no_verdict" for verdict in verdicts) else 0
 

@@ -10,9 +10,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import euler_transform, transform_matrix
+from CTSpectSpineLib.host import check_encodable, library_call
 from CTSpectSpineLib.model import FloatArray, Registration
+from CTSpectSpineLib.registration.transform_text import checked_text
 
+_FARTHEST_MM = 1e6
+"""Largest translation at the origin, mm. Judgement: scanners stay within some metres of it, which
+a rotation about it moves no farther."""
 RIGID_TOLERANCE = 1e-4
 """Largest deviation of RᵀR from the identity. Numerical: transforms are written with few digits."""
 
@@ -35,9 +41,14 @@ def write_transform(transform: sitk.Transform, path: str | Path) -> None:
     target = Path(path)
     if target.suffix not in (".tfm", ".txt"):
         raise InputError(f"{target}: a transform is written as ITK text; name the file *.tfm.")
+    rigid = as_rigid(transform, str(target))
     try:
-        sitk.WriteTransform(as_rigid(transform, str(target)), str(target))
-    except RuntimeError as error:
+        check_encodable(target)
+        with replacing(target) as temporary, library_call():
+            sitk.WriteTransform(rigid, str(temporary))
+            # ITK says nothing when the disk gets full.
+            sitk.ReadTransform(str(temporary))
+    except (OSError, RuntimeError) as error:
         raise InputError(f"{target}: the transform cannot be written there.") from error
 
 
@@ -61,12 +72,15 @@ def read_transform(path: str | Path) -> sitk.Euler3DTransform:
     source = Path(path)
     if not source.is_file():
         raise InputError(f"{source}: there is no such transform file; check the path.")
-    try:
-        transform = sitk.ReadTransform(str(source))
-    except RuntimeError as error:
-        raise InputError(
-            f"{source}: ITK cannot read this as a transform; give an ITK text file (*.tfm)."
-        ) from error
+    check_encodable(source)
+    with checked_text(source) as text:
+        try:
+            with library_call():
+                transform = sitk.ReadTransform(str(text))
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{source}: ITK cannot read this as a transform; give an ITK text file (*.tfm)."
+            ) from error
     return as_rigid(transform, str(source))
 
 
@@ -101,6 +115,11 @@ def as_rigid(transform: sitk.Transform, name: str) -> sitk.Euler3DTransform:
         )
     matrix = transform_matrix(single)
     rotation = matrix[:3, :3]
+    if not np.abs(matrix[:3, 3]).max() <= _FARTHEST_MM:
+        raise InputError(
+            f"{name}: the transform moves points by {np.abs(matrix[:3, 3]).max() / 1000:.3g} m; "
+            "give one in mm that brings CT and SPECT together."
+        )
     deviation = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
     if not np.all(np.isfinite(matrix)) or not deviation < RIGID_TOLERANCE:
         raise InputError(

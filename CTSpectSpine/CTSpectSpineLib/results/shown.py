@@ -120,7 +120,7 @@ def record_from_texts(texts: Mapping[str, str], origin: str) -> Record:
         rows = joint_table.rows(texts["joints.csv"], bounds, f"joints.csv of {origin}")
     except InputError:
         raise
-    except (AttributeError, KeyError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{origin} holds a result that cannot be read ({error}); run the analysis again."
         ) from error

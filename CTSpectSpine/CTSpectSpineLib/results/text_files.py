@@ -70,7 +70,7 @@ def json_values(text: str, origin: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{origin} is not valid JSON ({error}); write it again.") from error
 
 
@@ -86,7 +86,7 @@ def read_json_part(path: Path, kind: type) -> Any:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); {AGAIN}") from error
     if not isinstance(content, kind):
         wanted = "an object" if kind is dict else "a list"

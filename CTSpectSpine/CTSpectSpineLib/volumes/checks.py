@@ -6,6 +6,7 @@ what is merely doubtful. Nothing here depends on where the spine is.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,10 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.volume import MIN_SLICES, Volume
+from CTSpectSpineLib.volumes.plausible import check_spacing
+from CTSpectSpineLib.volumes.suv import TC99M_PHOTOPEAK_KEV
+from CTSpectSpineLib.volumes.volume import MIN_SLICES, Acquisition, Volume
 
-_SPACING_MM = (0.05, 20.0)
-"""Smallest and largest voxel size that is accepted, mm. Judgement: no clinical CT or SPECT is
-near these bounds; beyond them the header states another unit of length."""
 _LEAST_EXTENT_MM = 20.0
 """Smallest accepted extent of a volume, mm. Judgement: a motion segment does not fit into less."""
 _LEAST_OVERLAP_MM = 40.0
@@ -28,6 +28,16 @@ discs."""
 _THICK_SLICES_MM = 5.0
 """Voxel size of a CT above which a warning is given, mm. Measured on a prototype: joints were
 located stably with slices of 1 to 5 mm."""
+_LEAST_OFFSET = 0.05
+"""Share of voxels from 800 to 1200 from which on they are soft tissue without rescale intercept, if
+there is less than half as much fat. Judgement: bone of such density is less of a volume."""
+_OTHER_NUCLIDE = re.compile(
+    r"177.?lu|lu.?177|lutet|131.?i\b|\bi.?131|123.?i\b|\bi.?123|iodine|\bin.?111|111.?in\b|indium|"
+    r"\bga.?6[78]|6[78].?ga\b|gallium|\bf.?18|18.?f\b|fluor|\btl.?201|201.?tl\b|thallium|"
+    r"\by.?90|90.?y\b|yttrium|\bsm.?153|samarium|\bra.?223|radium|\bre.?18[68]|rhenium",
+    re.IGNORECASE,
+)
+"""Names of radionuclides in nuclear medicine other than Tc-99m."""
 _SAMPLES = 2_000_000
 """Most voxels from which the values of an image are described. Numerical: the smallest share that
 decides (0.02 % bone) is still 400 voxels."""
@@ -46,6 +56,7 @@ class _Content:
     bone: float
     beyond: float
     labels: bool
+    offset: bool
 
     @property
     def is_ct(self) -> bool:
@@ -107,6 +118,12 @@ def check_ct(volume: Volume) -> tuple[str, ...]:
             "zero): it may be a SPECT (are the inputs swapped?), an MR, or a CT without its "
             "rescale intercept; give a CT in HU",
         )
+    if content.offset:
+        raise _bad(
+            volume,
+            "is not in HU: soft tissue lies at about 1000, as in a CT without its rescale "
+            "intercept; give a CT in HU",
+        )
     if not content.is_ct:
         raise _bad(
             volume,
@@ -150,7 +167,23 @@ def check_spect(volume: Volume) -> tuple[str, ...]:
             f"{content.negative:.0%} of the SPECT's values are negative (filtered back projection "
             "does that): uptake of cold joints will read too low."
         )
-    return tuple(warnings)
+    return (*warnings, *_other_nuclide(volume.acquisition))
+
+
+def _other_nuclide(acquisition: Acquisition) -> tuple[str, ...]:
+    """A warning where the header names another radionuclide than Tc-99m, or its energies."""
+    windows = acquisition.energy_windows_kev
+    outside = windows and not any(low <= TC99M_PHOTOPEAK_KEV <= high for low, high in windows)
+    named = f"{acquisition.radionuclide} {acquisition.tracer}"
+    if not outside and not _OTHER_NUCLIDE.search(named):
+        return ()
+    said = [part for part in dict.fromkeys((acquisition.radionuclide, acquisition.tracer)) if part]
+    if windows:
+        said.append(", ".join(f"{low:g} to {high:g} keV" for low, high in windows))
+    return (
+        f"The SPECT is not of Tc-99m by its header ({'; '.join(said)}): what counts as increased "
+        "uptake was not made for it.",
+    )
 
 
 def check_pair(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ...]:
@@ -176,6 +209,8 @@ def check_pair(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ..
     if ct.sha256 and ct.sha256 == spect.sha256:
         raise InputError(f"{ct.name} and {spect.name} are the same image; give a CT and a SPECT.")
     overlap = _overlap_mm(grid_of(ct.image), grid_of(spect.image))
+    if not placed and not spect.acquisition.direction_stated:
+        _check_direction(ct, spect, overlap)
     warnings = []
     if overlap.min() <= 0 and not placed:
         raise InputError(
@@ -189,6 +224,21 @@ def check_pair(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, ..
     if all(digests) and digests[0] != digests[1]:
         warnings.append("The patient ids of CT and SPECT differ: check that they belong together.")
     return tuple(warnings)
+
+
+def _check_direction(ct: Volume, spect: Volume, overlap: FloatArray) -> None:
+    """Refuse a SPECT that would lie better in the CT if its slices were stacked the other way."""
+    grid = grid_of(spect.image)
+    turned = grid.ijk_to_lps.copy()
+    turned[:3, 2] *= -1.0
+    other = _overlap_mm(grid_of(ct.image), Grid(grid.size, turned))
+    if np.prod(np.maximum(other, 0.0)) > np.prod(np.maximum(overlap, 0.0)):
+        raise _bad(
+            spect,
+            "does not say to which side its slices are stacked (no SpacingBetweenSlices): along "
+            "the normal they lie beside the CT, the other way in it. Export it again with "
+            "SpacingBetweenSlices, or as NIfTI",
+        )
 
 
 def _check_not_swapped(ct: Volume, spect: Volume) -> None:
@@ -212,13 +262,7 @@ def _check_grid(volume: Volume, name: str) -> None:
     if min(grid.size) < MIN_SLICES:
         raise _bad(volume, f"has too few slices ({size}); a 3D {name} is needed")
     spacing = grid.spacing_mm
-    low, high = _SPACING_MM
-    if spacing.min() < low or spacing.max() > high:
-        text = " x ".join(f"{v:.4g}" for v in spacing)
-        raise _bad(
-            volume,
-            f"has an impossible voxel size ({text} mm); check the unit of length in its header",
-        )
+    check_spacing(volume.name, spacing)
     extent = spacing * grid.size
     if extent.min() < _LEAST_EXTENT_MM:
         text = " x ".join(f"{v:.0f}" for v in extent)
@@ -239,7 +283,7 @@ def _content(image: sitk.Image) -> _Content:
     # Extremes and finiteness need every voxel: one NaN spoils whatever is summed over it.
     low, high = float(array.min()), float(array.max())
     if not np.isfinite(low) or not np.isfinite(high):
-        return _Content(False, low, high, 0.0, 0.0, 0.0, 0.0, 0.0, False)
+        return _Content(False, low, high, 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
     # The offset avoids padding at the borders; sampling whole rows keeps neighbouring voxels.
     stride = max(1, int(np.ceil((array.size / _SAMPLES) ** 0.5)))
     rows = np.asarray(array[stride // 2 :: stride, stride // 2 :: stride], dtype=np.float32)
@@ -259,6 +303,7 @@ def _content(image: sitk.Image) -> _Content:
         bone=share(200.0, 2500.0),
         beyond=1.0 - share(-10000.0, 3500.0),
         labels=_is_label_map(rows),
+        offset=share(800.0, 1200.0) > max(_LEAST_OFFSET, 2.0 * share(-200.0, -30.0)),
     )
 
 

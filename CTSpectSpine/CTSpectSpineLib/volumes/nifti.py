@@ -27,6 +27,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
 from CTSpectSpineLib.geometry import LPS_TO_RAS, affine
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Code of the unit of length to mm (unknown, metre, millimetre, micrometre). Standard: NIfTI-1."""
@@ -127,27 +128,9 @@ def read_nifti_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
         raise ValueError("voxels of an unusual type")
     shape = header.dim[2::-1]
     count = math.prod(shape) * header.dtype.itemsize
-    try:
-        with _open(path) as stream:
-            stream.seek(header.offset)
-            content = stream.read(count)
-            # Reading to the end makes gzip verify its checksum.
-            while stream.read(1 << 20):
-                pass
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(
-            f"{path}: the voxels cannot be read ({error}); the file is damaged, copy it again."
-        ) from error
-    except (MemoryError, OverflowError) as error:
-        raise InputError(
-            f"{path}: its header states {count} bytes of voxels, more than the memory holds; the "
-            "file may be damaged, copy it again."
-        ) from error
-    if len(content) < count:
-        raise InputError(
-            f"{path}: the file is cut off ({len(content)} of {count} bytes of voxels); copy it "
-            "again."
-        )
+    encoding: Encoding = "gzip" if _compressed(path) else "raw"
+    spare = max(1, count // shape[0])
+    content = EncodedVoxels(path, encoding, 0, header.offset, count, spare).read()
     stored = np.frombuffer(content, dtype=header.dtype).reshape(shape)
     if (header.slope, header.intercept) == (1.0, 0.0):
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
@@ -164,9 +147,12 @@ def _fits_int32(dtype: np.dtype[Any], header: NiftiHeader) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path)) if _compressed(path) else path.open("rb")
+
+
+def _compressed(path: Path) -> bool:
     with path.open("rb") as start:
-        compressed = start.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
+        return start.read(2) == b"\x1f\x8b"
 
 
 def _header(start: bytes) -> Any | None:

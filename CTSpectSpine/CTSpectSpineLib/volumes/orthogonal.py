@@ -70,13 +70,6 @@ def orthogonal_image(
     return image_from_array(resampled, target), True
 
 
-def shear_degrees(matrix: FloatArray) -> float:
-    """Largest deviation of the angles between the axes from a right angle, in degrees."""
-    unit = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    cosines = np.abs(unit.T @ unit - np.eye(3)).max()
-    return float(np.degrees(np.arcsin(min(1.0, cosines))))
-
-
 def is_upright(image: sitk.Image) -> bool:
     """Whether the axes are at right angles and within 2° of the patient's, in any order."""
     direction = np.abs(np.reshape(image.GetDirection(), (3, 3)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix, sha256_of_files
-from CTSpectSpineLib.geometry import grid_of
+from CTSpectSpineLib.volumes.itk_files import (
+    companions,
+    read_itk_file,
+    three_dimensional,
+)
 from CTSpectSpineLib.volumes.nifti import read_nifti_header, read_nifti_voxels
-from CTSpectSpineLib.volumes.orthogonal import orthogonal_image, shear_degrees
+from CTSpectSpineLib.volumes.orthogonal import orthogonal_image
+from CTSpectSpineLib.volumes.plausible import check_grid, not_3d, shear_degrees
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
 
 _NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
@@ -95,7 +100,7 @@ def volume_from_image(image: sitk.Image, role: Role, unit: str | None = None) ->
         raise InputError(
             f"{name}: {image.GetPixelIDTypeAsString()} voxels; one number per voxel is needed."
         )
-    volume = _volume(_three_dimensional(image, name), role, None, (), ())
+    volume = _volume(three_dimensional(image, name), role, None, (), ())
     if unit is None:
         return volume
     return replace(volume, unit=unit, acquisition=Acquisition(units=unit))
@@ -109,62 +114,52 @@ def _read_nifti(source: Path, role: Role) -> Volume:
     header = read_nifti_header(pair)
     frames = math.prod(header.dim[3:])
     if len(header.dim) < 3 or frames > 1:
-        raise _not_3d(source, header.dim)
+        raise not_3d(source, header.dim)
     if header.dtype is None:
         raise InputError(f"{source}: complex or colour voxels; one number per voxel is needed.")
-    images = _companions(pair)
+    images = _image_files(pair)
     if image_suffix(pair) == ".hdr" and not images:
         raise InputError(f"{source}: its voxels (.img) do not exist; copy both files.")
     array = read_nifti_voxels(images[0] if images else pair, header)
     files = (pair, *images)
-    image, note = _on_orthogonal_grid(array, header.matrix, role, source.name)
+    image, note = _on_orthogonal_grid(array, header.matrix, role, source)
     return _volume(image, role, source, files, notes=(*header.notes, *note))
 
 
 def _read_itk(source: Path, role: Role) -> Volume:
-    companions = _companions(source)
-    for companion in companions:
-        if not companion.exists():
+    voxels = companions(source)
+    for companion in voxels:
+        if not companion.is_file():
             raise InputError(
                 f"{source}: its voxels {companion.name} do not exist; copy both files."
             )
-    image = _three_dimensional(_itk_image(source), source)
-    spacing = np.array(image.GetSpacing())
-    if not np.all(np.isfinite(spacing)) or spacing.min() <= 0:
-        raise InputError(f"{source}: the header gives no usable voxel size; write it again.")
-    grid = grid_of(image)
-    straight, note = _on_orthogonal_grid(
-        sitk.GetArrayFromImage(image), grid.ijk_to_lps, role, source.name
-    )
-    return _volume(straight, role, source, (source, *companions), notes=note)
+    array, matrix = read_itk_file(source)
+    straight, note = _on_orthogonal_grid(array, matrix, role, source)
+    return _volume(straight, role, source, (source, *voxels), notes=note)
 
 
 def _read_dicom(source: Path, role: Role) -> Volume:
-    from CTSpectSpineLib.volumes.dicom.acquisition import read_acquisition
-    from CTSpectSpineLib.volumes.dicom.nuclear import read_nm, unit_and_scale
-    from CTSpectSpineLib.volumes.dicom.series import choose_series
-    from CTSpectSpineLib.volumes.dicom.stack import read_stack
-
     if role == "labels":
         raise InputError(
             f"{source}: labels are not read from DICOM; give a NIfTI or NRRD label map, a "
             ".seg.nrrd, or a folder with one NIfTI file per vertebra."
         )
+    with warnings.catch_warnings():
+        # What pydicom doubts is either checked here or does not matter.
+        warnings.filterwarnings("ignore", module="pydicom")
+        return _read_series(source, role)
+
+
+def _read_series(source: Path, role: Role) -> Volume:
+    from CTSpectSpineLib.volumes.dicom.acquisition import read_acquisition
+    from CTSpectSpineLib.volumes.dicom.nuclear import read_nm
+    from CTSpectSpineLib.volumes.dicom.series import choose_series
+    from CTSpectSpineLib.volumes.dicom.stack import read_stack
+
     series, notes = choose_series(source, role)
-    whole = all(float(f.header.get("RescaleSlope", None) or 1).is_integer() for f in series.files)
-    if series.first.frames > 1:
-        stack = read_nm(series)
-    else:
-        integers = role == "ct" and whole
-        stack = read_stack(series, sitk.sitkInt32 if integers else sitk.sitkFloat32)
-    unit, slope, intercept = "HU", 1.0, 0.0
-    if role == "spect":
-        unit, slope, intercept = unit_and_scale(stack.files[0].header)
-    array = stack.array
-    if (slope, intercept) != (1.0, 0.0):
-        array = np.asarray(array, dtype=np.float32) * np.float32(slope) + np.float32(intercept)
-        notes = (*notes, f"Values were scaled by {slope:g} to {unit} (real world value mapping).")
-    image, straightened = _on_orthogonal_grid(array, stack.matrix, role, source.name)
+    stack = read_nm(series) if series.first.frames > 1 else read_stack(series, role)
+    image, straightened = _on_orthogonal_grid(stack.array, stack.matrix, role, source)
+    acquisition = read_acquisition(stack.files[0].path, stack.unit)
     return replace(
         _volume(
             image,
@@ -173,8 +168,8 @@ def _read_dicom(source: Path, role: Role) -> Volume:
             tuple(sorted(file.path for file in stack.files)),
             notes=(*notes, *stack.notes, *straightened),
         ),
-        unit=unit,
-        acquisition=read_acquisition(stack.files[0].path, unit),
+        unit=stack.unit,
+        acquisition=replace(acquisition, direction_stated=stack.direction_stated),
     )
 
 
@@ -210,73 +205,23 @@ def _suitable_type(image: sitk.Image, role: Role) -> sitk.Image:
     return sitk.Cast(image, sitk.sitkInt16 if fits else sitk.sitkInt32)
 
 
-def _itk_image(source: Path) -> sitk.Image:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(source))
-    try:
-        image = reader.Execute()
-    except (RuntimeError, ValueError) as error:
-        raise _unreadable(source, error) from error
-    pixel = image.GetPixelIDTypeAsString()
-    if image.GetNumberOfComponentsPerPixel() > 1 or "complex" in pixel:
-        raise InputError(f"{source}: {pixel} voxels; one number per voxel is needed.")
-    return image
-
-
-def _three_dimensional(image: sitk.Image, source: Path | str) -> sitk.Image:
-    size = image.GetSize()
-    if len(size) == 3:
-        return image
-    if len(size) < 3 or math.prod(size[3:]) > 1:
-        raise _not_3d(source, size)
-    frame = image
-    while frame.GetDimension() > 3:
-        extract = [*frame.GetSize()[:-1], 0]
-        frame = sitk.Extract(
-            frame, extract, [0] * len(extract), sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX
-        )
-    return frame
-
-
-def _not_3d(source: Path | str, size: tuple[int, ...]) -> InputError:
-    if len(size) < 3:
-        return InputError(f"{source}: a single 2D picture; a 3D volume is needed.")
-    return InputError(
-        f"{source}: a series of {math.prod(size[3:])} volumes (size "
-        f"{' x '.join(map(str, size))}); save the one that is meant as a 3D file."
-    )
-
-
-def _unreadable(source: Path, error: Exception) -> InputError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = re.sub(r"^.*?(ERROR|Exception):\s*", "", lines[-1])[:160] if lines else "unknown"
-    return InputError(f"{source}: the file cannot be read; it may be damaged ({reason}).")
-
-
-def _companions(source: Path) -> tuple[Path, ...]:
-    """Files with the voxels of a detached header."""
-    suffix = image_suffix(source)
-    if suffix == ".hdr":
-        images = (source.with_suffix(".img"), source.with_suffix(".img.gz"))
-        return tuple(p for p in images if p.exists())
-    if suffix not in (".mhd", ".nhdr"):
+def _image_files(header: Path) -> tuple[Path, ...]:
+    """Files with the voxels of a NIfTI header."""
+    if image_suffix(header) != ".hdr":
         return ()
-    text = source.read_bytes()[:65536].decode("latin-1")
-    found = re.search(r"^\s*(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", text, re.M | re.I)
-    name = found.group(1) if found else ""
-    # Lists and patterns of slice files are left to ITK.
-    single = name and not name.upper().startswith(("LIST", "LOCAL")) and "%" not in name
-    return (source.parent / name,) if single else ()
+    images = (header.with_suffix(".img"), header.with_suffix(".img.gz"))
+    return tuple(p for p in images if p.exists())
 
 
 def _on_orthogonal_grid(
-    array: NDArray[np.generic], matrix: np.ndarray, role: Role, name: str
+    array: NDArray[np.generic], matrix: np.ndarray, role: Role, source: Path
 ) -> tuple[sitk.Image, tuple[str, ...]]:
+    check_grid(str(source), array.shape[::-1], matrix)
     fill = _AIR_HU if role == "ct" else 0.0
     image, resampled = orthogonal_image(array, matrix, nearest=role == "labels", fill=fill)
     if not resampled:
         return image, ()
     return image, (
-        f"The axes of {name} are sheared by {shear_degrees(matrix):.1f} degrees (gantry tilt or "
-        "affine): it was resampled on an orthogonal grid.",
+        f"The axes of {source.name} are sheared by {shear_degrees(matrix):.1f} degrees (gantry "
+        "tilt or affine): it was resampled on an orthogonal grid.",
     )

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -27,11 +27,15 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
+from CTSpectSpineLib.volumes.nrrd_files import TO_LPS, read_nrrd
+from CTSpectSpineLib.volumes.plausible import check_grid
 from CTSpectSpineLib.volumes.regions import Box, overlap, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 _SLAB = 16
 """Slices that are composed and compressed at a time. Numerical: bounds the memory."""
+_LARGEST_VALUE = 65535
+"""Largest value of a label. By definition: of 16 bits, the largest that is written here."""
 _TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
 
 
@@ -129,13 +133,21 @@ def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
         If the file is missing, unreadable or not a label map.
     """
     file = Path(path)
-    header, data = _read_nrrd(file)
+    if not file.is_file():
+        raise InputError(f"{file}: the file does not exist; check the path.")
+    header, data = read_nrrd(file)
     matrix = _matrix(header, file)
     if data.ndim == 3:
         data = data[..., np.newaxis]
     if data.ndim != 4 or data.dtype.kind not in "iu":
         raise InputError(f"{file}: this NRRD file holds no segmentation (3D integer labels).")
+    if data.min() < 0 or data.max() > _LARGEST_VALUE:
+        raise InputError(
+            f"{file}: holds values from {data.min()} to {data.max()}; labels are 0 to "
+            f"{_LARGEST_VALUE}. Give a segmentation."
+        )
     shape = data.shape[:3]
+    check_grid(str(file), shape[::-1], matrix)
     grid = Grid((shape[2], shape[1], shape[0]), matrix)
     entries = list(_segment_entries(header, data.shape[3], file)) or list(_unnamed_entries(data))
     boxes: dict[int, list[Any]] = {}
@@ -147,8 +159,7 @@ def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
                 f"{file}: segment '{entry.name}' names layer {layer}, not in the file."
             )
         if layer not in boxes:
-            numbers = cast(NDArray[np.integer[Any]], data[..., layer])
-            boxes[layer] = list(ndimage.find_objects(numbers))
+            boxes[layer] = list(ndimage.find_objects(data[..., layer].astype(np.int32)))
         found = boxes[layer][value - 1] if 0 < value <= len(boxes[layer]) else None
         segments.append(entry.segment(data, found, matrix))
     return tuple(segments), grid
@@ -183,7 +194,7 @@ def _check_segments(segments: Sequence[Segment]) -> None:
     if len(set(ids)) != len(ids):
         raise ValueError("segment ids repeat")
     for segment in segments:
-        if segment.label_value is not None and not 1 <= segment.label_value <= 65535:
+        if segment.label_value is not None and not 1 <= segment.label_value <= _LARGEST_VALUE:
             raise ValueError(f"label value {segment.label_value} of {segment.id} is out of range")
 
 
@@ -301,44 +312,10 @@ def _vector(values: FloatArray) -> str:
     return "(" + ",".join(repr(float(v) + 0.0) for v in values) + ")"
 
 
-def _read_nrrd(file: Path) -> tuple[Mapping[str, object], NDArray[np.generic]]:
-    if not file.is_file():
-        raise InputError(f"{file}: the file does not exist; check the path.")
-    # Imported here because writing works without this package.
-    import nrrd
-
-    try:
-        with file.open("rb") as stream:
-            lines = []
-            for raw in iter(stream.readline, b""):
-                line = raw.decode("utf-8", "replace")
-                if not line.strip():
-                    break
-                lines.append(line)
-            header = nrrd.read_header(lines)
-            data = nrrd.read_data(header, stream, str(file), index_order="C")
-    except Exception as error:  # pynrrd raises many kinds on damaged files
-        raise InputError(
-            f"{file}: the file cannot be read as NRRD ({error}); it may be damaged."
-        ) from error
-    return header, data
-
-
-_TO_LPS = {
-    "left-posterior-superior": (1.0, 1.0, 1.0),
-    "lps": (1.0, 1.0, 1.0),
-    "right-anterior-superior": (-1.0, -1.0, 1.0),
-    "ras": (-1.0, -1.0, 1.0),
-    "left-anterior-superior": (1.0, -1.0, 1.0),
-    "las": (1.0, -1.0, 1.0),
-}
-"""Signs of the axes from a space of the NRRD file to LPS. By definition."""
-
-
 def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     """4×4 matrix from index to LPS mm of an NRRD header."""
     space = str(header.get("space", "")).lower()
-    if space not in _TO_LPS or "space directions" not in header:
+    if space not in TO_LPS or "space directions" not in header:
         raise InputError(
             f"{file}: the NRRD header has no patient space (space, space directions); "
             "save it again from 3D Slicer."
@@ -351,7 +328,7 @@ def _matrix(header: Mapping[str, object], file: Path) -> FloatArray:
     origin = np.asarray(header.get("space origin", (0.0, 0.0, 0.0)), dtype=float)
     if len(directions) != 3 or origin.shape != (3,):
         raise InputError(f"{file}: the NRRD file is not three-dimensional.")
-    flip = np.diag([*_TO_LPS[space], 1.0])
+    flip = np.diag([*TO_LPS[space], 1.0])
     return flip @ affine(np.stack(directions, axis=1), origin)
 
 
@@ -368,6 +345,8 @@ def _segment_entries(header: Mapping[str, object], layers: int, file: Path) -> I
             value = int(text("LabelValue", "1"))
             # Slicer's older files have no layers: every segment has its own.
             layer = int(text("Layer", str(number if layers > 1 else 0)))
+            if not 0 <= value <= _LARGEST_VALUE or not np.isfinite([red, green, blue]).all():
+                raise ValueError(f"label value {value}, colour {red:g} {green:g} {blue:g}")
         except ValueError as error:
             raise InputError(
                 f"{file}: the colour, label value or layer of segment {number} is damaged "

@@ -8,6 +8,8 @@ from CTSpectSpineLib.volumes.volume import Acquisition
 
 TC99M_HALF_LIFE_S = 6.007 * 3600.0
 """Half-life of Tc-99m in seconds (6.007 h in ENSDF; Browne and Tuli 2017)."""
+TC99M_PHOTOPEAK_KEV = 140.5
+"""Photopeak of Tc-99m, keV (140.511 in ENSDF; Browne and Tuli 2017)."""
 
 
 def suv_factor(
@@ -55,8 +57,16 @@ def suv_factor(
         return None, "No SUV: body weight and injected dose must be positive."
     elapsed = 0.0
     if not decayed_to_injection and injected is not None and scanned is not None:
+        # A time that the user gives without a zone is the scanner's.
+        if injection_time is not None and injected.tzinfo is None and scan_time is None:
+            injected = injected.replace(tzinfo=scanned.tzinfo)
+        if scan_time is not None and scanned.tzinfo is None and injection_time is None:
+            scanned = scanned.replace(tzinfo=injected.tzinfo)
         if (injected.tzinfo is None) != (scanned.tzinfo is None):
-            injected, scanned = injected.replace(tzinfo=None), scanned.replace(tzinfo=None)
+            return None, (
+                f"No SUV: of injection ({injected.isoformat()}) and scan ({scanned.isoformat()}) "
+                "only one has a time zone; give both times."
+            )
         elapsed = (scanned - injected).total_seconds()
         if not 0 <= elapsed <= 48 * 3600:
             return None, (

@@ -26,6 +26,10 @@ class Acquisition:
         Unit of the voxels: ``"HU"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"`` or empty.
     radionuclide, half_life_s
         Name and half-life in seconds.
+    tracer
+        Radiopharmaceutical as worded in the header.
+    energy_windows_kev
+        Lower and upper limit of each energy window, keV.
     injected_dose_MBq, injection_time, scan_time
         For the standardised uptake value.
     decay_correction
@@ -41,6 +45,8 @@ class Acquisition:
         Hash of the patient's id, to see whether two scans belong together; not the id.
     frame_of_reference
         DICOM frame of reference; equal ones share one coordinate system.
+    direction_stated
+        Whether the header says to which side the slices are stacked.
     """
 
     modality: str = ""
@@ -49,6 +55,8 @@ class Acquisition:
     units: str = ""
     radionuclide: str = ""
     half_life_s: float | None = None
+    tracer: str = ""
+    energy_windows_kev: tuple[tuple[float, float], ...] = ()
     injected_dose_MBq: float | None = None
     injection_time: datetime | None = None
     scan_time: datetime | None = None
@@ -60,6 +68,7 @@ class Acquisition:
     corrections: tuple[str, ...] = ()
     patient_digest: str = ""
     frame_of_reference: str = ""
+    direction_stated: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pydicom import dcmread
@@ -29,12 +29,13 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
     units
         Unit of the voxels as the reader returns them.
     """
-    header = dcmread(path, stop_before_pixels=True, force=True)
+    header = _header(path)
+    zone = _zone(_text(header, "TimezoneOffsetFromUTC"))
     tracer = next(iter(values(header, "RadiopharmaceuticalInformationSequence")), Dataset())
-    scan = _datetime(header, "AcquisitionDateTime") or _first_datetime(
-        header, ("Acquisition", "Series", "Content", "Study")
+    scan = _datetime(header, "AcquisitionDateTime", zone) or _first_datetime(
+        header, ("Acquisition", "Series", "Content", "Study"), zone
     )
-    injection = _datetime(tracer, "RadiopharmaceuticalStartDateTime")
+    injection = _datetime(tracer, "RadiopharmaceuticalStartDateTime", zone)
     if injection is None and scan is not None:
         injection = _time_of_day(tracer, "RadiopharmaceuticalStartTime", scan)
     name, half_life = _radionuclide(tracer)
@@ -47,6 +48,8 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
         series_description=_text(header, "SeriesDescription"),
         units=units,
         radionuclide=name,
+        tracer=_text(tracer, "Radiopharmaceutical") or _meaning(tracer, "RadiopharmaceuticalCode"),
+        energy_windows_kev=_energy_windows(header),
         half_life_s=half_life,
         injected_dose_MBq=_dose(tracer),
         injection_time=injection,
@@ -62,8 +65,32 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
     )
 
 
+def _header(path: Path) -> Dataset:
+    try:
+        header: Dataset = dcmread(path, stop_before_pixels=True, force=True)
+    except Exception:  # pydicom raises many kinds on damaged files
+        return Dataset()
+    return header
+
+
 def _text(header: Dataset, keyword: str) -> str:
     return "/".join(str(v).strip() for v in values(header, keyword))
+
+
+def _meaning(item: Dataset, code: str) -> str:
+    """Meaning of a code sequence."""
+    found = next(iter(values(item, f"{code}Sequence")), Dataset())
+    return _text(found, "CodeMeaning") if isinstance(found, Dataset) else ""
+
+
+def _energy_windows(header: Dataset) -> tuple[tuple[float, float], ...]:
+    """Lower and upper limit of all energy windows, keV."""
+    limits = (
+        (number(bounds, "EnergyWindowLowerLimit"), number(bounds, "EnergyWindowUpperLimit"))
+        for window in values(header, "EnergyWindowInformationSequence")
+        for bounds in values(window, "EnergyWindowRangeSequence")
+    )
+    return tuple((low, high) for low, high in limits if low is not None and high is not None)
 
 
 def _positive(header: Dataset, keyword: str) -> float | None:
@@ -79,8 +106,7 @@ def _dose(tracer: Dataset) -> float | None:
 
 
 def _radionuclide(tracer: Dataset) -> tuple[str, float | None]:
-    code = next(iter(values(tracer, "RadionuclideCodeSequence")), Dataset())
-    name = _text(code, "CodeMeaning") or _text(tracer, "Radiopharmaceutical")
+    name = _meaning(tracer, "RadionuclideCode") or _text(tracer, "Radiopharmaceutical")
     half_life = _positive(tracer, "RadionuclideHalfLife")
     technetium = re.search(r"technetium|tc.?99m|99m.?tc", name, re.IGNORECASE)
     return name, half_life or (TC99M_HALF_LIFE_S if technetium else None)
@@ -93,34 +119,62 @@ def _fwhm(header: Dataset) -> float | None:
     return float(stated.group(1)) if stated else None
 
 
-def _first_datetime(header: Dataset, kinds: tuple[str, ...]) -> datetime | None:
+def _first_datetime(
+    header: Dataset, kinds: tuple[str, ...], zone: timezone | None
+) -> datetime | None:
     for kind in kinds:
         date, time = _text(header, f"{kind}Date"), _text(header, f"{kind}Time")
-        if date and time and (found := _parse(date + time)) is not None:
+        if date and time and (found := _parse(date.replace(".", "") + time, zone)) is not None:
             return found
     return None
 
 
-def _datetime(header: Dataset, keyword: str) -> datetime | None:
-    return _parse(_text(header, keyword))
+def _datetime(header: Dataset, keyword: str, zone: timezone | None) -> datetime | None:
+    return _parse(_text(header, keyword), zone)
 
 
 def _time_of_day(header: Dataset, keyword: str, scan: datetime) -> datetime | None:
-    """A time without a date: the last such time before the scan."""
+    """A time without a date: the last such time before the scan, in its zone."""
     time = _text(header, keyword)
-    found = _parse(scan.strftime("%Y%m%d") + time) if time else None
-    if found is not None and found > scan.replace(tzinfo=None):
-        found -= timedelta(days=1)
-    return found
+    found = _parse(scan.strftime("%Y%m%d") + time, None) if time else None
+    if found is None:
+        return None
+    found = found.replace(tzinfo=scan.tzinfo)
+    return found - timedelta(days=1) if found > scan else found
 
 
-def _parse(text: str) -> datetime | None:
-    """DICOM's DT, or its DA and TM joined, to a datetime without zone (local to the scanner)."""
-    digits = re.match(r"(\d{14})(?:\.(\d{1,6}))?", text.replace(":", "").strip())
-    if digits is None:
+_TIME = re.compile(
+    r"(\d{4})(\d\d)(\d\d)(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6})\d*)?)?)?([+-]\d{4})?"
+)
+"""Date and time of day; minutes, seconds, fraction and zone may be left out. Standard: DICOM PS3.5,
+DA, TM and DT."""
+
+
+def _parse(text: str, zone: timezone | None) -> datetime | None:
+    """DICOM's DT, or its DA and TM joined; in the zone that it names, or else in the one given."""
+    # Colons stand in the older form of TM.
+    found = _TIME.fullmatch(text.replace(":", "").strip())
+    if found is None:
+        return None
+    *digits, fraction, offset = found.groups()
+    year, month, day, hour, minute, second = (int(part or 0) for part in digits)
+    own = _zone(offset or "")
+    if offset and own is None:
         return None
     try:
-        whole = datetime.strptime(digits.group(1), "%Y%m%d%H%M%S")
+        # A leap second does not exist in Python.
+        whole = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=own or zone)
     except ValueError:
         return None
-    return whole.replace(microsecond=int((digits.group(2) or "0").ljust(6, "0")))
+    return whole.replace(microsecond=int((fraction or "0").ljust(6, "0")))
+
+
+def _zone(text: str) -> timezone | None:
+    """Offset from UTC as DICOM writes it, ``+0200``."""
+    found = re.fullmatch(r"([+-])(\d\d)([0-5]\d)", text.strip())
+    if found is None:
+        return None
+    offset = timedelta(hours=int(found.group(2)), minutes=int(found.group(3)))
+    if offset >= timedelta(hours=24):
+        return None
+    return timezone(-offset if found.group(1) == "-" else offset)

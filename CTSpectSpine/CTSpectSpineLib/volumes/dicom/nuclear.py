@@ -8,13 +8,12 @@ along the normal; the scale, where there is one, is in RealWorldValueMappingSequ
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, value, values
+from CTSpectSpineLib.volumes.dicom.scale import measured_pixels
+from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, values
 from CTSpectSpineLib.volumes.dicom.stack import (
     Stack,
     pixel_spacing,
@@ -23,10 +22,8 @@ from CTSpectSpineLib.volumes.dicom.stack import (
     plane_position,
     slice_thickness,
 )
+from CTSpectSpineLib.volumes.suv import TC99M_PHOTOPEAK_KEV
 from CTSpectSpineLib.volumes.volume import MIN_SLICES
-
-_PHOTOPEAK_KEV = 140.5
-"""Photopeak of Tc-99m, keV (140.511 in ENSDF; Browne and Tuli 2017)."""
 
 
 def read_nm(series: Series) -> Stack:
@@ -35,64 +32,17 @@ def read_nm(series: Series) -> Stack:
     Raises
     ------
     InputError
-        If the file has no pixel spacing, is gated, or holds several energy windows of which
-        none is the photopeak.
+        If the file has no pixel spacing, is gated, damaged, or holds several energy windows of
+        which none is the photopeak.
     """
     file = series.first
     notes: list[str] = []
+    # Its size is checked first: a damaged number of frames would fill the memory.
+    array, unit, scaled = measured_pixels((file,), "spect")
     frames = _choose_frames(file, notes)
     matrix = _matrix(file, notes)
-    try:
-        image = sitk.ReadImage(str(file.path), sitk.sitkFloat32)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{file.path}: the pixels cannot be read ({reason}).") from error
-    array: NDArray[np.generic] = sitk.GetArrayFromImage(image).reshape(
-        -1, image.GetSize()[1], image.GetSize()[0]
-    )
-    if array.shape[0] != file.frames:
-        raise InputError(
-            f"{file.path}: states {file.frames} frames but holds {array.shape[0]}; it is damaged."
-        )
-    return Stack(array[frames], matrix, (file,), tuple(notes))
-
-
-def unit_and_scale(header: Dataset) -> tuple[str, float, float]:
-    """Unit of the calibrated values, and the slope and intercept that convert to it.
-
-    ITK ignores RealWorldValueMappingSequence. The unit is a UCUM code: there is something to
-    scale only where it is an activity concentration (or an SUV).
-    """
-    mappings: list[tuple[str, float, float]] = []
-    for item in values(header, "RealWorldValueMappingSequence"):
-        slope = number(item, "RealWorldValueSlope")
-        intercept = number(item, "RealWorldValueIntercept")
-        code = next(iter(values(item, "MeasurementUnitsCodeSequence")), None)
-        unit = _UNITS.get(str(value(code, "CodeValue") or "").lower()) if code is not None else None
-        if unit is not None and slope:
-            mappings.append((unit[0], slope * unit[1], (intercept or 0.0) * unit[1]))
-    mappings.sort(key=lambda m: _PREFERENCE.index(m[0]))
-    if mappings:
-        return mappings[0]
-    stated = _PET_UNITS.get(str(value(header, "Units") or "").upper(), "")
-    return stated or "counts", 1.0, 0.0
-
-
-_UNITS = {
-    "bq/ml": ("Bq/ml", 1.0),
-    "kbq/ml": ("Bq/ml", 1e3),
-    "mbq/ml": ("Bq/ml", 1e6),
-    "bq/cm3": ("Bq/ml", 1.0),
-    "g/ml{suvbw}": ("SUV", 1.0),
-    "{suvbw}g/ml": ("SUV", 1.0),
-    "g/ml": ("SUV", 1.0),
-    "{counts}": ("counts", 1.0),
-    "{count}": ("counts", 1.0),
-    "counts": ("counts", 1.0),
-}
-"""Unit code in lower case to the unit used here and the factor to it. By definition: UCUM."""
-_PREFERENCE = ("Bq/ml", "SUV", "counts")
-_PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUV"}
+    stated = bool(number(file.header, "SpacingBetweenSlices")) or plane_position(file) is None
+    return Stack(array[frames], matrix, (file,), (*scaled, *notes), unit, stated)
 
 
 def _matrix(file: DicomFile, notes: list[str]) -> FloatArray:
@@ -124,12 +74,12 @@ def _slice_step(file: DicomFile, spacing: tuple[float, float], notes: list[str])
     if thickness is not None:
         notes.append(
             f"The SPECT states no SpacingBetweenSlices: SliceThickness ({thickness:g} mm) was "
-            "used, stacked along the normal."
+            "used, and the slices were stacked along the normal; check which end is the head."
         )
         return thickness
     notes.append(
         "The SPECT states neither SpacingBetweenSlices nor SliceThickness: cubic voxels of "
-        f"{spacing[0]:g} mm were assumed."
+        f"{spacing[0]:g} mm were assumed, stacked along the normal; check which end is the head."
     )
     return spacing[0]
 
@@ -153,11 +103,18 @@ def _choose_frames(file: DicomFile, notes: list[str]) -> NDArray[np.intp]:
         chosen = np.flatnonzero(np.array(windows) == window)
         notes.append(
             f"The SPECT holds {len(set(windows))} energy windows: window {window} with the "
-            f"{_PHOTOPEAK_KEV:g} keV photopeak was read."
+            f"{TC99M_PHOTOPEAK_KEV:g} keV photopeak was read."
         )
     slices = _vector(file, "SliceVector")
     if slices:
         numbers = np.array(slices)[chosen]
+        if numbers[0] != numbers.min():
+            # Position and direction of stacking are stated for the first frame.
+            raise InputError(
+                f"{file.path}: SliceVector does not begin with its lowest slice ({numbers[0]} "
+                f"before {numbers.min()}), so that it is unclear to which slice "
+                "ImagePositionPatient belongs; export it again with ascending slices, or as NIfTI."
+            )
         if len(set(numbers.tolist())) < len(numbers):
             raise InputError(
                 f"{file.path}: holds several frames for the same slice; export one volume alone."
@@ -169,9 +126,26 @@ def _choose_frames(file: DicomFile, notes: list[str]) -> NDArray[np.intp]:
 
 
 def _vector(file: DicomFile, keyword: str) -> list[int]:
-    """A vector with one number per frame; empty when it is absent or has another length."""
-    found = [int(v) for v in values(file.header, keyword)]
-    return found if len(found) == file.frames else []
+    """A vector with one number per frame; empty when it is absent.
+
+    Raises
+    ------
+    InputError
+        If it has another length, or is damaged.
+    """
+    found = values(file.header, keyword)
+    if not found:
+        return []
+    try:
+        numbers = [int(v) for v in found]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != file.frames:
+        raise InputError(
+            f"{file.path}: {keyword} has {len(found)} values for {file.frames} frames; the file "
+            "is damaged, export it again."
+        )
+    return numbers
 
 
 def _photopeak_window(file: DicomFile, windows: list[int]) -> int:
@@ -182,9 +156,9 @@ def _photopeak_window(file: DicomFile, windows: list[int]) -> int:
         for bounds in values(items[window - 1], "EnergyWindowRangeSequence"):
             low = number(bounds, "EnergyWindowLowerLimit")
             high = number(bounds, "EnergyWindowUpperLimit")
-            if low is not None and high is not None and low <= _PHOTOPEAK_KEV <= high:
+            if low is not None and high is not None and low <= TC99M_PHOTOPEAK_KEV <= high:
                 return window
     raise InputError(
         f"{file.path}: holds {len(windows)} energy windows and does not say which one has the "
-        f"{_PHOTOPEAK_KEV:g} keV photopeak; export the photopeak reconstruction alone."
+        f"{TC99M_PHOTOPEAK_KEV:g} keV photopeak; export the photopeak reconstruction alone."
     )

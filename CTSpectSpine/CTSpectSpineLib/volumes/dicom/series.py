@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.misc import is_dicom as has_preamble
 from pydicom.uid import (
     EnhancedCTImageStorage,
@@ -29,6 +30,10 @@ _ENHANCED = {
     LegacyConvertedEnhancedCTImageStorage: "legacy converted enhanced CT",
     EnhancedPETImageStorage: "enhanced PET",
 }
+_ATTENUATION_MAP = re.compile(
+    r"(attenuation|transmission|\bmu|\u00b5|\u03bc)[\s_-]*maps?\b|\bumap\b", re.IGNORECASE
+)
+"""What attenuation maps are called."""
 _TAGS: list[Any] = [
     "ImageType",
     "SOPClassUID",
@@ -64,6 +69,7 @@ _TAGS: list[Any] = [
     "RRIntervalVector",
     "TimeSlotVector",
     "TimeSliceVector",
+    "RadiopharmaceuticalInformationSequence",
     "RealWorldValueMappingSequence",
     "CorrectedImage",
     "Units",
@@ -81,7 +87,7 @@ class DicomFile:
     @property
     def frames(self) -> int:
         """Number of frames, 1 for single images."""
-        return int(value(self.header, "NumberOfFrames") or 1)
+        return max(1, int(number(self.header, "NumberOfFrames") or 1))
 
     @property
     def image_type(self) -> tuple[str, ...]:
@@ -134,16 +140,21 @@ def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
     found = value(header, keyword)
     if found is None:
         return ()
-    return tuple(found) if isinstance(found, Iterable) and not isinstance(found, str) else (found,)
+    several = isinstance(found, Iterable) and not isinstance(found, str | bytes)
+    try:
+        return tuple(found) if several else (found,)
+    except Exception:  # a sequence is read when it is gone through
+        return ()
 
 
 def number(header: Dataset, keyword: str) -> float | None:
     """Value of a tag as a number, None when it is absent or no number."""
     found = values(header, keyword)
     try:
-        return float(found[0]) if found else None
-    except (TypeError, ValueError):
+        first = float(found[0]) if found else math.nan
+    except (TypeError, ValueError, OverflowError):
         return None
+    return first if math.isfinite(first) else None
 
 
 def is_dicom(path: Path) -> bool:
@@ -154,18 +165,31 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def find_series(path: Path) -> list[Series]:
-    """All image series in a folder (and its subfolders), or beside a file."""
+def find_series(path: Path) -> tuple[list[Series], int]:
+    """All image series in a folder (and its subfolders), or beside a file.
+
+    Returns
+    -------
+    series, unreadable
+        The series, and how many files begin like DICOM but cannot be read.
+    """
     folder = path if path.is_dir() else path.parent
     candidates = sorted(p for p in folder.rglob("*") if p.is_file())
     if path.is_file():
         candidates = sorted({path, *(p for p in candidates if p.parent == folder)})
     groups: dict[Hashable, list[DicomFile]] = defaultdict(list)
+    unreadable = 0
     for candidate in candidates:
-        file = _read(candidate, forced=candidate == path)
+        try:
+            file = _read(candidate, forced=candidate == path)
+        except InputError:
+            if candidate == path:
+                raise
+            unreadable += 1
+            continue
         if file is not None:
             groups[_key(file)].append(file)
-    return [_series(tuple(files)) for files in groups.values()]
+    return [_series(tuple(files)) for files in groups.values()], unreadable
 
 
 def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
@@ -176,7 +200,10 @@ def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
     InputError
         If there is no usable series for the role, or several without a clear choice.
     """
-    found = find_series(path)
+    found, unreadable = find_series(path)
+    left_out: tuple[str, ...] = ()
+    if unreadable:
+        left_out = (f"{unreadable} damaged DICOM files in {path.name} were left out.",)
     if path.is_file():
         found = [s for s in found if any(f.path == path for f in s.files)]
     if not found:
@@ -189,11 +216,12 @@ def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
     if len(usable) == 1:
         passed_over = len(found) - 1
         notes = (f"Read {usable[0].describe()} of {len(found)} series.",) if passed_over else ()
-        return usable[0], notes
+        return usable[0], (*notes, *left_out)
     # Bolus tracking and planning series are far smaller than the scan itself.
     usable.sort(key=lambda s: -s.slices)
     if usable[1].slices < 0.2 * usable[0].slices:
-        return usable[0], (f"Read {usable[0].describe()}, the largest of {len(usable)} series.",)
+        largest = f"Read {usable[0].describe()}, the largest of {len(usable)} series."
+        return usable[0], (largest, *left_out)
     raise InputError(
         f"{path}: holds {len(usable)} series that could be the {_name(role)}: "
         f"{'; '.join(s.describe() for s in usable)}; give one file of the right one instead."
@@ -219,19 +247,24 @@ def _why_none(path: Path, role: Role, found: Sequence[Series], matching: Sequenc
 
 
 def _read(path: Path, *, forced: bool) -> DicomFile | None:
-    """Read one header; None for anything that is not a DICOM image."""
+    """Read one header; None for anything that is not a DICOM image.
+
+    Raises
+    ------
+    InputError
+        If it begins like DICOM, or is named so, and cannot be read.
+    """
     bare = not is_dicom(path)
     # Files without a preamble exist; they are tried only where the name says that they are DICOM.
     if bare and not (forced or path.suffix.lower() in (".dcm", ".ima")):
         return None
     try:
         header = dcmread(path, stop_before_pixels=True, force=bare, specific_tags=_TAGS)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        if forced:
-            raise InputError(
-                f"{path}: the DICOM file cannot be read ({error}); it may be damaged."
-            ) from error
-        return None
+    except Exception as error:  # pydicom raises many kinds on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(
+            f"{path}: the DICOM file cannot be read ({reason}); it may be damaged."
+        ) from error
     if value(header, "Rows") is None or value(header, "Columns") is None:
         return None
     return DicomFile(path, header)
@@ -272,6 +305,8 @@ def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
     """Why a series cannot be used as a volume; empty when it can."""
     first = files[0]
     sop_class = str(value(first.header, "SOPClassUID") or "")
+    if role == "ct" and first.frames > 1 and sop_class not in _ENHANCED:
+        return f"is one CT file with {first.frames} frames, which is not read: convert it to NIfTI"
     if sop_class in _ENHANCED:
         return f"is stored as {_ENHANCED[sop_class]}, which is not read: convert it to NIfTI"
     if (number(first.header, "SamplesPerPixel") or 1) > 1:
@@ -291,6 +326,8 @@ def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
 def _nm_refusal(first: DicomFile) -> str:
     """Why an NM image is not a reconstructed volume; empty when it is one (or may be)."""
     kind = first.image_type
+    if "TRANSMISSION" in kind or _ATTENUATION_MAP.search(_named(first)):
+        return "is an attenuation map, not uptake: give the reconstructed emission (RECON TOMO)"
     pointer = {str(tag).upper() for tag in values(first.header, "FrameIncrementPointer")}
     if "WHOLE BODY" in kind or "STATIC" in kind:
         return "is a planar image: give the reconstructed tomographic slices (RECON TOMO)"
@@ -300,3 +337,13 @@ def _nm_refusal(first: DicomFile) -> str:
     if "DYNAMIC" in kind or "GATED" in kind:
         return "is a planar time series: give the reconstructed slices (RECON TOMO)"
     return ""
+
+
+def _named(file: DicomFile) -> str:
+    """What the header calls the contents: image type, tracer and description."""
+    tracer = [
+        str(value(item, "Radiopharmaceutical") or "")
+        for item in values(file.header, "RadiopharmaceuticalInformationSequence")
+    ]
+    described = str(value(file.header, "SeriesDescription") or "")
+    return " / ".join((*file.image_type, *tracer, described))

@@ -6,33 +6,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.volumes.dicom.scale import measured_pixels
 from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, value, values
+from CTSpectSpineLib.volumes.volume import Role
 
 _SAME_POSITION_MM = 0.01
 """Slices that are closer than this lie at one position, mm. Numerical: above the rounding of
 positions in headers, far below any distance of slices."""
-_JITTER = 0.05
+_JITTER = 0.1
 """Share of the slice distance by which positions may scatter. Judgement: positions are rounded in
-headers, and a twentieth of a slice moves no joint."""
+headers, and a tenth of a slice moves no joint."""
+_ROUNDING_MM = 0.02
+"""Scatter of positions that is rounding alone, mm. Judgement: headers have two digits or more."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Voxels ``[k, j, i]``, their 4×4 matrix to LPS mm, the files in that order, and notes."""
+    """Slices that were read.
+
+    Attributes
+    ----------
+    array
+        Measured values ``[k, j, i]``.
+    matrix
+        4×4 matrix from index to LPS mm.
+    files
+        In the order of the slices.
+    notes
+        Sentences on what was assumed.
+    unit
+        Of the values.
+    direction_stated
+        Whether the header says to which side of the first slice the others lie.
+    """
 
     array: NDArray[np.generic]
     matrix: FloatArray
     files: tuple[DicomFile, ...]
     notes: tuple[str, ...]
+    unit: str
+    direction_stated: bool = True
 
 
-def read_stack(series: Series, pixel_type: int) -> Stack:
+def read_stack(series: Series, role: Role) -> Stack:
     """Read a series of single slices.
 
     Slices are sorted by position along the normal of the first one; the step between them is
@@ -42,9 +63,8 @@ def read_stack(series: Series, pixel_type: int) -> Stack:
     ----------
     series
         The slices.
-    pixel_type
-        SimpleITK pixel type of the result; each slice's own rescale slope and intercept are
-        applied.
+    role
+        What they are to be used as. Each slice's own scale is applied.
 
     Raises
     ------
@@ -68,10 +88,11 @@ def read_stack(series: Series, pixel_type: int) -> Stack:
     order, dropped = _without_repeats(series, files, depth, order)
     if dropped:
         notes.append(f"{dropped} files repeat slices and were left out.")
-    step = _step(series, points[order], depth[order])
-    matrix = plane_matrix(orientation, spacing, step, points[order[0]])
+    first, step = _line(series, points[order], depth[order])
+    matrix = plane_matrix(orientation, spacing, step, first)
     sorted_files = tuple(files[n] for n in order)
-    return Stack(_pixels(series, sorted_files, pixel_type), matrix, sorted_files, tuple(notes))
+    array, unit, scaled = measured_pixels(sorted_files, role)
+    return Stack(array, matrix, sorted_files, (*scaled, *notes), unit)
 
 
 def plane_orientation(file: DicomFile) -> tuple[FloatArray, FloatArray] | None:
@@ -132,7 +153,7 @@ def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
     groups: dict[object, list[DicomFile]] = {}
     for file in series.files:
         plane = _nested(file, "ImageOrientationPatient", 6) or [0.0] * 6
-        size = value(file.header, "Rows"), value(file.header, "Columns")
+        size = number(file.header, "Rows"), number(file.header, "Columns")
         groups.setdefault((size, tuple(np.round(plane, 3))), []).append(file)
     files = max(groups.values(), key=len)
     left_out = len(series.files) - len(files)
@@ -161,8 +182,8 @@ def _without_repeats(
     return np.array(kept), len(order) - len(kept)
 
 
-def _step(series: Series, points: FloatArray, depth: FloatArray) -> FloatArray:
-    """Vector from slice to slice; refuses gaps."""
+def _line(series: Series, points: FloatArray, depth: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Position of the first slice and vector from slice to slice; refuses gaps."""
     if len(depth) < 2:
         raise _bad(series, "has a single slice")
     gaps = np.diff(depth)
@@ -175,33 +196,25 @@ def _step(series: Series, points: FloatArray, depth: FloatArray) -> FloatArray:
             f"lacks {missing} slices (first gap between {depth[wide[0]]:.1f} and "
             f"{depth[wide[0] + 1]:.1f} mm): export the complete series",
         )
-    step: FloatArray = (points[-1] - points[0]) / (len(points) - 1)
-    line = points[0] + np.arange(len(points))[:, np.newaxis] * step
-    scatter = float(np.abs(points - line).max())
-    if scatter > max(_JITTER * usual, 0.02) + 1e-6:
+    first, step = points[0], (points[-1] - points[0]) / (len(points) - 1)
+    if _scatter(points, first, step) > _ROUNDING_MM:
+        # Rounded positions scatter about the line, so that its ends say less than all of them.
+        count = np.arange(len(points), dtype=float)
+        step, first = np.polynomial.polynomial.polyfit(count, points, 1)[::-1]
+    scatter = _scatter(points, first, step)
+    if scatter > max(_JITTER * usual, _ROUNDING_MM) + 1e-6:
         raise _bad(
             series,
             f"has unevenly spaced slices (up to {scatter:.2f} mm off): export it again with "
             "even spacing",
         )
-    return step
+    return first, step
 
 
-def _pixels(series: Series, files: Sequence[DicomFile], pixel_type: int) -> NDArray[np.generic]:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(file.path) for file in files])
-    reader.SetOutputPixelType(pixel_type)
-    # Uneven spacing was checked from the positions above; ITK's own warning adds nothing.
-    warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise _bad(series, f"has pixels that cannot be read ({reason})") from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
-    return np.asarray(sitk.GetArrayFromImage(image))
+def _scatter(points: FloatArray, first: FloatArray, step: FloatArray) -> float:
+    """Largest distance of the slices from even spacing, mm."""
+    line = first + np.arange(len(points))[:, np.newaxis] * step
+    return float(np.abs(points - line).max())
 
 
 def slice_thickness(file: DicomFile) -> float | None:

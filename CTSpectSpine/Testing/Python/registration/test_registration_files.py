@@ -131,6 +131,63 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
         write_transform(euler(), tmp_path / "a.nii")
 
 
+EULER = "Euler3DTransform_double_3_3"
+
+
+def text(kind: str, parameters: str, fixed: str = "0 0 0 0") -> str:
+    return (
+        f"#Insight Transform File V1.0\n#Transform 0\nTransform: {kind}\n"
+        f"Parameters: {parameters}\nFixedParameters: {fixed}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (text(EULER, "nan 0 0 0 0 0"), "'nan' among the Parameters"),
+        (text(EULER, "0 0 0 inf 0 0"), "'inf' among"),
+        (text(EULER, "0 0 0 1e999 0 0"), "'1e999' among"),
+        (text(EULER, "0 0 0 1,5 0 0"), "'1,5' among"),
+        (text(EULER, "0 0 0"), "3 numbers are the Parameters"),
+        (text(EULER, ""), "0 numbers are"),
+        (text(EULER, "0 0 0 0 0 0 0"), "7 numbers"),
+        (text(EULER, "0 0 0 0 0 0", "nan 0 0 0"), "'nan' among the FixedParameters"),
+        (text(EULER, "0 0 0 0 0 0", "0"), "1 numbers are the FixedParameters"),
+        (text(EULER, "0 0 0 1e9 0 0"), "moves points by"),
+        (text("AffineTransform_double_3_3", "1 0 0 0 1 0 0 0 1 0 0", "0 0 0"), "11 numbers"),
+        (text("SomeTransform_double_3_3", "1"), "SomeTransform"),
+        (text("Euler3DTransform_double_3", "1"), "unknown class"),
+        (f"#Insight Transform File V1.0\nTransform: {EULER}\n", "no parameters"),
+        ("#Insight Transform File V1.0\n", "no parameters"),
+        (text(EULER, "0 0 0 0 0 0") + "Junk: 5\n", "unexpected line 'Junk: 5'"),
+        ("\x00\x01\x02", "unexpected line"),
+    ],
+)
+def test_damaged_text_is_refused_before_itk_reads_it(
+    content: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.tfm"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=words) as caught:
+        read_transform(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".mat"])
+def test_damaged_binary_files_end_no_process(
+    suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"bad{suffix}"
+    sitk.WriteTransform(euler(), str(path))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 :] = bytes(len(content) - len(content) // 3)
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=rf"bad\{suffix}"):
+        read_transform(path)
+    assert capfd.readouterr() == ("", "")
+
+
 angle = st.floats(-1.2, 1.2)
 shift = st.floats(-200, 200)
 

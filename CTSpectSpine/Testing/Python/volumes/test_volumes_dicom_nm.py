@@ -76,7 +76,7 @@ def test_nm_without_any_slice_distance_or_position(tmp_path: Path) -> None:
 
 
 def test_frames_are_put_in_slice_order(tmp_path: Path) -> None:
-    order = [3, 1, 2, 8, 7, 6, 5, 4]
+    order = [1, 3, 2, 8, 7, 6, 5, 4]
     volume = spect(tmp_path, SliceVector=order)
     assert np.array_equal(array(volume), NM_VOXELS[np.argsort(order)])
 

@@ -258,12 +258,12 @@ def test_damaged_voxels(tmp_path: Path) -> None:
         read_volume(packed, "ct")
     for name in ("c.nii", "c.nii.gz"):
         huge = nifti(tmp_path / name, dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])
-        with pytest.raises(InputError, match=rf"{name}: .*more than the memory holds"):
+        with pytest.raises(InputError, match=rf"{name}: .*(cut off|far more than)"):
             read_volume(huge, "ct")
     big = nifti(tmp_path / "d.nii", kind=nibabel.Nifti2Image, dim=[3, 2**31, 2**31, 4, 1, 1, 1, 1])
-    with pytest.raises(InputError, match="more than the memory holds"):
+    with pytest.raises(InputError, match=r"(cut off|far more than)"):
         read_volume(big, "ct")
-    with pytest.raises(InputError, match="the voxels cannot be read"):
+    with pytest.raises(InputError, match="cut off"):
         read_volume(nifti(tmp_path / "g.nii", vox_offset=1e30), "ct")
     far = nifti(tmp_path / "e.nii.gz", kind=nibabel.Nifti2Image, vox_offset=2**62)
     with pytest.raises(InputError, match="cut off"):

@@ -25,7 +25,8 @@ from CTSpectSpineLib.geometry import (
 )
 from CTSpectSpineLib.volumes import read_volume, volume_from_image, write_image
 from CTSpectSpineLib.volumes.nifti import read_nifti_header
-from CTSpectSpineLib.volumes.orthogonal import orthogonal_image, shear_degrees
+from CTSpectSpineLib.volumes.orthogonal import orthogonal_image
+from CTSpectSpineLib.volumes.plausible import shear_degrees
 
 FORMATS = ("nii.gz", "nii", "nrrd", "mha")
 NO_FIXTURE_RESET = settings(

@@ -1,0 +1,235 @@
+"""Volumes whose voxels or headers are damaged, in every format but DICOM."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import image_from_array
+from CTSpectSpineLib.volumes import check_ct, read_segmentation, read_volume, volume_from_image
+
+VOXELS = np.random.default_rng(0).integers(-1000, 2000, (6, 7, 9)).astype(np.int16)
+IMAGE = image_from_array(VOXELS, np.diag([1.0, 2.0, 3.0, 1.0]))
+
+
+def written(path: Path, compressed: bool = False) -> Path:
+    sitk.WriteImage(IMAGE, str(path), useCompression=compressed)
+    return path
+
+
+def nrrd(path: Path, encoding: str, content: bytes, **fields: str) -> Path:
+    header = {
+        "type": "short",
+        "dimension": "3",
+        "space": "left-posterior-superior",
+        "sizes": "9 7 6",
+        "space directions": "(1,0,0) (0,2,0) (0,0,3)",
+        "kinds": "domain domain domain",
+        "endian": "little",
+        "encoding": encoding,
+        "space origin": "(0,0,0)",
+        **fields,
+    }
+    lines = "".join(f"{key}: {value}\n" for key, value in header.items())
+    path.write_bytes(f"NRRD0004\n{lines}\n".encode() + content)
+    return path
+
+
+def refused(path: Path, words: str) -> None:
+    start = perf_counter()
+    with pytest.raises(InputError, match=words) as caught:
+        read_volume(path, "ct")
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert perf_counter() - start < 5.0
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "raw": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+}
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd", ".nhdr", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_whole_files_are_read_as_itk_reads_them(
+    suffix: str, compressed: bool, kind: type, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    image = image_from_array(np.abs(VOXELS % 200).astype(kind), np.diag([1.0, 2.0, 3.0, 1.0]))
+    sitk.WriteImage(image, str(path), useCompression=compressed)
+    found = read_volume(path, "labels").image
+    assert found.GetPixelID() == image.GetPixelID()
+    assert np.array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(image))
+    assert found.GetSpacing() == image.GetSpacing()
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_nrrd_encodings_and_byte_orders(encoding: str, tmp_path: Path) -> None:
+    large = PACKED[encoding](VOXELS.astype(">i2").tobytes())
+    path = nrrd(tmp_path / "a.nrrd", encoding, large, endian="big")
+    assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
+
+
+def test_nrrd_as_text_is_left_to_itk(tmp_path: Path) -> None:
+    text = " ".join(map(str, VOXELS.ravel())).encode()
+    path = nrrd(tmp_path / "a.nrrd", "ascii", text)
+    assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda b: b[:-100], "cut off|cannot be read"),
+        (lambda b: b"", "cut off|cannot be read"),
+        (lambda b: b + b[:200], "bytes of voxels, but|cannot be read"),
+    ],
+)
+def test_damaged_nrrd_voxels(
+    encoding: str, change: Callable[[bytes], bytes], words: str, tmp_path: Path
+) -> None:
+    content = VOXELS.tobytes()
+    before = PACKED[encoding](change(content))
+    refused(nrrd(tmp_path / "a.nrrd", encoding, before), words)
+    after = change(PACKED[encoding](content))
+    refused(nrrd(tmp_path / "b.nrrd", encoding, after), words)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd", ".nii.gz"])
+def test_a_changed_byte_in_compressed_voxels(suffix: str, tmp_path: Path) -> None:
+    whole = written(tmp_path / f"a{suffix}", compressed=True).read_bytes()
+    bad = tmp_path / f"b{suffix}"
+    # The last bytes are the checksum and, in gzip, the length.
+    for place in range(len(whole) - 60, len(whole), 7):
+        content = bytearray(whole)
+        content[place] ^= 0x10
+        bad.write_bytes(bytes(content))
+        refused(bad, "cannot be read|cut off|bytes of voxels, but")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("sizes", ["5 7 6", "9 7 3", "9 7 60", "30000 30000 30000", "0 7 6"])
+def test_sizes_that_do_not_fit_the_voxels(sizes: str, compressed: bool, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.mha", compressed)
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 9 7 6", f"DimSize = {sizes}".encode()))
+    refused(path, "cut off|far more|cannot be read|bytes of voxels, but|no voxels")
+    encoding = "gzip" if compressed else "raw"
+    content = PACKED[encoding](VOXELS.tobytes())
+    refused(
+        nrrd(tmp_path / "a.nrrd", encoding, content, sizes=sizes),
+        "cut off|far more|cannot be read|bytes of voxels, but",
+    )
+
+
+def test_bombs_are_refused_by_name_before_they_fill_the_memory(tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(300_000_000), 1)
+    refused(nrrd(tmp_path / "a.nrrd", "gzip", bomb), r"a\.nrrd: .*but the file holds more")
+    nifti = nibabel.Nifti1Image(VOXELS.T, np.eye(4)).to_bytes()
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(nifti, 1) + bomb)
+    refused(path, r"a\.nii\.gz: .*but the file holds more")
+    meta = written(tmp_path / "a.mha", compressed=True)
+    start = meta.read_bytes().index(b"LOCAL\n") + 6
+    meta.write_bytes(meta.read_bytes()[:start] + zlib.compress(bytes(300_000_000), 1))
+    refused(meta, r"a\.mha: .*but the file holds more")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ((0.0, 0.0, 1000.0), "impossible voxel size"),
+        ((900.0, 0.0, 1000.0), "impossible voxel size"),
+        ((9.0, 0.0, 1.0), "sheared by 84 degrees"),
+        ((0.0, 0.0, 1e-9), "impossible voxel size|not usable"),
+        ((0.0, 0.0, 1e30), "impossible voxel size"),
+    ],
+)
+def test_a_grid_that_no_scanner_makes(
+    column: tuple[float, float, float], words: str, tmp_path: Path
+) -> None:
+    affine = np.eye(4)
+    affine[:3, 2] = column
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((60, 60, 60), np.int16), affine), path)
+    refused(path, words)
+
+
+@pytest.mark.parametrize("offset", [1e9, 1e30])
+def test_a_position_far_away(offset: float, tmp_path: Path) -> None:
+    affine = np.eye(4)
+    affine[0, 3] = offset
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(VOXELS, affine), path)
+    refused(path, "m from the origin")
+
+
+def test_a_ct_without_rescale_intercept_is_seen_despite_its_padding() -> None:
+    rng = np.random.default_rng(1)
+    hu = np.full((40, 64, 64), -1000.0)
+    hu[:, 12:52, 8:56] = -90.0
+    hu[:, 20:44, 16:48] = 45.0
+    hu[:, 26:38, 26:38] = 400.0
+    hu += rng.normal(0, 15, hu.shape)
+    outside = np.hypot(*np.mgrid[-32:32, -32:32]) > 31
+
+    def volume(offset: float, padding: float) -> sitk.Image:
+        values = hu + offset
+        values[:, outside] = padding
+        return volume_from_image(sitk.GetImageFromArray(values.astype(np.int16)), "ct")
+
+    for padding in (-1024, -2000, -3024):
+        check_ct(volume(0, padding))
+        for offset in (1000, 1024):
+            with pytest.raises(InputError, match="rescale intercept"):
+                check_ct(volume(offset, padding))
+
+
+def seg(path: Path, **fields: str) -> Path:
+    labels = np.zeros((6, 7, 9), np.int32)
+    labels[2:4, 2:4, 2:5] = 1
+    segment = {"Segment0_ID": "s", "Segment0_Name": "L5", "Segment0_LabelValue": "1"}
+    nrrd(path, "raw", labels.tobytes(), type="int")
+    head, voxels = path.read_bytes().split(b"\n\n", 1)
+    lines = "".join(f"\n{key}:={value}" for key, value in {**segment, **fields}.items())
+    path.write_bytes(head + lines.encode() + b"\n\n" + voxels)
+    return path
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Segment0_Color": ""},
+        {"Segment0_Color": "1 2"},
+        {"Segment0_LabelValue": "31.0"},
+        {"Segment0_LabelValue": ""},
+        {"Segment0_LabelValue": "9" * 400},
+        {"Segment0_Layer": "-1"},
+        {"Segment0_Layer": "7"},
+    ],
+)
+def test_damaged_fields_of_a_segment(fields: dict[str, str], tmp_path: Path) -> None:
+    assert len(read_segmentation(seg(tmp_path / "a.seg.nrrd"))[0]) == 1
+    with pytest.raises(InputError, match=r"b\.seg\.nrrd"):
+        read_segmentation(seg(tmp_path / "b.seg.nrrd", **fields))
+
+
+def test_one_huge_value_is_no_label(tmp_path: Path) -> None:
+    path = seg(tmp_path / "a.seg.nrrd")
+    content = bytearray(path.read_bytes())
+    content[-4:] = (2_000_000_000).to_bytes(4, "little")
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"a\.seg\.nrrd: holds values from 0 to 2000000000"):
+        read_segmentation(path)
