@@ -61,7 +61,8 @@ class Camera:
         assert picture.save(str(path)), path
         # 256 colours of its own are plenty for such a picture, and a third of the size.
         with PIL.Image.open(path) as full:
-            flat = full.convert("RGB").quantize(256, dither=PIL.Image.Dither.NONE)
+            most = PIL.Image.Quantize.MAXCOVERAGE  # keeps rare colours, such as those of words
+            flat = full.convert("RGB").quantize(256, most, dither=PIL.Image.Dither.NONE)
         flat.save(path, optimize=True)
         print(path, f"{width} x {self.panel.height}", flush=True)
         return path

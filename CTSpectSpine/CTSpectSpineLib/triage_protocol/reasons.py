@@ -276,7 +276,7 @@ def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[s
             text = "not measurable; not counted"
         elif row.uptake == "indeterminate":
             changes_it = "would" if engine.key(row) in matters else "would not"
-            text = f"indeterminate; {changes_it} change the disposition if positive"
+            text = f"indeterminate; {changes_it} change the verdict if positive"
         elif row.uptake == "positive" and verdict == NO_VERDICT:
             text = "positive; no verdict"
         elif row.uptake == "positive" and not engine.considers(row.region):

@@ -108,6 +108,20 @@ def test_nothing_is_drawn_over_its_neighbour(case: Any, width: int, opened: bool
     assert slicer_qt.overlapping(slicer.modules.ctspectspine.widgetRepresentation()) == []
 
 
+def test_a_squeezed_section_takes_it_from_the_table(case: Any) -> None:
+    fill(case)
+    resize(case, WIDTHS[0])
+    section, count = case.ui.resultsCollapsibleButton, case.ui.hiddenLabel
+    case.addCleanup(section.setMaximumHeight, section.maximumHeight)
+    section.setMaximumHeight(section.height - 60)
+    resize(case, WIDTHS[0])
+    assert slicer_qt.overlapping(section) == []
+    section.setMaximumHeight(section.height - 200)
+    resize(case, WIDTHS[0])
+    assert slicer_qt.overlapping(section) != [], "there are limits"
+    assert count.geometry.bottom() < case.ui.jointTable.geometry.top() + 1, "no row is covered"
+
+
 def test_the_verdict_is_in_sight_without_scrolling(case: Any) -> None:
     import qt
 
