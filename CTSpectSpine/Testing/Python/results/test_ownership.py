@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -339,6 +341,15 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         fail()
     assert names(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    def fail() -> None:
+        with replacing(tmp_path / "a.png"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"a\.png"):
+        fail()
 
 
 def test_without_an_owner_a_file_is_simply_replaced(tmp_path: Path) -> None:
