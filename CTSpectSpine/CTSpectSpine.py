@@ -29,7 +29,7 @@ from slicer.util import VTKObservationMixin
 
 from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
-from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath
+from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath, sayChoices
 from CTSpectSpineWidgets.export import ExportSection
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
@@ -201,6 +201,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters:
             self._showSettings()
             self._guiTag = self.parameters.connectGui(self.ui)
+            sayChoices(self.ui)
             self.addObserver(self.parameters, modified, self.onParametersChanged)
             self.showResults(self.parameters.analysis)
             self.update()

@@ -73,6 +73,7 @@ class Camera:
             slicer_qt.use_palette(dark)
             self.clear()
             state(self)
+            assert not slicer_qt.slot_errors, slicer_qt.slot_errors
             widths = WIDTHS[:1] if dark else WIDTHS
             for width in widths:
                 self.take(name, width, dark)

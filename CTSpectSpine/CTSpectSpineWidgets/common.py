@@ -29,6 +29,22 @@ UPTAKE_WORDS = {
     "not_measurable": _("not measurable"),
 }
 
+CHOICE_WORDS = {
+    "vertebral_bodies": _("vertebral bodies"),
+    "sacrum": _("sacrum"),
+    "iliac": _("iliac bones"),
+    "contralateral": _("the joint on the other side"),
+    "cervical": _("cervical"),
+    "lumbar": _("lumbar"),
+    "not given": _("not given"),
+    "yes": _("yes"),
+    "no": _("no"),
+    "female": _("female"),
+    "male": _("male"),
+    "other": _("other"),
+}
+"""Values of parameters to what their combo boxes say; Slicer connects these by place."""
+
 
 class Section:
     """One section of the panel.
@@ -109,6 +125,15 @@ def errorsShown(title: str) -> Iterator[None]:
     """Show an error in a window, and raise it: Slicer logs it."""
     with slicer.util.tryWithErrorDisplay(title, waitCursor=False):
         yield
+
+
+def sayChoices(ui: QtObject) -> None:
+    """Let combo boxes that follow a parameter say words instead of its values."""
+    for widget in vars(ui).values():
+        if widget.className() == "QComboBox" and widget.property("SlicerParameterName"):
+            for i in range(widget.count):
+                text = widget.itemText(i)
+                widget.setItemText(i, CHOICE_WORDS.get(text, text))
 
 
 def fillCombo(combo: QtObject, texts: Sequence[str], current: str | None = None) -> None:

@@ -112,6 +112,7 @@ class CTSpectSpineWidgetTest(PanelTestCase):
         (request,) = caught
         self.assertEqual(request.options.fwhm_mm, 9.5)
         self.assertEqual(request.options.reference, "sacrum")
+        self.assertEqual(self.ui.referenceBone.itemText(0), "vertebral bodies")
         self.assertTrue(request.options.save_volumes)
         self.assertEqual(dict(request.context), {"vas_axial": 8.0})
         self.assertIsNone(request.out)
