@@ -170,21 +170,20 @@ def nrrd_grid(file: Path, header: Mapping[str, Any]) -> Grid:
     size = tuple(sizes[axis] for axis in domains)
     if len(size) < 3 or math.prod(size[3:]) > 1:
         raise not_3d(file, size)
-    linear, origin = _vectors(file, header, domains[:3], len(sizes))
+    linear, origin = _vectors(file, header, domains[:3])
     flip = TO_LPS.get(_text(header, "space"), (1.0, 1.0, 1.0))
     with np.errstate(invalid="ignore", over="ignore"):
         return Grid((size[0], size[1], size[2]), np.diag([*flip, 1.0]) @ affine(linear, origin))
 
 
 def _vectors(
-    file: Path, header: Mapping[str, Any], axes: list[int], count: int
+    file: Path, header: Mapping[str, Any], axes: list[int]
 ) -> tuple[FloatArray, FloatArray]:
     """Steps along three axes (columns), and the position of the first voxel."""
     try:
         if "space directions" not in header:
-            spacing = np.asarray(header["spacings"], dtype=float)
-            least = np.asarray(header.get("axis mins", header.get("axismins", np.zeros(count))))
-            return np.diag(spacing[axes]), np.nan_to_num(least.astype(float)[axes])
+            spacing = np.asarray(header["spacings"], dtype=float)[axes]
+            return np.diag(spacing), _centre_of_first(header, spacing, axes)
         rows = header["space directions"]
         steps = np.array([np.asarray(rows[axis], dtype=float)[:3] for axis in axes]).T
         origin = np.asarray(header.get("space origin", np.zeros(3)), dtype=float)[:3]
@@ -197,6 +196,17 @@ def _vectors(
     except (IndexError, TypeError, ValueError) as error:
         raise _contradiction(file, "space directions") from error
     return steps, origin
+
+
+def _centre_of_first(header: Mapping[str, Any], spacing: FloatArray, axes: list[int]) -> FloatArray:
+    """Position of the first voxel where the header has no space, as ITK takes it."""
+    least = header.get("axis mins", header.get("axismins"))
+    if least is None:
+        return np.zeros(3)
+    # The ends of an axis are those of its voxels, unless samples sit on them.
+    places = [str(place) for place in header.get("centerings", ())] or ["cell"] * len(least)
+    half = [0.0 if places[axis] == "node" else 0.5 for axis in axes]
+    return np.asarray(np.nan_to_num(np.asarray(least, dtype=float)[axes]) + spacing * half)
 
 
 def _contradiction(file: Path, field: str) -> InputError:

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import image_from_array
+from CTSpectSpineLib.geometry import ijk_to_lps, image_from_array
 from CTSpectSpineLib.volumes import check_ct, read_segmentation, read_volume, volume_from_image
 
 VOXELS = np.random.default_rng(0).integers(-1000, 2000, (6, 7, 9)).astype(np.int16)
@@ -83,6 +83,38 @@ def test_nrrd_encodings_and_byte_orders(encoding: str, tmp_path: Path) -> None:
     large = PACKED[encoding](VOXELS.astype(">i2").tobytes())
     path = nrrd(tmp_path / "a.nrrd", encoding, large, endian="big")
     assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
+
+
+D = "(0.866,0.5,0) (-1,1.732,0) (0,0,3)"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *(["space: " + space, "space directions: " + D, "space origin: (10,20,30)"]
+          for space in ("LPS", "RAS", "LAS", "right-anterior-superior", "scanner-xyz")),
+        ["space dimension: 3", "space directions: " + D, "space origin: (10,20,30)"],
+        ["space: RAS", "space directions: " + D],
+        ["space: RAS", "space directions: " + D, "kinds: space space space"],
+        ["spacings: 1 2 3"],
+        ["spacings: 1 2 3", "axis mins: 5 6 7"],
+        ["spacings: 1 2 3", "axis mins: 5 6 7", "centerings: node node node"],
+    ],
+)  # fmt: skip
+def test_the_grid_of_an_nrrd_file_is_that_of_itk(lines: list[str], tmp_path: Path) -> None:
+    common = ["type: short", "dimension: 3", "sizes: 9 7 6", "endian: little", "encoding: raw"]
+    path = tmp_path / "a.nrrd"
+    head = "".join(f"{line}\n" for line in ("NRRD0004", *common, *lines, ""))
+    path.write_bytes(head.encode() + VOXELS.tobytes())
+    expected = ijk_to_lps(sitk.ReadImage(str(path)))
+    assert np.allclose(ijk_to_lps(read_volume(path, "ct").image), expected, atol=1e-3)
+
+
+def test_an_nrrd_file_without_voxel_size_is_refused(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "a.nrrd", "raw", VOXELS.tobytes())
+    content = path.read_bytes().replace(b"space directions: (1,0,0) (0,2,0) (0,0,3)\n", b"")
+    path.write_bytes(content)
+    refused(path, "no usable voxel size")
 
 
 def test_nrrd_as_text_is_left_to_itk(tmp_path: Path) -> None:
