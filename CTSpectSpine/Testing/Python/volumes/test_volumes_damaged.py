@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import ijk_to_lps, image_from_array
+from CTSpectSpineLib.labelling.importing.sources import load_labels
 from CTSpectSpineLib.volumes import check_ct, read_segmentation, read_volume, volume_from_image
 
 VOXELS = np.random.default_rng(0).integers(-1000, 2000, (6, 7, 9)).astype(np.int16)
@@ -290,6 +291,17 @@ def test_damaged_fields_of_a_segment(fields: dict[str, str], tmp_path: Path) -> 
     assert len(read_segmentation(seg(tmp_path / "a.seg.nrrd"))[0]) == 1
     with pytest.raises(InputError, match=r"b\.seg\.nrrd"):
         read_segmentation(seg(tmp_path / "b.seg.nrrd", **fields))
+
+
+def test_a_sheared_segmentation_is_put_on_an_orthogonal_grid(tmp_path: Path) -> None:
+    path = seg(tmp_path / "a.seg.nrrd")
+    path.write_bytes(path.read_bytes().replace(b"(0,2,0)", b"(-1,2,0)"))
+    loaded = load_labels(path)
+    assert "sheared" in " ".join(loaded.notes)
+    direction = np.reshape(loaded.image.GetDirection(), (3, 3))
+    assert np.allclose(direction.T @ direction, np.eye(3), atol=1e-9)
+    labelled = int(np.count_nonzero(sitk.GetArrayViewFromImage(loaded.image)))
+    assert labelled * np.prod(loaded.image.GetSpacing()) == pytest.approx(12 * 6.0, rel=0.4)
 
 
 def test_one_huge_value_is_no_label(tmp_path: Path) -> None:

@@ -173,6 +173,13 @@ def test_an_unreadable_slope_names_its_file(tmp_path: Path) -> None:
     refused(folder, "ct", "RescaleSlope is no number", sorted(folder.iterdir())[3].name)
 
 
+def test_a_slope_of_unknown_representation(tmp_path: Path) -> None:
+    folder = ct_series(tmp_path / "ct", RescaleSlope="1.25")
+    path = replaced(sorted(folder.iterdir())[3], b"DS\x04\x001.25", b"D\x00\x04\x001.25")
+    with pytest.raises(InputError, match=f"{path.name}|gap|lacks"):
+        read_volume(folder, "ct")
+
+
 # --- bystanders
 
 
