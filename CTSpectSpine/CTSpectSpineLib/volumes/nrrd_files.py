@@ -7,6 +7,7 @@ reading of voxels checks neither sizes nor the end of a compressed stream.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -113,6 +114,9 @@ def _lines(stream: IO[bytes]) -> list[str]:
         if len(raw) == _LONGEST_LINE or len(lines) == _MOST_LINES:
             raise ValueError("the header does not end")
         lines.append(raw.decode("utf-8", "replace"))
+        if re.match(r"data ?file:\s*LIST", lines[-1], re.IGNORECASE):
+            # The names of the files follow, and end the header.
+            return lines
 
 
 def read_nrrd(file: Path) -> tuple[Mapping[str, Any], NDArray[np.generic]]:

@@ -156,6 +156,36 @@ def test_headers_that_crash_itk(tmp_path: Path) -> None:
         refused(path, "cannot be read as MetaImage|impossible voxel size")
 
 
+@pytest.mark.parametrize("cut", [0, 50])
+def test_slices_in_files_of_their_own(cut: int, tmp_path: Path) -> None:
+    """ITK reads these, and notices a short one."""
+    names = []
+    for number, plane in enumerate(VOXELS):
+        content = plane.tobytes()
+        names.append(f"s{number}.raw")
+        (tmp_path / names[-1]).write_bytes(content[: len(content) - cut * (number == 3)])
+    meta = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = 9 7 6\n"
+        "ElementType = MET_SHORT\nElementSpacing = 1 2 3\nElementDataFile = "
+    )
+    listed = "LIST\n" + "\n".join(names) + "\n"
+    pattern = "s%d.raw 0 5 1\n"
+    head = nrrd(tmp_path / "head", "raw", b"").read_bytes().decode().rstrip("\n") + "\ndata file: "
+    for name, text in (
+        ("a.mhd", meta + listed),
+        ("b.mhd", meta + pattern),
+        ("a.nhdr", head + listed),
+        ("b.nhdr", head + pattern),
+    ):
+        path = tmp_path / name
+        path.write_text(text, encoding="ascii")
+        if cut:
+            refused(path, "cannot be read")
+        else:
+            found = read_volume(path, "ct").image
+            assert np.array_equal(sitk.GetArrayFromImage(found), VOXELS)
+
+
 @pytest.mark.parametrize("encoding", PACKED)
 @pytest.mark.parametrize(
     ("change", "words"),
