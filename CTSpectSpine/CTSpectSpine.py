@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,15 @@ from slicer.util import VTKObservationMixin
 
 from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
-from CTSpectSpineWidgets.common import fillCombo, followPath
-from CTSpectSpineWidgets.export import ExportSection, registerLayout, showLayout
+from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath
+from CTSpectSpineWidgets.export import ExportSection
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
 from CTSpectSpineWidgets.patient import Ask, PatientSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 from CTSpectSpineWidgets.scenewatch import SceneWatch
+from CTSpectSpineWidgets.views import Views, registerLayout
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.results.shown import Record
@@ -145,6 +146,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.levels = LevelsSection(self)
         self.results = ResultsSection(self)
         self.export = ExportSection(self)
+        self.views = Views(self)
         self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
             followPath(path, self.onSettingsChanged)
@@ -164,7 +166,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.entered = True
         self.initializeParameterNode()
         if self.unseen:
-            self.showFirstView()
+            self.views.showFirstView()
 
     def exit(self) -> None:
         """Stop following the parameter node when another module is opened."""
@@ -255,9 +257,9 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def missingInput(self) -> str:
         """What is missing for an analysis; empty if nothing is."""
         values = self.chosen()
-        missing = [text for text, node in (("CT", values.ct), ("SPECT", values.spect)) if not node]
+        missing = MISSING_IMAGES.get((bool(values.ct), bool(values.spect)))
         if missing:
-            return _("Select a {names}.").format(names=" and a ".join(missing))
+            return missing
         if values.ct is values.spect:
             return _("CT and SPECT are the same volume: select two different ones.")
         if not values.vertebrae and not self.logic.canLabel():
@@ -294,30 +296,23 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showNewResults(self) -> None:
         """Show the results that the logic has just put into the scene."""
+        for _step in self.newResultsSteps():
+            pass
+
+    def newResultsSteps(self) -> Iterator[None]:
+        """`showNewResults` in short steps, between which the window can answer."""
         nodes = self.logic.nodes
         if nodes is None:
             return
         # An analysis may end while another module is open.
         self.chosen().analysis = nodes.manifest
-        self.showResults(nodes.manifest)
+        if self.named is not nodes.manifest:
+            self.showResults(nodes.manifest)
         self.ui.resultsCollapsibleButton.collapsed = False
         self.unseen = True
+        yield
         if self.entered:
-            self.showFirstView()
-
-    def showFirstView(self) -> None:
-        """Show the results as a reader wants them at first: the module's layout, the spine."""
-        self.unseen = False
-        if self.nodes is not None:
-            showLayout()
-            self.showInViews()
-
-    def showInViews(self) -> None:
-        """Show the results, and no others, in the views."""
-        from CTSpectSpineLib.scene.presentation import present
-
-        if self.nodes is not None:
-            present(slicer.mrmlScene, self.nodes, self.registration.look())
+            yield from self.views.firstViewSteps()
 
     def showResults(self, manifest: Node | None) -> None:
         """Show the results of an analysis by its manifest node; None to show none."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import PIL.Image
 import slicer
 import slicer_host
 import slicer_qt
@@ -57,10 +58,12 @@ class Camera:
         self.panel.render(picture)
         kind = ("_dark" if dark else "") + (f"_{scale}x" if scale > 1 else "")
         path = self.images / f"slicer_panel_{name}_{width}{kind}.png"
-        # A palette of 256 colours is plenty here, and a third of the size.
-        flat = qt.Qt.AvoidDither | qt.Qt.ThresholdDither
-        image = picture.toImage().convertToFormat(qt.QImage.Format_Indexed8, flat)
-        assert image.save(str(path)), path
+        assert picture.save(str(path)), path
+        # 256 colours of its own are plenty for such a picture, and a third of the size.
+        with PIL.Image.open(path) as full:
+            most = PIL.Image.Quantize.MAXCOVERAGE  # keeps rare colours, such as those of words
+            flat = full.convert("RGB").quantize(256, most, dither=PIL.Image.Dither.NONE)
+        flat.save(path, optimize=True)
         print(path, f"{width} x {self.panel.height}", flush=True)
         return path
 
@@ -125,6 +128,7 @@ class Camera:
         shutil.copytree(kept, shown)
         values = self.widget.parameters
         nodes = populate_scene(slicer.mrmlScene, ct=values.ct, spect=values.spect, folder=shown)
+        assert nodes.manifest is not None
         nodes.manifest.SetAttribute(FOLDER, str(shown))
         self.widget.logic.nodes = nodes
         self.widget.showNewResults()

@@ -1,15 +1,21 @@
-"""Files that appear only when they are complete, their hashes, and tables that are shipped."""
+"""Files that appear only when they are complete, their hashes, and tables that are shipped.
+
+`put_in_place` is the one door through which files reach a folder. A folder that a run has claimed
+has an `Owner`, who is asked there before anything is replaced.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 SUFFIXES = (
     ".seg.nrrd",
@@ -40,21 +46,99 @@ def json_table(path: Path) -> dict[str, Any]:
     return table
 
 
+_MARK = ".ctspectspine-"
+_TEMPORARY = re.compile(re.escape(_MARK) + r"[0-9a-f]{8}-(?P<name>.+)", re.DOTALL)
+
+
+class Owner(Protocol):
+    """Answers for the files of a folder."""
+
+    def admit(self, path: Path, temporary: Path) -> None:
+        """Agree that a finished file is put in place; raise an `InputError` to forbid it."""
+
+    def placed(self, path: Path) -> None:
+        """Learn that it is in place."""
+
+
+_OWNERS: dict[Path, Owner] = {}
+
+
+@contextmanager
+def owned(folder: Path, owner: Owner) -> Iterator[None]:
+    """Let an owner answer for all files that this process puts into a folder."""
+    place = folder.resolve()
+    _OWNERS[place] = owner
+    try:
+        yield
+    finally:
+        del _OWNERS[place]
+
+
+def _owner_of(path: Path) -> Owner | None:
+    parent = path.parent.resolve()
+    return next((_OWNERS[p] for p in (parent, *parent.parents) if p in _OWNERS), None)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a finished file to its name, if the owner of the folder agrees.
+
+    Raises
+    ------
+    InputError
+        If a file is there that no earlier run wrote.
+    """
+    owner = _owner_of(path)
+    if owner is not None:
+        owner.admit(path, temporary)
+    temporary.replace(path)
+    if owner is not None:
+        owner.placed(path)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside ``path`` that `remove_temporaries` knows; it ends as the name does."""
+    return path.with_name(f"{_MARK}{uuid.uuid4().hex[:8]}-{path.name}")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` and rename it to ``path`` when the block succeeds.
 
     The temporary name keeps the extension, because writers choose the format by it.
     """
-    suffix = image_suffix(path)
-    stem = path.name[: len(path.name) - len(suffix)]
-    temporary = path.with_name(f".{stem}.{uuid.uuid4().hex[:8]}{suffix}")
+    temporary = temporary_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path, name: str | None = None) -> bool:
+    """Whether a path is a temporary one of `temporary_name`, of the file ``name`` if given."""
+    match = _TEMPORARY.fullmatch(path.name)
+    return match is not None and name in (None, match["name"])
+
+
+def remove_temporaries(folder: Path, name: str | None = None) -> None:
+    """Remove what a killed run has left half-written, also in the folders inside.
+
+    Nobody else may be writing there.
+
+    Parameters
+    ----------
+    name
+        Remove only what was to become this file of the folder.
+    """
+    for path in list(folder.iterdir()):
+        if is_temporary(path, name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        elif name is None and path.is_dir() and not path.is_symlink():
+            remove_temporaries(path)
 
 
 def sha256_of_file(path: Path) -> str:

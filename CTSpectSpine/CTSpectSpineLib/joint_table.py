@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from CTSpectSpineLib import anatomy
+from CTSpectSpineLib import anatomy, spreadsheet
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_columns import ALLOWED, COLUMNS, TEXT_COLUMNS, USUAL_METRIC
 
@@ -143,34 +143,38 @@ def read(path: Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Words as they stand, without surrounding blanks in the names of the columns. A column
-        of numbers is float; one in which a cell is not a number keeps its words.
+        of numbers is float; a column that is none of `COLUMNS` and in which a cell is not a number
+        keeps its words.
 
     Raises
     ------
     InputError
-        If the file cannot be read as a table.
+        If the file cannot be read as a table, or a cell of a column of numbers is not a number.
     """
     try:
-        names, cells = _cells(path.read_bytes().decode("utf-8-sig"))
+        text, separator = spreadsheet.separated(spreadsheet.decoded(path.read_bytes()), COLUMNS)
+        names, cells, lines = _cells(text, separator)
+        stripped = [{name.strip(): cell for name, cell in row.items()} for row in cells]
+        columns = [name.strip() for name in names]
+        known = {
+            name: [row[name] for row in stripped]
+            for name in columns
+            if name in COLUMNS and name not in TEXT_COLUMNS
+        }
+        numbers: dict[str, list[float]] = spreadsheet.numbers(known, lines, separator)
     except OSError as error:
         raise InputError(
             f"Joint table {path} cannot be read ({error.strerror}); check the path."
         ) from error
     except ValueError as error:
         raise InputError(
-            f"Joint table {path} is not a CSV table in UTF-8 ({error}); save it as one."
+            f"Joint table {path} cannot be read as a table: {error}. Save it as CSV in UTF-8, "
+            "separated by commas or semicolons."
         ) from error
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise InputError(
-            f"Joint table {path} is not separated by commas; save it as a comma-separated table."
-        )
-    stripped = [{name.strip(): cell for name, cell in row.items()} for row in cells]
-    columns = [name.strip() for name in names]
-    numbers = {
-        name: values
-        for name in set(columns) - TEXT_COLUMNS
-        if None not in (values := [_checked_number(row[name]) for row in stripped])
-    }
+    for name in set(columns) - TEXT_COLUMNS - set(numbers):
+        values = [_checked_number(row[name]) for row in stripped]
+        if None not in values:
+            numbers[name] = [value for value in values if value is not None]
     return _frame(columns, stripped, numbers)
 
 
@@ -287,8 +291,10 @@ def joint_ids(table: pd.DataFrame) -> list[str]:
     return [joint_id(*(part.strip() for part in row)) for row in rows_]
 
 
-def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
-    """Names of the columns, and each row's cells by column; lines without any cell are skipped.
+def _cells(text: str, separator: str = ",") -> tuple[list[str], list[dict[str, str]], list[int]]:
+    """Names of the columns, each row's cells by column, and the line that each row ends in.
+
+    Lines without any cell are skipped.
 
     Raises
     ------
@@ -296,7 +302,7 @@ def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
         If the text is not a table: without header, with a column twice, with more cells in a row
         than in the header (empty ones aside), or with a broken quote.
     """
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         names = next((line for line in lines if line), [])
         if not names:
@@ -304,7 +310,7 @@ def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
         twice = [name for name in names if name and names.count(name) > 1]
         if twice:
             raise ValueError(f"it has the column {twice[0]!r} twice")
-        cells = []
+        cells, places = [], []
         for line in lines:
             if any(line[len(names) :]):
                 raise ValueError(
@@ -313,15 +319,16 @@ def _cells(text: str) -> tuple[list[str], list[dict[str, str]]]:
             if len(line) > 1 or any(cell.strip() for cell in line):
                 padded = [*line, *[""] * (len(names) - len(line))]
                 cells.append(dict(zip(names, padded, strict=False)))
+                places.append(lines.line_num)
     except csv.Error as error:
         raise ValueError(f"line {lines.line_num}: {error}") from error
-    return names, cells
+    return names, cells, places
 
 
 def _checked_cells(text: str, origin: str) -> tuple[list[str], list[dict[str, str]]]:
     """The cells of a table that an analysis wrote, checked, cranial to caudal."""
     try:
-        names, cells = _cells(text)
+        names, cells, _ = _cells(text)
     except ValueError as error:
         raise InputError(f"{origin}: cannot be read as a table ({error}); {_AGAIN}") from error
     missing = [name for name in _NEEDED if name not in names]

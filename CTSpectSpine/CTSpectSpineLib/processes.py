@@ -32,3 +32,25 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this computer lives."""
+    if os.name != "nt":
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+    import ctypes
+
+    kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    synchronize, timed_out = 0x00100000, 0x102
+    handle = kernel.OpenProcess(synchronize, False, pid)
+    if not handle:
+        return False
+    alive = kernel.WaitForSingleObject(handle, 0) == timed_out
+    kernel.CloseHandle(handle)
+    return bool(alive)

@@ -38,3 +38,9 @@ def disposition(name: str) -> Mapping[str, str]:
         "meaning": "",
         "tone": "plain",
     }
+
+
+def said(*names: str) -> str:
+    """Dispositions as they stand in a sentence, several as alternatives."""
+    titles = (disposition(name)["title"] for name in names)
+    return " or ".join(f"“{title[:1].lower()}{title[1:]}”" for title in titles)

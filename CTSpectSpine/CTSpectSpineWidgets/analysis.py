@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.progress import Progress
 
 POLL_MILLISECONDS = 100
+_DONE = object()
 
 
 class AnalysisSection(Section):
@@ -31,6 +32,7 @@ class AnalysisSection(Section):
         self._whenDone: Callable[[Path], object] | None = None
         self._timeLeft: TimeLeft | None = None
         self._logged = 0
+        self._ending: Iterator[None] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self.onTimer)
@@ -46,6 +48,10 @@ class AnalysisSection(Section):
     def update(self) -> None:
         """Enable the button when it can be used; else its tooltip says what is missing."""
         button = self.ui.applyButton
+        if self._ending is not None:
+            button.text = _("Cancel")
+            enable(button, _("The analysis is done; its results are being shown."), "")
+            return
         if self.running:
             button.text = _("Cancel")
             enable(button, "", _("Stop the analysis and delete what it has written."))
@@ -122,35 +128,50 @@ class AnalysisSection(Section):
         run, timeLeft = self.run, self._timeLeft
         if run is None or timeLeft is None:
             return
+        if self._ending is not None:
+            self._goOn(self._ending)
+            return
         messages = run.poll()
         self._log(messages, run.lines)
         if run.running:
             if messages:
                 self.ui.progressBar.value = round(100 * run.fraction)
             left = timeLeft.update(run.fraction)
-            ending = "" if left is None else _(", {time} left").format(time=time_text(left))
-            self.say(run.message + ending)
+            text = run.message if left is None else _("{stage}, {time} left")
+            self.say(text.format(stage=run.message, time=time_text(left or 0.0)))
             return
-        self._end()
         if run.error:
+            self._end()
             self.panel.levels.forget()
             self.panel.update()
             self.say(run.error, isError=True)
             slicer.util.errorDisplay(run.error)
             return
+        self.say(_("Showing the results"))
+        self._ending = self._endSteps(run)
+        self._timer.setInterval(0)
+        self.update()
+
+    def _goOn(self, steps: Iterator[None]) -> None:
+        """One step of showing the results: the window stays alive between two of them."""
         try:
             with errorsShown(_("The results cannot be shown.")):
-                folder = self.panel.logic.finishRun(run)
-                self.panel.showNewResults()
-                if self._whenDone is not None:
-                    self._whenDone(folder)
-                self.say(self._whereItIs(run, folder))
+                if next(steps, _DONE) is _DONE:
+                    self._end()
+                    self.panel.update()
         except Exception as error:
+            self._end()
             self.panel.levels.forget()
+            self.panel.update()
             self.say(str(error), isError=True)
             raise
-        finally:
-            self.panel.update()
+
+    def _endSteps(self, run: Run) -> Iterator[None]:
+        folder = yield from self.panel.logic.finishSteps(run)
+        yield from self.panel.newResultsSteps()
+        if self._whenDone is not None:
+            self._whenDone(folder)
+        self.say(self._whereItIs(run, folder))
 
     def _whereItIs(self, run: Run, folder: Path) -> str:
         if run.request.out is None:
@@ -164,8 +185,12 @@ class AnalysisSection(Section):
         self._end()
 
     def _end(self) -> None:
+        ending, self._ending = self._ending, None
+        if isinstance(ending, Generator):
+            ending.close()
         self.run = None
         self._timer.stop()
+        self._timer.setInterval(POLL_MILLISECONDS)
         self.ui.progressBar.visible = False
 
     def say(self, text: str, isError: bool = False) -> None:

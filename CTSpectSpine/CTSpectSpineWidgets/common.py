@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 QtObject = Any
 """A Qt object, such as a widget, or the widgets of the ``.ui`` file (Qt has no type stubs)."""
 
+MISSING_IMAGES = {
+    (False, False): _("Select a CT and a SPECT."),
+    (False, True): _("Select a CT."),
+    (True, False): _("Select a SPECT."),
+}
+"""Whether there is a CT and a SPECT, to what the user is asked for."""
 UPTAKE_WORDS = {
     "positive": _("positive"),
     "indeterminate": _("indeterminate"),
@@ -92,7 +98,10 @@ def followPath(edit: QtObject, slot: Callable[..., object]) -> None:
 
     Its own ``currentPathChanged`` comes only for what it takes for a path.
     """
-    edit.comboBox().connect("editTextChanged(QString)", slot)
+    if hasattr(edit, "comboBox"):
+        edit.comboBox().connect("editTextChanged(QString)", slot)
+    else:
+        edit.connect("currentPathChanged(QString)", slot)
 
 
 @contextmanager

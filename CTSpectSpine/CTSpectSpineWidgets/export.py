@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import QtObject, Section, enable, errorsShown
 
 if TYPE_CHECKING:
     from CTSpectSpine import CTSpectSpineWidget
+    from CTSpectSpineLib.scene.mrml import Node
+
+_BOTTOM = 1
+"""Number of a chart's lower axis. By definition: ``vtkAxis::BOTTOM``."""
 
 
 class ExportSection(Section):
@@ -75,29 +80,28 @@ class ExportSection(Section):
                 text = _("{count} pictures saved in {folder}")
                 self.panel.analysis.say(text.format(count=len(written), folder=name))
 
+    def nameAxes(self, caller: Node = None, event: object = None) -> None:
+        """Write the names of the levels at the plot's axis, where it is the shown analysis's plot.
+
+        Slicer's chart nodes have no place for them, so that the view itself is told.
+        """
+        from CTSpectSpineLib.scene.plot import name_axis
+
+        manager, nodes = slicer.app.layoutManager(), self.panel.nodes
+        for index in range(getattr(manager, "plotViewCount", 0)):
+            view = manager.plotWidget(index).plotView()
+            node, modified = view.mrmlPlotViewNode(), vtk.vtkCommand.ModifiedEvent
+            if node is None:
+                continue
+            if not self.panel.hasObserver(node, modified, self.nameAxes):
+                self.panel.addObserver(node, modified, self.nameAxes)
+            chart = nodes.chart if nodes is not None else None
+            ours = chart is not None and node.GetPlotChartNodeID() == chart.GetID()
+            name_axis(view.chart().GetAxis(_BOTTOM), nodes.uptake_table if nodes and ours else None)
+
     def onLayout(self, *_unused: object) -> None:
         """Show the module's layout."""
-        showLayout()
-        self.panel.showInViews()
-
-
-def registerLayout() -> None:
-    """Make the module's layout known to Slicer; does nothing without a main window."""
-    from CTSpectSpineLib.scene.views import register_layout
-
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        register_layout(manager.layoutLogic().GetLayoutNode())
-
-
-def showLayout() -> None:
-    """Show the module's layout; does nothing without a main window."""
-    from CTSpectSpineLib.scene.views import LAYOUT_ID
-
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        registerLayout()
-        manager.setLayout(LAYOUT_ID)
+        self.panel.views.showFirstView()
 
 
 def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,11 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
     def finishRun(self, run: Run) -> Path:
         """Put the results of a run into the scene; return their folder."""
         self.nodes, folder = run.finish(slicer.mrmlScene)
+        return folder
+
+    def finishSteps(self, run: Run) -> Generator[None, None, Path]:
+        """`finishRun` in short steps, between which the window can answer."""
+        self.nodes, folder = yield from run.finish_steps(slicer.mrmlScene)
         return folder
 
     def labels(self, nodes: SceneNodes) -> sitk.Image:

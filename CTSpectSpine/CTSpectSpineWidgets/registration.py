@@ -68,7 +68,8 @@ class RegistrationSection(Section):
         words = _("Registration: {quality}").format(quality=wording("quality", quality)["text"])
         text = coloured(self.ui.registrationLabel, quality, words)
         if error is not None:
-            text += _(", expected error {error:.1f} mm").format(error=error)
+            sentence = _("{registration}, expected error {error:.1f} mm")
+            text = sentence.format(registration=text, error=error)
         parts = [text, *(escaped(reason) for reason in registration.get("reasons", ()))]
         if record.decision:
             parts.append(f"<b>{_DECISIONS[record.decision]}</b>")

@@ -10,7 +10,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineLib.wording import texts
 from CTSpectSpineWidgets.common import (
     UPTAKE_WORDS,
     Section,
@@ -35,6 +34,11 @@ _JOINTS = {
     ("facet", "right"): _("{level} facet R"),
 }
 """Kind and side of a joint to its name in the table, where room is short."""
+_ELIGIBILITY = {
+    "eligible": _("Eligible for this protocol."),
+    "not_eligible": _("Not eligible for this protocol."),
+    "unknown": _("Eligibility for this protocol is not known: not all criteria were given."),
+}
 _FILTERS = {
     "positive": _("positive"),
     "positive, indeterminate": _("positive, indeterminate"),
@@ -106,7 +110,7 @@ class ResultsSection(Section):
         if 0 <= index < len(self._analyses):
             self.panel.chosen().analysis = self._analyses[index]
             self.panel.showResults(self._analyses[index])
-            self.panel.showInViews()
+            self.panel.views.show()
 
     def _headline(self, record: Record) -> str:
         from CTSpectSpineLib.panel.headline import has_verdict, headline
@@ -291,15 +295,13 @@ class ResultsSection(Section):
 
     def onShowListed(self, *_unused: object) -> None:
         """Hide or show all listed joints at once: the views are drawn once, not once a joint."""
+        from CTSpectSpineLib.scene.segmentations import show_segments
+
         joints, visible = self._listed(), not self._anyListedShown()
-        display = self._display(joints[0]) if joints else None
-        if display is None:
-            return
-        modifying = display.StartModify()
-        for joint in joints:
-            display.SetSegmentVisibility(joint, visible)
-        display.EndModify(modifying)
-        self._fill()
+        nodes = self.panel.nodes
+        if nodes is not None and nodes.joints is not None:
+            show_segments(nodes.joints, dict.fromkeys(joints, visible))
+            self._fill()
 
 
 def _reasons(record: Record) -> str:
@@ -328,9 +330,7 @@ def _source(verdict: Mapping[str, Any]) -> list[str]:
             name=escaped(protocol.get("title") or protocol.get("id", "")),
             version=escaped(protocol.get("version", "")),
         ),
-        _("Eligibility for this protocol: {words}.").format(
-            words=escaped(texts("eligibility").get(status, status))
-        ),
+        _ELIGIBILITY.get(status, escaped(status)),
     ]
 
 

@@ -57,7 +57,11 @@ def _maker(case: str) -> Callable[..., list[Node]]:
     def make(source: object = None) -> list[Node]:
         with slicer.util.tryWithErrorDisplay(_("The phantom cannot be made."), waitCursor=True):
             packages.ensure(packages.REQUIREMENTS)
-            return list(addPhantom(case, SAMPLE))
+            from CTSpectSpineLib.scene.presentation import show_inputs
+
+            ct, spect, vertebrae = addPhantom(case, SAMPLE)
+            show_inputs(slicer.mrmlScene, ct, spect)
+            return [ct, spect, vertebrae]
 
     return make
 

@@ -56,7 +56,7 @@ class SceneWatch:
         self.panel.unseen = True
         if self.panel.entered:
             self.panel.initializeParameterNode()
-            self.panel.showFirstView()
+            self.panel.views.showFirstView()
 
     def onNodesChanged(self, caller: Node = None, event: object = None) -> None:
         """Look again, once all nodes of this moment have come or gone."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +13,9 @@ import SimpleITK as sitk
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.registration.files import read_transform
+from CTSpectSpineLib.results.ownership import readable
 from CTSpectSpineLib.results.stage_files import KeptRegistration, read_registration
+from CTSpectSpineLib.triage_protocol.context import moment
 from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
 from CTSpectSpineLib.volumes.volume import Role, Volume
 
@@ -55,10 +57,12 @@ def alignment_of(options: Options) -> Alignment:
         If a file cannot be read.
     """
     kept = options.registration
+    with nullcontext() if kept is None else readable(Path(kept)):
+        registration = None if kept is None else read_registration(Path(kept))
     return Alignment(
         start=_transform(options.initial_transform),
         fixed=_transform(options.transform),
-        kept=None if kept is None else read_registration(Path(kept)),
+        kept=registration,
     )
 
 
@@ -78,6 +82,12 @@ def as_labels(source: VolumeSource) -> Path | sitk.Image:
     return Path(source) if isinstance(source, str) else source
 
 
+def paths_of(*sources: object) -> list[Path]:
+    """Paths of those sources that were read from files."""
+    given = [source.path if isinstance(source, Volume) else source for source in sources]
+    return [Path(source) for source in given if isinstance(source, str | Path)]
+
+
 def name_of(source: LabelSource | None) -> str:
     """What sentences call the labels."""
     return str(source) if isinstance(source, str | Path) else "The label map"
@@ -86,7 +96,7 @@ def name_of(source: LabelSource | None) -> str:
 def suv_inputs(context: Mapping[str, Any]) -> dict[str, Any]:
     """What the context says for the SUV, under the names of `volumes.suv_factor`."""
     times = {
-        key: datetime.fromisoformat(context[key]) if key in context else None
+        key: moment(context[key]) if key in context else None
         for key in ("injection_time", "scan_time")
     }
     return {

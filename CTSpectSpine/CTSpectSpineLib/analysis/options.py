@@ -190,10 +190,18 @@ class Options:
         return words
 
     def record(self) -> dict[str, Any]:
-        """The settings as the manifest keeps them."""
-        plain = (bool, int, float, type(None))
-        values = {name: getattr(self, name) for name in NAMES}
-        return {n: v if isinstance(v, plain) else str(v) for n, v in values.items()}
+        """The settings as the manifest keeps them; files by name, without their folder."""
+        return {
+            setting.name: _plain(setting.metadata["read"], value)
+            for setting in fields(self)
+            for value in [getattr(self, setting.name)]
+        }
+
+
+def _plain(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value).resolve().name
+    return value if isinstance(value, bool | int | float | None) else str(value)
 
 
 NAMES = tuple(setting.name for setting in fields(Options))

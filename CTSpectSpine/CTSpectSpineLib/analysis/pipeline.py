@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,13 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis import stages
-from CTSpectSpineLib.analysis.inputs import Alignment, LabelSource, VolumeSource, alignment_of
+from CTSpectSpineLib.analysis.inputs import (
+    Alignment,
+    LabelSource,
+    VolumeSource,
+    alignment_of,
+    paths_of,
+)
 from CTSpectSpineLib.analysis.options import Options, check_together
 from CTSpectSpineLib.analysis.recorder import Recorder
 from CTSpectSpineLib.analysis.results import Results
@@ -28,12 +36,13 @@ from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.results import records
 from CTSpectSpineLib.results.decision import Decision
-from CTSpectSpineLib.results.folder import prepare_folder
+from CTSpectSpineLib.results.folder import check_folder, check_writable, results_folder
 from CTSpectSpineLib.results.stage_files import (
     write_labels,
     write_labels_record,
     write_registration,
 )
+from CTSpectSpineLib.results.text_files import json_text
 from CTSpectSpineLib.triage_protocol import Protocol, assess, check_context, load_protocol
 from CTSpectSpineLib.uptake import measure
 
@@ -134,23 +143,29 @@ def analyze(
     assess(loaded, given)
     labeller = labeller if vertebrae is None else "given"
     plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen))
+    if out is not None:
+        check_folder(Path(out))
+        check_writable(Path(out))
     recorder = Recorder(progress or silent)
     inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
     images = _read(plan, recorder, inputs, ct, spect)
     labels = None if vertebrae is None else _label(plan, recorder, images, vertebrae)
     if labels is not None:
         inputs["vertebrae"] = records.labels_input_record(labels, vertebrae)
-    paths = [Path(record["path"]) for record in inputs.values() if record.get("path")]
-    folder = None if out is None else prepare_folder(Path(out), paths)
-    recorder.write_to(folder)
-    recorder.note(
-        inputs=inputs,
-        parameters={**plan.options.record(), "labeller": plan.labeller},
-        protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
-        context=dict(given),
+    paths = paths_of(
+        *(ct, spect, vertebrae),
+        *(chosen.transform, chosen.initial_transform, chosen.registration),
     )
-    with recorder.guard("analysis"):
-        return _run(plan, recorder, folder, images, labels)
+    with nullcontext() if out is None else results_folder(Path(out), paths) as folder:
+        recorder.write_to(folder)
+        with recorder.guard("analysis"):
+            recorder.note(
+                inputs=inputs,
+                parameters={**plan.options.record(), "labeller": plan.labeller},
+                protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
+                context=dict(given),
+            )
+            return _run(plan, recorder, folder, images, labels)
 
 
 def _run(
@@ -250,26 +265,28 @@ def _label(
 
 
 def _finish(plan: _Plan, recorder: Recorder, results: Results, images: Images) -> None:
-    """Write the results; the final status comes before the report, which shows it."""
+    """Write the results; the report and the scene show the final status, which comes last."""
     if results.folder is not None:
         with recorder.stage("results", "Writing the results"):
             write_results(results.folder, results, images, plan.options)
         with recorder.stage("report", "Drawing the pictures"):
             draw_report(results.folder, results, images)
     refused = results.refused
-    recorder.note(
-        status="failed" if refused else "complete",
-        status_reason=" ".join(results.verdict.reasons) if refused else "",
-    )
-    if results.folder is not None:
-        with recorder.guard("report"):
+    status = {
+        "status": "failed" if refused else "complete",
+        "status_reason": " ".join(results.verdict.reasons) if refused else "",
+    }
+    with recorder.guard("report"):
+        if results.folder is not None:
             from CTSpectSpineLib.report import write_report
 
+            final = json_text({**recorder.values, **status})
             if plan.options.save_scene:
                 from CTSpectSpineLib.scene.bundle import write_scene
 
-                write_scene(results.folder, images.ct.image, images.spect.image)
-            write_report(results.folder)
+                write_scene(results.folder, images.ct.image, images.spect.image, final)
+            write_report(results.folder, json.loads(final))
+        recorder.note(**status)
     recorder.done()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.labelling import import_labels, judge
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.results.folder import check_folder
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA
+from CTSpectSpineLib.results.ownership import readable
 from CTSpectSpineLib.results.text_files import read_json
+from CTSpectSpineLib.triage_protocol import check_context
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.volume import Role, Volume
 
+_MOST_FOLDERS = 100
+"""How many folders beside that of the results are looked into. Judgement."""
 _NOT_KEPT = ("transform", "initial_transform", "registration", "anchor")
 
 
@@ -60,21 +66,26 @@ def relevel(
         raise InputError(f"{earlier} is not a results folder of this version; analyse again.")
     if out.resolve() == earlier.resolve():
         raise InputError(f"--out is the folder of the earlier analysis ({out}); give another one.")
-    inputs = manifest.get("inputs", {})
-    images = {
-        "ct": _image(inputs, "ct", ct, earlier),
-        "spect": _image(inputs, "spect", spect, earlier),
-    }
-    labels = change(kept_labels(earlier, manifest, images["ct"].image))
+    check_folder(out)
+    with readable(earlier):
+        inputs = manifest.get("inputs", {})
+        images = {
+            "ct": _image(inputs, "ct", ct, earlier),
+            "spect": _image(inputs, "spect", spect, earlier),
+        }
+        labels = kept_labels(earlier, manifest, images["ct"].image)
+        options = _options(manifest, earlier)
+        used = protocol or str(manifest["protocol"]["id"])
+        context = check_context(manifest.get("context") or {}, str(earlier / MANIFEST))
     return pipeline.analyze(
         images["ct"],
         images["spect"],
-        judge(labels),
-        protocol=protocol or str(manifest["protocol"]["id"]),
-        context=manifest.get("context") or {},
+        judge(change(labels)),
+        protocol=used,
+        context=context,
         progress=progress,
         out=out,
-        options=_options(manifest, earlier),
+        options=options,
     )
 
 
@@ -100,14 +111,24 @@ def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> Ve
 
 def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Path) -> Volume:
     record = inputs.get(role, {})
-    path = given or (Path(record["path"]) if record.get("path") else None)
-    if path is None or not path.exists():
-        what = "was not read from a file" if path is None else f"is no longer at {path}"
+    path = given or _found(record.get("name"), folder)
+    if path is None:
+        name = record.get("name")
+        what = f"({name}) is neither near it nor here" if name else "was not read from a file"
         raise InputError(f"The {role.upper()} of {folder} {what}; give it with --{role}.")
     volume = as_volume(path, role)
     if record.get("sha256") and volume.sha256 and volume.sha256 != record["sha256"]:
         raise InputError(f"{path} is not the {role.upper()} of {folder}: its content differs.")
     return volume
+
+
+def _found(name: object, folder: Path) -> Path | None:
+    """Where an input may be: a manifest holds its name and hash, never its place."""
+    if not isinstance(name, str) or Path(name).name != name:
+        return None
+    parent = folder.resolve().parent
+    near = (p for p in (parent, Path(), *islice(parent.iterdir(), _MOST_FOLDERS)) if p.is_dir())
+    return next((path for place in near if (path := place / name).exists()), None)
 
 
 def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:

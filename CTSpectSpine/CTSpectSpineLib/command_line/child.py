@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from CTSpectSpineLib.processes import end_tree, own_group
+from CTSpectSpineLib.processes import end_tree, is_alive, own_group
 from CTSpectSpineLib.progress import Progress
 
 REFUSED = 1
@@ -206,29 +206,8 @@ def run(parent: str, arguments: Sequence[str]) -> int:
 
 
 def _end_with(parent: int) -> None:
-    while _is_alive(parent):
+    while is_alive(parent):
         time.sleep(_LOOK_AGAIN_SECONDS)
     if os.name == "nt":
         os._exit(1)
     os.killpg(0, signal.SIGKILL)
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name != "nt":
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
-    import ctypes
-
-    kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
-    synchronize, timed_out = 0x00100000, 0x102
-    handle = kernel.OpenProcess(synchronize, False, pid)
-    if not handle:
-        return False
-    alive = kernel.WaitForSingleObject(handle, 0) == timed_out
-    kernel.CloseHandle(handle)
-    return bool(alive)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from CTSpectSpineLib.command_line.printing import (
     verdict_lines,
 )
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results.folder import prepare_folder
+from CTSpectSpineLib.results.folder import check_step_folder, step_folder
 from CTSpectSpineLib.results.records import labels_record, verdict_record
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def label(options: Namespace) -> int:
 
     if options.vertebrae is not None and options.labeller != "auto":
         raise InputError("--vertebrae and --labeller are both given; give either.")
+    check_step_folder(options.out)
     ct = read_volume(options.ct, "ct")
-    check_ct(ct)
+    notes = (*check_ct(ct), *ct.notes)
     run = partial(
         label_vertebrae,
         ct.image,
@@ -45,21 +46,23 @@ def label(options: Namespace) -> int:
         settings=Settings(options.device, options.fast),
         progress=progress_printer(options.progress),
     )
-    labels = run(options.vertebrae or options.labeller, options.anchor)
-    labels = checked_by_joints(labels, ct.image)
-    comparison = None
-    if options.compare is not None:
-        from CTSpectSpineLib.labelling import compare_labels
-
-        comparison = compare_labels(labels, run(options.compare))
-        labels = replace(
-            labels,
-            levels_confirmed=labels.levels_confirmed and comparison.agree,
-            warnings=(*labels.warnings, comparison.sentence),
-        )
     inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
-    folder = prepare_folder(options.out, inputs, OWN)
-    _write(labels, folder, options, comparison)
+    if options.compare is not None and Path(options.compare).exists():
+        inputs.append(Path(options.compare))
+    with step_folder(options.out, "label", OWN, inputs) as folder:
+        labels = run(options.vertebrae or options.labeller, options.anchor)
+        labels = checked_by_joints(labels, ct.image)
+        comparison = None
+        if options.compare is not None:
+            from CTSpectSpineLib.labelling import compare_labels
+
+            comparison = compare_labels(labels, run(options.compare))
+            labels = replace(
+                labels,
+                levels_confirmed=labels.levels_confirmed and comparison.agree,
+                warnings=(*labels.warnings, comparison.sentence),
+            )
+        _write(labels, folder, options, comparison, notes)
     return 0
 
 
@@ -104,11 +107,13 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
             f"--spect and --protocol belong to a results folder, which {options.source} is not; "
             "leave them out."
         )
-    ct = None if options.ct is None else read_volume(options.ct, "ct").image
+    check_step_folder(options.out)
+    ct = None if options.ct is None else read_volume(options.ct, "ct")
     loaded = load_labels(options.source, options.label_scheme)
-    labels = judge(change(labels_from(loaded, ct)))
+    labels = judge(change(labels_from(loaded, None if ct is None else ct.image)))
     inputs = [path for path in (options.source, options.ct) if path is not None]
-    _write(labels, prepare_folder(options.out, inputs, OWN), options, None)
+    with step_folder(options.out, "label", OWN, inputs) as folder:
+        _write(labels, folder, options, None, () if ct is None else ct.notes)
     return 0
 
 
@@ -127,11 +132,18 @@ def _change(options: Namespace) -> Callable[[VertebraLabels], VertebraLabels]:
 
 
 def _write(
-    labels: VertebraLabels, folder: Path, options: Namespace, comparison: Comparison | None
+    labels: VertebraLabels,
+    folder: Path,
+    options: Namespace,
+    comparison: Comparison | None,
+    notes: Sequence[str],
 ) -> None:
+    """Write and print labels; ``notes`` are sentences on what is unusual about the CT."""
     from CTSpectSpineLib.results.stage_files import write_labels
 
     more: dict[str, Any] = {} if comparison is None else {"comparison": comparison.record()}
+    if notes:
+        more["notes"] = list(notes)
     write_labels(labels, folder, more)
     if options.json:
         print_json({"folder": str(folder), **labels_record(labels), **more})
@@ -139,7 +151,7 @@ def _write(
     print(f"{_levels(labels)}; {folder / 'vertebrae.seg.nrrd'}")
     if comparison is not None:
         print_lines(_comparison_lines(comparison))
-    print_lines(labels.warnings)
+    print_lines([*labels.warnings, *notes])
 
 
 def _levels(labels: VertebraLabels) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import sys
 import threading
 import traceback
+import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from decimal import Decimal
 from importlib import import_module
+from pathlib import Path
 
 from CTSpectSpineLib.command_line.parser import build_parser
 from CTSpectSpineLib.command_line.shared_arguments import BAD_INPUT
 from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
+from CTSpectSpineLib.host import check_encodable
 
 DEFECT, CANCELLED = 70, 130
 """Exit codes. Convention: EX_SOFTWARE of BSD's sysexits; 128 plus the signal SIGINT."""
@@ -32,7 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args([_without_exponent(word) for word in given])
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            # What packages have to say to programmers is no help beside the one sentence.
+            warnings.simplefilter("ignore")
+        return _run(options, given)
+
+
+def _run(options: Namespace, given: Sequence[str]) -> int:
     try:
+        for word in given:
+            check_encodable(Path(word))
         _cancel_when_terminated()
         module = import_module(f"CTSpectSpineLib.command_line.{options.module}")
         return int(getattr(module, options.command)(options))
@@ -46,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", BAD_INPUT)
+        full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
+        advice = "; free some space, or choose another place with --out" if full else ""
+        return _fail(f"{where}{error.strerror or error}{advice}", BAD_INPUT)
     except MemoryError:
         return _fail(
             "not enough memory for these images; crop them to the spine or use a machine with "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from CTSpectSpineLib.anatomy import SUPERNUMERARY
+from CTSpectSpineLib.command_line.phantom_arguments import CASES_HELP, add_phantom
 from CTSpectSpineLib.command_line.shared_arguments import (
     Parser,
     add_common,
@@ -20,49 +21,13 @@ from CTSpectSpineLib.version import __version__
 _DESCRIPTION = (
     "Joint-by-joint bone SPECT/CT uptake of the spine. Research use only: not a medical device."
 )
-_CASES_HELP = (
-    "phantom case: lumbar-disc (default), lumbar-facet, cervical-disc, cervical-facet, "
-    "multiple-areas, negative, scoliosis, l6, ribs11, limited-fov, metal, whole-spine"
-)
 
 
 def _demo(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("ctspectspine-demo"), metavar="DIR", help="folder to write"
     )
-    parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help=_CASES_HELP)
-
-
-def _phantom(parser: Parser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--case", metavar="NAME", help=_CASES_HELP)
-    parser.add_argument("--ct", type=Path, help="a real CT to make the SPECT from")
-    parser.add_argument(
-        "--vertebrae", type=Path, metavar="LABELS", help="vertebra labels of the real CT"
-    )
-    add_settings(parser, "label_scheme")
-    parser.add_argument(
-        "--hot",
-        action="append",
-        default=None,
-        metavar="JOINT=RATIO",
-        help="true ratio of a joint to the reference bone, like 'L4-L5 disc=4'; repeatable",
-    )
-    parser.add_argument(
-        "--translation", type=float, nargs=3, metavar=("X", "Y", "Z"), help="misalignment in mm"
-    )
-    parser.add_argument(
-        "--rotation",
-        type=float,
-        nargs=3,
-        metavar=("RX", "RY", "RZ"),
-        help="misalignment in degrees",
-    )
-    parser.add_argument("--fwhm", type=float, metavar="MM", help="SPECT resolution")
-    parser.add_argument("--counts", type=float, metavar="N", help="total counts of the SPECT")
-    parser.add_argument("--spacing", type=float, metavar="MM", help="SPECT voxel size")
-    parser.add_argument("--ct-spacing", type=float, metavar="MM", help="CT voxel size")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
+    parser.add_argument("--case", default="lumbar-disc", metavar="NAME", help=CASES_HELP)
 
 
 def _analyze(parser: Parser) -> None:
@@ -181,7 +146,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     ),
     "phantom": (
         "phantom",
-        _phantom,
+        add_phantom,
         "write a CT and SPECT with their truth, procedural or from a real CT",
     ),
     "analyze": ("analyze", _analyze, "CT and SPECT to joint table and verdict"),

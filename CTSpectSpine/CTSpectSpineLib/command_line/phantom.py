@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from CTSpectSpineLib.command_line.analyze import compare_with_truth, print_results
+from CTSpectSpineLib.command_line.phantom_scan import (
+    check_scanner,
+    hot_joints,
+    procedural_config,
+    real_anatomy,
+    scanner,
+    special_phantom,
+)
 from CTSpectSpineLib.command_line.printing import print_json, progress_printer
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.progress import Progress
-from CTSpectSpineLib.results.folder import check_folder
+from CTSpectSpineLib.results.folder import check_folder, check_step_folder, step_folder
 
 if TYPE_CHECKING:
-    from CTSpectSpineLib.phantom import Phantom, SpectConfig
+    from CTSpectSpineLib.phantom import Phantom
+
+PHANTOM_FILES = (
+    "ct.nii.gz",
+    "spect.nii.gz",
+    "vertebrae.nii.gz",
+    "joints.seg.nrrd",
+    "activity.nii.gz",
+    "truth.json",
+)
+"""Files of a phantom."""
 
 
 def demo(options: Namespace) -> int:
@@ -27,10 +44,11 @@ def demo(options: Namespace) -> int:
 
     case = load_case(options.case)
     check_folder(options.out / "results")
-    _check_phantom_folder(options.out / "phantom")
-    _announce(options, f"Making phantom '{case.name}': {case.description}")
     folder = options.out / "phantom"
-    truth = _write_phantom(make_phantom(case), folder)
+    check_step_folder(folder)
+    _announce(options, f"Making phantom '{case.name}': {case.description}")
+    with step_folder(folder, "phantom", PHANTOM_FILES):
+        truth = _write_phantom(make_phantom(case), folder)
     results = analyze(
         folder / "ct.nii.gz",
         folder / "spect.nii.gz",
@@ -50,10 +68,15 @@ def phantom(options: Namespace) -> int:
         raise InputError("--case names a procedural phantom; leave it out together with --ct.")
     if options.ct is not None and options.ct_spacing is not None:
         raise InputError("--ct-spacing is for a procedural phantom; a real CT keeps its voxels.")
-    _check_phantom_folder(options.out)
     real = options.ct is not None
-    made = _real_phantom(options) if real else _procedural_phantom(options)
-    truth = _write_phantom(made, options.out, with_ct=not real)
+    inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
+    check_scanner(options)
+    with step_folder(options.out, "phantom", PHANTOM_FILES, inputs):
+        if options.scanner == "projections" or options.patient is not None:
+            made = special_phantom(options)
+        else:
+            made = _real_phantom(options) if real else _procedural_phantom(options)
+        truth = _write_phantom(made, options.out, with_ct=not real)
     if options.json:
         print_json({"folder": str(options.out), "truth": truth})
     else:
@@ -73,78 +96,24 @@ def _announce(options: Namespace, message: str) -> None:
     progress_printer(options.progress)(Progress("phantom", 0.0, message))
 
 
-def _check_phantom_folder(folder: Path) -> None:
-    for part in (folder, *folder.parents):
-        if part.exists() and not part.is_dir():
-            raise InputError(f"Output {part} is a file; give a folder with --out.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth.json").is_file():
-        raise InputError(
-            f"Output folder {folder} is not empty and holds no earlier phantom; "
-            "give a new or an empty folder with --out."
-        )
-
-
 def _procedural_phantom(options: Namespace) -> Phantom:
-    from CTSpectSpineLib.phantom import DEFAULT_CASE, load_case, make_phantom
+    from CTSpectSpineLib.phantom import make_phantom
 
-    case = load_case(options.case or DEFAULT_CASE)
-    spine = case.spine
-    if options.ct_spacing is not None:
-        spine = replace(spine, spacing_mm=options.ct_spacing)
-    hot = case.hot if options.hot is None else _hot_joints(options.hot)
-    return make_phantom(replace(case, spine=spine, hot=hot, spect=_scanner(case.spect, options)))
+    return make_phantom(procedural_config(options))
 
 
 def _real_phantom(options: Namespace) -> Phantom:
-    from CTSpectSpineLib.joints import build_joints
-    from CTSpectSpineLib.labelling import label_vertebrae
-    from CTSpectSpineLib.phantom import SpectConfig, phantom_from_ct
-    from CTSpectSpineLib.volumes.checks import check_ct
-    from CTSpectSpineLib.volumes.reading import read_volume
+    from CTSpectSpineLib.phantom import SpectConfig, phantom_of
 
-    ct = read_volume(options.ct, "ct")
-    check_ct(ct)
-    labels = label_vertebrae(ct.image, options.vertebrae, scheme=options.label_scheme)
-    joints = build_joints(labels.image, ct.image)
-    hot = _hot_joints(options.hot or [])
-    return phantom_from_ct(ct.image, labels.image, joints, hot, _scanner(SpectConfig(), options))
-
-
-def _hot_joints(texts: Sequence[str]) -> dict[str, float]:
-    """Parse ``JOINT=RATIO``."""
-    hot = {}
-    for text in texts:
-        name, separator, ratio = text.rpartition("=")
-        try:
-            hot[name.strip()] = float(ratio)
-        except ValueError:
-            separator = ""
-        if not separator:
-            raise InputError(f"--hot '{text}' is not JOINT=RATIO; write it like 'L4-L5 disc=4'.")
-    return hot
-
-
-def _scanner(default: SpectConfig, options: Namespace) -> SpectConfig:
-    """The scanner's settings with those of the command line put in."""
-    given = {
-        "translation_mm": None if options.translation is None else tuple(options.translation),
-        "rotation_deg": None if options.rotation is None else tuple(options.rotation),
-        "fwhm_mm": options.fwhm,
-        "counts": options.counts,
-        "spacing_mm": options.spacing,
-        "seed": options.seed,
-    }
-    return replace(default, **{key: value for key, value in given.items() if value is not None})
+    hot = hot_joints(options.hot or [])
+    return phantom_of(real_anatomy(options), hot, scanner(SpectConfig(), options))
 
 
 def _write_phantom(made: Phantom, folder: Path, *, with_ct: bool = True) -> Mapping[str, Any]:
-    """Write a phantom; what an earlier one left goes first, its truth before all."""
+    """Write a phantom, its truth last."""
     from CTSpectSpineLib.phantom import write_phantom
     from CTSpectSpineLib.triage_protocol import protocol_ids
     from CTSpectSpineLib.triage_protocol import triage as run
-
-    for name in ("truth.json", "ct.nii.gz", "vertebrae.nii.gz"):
-        (folder / name).unlink(missing_ok=True)
 
     def disposition_of(table: pd.DataFrame, protocol: str) -> str:
         return run(table, None, protocol).disposition

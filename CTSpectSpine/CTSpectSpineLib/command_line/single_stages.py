@@ -12,7 +12,13 @@ from CTSpectSpineLib.command_line.printing import (
     print_lines,
     progress_printer,
 )
-from CTSpectSpineLib.results.folder import prepare_folder
+from CTSpectSpineLib.results.folder import check_step_folder, kept_results, step_folder
+from CTSpectSpineLib.results.ownership import readable
+
+REGISTER_FILES = ("spect_to_ct.tfm", "registration.json")
+"""Files that ``register`` writes."""
+JOINTS_FILES = ("joints.csv", "joints.seg.nrrd", "joint_parts.seg.nrrd")
+"""Files that ``joints`` writes."""
 
 
 def register(options: Namespace) -> int:
@@ -23,20 +29,21 @@ def register(options: Namespace) -> int:
     from CTSpectSpineLib.volumes.checks import check_inputs
     from CTSpectSpineLib.volumes.reading import read_volume
 
+    check_step_folder(options.out)
     ct, spect = read_volume(options.ct, "ct"), read_volume(options.spect, "spect")
     start = read_transform(options.initial_transform) if options.initial_transform else None
-    check_inputs(ct, spect, placed=start is not None)
-    folder = prepare_folder(
-        options.out, (options.ct, options.spect), ("spect_to_ct.tfm", "registration.json")
-    )
-    registration = run(
-        ct.image,
-        spect.image,
-        start,
-        progress=progress_printer(options.progress),
-        threads=options.threads,
-    )
-    record = write_registration(registration, RegisteredPair.of(ct.image, spect.image), folder)
+    notes = (*check_inputs(ct, spect, placed=start is not None), *ct.notes, *spect.notes)
+    inputs = [p for p in (options.ct, options.spect, options.initial_transform) if p is not None]
+    with step_folder(options.out, "register", REGISTER_FILES, inputs) as folder:
+        registration = run(
+            ct.image,
+            spect.image,
+            start,
+            progress=progress_printer(options.progress),
+            threads=options.threads,
+        )
+        pair = RegisteredPair.of(ct.image, spect.image)
+        record = write_registration(registration, pair, folder, notes)
     if options.json:
         print_json({"folder": str(folder), **record})
     else:
@@ -44,7 +51,7 @@ def register(options: Namespace) -> int:
             f"Registration: {registration.quality}, expected error "
             f"{registration.expected_error_mm:.1f} mm; {folder / 'spect_to_ct.tfm'}"
         )
-        print_lines(registration.reasons)
+        print_lines([*registration.reasons, *notes])
     return 1 if registration.quality == "failed" else 0
 
 
@@ -55,17 +62,14 @@ def joints(options: Namespace) -> int:
     from CTSpectSpineLib.labelling import import_labels
     from CTSpectSpineLib.results.stage_files import write_joint_segments, write_joint_table
 
+    check_step_folder(options.out)
     labels = import_labels(options.vertebrae, None, scheme=options.label_scheme)
     check_neighbours(labels, str(options.vertebrae))
-    found = build_joints(labels.image, None, progress=progress_printer(options.progress))
-    folder = prepare_folder(
-        options.out,
-        [options.vertebrae],
-        ("joints.csv", "joints.seg.nrrd", "joint_parts.seg.nrrd"),
-    )
-    table = pd.DataFrame([joint.geometry() for joint in found.joints])
-    write_joint_segments(found, labels.image, folder)
-    write_joint_table(table, folder / "joints.csv")
+    with step_folder(options.out, "joints", JOINTS_FILES, [options.vertebrae]) as folder:
+        found = build_joints(labels.image, None, progress=progress_printer(options.progress))
+        table = pd.DataFrame([joint.geometry() for joint in found.joints])
+        write_joint_segments(found, labels.image, folder)
+        write_joint_table(table, folder / "joints.csv")
     if options.json:
         warnings = [*labels.warnings, *found.warnings]
         record = {"folder": str(folder), "joints": table.to_dict("records"), "warnings": warnings}
@@ -81,6 +85,7 @@ def report(options: Namespace) -> int:
     """``ctspectspine report``."""
     from CTSpectSpineLib.report import write_report
 
-    path = write_report(options.results)
+    with kept_results(options.results), readable(options.results):
+        path = write_report(options.results)
     print_json({"report": str(path)}) if options.json else print(f"Report: {path}")
     return 0

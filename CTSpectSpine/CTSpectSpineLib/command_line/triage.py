@@ -13,6 +13,7 @@ from CTSpectSpineLib.command_line.printing import (
     verdict_lines,
 )
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.folder import output_file
 from CTSpectSpineLib.results.records import verdict_record
 from CTSpectSpineLib.results.text_files import write_json
 
@@ -46,7 +47,10 @@ def triage(options: Namespace) -> int:
         # Context and protocols were read and are whole; what is wrong is in the table.
         raise InputError(f"{options.joints}: {error}") from error
     if options.out is not None:
-        write_json(options.out, record)
+        files = [options.joints, options.context, *map(Path, names)]
+        inputs = [path for path in files if path is not None and path.is_file()]
+        with output_file(options.out, "triage", inputs) as path:
+            write_json(path, record)
     print_json(record) if options.json else print_lines(lines)
     return 1 if all(verdict.disposition == "no_verdict" for verdict in verdicts) else 0
 

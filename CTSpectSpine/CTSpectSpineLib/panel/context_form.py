@@ -75,7 +75,18 @@ def context_from_form(texts: Mapping[str, str], extra: str = "") -> dict[str, An
         text = text.strip()
         if text and text != NOT_GIVEN:
             values[key] = _parse(_BY_KEY[key], text)
-    return check_context(values, "the patient's data")
+    try:
+        return check_context(values, "the patient's data")
+    except InputError as error:
+        raise InputError(_as_labelled(str(error))) from None
+
+
+def _as_labelled(text: str) -> str:
+    """A message about keys of the context, with what the form calls them."""
+    for field in FIELDS:
+        text = text.replace(f"Key '{field.key}'", f"'{field.label}'")
+        text = text.replace(f"'{field.key}'", f"'{field.label}'")
+    return text
 
 
 def form_from_context(context: Mapping[str, Any]) -> tuple[dict[str, str], str]:

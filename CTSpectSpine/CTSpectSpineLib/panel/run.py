@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import SimpleITK as sitk
 
@@ -15,14 +17,13 @@ from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError, InputError
 from CTSpectSpineLib.panel.request import Request
 from CTSpectSpineLib.panel.workplace import Workplace
 from CTSpectSpineLib.progress import Progress, ProgressCallback
-from CTSpectSpineLib.results.folder import check_folder, check_writable, prepare_folder
+from CTSpectSpineLib.results.folder import check_folder, check_writable, save_folder
 from CTSpectSpineLib.results.text_files import write_json, write_text
 from CTSpectSpineLib.scene.inputs import InputFiles
 from CTSpectSpineLib.scene.mrml import Node
 from CTSpectSpineLib.scene.nodes import (
     FOLDER,
     SceneNodes,
-    remove_analysis,
     results_folder,
     scene_nodes,
 )
@@ -123,45 +124,50 @@ class Run:
         InputError
             If it failed, or the results cannot be moved.
         """
-        from CTSpectSpineLib.scene.populate import populate_scene
+        steps = self.finish_steps(scene)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("tuple[SceneNodes, Path]", end.value)
+
+    def finish_steps(self, scene: Node) -> Generator[None, None, tuple[SceneNodes, Path]]:
+        """`finish` in short steps, between which a window can answer."""
+        from CTSpectSpineLib.scene.populate import populate_steps
 
         if not self.succeeded:
             raise Cancelled(self.error) if self.error == "Cancelled." else InputError(self.error)
-        folder = self._move()
         request = self.request
-        for name, node in (("CT", request.ct), ("SPECT", request.spect)):
+        old = None if request.replaces is None else results_folder(request.replaces)
+        folder = self._move()
+        yield
+        self._check_images(scene, folder)
+        nodes = yield from populate_steps(
+            scene, ct=request.ct, spect=request.spect, folder=folder, replaces=request.replaces
+        )
+        if old is not None and old != folder and self._workplace.holds(old):
+            shutil.rmtree(old.parent, ignore_errors=True)
+        if nodes.manifest is not None:
+            nodes.manifest.SetAttribute(FOLDER, str(folder))
+        return nodes, folder
+
+    def _check_images(self, scene: Node, folder: Path) -> None:
+        """Raise where the user has removed an image meanwhile, and say where the results are."""
+        for name, node in (("CT", self.request.ct), ("SPECT", self.request.spect)):
             if node.GetScene() is not scene:
-                place = f"they are in {folder}" if request.out is not None else "analyse again"
-                if request.out is None:
+                place = f"they are in {folder}" if self.request.out is not None else "analyse again"
+                if self.request.out is None:
                     self._clean()
                 raise InputError(
                     f"The {name} was removed from the scene during the analysis, so that its "
                     f"results cannot be shown: {place}."
                 )
-        old = None if request.replaces is None else results_folder(request.replaces)
-        nodes = populate_scene(scene, ct=request.ct, spect=request.spect, folder=folder)
-        if request.replaces is not None and request.replaces.GetScene() is scene:
-            remove_analysis(request.replaces)
-            nodes.spect.SetAndObserveTransformNodeID(nodes.transform.GetID())
-            if old is not None and old != folder and self._workplace.holds(old):
-                shutil.rmtree(old.parent, ignore_errors=True)
-        if nodes.manifest is not None:
-            nodes.manifest.SetAttribute(FOLDER, str(folder))
-        return nodes, folder
 
     def _move(self) -> Path:
         out = self.request.out
         if out is None:
             return self._results
-        prepare_folder(out, ())
-        try:
-            for item in sorted(self._results.iterdir()):
-                target = out / item.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                shutil.move(str(item), str(target))
-        except OSError as error:
-            raise InputError(f"{out} cannot be written ({error}); choose another one.") from error
+        save_folder(self._results, out)
         shutil.rmtree(self._folder, ignore_errors=True)
         return out
 

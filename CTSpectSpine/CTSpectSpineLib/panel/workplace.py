@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+from CTSpectSpineLib.locks import LOCK, open_scratch
 from CTSpectSpineLib.scene.inputs import InputFiles
 
 
@@ -23,15 +23,17 @@ class Workplace:
     def __init__(self, parent: Path, python: str | None = None) -> None:
         self.python = python
         self._parent = parent
+        self._held = ExitStack()
         self._folder: Path | None = None
         self._inputs: InputFiles | None = None
 
     @property
     def folder(self) -> Path:
-        """Made at the first use."""
+        """Made at the first use; those of programs that were killed are removed then."""
         if self._folder is None or not self._folder.is_dir():
             self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="CTSpectSpine-", dir=self._parent))
+            self._held.close()
+            self._folder = open_scratch(self._held, self._parent)
             self._inputs = InputFiles(self._folder / "inputs")
         return self._folder
 
@@ -50,11 +52,10 @@ class Workplace:
         """Delete the inputs, and the whole folder where it holds nothing else."""
         if self._folder is not None and self._inputs is not None:
             self._inputs.discard()
-            if self._folder.is_dir() and not any(self._folder.iterdir()):
-                self._folder.rmdir()
+            if self._folder.is_dir() and {path.name for path in self._folder.iterdir()} <= {LOCK}:
+                self.discard()
 
     def discard(self) -> None:
         """Delete all, also the results that were not saved."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = self._inputs = None
+        self._held.close()
+        self._folder = self._inputs = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,11 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
+from CTSpectSpineLib.phantom.pattern import BONE, UptakePattern
 from CTSpectSpineLib.phantom.reference_cores import mean_of_cores, reference_cores
 from CTSpectSpineLib.phantom.scanner.coverage import covered_fraction
 
 _TABLE = Path(__file__).parent / "activity.json"
-_BONE = (
-    Tissue.BODY,
-    Tissue.POSTERIOR,
-    Tissue.RIB,
-    Tissue.PELVIS,
-    Tissue.SACRUM,
-    Tissue.OTHER_BONE,
-)
 _NO_UPTAKE = (Tissue.AIR, Tissue.METAL)
 _MAX_RATIO = 50.0
 """Largest true ratio that is accepted. Judgement: far above any real joint; catches typing
@@ -114,10 +107,13 @@ class _Paint:
         Slices ``[k, j, i]`` around the part.
     share
         Share (0 to 1) of each voxel of the box that the part covers; 0 in metal and air.
+    shape
+        Relative concentration in each voxel; 1 where the joint is even.
     """
 
     box: Box
     share: NDArray[np.float32]
+    shape: NDArray[np.float32] | float = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,8 +125,9 @@ class _Mosaic:
     paints
         One for each joint, disjoint.
     won
-        ``won[a, b]`` is the share of the bone of joint a that has the activity of joint b; rows
-        sum to 1. A joint's mean concentration is its row times all concentrations.
+        ``won[a, b]`` is the share of the bone of joint a that has the activity of joint b, times
+        the mean relative concentration of b there. Rows sum to 1 where all joints are even. A
+        joint's mean concentration is its row times all concentrations.
     """
 
     paints: Sequence[_Paint]
@@ -145,7 +142,10 @@ def activity_table() -> Mapping[str, Any]:
 
 
 def assign_activity(
-    anatomy: Anatomy, hot: Mapping[str, float], seed: int | Sequence[int] = 0
+    anatomy: Anatomy,
+    hot: Mapping[str, float],
+    seed: int | Sequence[int] = 0,
+    pattern: UptakePattern | None = None,
 ) -> Painted:
     """Give every voxel its activity.
 
@@ -169,6 +169,8 @@ def assign_activity(
         Joint id to its true ratio: mean concentration in the joint's `bone` / reference bone.
     seed
         Seed of the natural variation; the same whatever is hot.
+    pattern
+        How uptake varies in this patient; None for the small variation of ``activity.json``.
 
     Raises
     ------
@@ -182,21 +184,30 @@ def assign_activity(
     bones = _bones(anatomy.joints, grid, tissue)
     check_hot([bone.joint.id for bone in bones], hot)
     base = _base_activity(anatomy, rng)
-    ratios = _natural_ratios(anatomy.joints, rng) | dict(hot)
+    ratios = _natural_ratios(anatomy.joints, rng)
+    if pattern is not None:
+        base = pattern.base(anatomy, _by_tissue())
+        ratios |= pattern.joints
+    ratios |= dict(hot)
     ordered = sorted(bones, key=lambda bone: (bone.joint.id in hot, ratios[bone.joint.id]))
-    mosaic = _mosaic(ordered, grid, tissue)
+    mosaic = _mosaic(ordered, grid, tissue, pattern or UptakePattern())
     relative = _concentrations(ordered, mosaic.won, ratios, hot)
     cores = reference_cores(anatomy, ((paint.box, paint.share) for paint in mosaic.paints))
     reference = mean_of_cores(base, cores)
     for _ in range(_MAX_PASSES):
         activity = base.copy()
         for paint, value in zip(mosaic.paints, relative * reference, strict=True):
-            activity[paint.box] += paint.share * (np.float32(value) - base[paint.box])
+            own = np.float32(value) * paint.shape
+            activity[paint.box] += paint.share * (own - base[paint.box])
+        if pattern is not None:
+            pattern.add_foci(activity, anatomy)
         # Painting reaches the reference bone only where bodies are too small to keep apart.
         used, reference = reference, mean_of_cores(activity, cores)
         if abs(reference - used) < _TOLERANCE * used:
             break
     means = mosaic.won @ relative * (used / reference)
+    if pattern is not None:
+        means += [_of_foci(bone, pattern) / reference for bone in ordered]
     reached = {bone.joint.id: float(mean) for bone, mean in zip(ordered, means, strict=True)}
     image = sitk.GetImageFromArray(np.rint(activity / _STEP).astype(np.float32) * _STEP)
     image.CopyInformation(anatomy.ct)
@@ -234,9 +245,7 @@ def check_hot(joint_ids: Sequence[str], hot: Mapping[str, float]) -> None:
 def _base_activity(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float32]:
     """Activity by tissue, with a factor for each vertebra."""
     table = activity_table()
-    by_code = np.zeros(max(Tissue) + 1, dtype=np.float32)
-    for name, value in table["tissue"].items():
-        by_code[Tissue[name]] = value
+    by_code = _by_tissue()
     tissue = sitk.GetArrayViewFromImage(anatomy.tissue)
     labels = sitk.GetArrayViewFromImage(anatomy.labels)
     rows = names.vertebrae()
@@ -246,8 +255,22 @@ def _base_activity(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.flo
     for row, deviation in zip(rows, spread, strict=True):
         by_label[row.id] = 1.0 + deviation
     activity: NDArray[np.float32] = by_code[tissue]
-    np.multiply(activity, by_label[labels], out=activity, where=np.isin(tissue, _BONE))
+    np.multiply(activity, by_label[labels], out=activity, where=np.isin(tissue, BONE))
     return activity
+
+
+def _by_tissue() -> NDArray[np.float32]:
+    """Activity of each tissue code."""
+    by_code = np.zeros(max(Tissue) + 1, dtype=np.float32)
+    for name, value in activity_table()["tissue"].items():
+        by_code[Tissue[name]] = value
+    return by_code
+
+
+def _of_foci(bone: _Bone, pattern: UptakePattern) -> float:
+    """Mean activity that foci add to a joint's bone."""
+    points = bone.points[bone.takes_up]
+    return float(sum(focus.at(points).mean() for focus in pattern.foci))
 
 
 def _natural_ratios(joints: Sequence[Joint], rng: np.random.Generator) -> dict[str, float]:
@@ -278,7 +301,9 @@ def _bones(joints: Iterable[Joint], grid: Grid, tissue: NDArray[np.uint8]) -> li
     return bones
 
 
-def _mosaic(bones: Sequence[_Bone], grid: Grid, tissue: NDArray[np.uint8]) -> _Mosaic:
+def _mosaic(
+    bones: Sequence[_Bone], grid: Grid, tissue: NDArray[np.uint8], pattern: UptakePattern
+) -> _Mosaic:
     """Which joint has which part of the bones; where several overlap, the last one."""
     won = np.zeros((len(bones), len(bones)))
     paints = []
@@ -288,10 +313,26 @@ def _mosaic(bones: Sequence[_Bone], grid: Grid, tissue: NDArray[np.uint8]) -> _M
             winner[_inside(bones[other], bone.points)] = other
         counts = np.bincount(winner[bone.takes_up], minlength=len(bones))
         won[place] = counts / counts.sum()
+        for other in map(int, np.flatnonzero(counts)):
+            shape = pattern.shape_of(
+                bones[other].joint, bone.points[bone.takes_up & (winner == other)]
+            )
+            won[place, other] *= 1.0 if shape is None else shape.mean()
         mask = bone.region.mask.copy()
         mask[mask] = winner == place
-        paints.append(_paint(Region(mask, bone.region.ijk_to_lps), grid, tissue))
+        paint = _paint(Region(mask, bone.region.ijk_to_lps), grid, tissue)
+        paints.append(_shaped(paint, bone.joint, grid, pattern))
     return _Mosaic(paints, won)
+
+
+def _shaped(paint: _Paint, joint: Joint, grid: Grid, pattern: UptakePattern) -> _Paint:
+    """The paint with the joint's uneven concentration."""
+    start = [s.start for s in paint.box]
+    kji = np.indices(paint.share.shape).reshape(3, -1).T + start
+    shape = pattern.shape_of(joint, apply_matrix(grid.ijk_to_lps, kji[:, ::-1]))
+    if shape is None:
+        return paint
+    return replace(paint, shape=shape.reshape(paint.share.shape).astype(np.float32))
 
 
 def _inside(bone: _Bone, points: FloatArray) -> BoolArray:

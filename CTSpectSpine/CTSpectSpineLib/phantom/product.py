@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import image_centre_mm
 from CTSpectSpineLib.model import FloatArray, Joint
-from CTSpectSpineLib.phantom.activity import Truth, assign_activity, check_hot
+from CTSpectSpineLib.phantom.activity import Painted, Truth, assign_activity, check_hot
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.cases import PhantomConfig, SpectConfig, load_case
 from CTSpectSpineLib.phantom.model import Anatomy
@@ -22,7 +22,7 @@ POSITIVE_RATIO = 2.0
 """A joint whose true ratio is at least this is positive in truth. Judgement: clearly above normal
 (at most 1.2); no threshold is validated for pain."""
 
-_ACTIVITY_STREAM, _NOISE_STREAM = 1, 2
+ACTIVITY_STREAM, NOISE_STREAM = 1, 2
 """Streams of a phantom's seed. Convention: distinct numbers."""
 
 
@@ -47,6 +47,8 @@ class Phantom:
         All settings that the phantom was made with.
     seed
         Seed of everything random.
+    scan
+        Facts on the scanner where it is not the default one.
     """
 
     anatomy: Anatomy
@@ -56,6 +58,7 @@ class Phantom:
     truth: Truth
     config: Mapping[str, Any]
     seed: int
+    scan: Mapping[str, Any] | None = None
 
     @property
     def ct(self) -> sitk.Image:
@@ -144,7 +147,31 @@ def phantom_of(
         If a hot joint is unknown, or a setting is out of range.
     """
     spect.check()
-    painted = assign_activity(anatomy, hot, [spect.seed, _ACTIVITY_STREAM])
+    painted = assign_activity(anatomy, hot, [spect.seed, ACTIVITY_STREAM])
+    kept = {"hot": dict(hot), "spect": asdict(spect)} if record is None else record
+    return imaged(anatomy, painted, spect, kept)
+
+
+def imaged(
+    anatomy: Anatomy, painted: Painted, spect: SpectConfig, record: Mapping[str, Any]
+) -> Phantom:
+    """Image a patient whose activity is given by the default scanner.
+
+    Parameters
+    ----------
+    anatomy, painted
+        The patient, its activity and truth.
+    spect
+        Scanner, misalignment and seed.
+    record
+        Settings to be kept with the phantom.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range.
+    """
+    spect.check()
     matrix = rigid_matrix(
         spect.translation_mm, spect.rotation_deg, image_centre_mm(anatomy.ct).tolist()
     )
@@ -154,10 +181,9 @@ def phantom_of(
         spect.fwhm_mm,
         spect.counts,
         spect.spacing_mm,
-        seed=[spect.seed, _NOISE_STREAM],
+        seed=[spect.seed, NOISE_STREAM],
     )
-    kept = {"hot": dict(hot), "spect": asdict(spect)} if record is None else record
-    return Phantom(anatomy, painted.image, image, matrix, painted.truth, kept, spect.seed)
+    return Phantom(anatomy, painted.image, image, matrix, painted.truth, record, spect.seed)
 
 
 def _check_early(config: PhantomConfig) -> None:

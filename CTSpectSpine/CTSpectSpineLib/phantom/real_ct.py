@@ -64,8 +64,15 @@ def phantom_from_ct(
     InputError
         If a label map does not lie on the CT's grid, or holds no vertebra; or as in `phantom_of`.
     """
-    anatomy = Anatomy(ct, labels, classify(ct, labels, joints, organs), joints.joints)
+    anatomy = anatomy_from_ct(ct, labels, joints, organs)
     return phantom_of(anatomy, hot, spect or SpectConfig())
+
+
+def anatomy_from_ct(
+    ct: sitk.Image, labels: sitk.Image, joints: SpineJoints, organs: sitk.Image | None = None
+) -> Anatomy:
+    """A real CT as the patient of a phantom; see `phantom_from_ct`."""
+    return Anatomy(ct, labels, classify(ct, labels, joints, organs), joints.joints)
 
 
 def classify(

@@ -87,6 +87,7 @@ def truth_record(phantom: Phantom) -> dict[str, Any]:
             "true_ratio": round(phantom.truth.ratios[joint.id], 6),
             "uptake": phantom.true_uptake(joint.id),
         }
+    scan = {} if phantom.scan is None else {"scanner": phantom.scan}
     record: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
@@ -109,6 +110,7 @@ def truth_record(phantom: Phantom) -> dict[str, Any]:
             "joints": joints,
             "seed": phantom.seed,
             "config": phantom.config,
+            **scan,
         }
     )
     return record

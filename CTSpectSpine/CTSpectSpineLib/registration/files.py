@@ -10,7 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import euler_transform, transform_matrix
+from CTSpectSpineLib.host import check_encodable, library_call
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.registration.transform_text import checked_text
 
@@ -39,9 +41,14 @@ def write_transform(transform: sitk.Transform, path: str | Path) -> None:
     target = Path(path)
     if target.suffix not in (".tfm", ".txt"):
         raise InputError(f"{target}: a transform is written as ITK text; name the file *.tfm.")
+    rigid = as_rigid(transform, str(target))
     try:
-        sitk.WriteTransform(as_rigid(transform, str(target)), str(target))
-    except RuntimeError as error:
+        check_encodable(target)
+        with replacing(target) as temporary, library_call():
+            sitk.WriteTransform(rigid, str(temporary))
+            # ITK says nothing when the disk gets full.
+            sitk.ReadTransform(str(temporary))
+    except (OSError, RuntimeError) as error:
         raise InputError(f"{target}: the transform cannot be written there.") from error
 
 
@@ -65,9 +72,11 @@ def read_transform(path: str | Path) -> sitk.Euler3DTransform:
     source = Path(path)
     if not source.is_file():
         raise InputError(f"{source}: there is no such transform file; check the path.")
+    check_encodable(source)
     with checked_text(source) as text:
         try:
-            transform = sitk.ReadTransform(str(text))
+            with library_call():
+                transform = sitk.ReadTransform(str(text))
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"{source}: ITK cannot read this as a transform; give an ITK text file (*.tfm)."

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.report.sampling import Surface
 
@@ -215,7 +216,8 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar | Non
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
         for panel, left, top in placed:
             _draw_panel(axes, panel, left, top)
-        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
 
 
 def _write(axes: Axes, x: float, y: float, text: str, colour: str, size: float, **how: Any) -> None:

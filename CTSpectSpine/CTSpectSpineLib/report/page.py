@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,13 +17,14 @@ from CTSpectSpineLib.report.reasons import reason_rows
 from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector
 from CTSpectSpineLib.results.pictures import ShownPicture
 from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
+from CTSpectSpineLib.results.text_files import write_text
 from CTSpectSpineLib.wording import disposition, texts, wording
 
 _HERE = Path(__file__).parent
 _NOT_GIVEN = "not given"
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, manifest: Mapping[str, Any] | None = None) -> Path:
     """Render ``report.html`` from the files of a results folder.
 
     The page needs no network and no script, and is the same for the same files.
@@ -32,6 +33,8 @@ def write_report(folder: Path) -> Path:
     ----------
     folder
         A results folder; that of a failed or interrupted analysis gives a page that says so.
+    manifest
+        What ``manifest.json`` will say when the page is there; None for what it says.
 
     Returns
     -------
@@ -44,11 +47,8 @@ def write_report(folder: Path) -> Path:
         If the folder or one of its files is missing or broken.
     """
     folder = Path(folder)
-    results = read_folder(folder)
     page = folder / "report.html"
-    part = page.with_suffix(".html.part")
-    part.write_text(render(results), encoding="utf-8", newline="\n")
-    part.replace(page)
+    write_text(page, render(read_folder(folder, manifest)))
     return page
 
 
@@ -90,9 +90,9 @@ def render(results: ResultsFolder) -> str:
 
 
 def _title(manifest: Mapping[str, Any]) -> str:
-    """Name of the case: the folder or file of its CT, on whichever system it was analysed."""
-    path = mapping(mapping(manifest.get("inputs")).get("ct")).get("path")
-    return PureWindowsPath(str(path)).name if path else "images given in memory"
+    """Name of the case: the folder or file of its CT."""
+    name = mapping(mapping(manifest.get("inputs")).get("ct")).get("name")
+    return str(name) if name else "images given in memory"
 
 
 def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -306,7 +306,7 @@ def _input(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
     size = values.get("size")
     return {
         "name": {"ct": "CT", "spect": "SPECT", "vertebrae": "Vertebra labels"}.get(name, name),
-        "path": str(values.get("path") or "given in memory"),
+        "file": str(values.get("name") or "given in memory"),
         "sha256": str(values.get("sha256") or "–"),
         "size": " × ".join(str(n) for n in size) if isinstance(size, list) else "–",
         "spacing": vector(values.get("spacing_mm"), "mm", 3).replace(", ", " × "),

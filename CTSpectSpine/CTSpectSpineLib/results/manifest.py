@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
-from CTSpectSpineLib.errors import Cancelled
+from CTSpectSpineLib.errors import Cancelled, InputError
 from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.version import __version__
 
@@ -83,7 +83,9 @@ class Manifest:
 
     def _fail(self, reason: str) -> None:
         if self.values["status"] != "failed":
-            self.update(status="failed", status_reason=reason)
+            # Where even this cannot be written, the user has to know what went wrong first.
+            with suppress(InputError):
+                self.update(status="failed", status_reason=reason)
 
 
 def now() -> str:

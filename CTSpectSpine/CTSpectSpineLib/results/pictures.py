@@ -50,11 +50,9 @@ class ShownPicture:
 
 
 def prepare_pictures(folder: Path) -> Path:
-    """Make the folder of the pictures of a results folder, empty of earlier ones."""
+    """Make the folder of the pictures of a results folder."""
     target = folder / FOLDER
     target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("*.png"):
-        old.unlink()
     return target
 
 

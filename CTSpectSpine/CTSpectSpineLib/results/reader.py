@@ -39,11 +39,18 @@ class ResultsFolder:
     pictures: tuple[ShownPicture, ...]
 
 
-def read_folder(folder: Path) -> ResultsFolder:
+def read_folder(folder: Path, manifest: Mapping[str, Any] | None = None) -> ResultsFolder:
     """Read a results folder.
 
     A complete analysis must have all its tables; of one that failed or is running, what is
     there is read.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    manifest
+        What ``manifest.json`` will say when the analysis has ended; None for what it says.
 
     Raises
     ------
@@ -52,7 +59,8 @@ def read_folder(folder: Path) -> ResultsFolder:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such results folder")
-    manifest = read_json_part(folder / MANIFEST, dict)
+    if manifest is None:
+        manifest = read_json_part(folder / MANIFEST, dict)
     if manifest is None:
         raise InputError(
             f"{folder / 'manifest.json'}: missing; name a folder that an analysis has written"

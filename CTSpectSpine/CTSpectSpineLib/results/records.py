@@ -61,9 +61,14 @@ def labels_record(labels: VertebraLabels) -> dict[str, Any]:
 
 
 def file_record(path: Path) -> dict[str, Any]:
-    """Path and hash of an input file, or of all files of a folder."""
+    """Name and hash of an input file, or of all files of a folder."""
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    return {"path": str(path), "sha256": sha256_of_files(files)}
+    return {"name": name_of_file(path), "sha256": sha256_of_files(files)}
+
+
+def name_of_file(path: Path | None) -> str | None:
+    """Name of an input without its folder, which may tell who the patient is or the user."""
+    return None if path is None else path.resolve().name
 
 
 def transform_inputs_record(transform: object, initial_transform: object) -> dict[str, Any]:
@@ -80,11 +85,11 @@ def labels_input_record(
     labels: VertebraLabels, source: sitk.Image | Path | str | Volume | VertebraLabels
 ) -> dict[str, Any]:
     """What the manifest says of the label map that the user gave."""
-    record: dict[str, Any] = {"path": None, "sha256": None}
+    record: dict[str, Any] = {"name": None, "sha256": None}
     if isinstance(source, str | Path):
         record = file_record(Path(source))
     elif isinstance(source, Volume) and source.path is not None:
-        record = {"path": str(source.path), "sha256": source.sha256}
+        record = {"name": name_of_file(source.path), "sha256": source.sha256}
     image = labels.image
     return {**record, "size": image.GetSize(), "spacing_mm": image.GetSpacing(), "unit": "label"}
 
@@ -93,7 +98,7 @@ def volume_record(volume: Volume) -> dict[str, Any]:
     """What the manifest says of an input image."""
     image = volume.image
     return {
-        "path": str(volume.path) if volume.path else None,
+        "name": name_of_file(volume.path),
         "sha256": volume.sha256,
         "size": image.GetSize(),
         "spacing_mm": image.GetSpacing(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,19 @@ REGISTRATION = "registration.json"
 
 
 def write_registration(
-    registration: Registration, images: RegisteredPair, folder: Path
+    registration: Registration, images: RegisteredPair, folder: Path, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Write ``spect_to_ct.tfm`` and ``registration.json``; return what the latter says.
 
     The images are named by grid and voxels, so that the registration is never applied to others.
+    ``notes`` are sentences on what is unusual about them, where no manifest holds these.
     """
     record = {
         **registration_record(registration),
         "ct_to_spect_lps": registration.matrix,
         "centre_mm": registration.transform.GetCenter(),
         "images": {"ct": images.ct.record(), "spect": images.spect.record()},
+        **({"notes": list(notes)} if notes else {}),
     }
     write_transform(registration.transform, folder / "spect_to_ct.tfm")
     write_json(folder / REGISTRATION, record)
@@ -184,7 +186,6 @@ def write_labels(
 
     ``more`` is added to what ``vertebrae.json`` says of the labels.
     """
-    write_labels_record(labels, folder, more)
     segments = vertebra_segments(labels)
     hips = set(anatomy.hip_ids().values())
     bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
@@ -193,6 +194,7 @@ def write_labels(
     if sitk.GetArrayViewFromImage(only_hips).any():
         write_image(only_hips, folder / "hips.nii.gz")
     write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
+    write_labels_record(labels, folder, more)
 
 
 def write_labels_record(

@@ -5,8 +5,12 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.decision import Decision, decided
+from CTSpectSpineLib.results.folder import kept_results
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.shown import Record, record_from_texts
 from CTSpectSpineLib.results.text_files import write_text
@@ -40,17 +44,23 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
     changed = {name: text for name, text in texts.items() if text != record.texts[name]}
     folder = results_folder(nodes.manifest)
     if folder is not None:
-        # The verdict first: if this is cut off, nothing shows a verdict that does not count.
-        for name in sorted(changed, key=lambda name: name == MANIFEST):
-            write_text(folder / name, changed[name])
+        _write(folder, changed)
     for name, text in changed.items():
         nodes.texts()[name].SetText(text)
     if "verdict.json" in changed:
         _show_verdict(nodes, record_from_texts(texts, "The scene"))
-    if folder is not None and (folder / "report.html").is_file():
-        from CTSpectSpineLib.report import write_report
 
-        write_report(folder)
+
+def _write(folder: Path, changed: Mapping[str, str]) -> None:
+    """Write texts and the report into a results folder."""
+    with kept_results(folder):
+        # The verdict first: if this is cut off, nothing shows a verdict that does not count.
+        for name in sorted(changed, key=lambda name: name == MANIFEST):
+            write_text(folder / name, changed[name])
+        if (folder / "report.html").is_file():
+            from CTSpectSpineLib.report import write_report
+
+            write_report(folder)
 
 
 def _show_verdict(nodes: SceneNodes, record: Record) -> None:

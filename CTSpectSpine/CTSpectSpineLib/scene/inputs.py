@@ -13,6 +13,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.host import library_call
 from CTSpectSpineLib.scene.mrml import (
     Node,
     image_from_node,
@@ -81,7 +82,8 @@ class InputFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{role}.nrrd"
         try:
-            sitk.WriteImage(image, str(path))
+            with library_call():
+                sitk.WriteImage(image, str(path))
         except RuntimeError as error:
             raise InputError(
                 f"{path} cannot be written: check the free space of Slicer's temporary folder."

@@ -19,6 +19,7 @@ from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.display import scale_top
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import LPS_TO_RAS, inverse, transform_matrix
+from CTSpectSpineLib.host import library_call
 from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.results.shown import FILES, record_from_texts
@@ -339,7 +340,8 @@ def _read_text(path: Path) -> str:
 def _read_transform(path: Path) -> np.ndarray:
     """4×4 matrix from CT points to SPECT points, LPS mm."""
     try:
-        return transform_matrix(sitk.ReadTransform(str(path)))
+        with library_call():
+            return transform_matrix(sitk.ReadTransform(str(path)))
     except RuntimeError as error:
         raise InputError(
             f"{path} is missing or no ITK transform: give the results folder of an analysis."

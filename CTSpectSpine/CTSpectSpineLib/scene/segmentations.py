@@ -112,6 +112,7 @@ def surface_steps(node: Node) -> Iterator[None]:
     kind = slicer.vtkSegmentation
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
     labels = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    found = []
     for segment_id, segment in list(_segments(node)):
         made, image = segment.GetRepresentation(surface), segment.GetRepresentation(labels)
         if made is not None or image is None:
@@ -122,9 +123,13 @@ def surface_steps(node: Node) -> Iterator[None]:
         alone.SetSourceRepresentationName(labels)
         alone.AddSegment(copy, segment_id)
         if alone.CreateRepresentation(surface):
-            segment.AddRepresentation(surface, copy.GetRepresentation(surface))
+            found.append((segment, copy.GetRepresentation(surface)))
         yield
-    node.CreateClosedSurfaceRepresentation()
+    # As soon as a view sees one surface it makes all that are missing, in one long step.
+    with batch(node):
+        for segment, made in found:
+            segment.AddRepresentation(surface, made)
+        node.CreateClosedSurfaceRepresentation()
 
 
 def _tag(segment: Node, row: Row) -> None:

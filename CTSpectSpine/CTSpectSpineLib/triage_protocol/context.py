@@ -6,13 +6,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import json_table
+from CTSpectSpineLib.spreadsheet import decoded
 
 _FIELDS = Path(__file__).parent / "context_fields.json"
 _LEVEL = re.compile(r"^([A-Z]\d+)-([A-Z]\d+)$")
@@ -33,9 +34,7 @@ def read_context(path: Path) -> dict[str, Any]:
         allowed.
     """
     try:
-        values = json.loads(
-            Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repetition
-        )
+        values = json.loads(decoded(Path(path).read_bytes()), object_pairs_hook=_without_repetition)
     except OSError as error:
         raise InputError(
             f"Context file {path} cannot be read ({error.strerror}); check the path."
@@ -90,7 +89,7 @@ def check_context(values: Mapping[str, Any], origin: str = "the context") -> dic
 def _check_times(values: Mapping[str, Any], origin: str) -> None:
     if "injection_time" not in values or "scan_time" not in values:
         return
-    injection, scan = (datetime.fromisoformat(values[k]) for k in ("injection_time", "scan_time"))
+    injection, scan = (moment(values[k]) for k in ("injection_time", "scan_time"))
     if (injection.tzinfo is None) != (scan.tzinfo is None):
         raise InputError(
             f"Only one of 'injection_time' and 'scan_time' in {origin} has a time zone; "
@@ -178,9 +177,44 @@ def _check_levels(value: Any, rule: Mapping[str, Any]) -> str | None:
     return None
 
 
+_TIME = re.compile(
+    r"(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)"
+    r"([T ](?P<hour>\d\d):?(?P<minute>\d\d)(:?(?P<second>\d\d)([.,](?P<fraction>\d+))?)?"
+    r"(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?",
+    re.ASCII,
+)
+
+
+def moment(text: str) -> datetime:
+    """Date and time in ISO 8601, the same in every version of Python.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no date and time in ISO 8601")
+    parts = {name: int(match[name] or 0) for name in ("year", "month", "day")}
+    clock = {name: int(match[name] or 0) for name in ("hour", "minute", "second")}
+    fraction = int((match["fraction"] or "0")[:6].ljust(6, "0"))
+    return datetime(**parts, **clock, microsecond=fraction, tzinfo=_zone(match["zone"]))
+
+
+def _zone(text: str | None) -> timezone | None:
+    if text is None:
+        return None
+    if text == "Z":
+        return timezone.utc
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-offset if text[0] == "-" else offset)
+
+
 def _check_time(value: Any, rule: Mapping[str, Any]) -> str | None:
     try:
-        datetime.fromisoformat(value)
+        moment(value)
     except (TypeError, ValueError):
         return "a date and time in ISO 8601, like 2024-05-31T13:45:00"
     return None

@@ -23,6 +23,7 @@ AreaKey: TypeAlias = tuple[str, str, str]
 """Level, kind, and side where areas are counted per joint; what tells areas apart."""
 NOT_COVERED = "not_covered"
 INDETERMINATE = "indeterminate"
+NO_VERDICT = "no_verdict"
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ def _together(
         )
     return Decision(
         INDETERMINATE,
-        "none yet: either " + " or ".join(f"{text} ({name})" for name, text in words.items()),
+        none_yet(words.values()),
         tried,
         final.rule,
         undecided,
@@ -246,6 +247,14 @@ def _together(
         candidates=tuple(words),
         words=tuple(words.items()),
     )
+
+
+def none_yet(recommendations: Iterable[str]) -> str:
+    """The recommendation while it is open between several."""
+    different = list(dict.fromkeys(recommendations))
+    if len(different) == 1:
+        return f"none yet: {different[0]} in either case"
+    return f"none yet: either {' or '.join(different)}"
 
 
 def speaks_of(rule: Rule, areas: Sequence[Area]) -> tuple[Area, ...]:

@@ -14,6 +14,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_columns import ALLOWED
 from CTSpectSpineLib.joint_table import deciding_ratio, joint_id, number, place_key
 from CTSpectSpineLib.model import JointKind, UptakeBounds
+from CTSpectSpineLib.spreadsheet import is_number
 from CTSpectSpineLib.triage_protocol.context import is_level
 
 Classes: TypeAlias = Literal["auto", "derived", "stated"]
@@ -174,6 +175,7 @@ def _row(
             values.get("ratio_high"),
         )
     )
+    _check_words(place, values, (bounds[kind].metric, *_NUMBERS))
     _check_numbers(place, values, stated, low, high)
     # The interval is that of the ratio which decided when the table was made.
     if ratio is None or low is None or high is None or not low <= ratio <= high:
@@ -193,6 +195,20 @@ def _row(
         z_score=_finite(values.get("z_score")),
         asymmetry=_finite(values.get("asymmetry")),
     )
+
+
+_NUMBERS = ("ratio_low", "ratio_high", "z_score", "asymmetry")
+
+
+def _check_words(place: int, values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse a word where a number is looked for: without the number the verdict may be another."""
+    for name in names:
+        value = values.get(name)
+        if isinstance(value, str) and not is_number(value):
+            raise InputError(
+                f"Row {place} of the joint table has the {name} '{value}', which is not a number; "
+                "correct it or leave it empty."
+            )
 
 
 def _check_numbers(

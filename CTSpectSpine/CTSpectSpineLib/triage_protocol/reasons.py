@@ -10,15 +10,19 @@ from CTSpectSpineLib.triage_protocol.borderline import Change, possible_names
 from CTSpectSpineLib.triage_protocol.conditions import area_region
 from CTSpectSpineLib.triage_protocol.decision import (
     INDETERMINATE,
+    NO_VERDICT,
+    NOT_COVERED,
     AreaKey,
     Decision,
     Engine,
     RuleOutcome,
     area_name,
+    none_yet,
     speaks_of,
 )
 from CTSpectSpineLib.triage_protocol.joint_rows import JointRow
 from CTSpectSpineLib.triage_protocol.protocol import Supporting
+from CTSpectSpineLib.wording import said
 
 Step = dict[str, Any]
 _COLUMN_WORDS = {"z_score": "robust z", "asymmetry": "ratio to the other side"}
@@ -154,8 +158,8 @@ def rule_steps(engine: Engine, decision: Decision) -> Iterator[Step]:
     for outcome in decision.undecided:
         unknown = "; ".join(o.sentence for o in outcome.outcomes if o.holds is None)
         sentence = (
-            f"The rule '{outcome.rule.name}' cannot be decided: {unknown}. The disposition is "
-            f"open between {' and '.join(decision.candidates)}."
+            f"The rule '{outcome.rule.name}' cannot be decided: {unknown}. The verdict is open: "
+            f"{said(*decision.candidates)}."
         )
         yield _rule_step(outcome, sentence)
     deciding = next((o for o in decision.tried if o.holds), None)
@@ -220,8 +224,8 @@ def borderline_steps(engine: Engine, decision: Decision, found: Sequence[Change]
         yield {
             "step": "borderline",
             "sentence": f"{names} {verb} between the bounds: counting {either} negative gives "
-            f"{' or '.join(decision.possible)}, counting {either} positive gives "
-            f"{' or '.join(change.decision.possible)}.",
+            f"{said(*decision.possible)}, counting {either} positive gives "
+            f"{said(*change.decision.possible)}.",
             "joints": [row.id for row in rows],
             "negative": list(decision.possible),
             "positive": list(change.decision.possible),
@@ -230,7 +234,7 @@ def borderline_steps(engine: Engine, decision: Decision, found: Sequence[Change]
 
 def region_step(by_region: Mapping[str, str]) -> Step:
     """What each pain region would give."""
-    words = " and ".join(f"with {region} pain {name}" for region, name in by_region.items())
+    words = " and ".join(f"with {region} pain {said(name)}" for region, name in by_region.items())
     return {
         "step": "region",
         "sentence": f"The pain region was not given and would decide: {words}.",
@@ -240,7 +244,10 @@ def region_step(by_region: Mapping[str, str]) -> Step:
 
 def disposition_step(name: str, recommendation: str) -> Step:
     """The last step: the disposition."""
-    sentence = f"Disposition {name}: {recommendation}."
+    ends = name in (NOT_COVERED, NO_VERDICT)
+    sentence = (
+        f"Conclusion: {said(name)}." if ends else f"Conclusion: {said(name)}, {recommendation}."
+    )
     return {
         "step": "disposition",
         "sentence": sentence,
@@ -256,8 +263,7 @@ def final_words(decision: Decision, found: Sequence[Change]) -> tuple[str, str, 
     names = possible_names(decision, found)
     words = {d.name: d.recommendation for d in (decision, *(c.decision for c in found))}
     words |= {k: v for d in (decision, *(c.decision for c in found)) for k, v in d.words}
-    choices = " or ".join(f"{words[name]} ({name})" for name in names)
-    return INDETERMINATE, f"none yet: either {choices}", names
+    return INDETERMINATE, none_yet(words[name] for name in names), names
 
 
 def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[str, str]:
@@ -270,8 +276,8 @@ def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[s
             text = "not measurable; not counted"
         elif row.uptake == "indeterminate":
             changes_it = "would" if engine.key(row) in matters else "would not"
-            text = f"indeterminate; {changes_it} change the disposition if positive"
-        elif row.uptake == "positive" and verdict == "no_verdict":
+            text = f"indeterminate; {changes_it} change the verdict if positive"
+        elif row.uptake == "positive" and verdict == NO_VERDICT:
             text = "positive; no verdict"
         elif row.uptake == "positive" and not engine.considers(row.region):
             text = f"positive; outside {engine.where}, only in the count of areas"

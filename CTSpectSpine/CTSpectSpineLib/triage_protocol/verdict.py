@@ -24,7 +24,7 @@ from CTSpectSpineLib.triage_protocol.borderline import (
     stability,
 )
 from CTSpectSpineLib.triage_protocol.context import check_context, read_context
-from CTSpectSpineLib.triage_protocol.decision import INDETERMINATE, Decision, Engine
+from CTSpectSpineLib.triage_protocol.decision import INDETERMINATE, NO_VERDICT, Decision, Engine
 from CTSpectSpineLib.triage_protocol.eligibility import assess
 from CTSpectSpineLib.triage_protocol.joint_rows import (
     Classes,
@@ -33,9 +33,9 @@ from CTSpectSpineLib.triage_protocol.joint_rows import (
     resolved_classes,
 )
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
+from CTSpectSpineLib.wording import said
 
 RESEARCH_CAVEAT = "Research use only: neither a medical device nor a clinical recommendation."
-_NO_VERDICT = "no_verdict"
 
 
 def triage(
@@ -114,7 +114,7 @@ def triage(
     by_region = _by_region(case.engine)
     shares = None
     if obstacles:
-        name, recommendation, candidates = _NO_VERDICT, "none", ()
+        name, recommendation, candidates = NO_VERDICT, "none", ()
     else:
         shares = _stability(case, name, joints, draws, classes)
     chain = [
@@ -202,7 +202,7 @@ def _by_region(engine: Engine) -> dict[str, str]:
             Engine(engine.protocol, engine.rows, {**engine.context, "pain_region": region})
         )
         names[region] = (
-            _NO_VERDICT
+            NO_VERDICT
             if _too_little(case.engine)
             else explained.final_words(case.decision, case.changes)[0]
         )
@@ -256,11 +256,11 @@ def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list
         return []
     sentences = []
     if not shares.stable:
-        others = [f"{share:.0%} {key}" for key, share in shares.shares.items() if key != name]
+        others = [f"{share:.0%} {said(key)}" for key, share in shares.shares.items() if key != name]
         sentences.append(
             f"This verdict is unstable: only {shares.share:.0%} of {shares.repetitions} "
-            f"repetitions with perturbed measurements give {name} (at least {STABLE_SHARE:.0%} "
-            f"are required); others give {', '.join(others)}."
+            f"repetitions with perturbed measurements give {said(name)} (at least "
+            f"{STABLE_SHARE:.0%} are required); others give {', '.join(others)}."
         )
     if from_intervals:
         sentences.append(
@@ -308,7 +308,7 @@ def _unmeasured(case: _Case) -> list[str]:
     found = changes(engine, engine.keys("positive"), engine.keys("not_measurable"))
     others = possible_names(case.decision, found)[len(case.decision.possible) :]
     if others:
-        sentence += f" Were any of them positive, the disposition could be {' or '.join(others)}."
+        sentence += f" Were any of them positive, the verdict could be {said(*others)}."
     return [sentence]
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.locks import scratch_folder
 from CTSpectSpineLib.model import JointKind, UptakeBounds
+from CTSpectSpineLib.results.folder import output_file
 from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.triage_protocol import load_protocol
 from CTSpectSpineLib.triage_protocol.protocol import protocol_values
@@ -99,13 +102,23 @@ def run(options: Namespace) -> dict[str, Any]:
     if options.out is not None:
         if len(found) < len(KINDS):
             raise InputError(notes[0])
-        write_json(options.out, _protocol_with(options.protocol, options.id, found))
-        try:
-            load_protocol(options.out)
-        except InputError:
-            options.out.unlink()
-            raise
+        _write_protocol(options, _protocol_with(options.protocol, options.id, found))
     return {**record, "lines": lines}
+
+
+def _write_protocol(options: Namespace, values: Mapping[str, Any]) -> None:
+    """Write a protocol's file once it is known to be one."""
+    with scratch_folder() as folder:
+        trial = folder / options.out.name
+        write_json(trial, values)
+        try:
+            load_protocol(trial)
+        except InputError as error:
+            sentence = str(error).replace(str(trial), str(options.out))
+            raise InputError(f"{sentence} Nothing was written.") from error
+    inputs = [options.study, *(options.normals or ()), Path(options.protocol)]
+    with output_file(options.out, "bounds", [path for path in inputs if path is not None]) as path:
+        write_json(path, values)
 
 
 def _study(options: Namespace) -> Study:

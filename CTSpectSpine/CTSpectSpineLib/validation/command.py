@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.results.folder import step_folder
+from CTSpectSpineLib.results.text_files import write_text
 from CTSpectSpineLib.validation.cohort import SETS
-from CTSpectSpineLib.validation.document import write_document
+from CTSpectSpineLib.validation.document import SUBJECTS, write_document
 from CTSpectSpineLib.validation.goals import goals
 from CTSpectSpineLib.validation.patient import RealCt
-from CTSpectSpineLib.validation.rows import read_study
+from CTSpectSpineLib.validation.rows import JOINTS_FILE, PATIENTS_FILE, read_study
 from CTSpectSpineLib.validation.study import Plan, run_study
 
 DOCUMENT, COMMAND_FILE = "truth.md", "truth-command.txt"
+DOCUMENT_FILES = (DOCUMENT, *(f"truth-{subject}.png" for subject in SUBJECTS))
+"""The document and its plots."""
+ROW_FILES = (JOINTS_FILE, PATIENTS_FILE, COMMAND_FILE)
+"""The rows, and the command that made them."""
 
 
 def run(options: Namespace, progress: ProgressCallback) -> dict[str, Any]:
@@ -38,14 +46,18 @@ def run(options: Namespace, progress: ProgressCallback) -> dict[str, Any]:
         for part in (folder, *folder.parents):
             if part.exists() and not part.is_dir():
                 raise InputError(f"{part} is a file; give a folder with --out and --rows.")
-    record = rows / COMMAND_FILE
-    if not options.document_only:
-        run_study(_plan(options, rows), progress)
-        record.write_text(_command(options) + "\n", encoding="utf-8")
-    command = record.read_text(encoding="utf-8").strip() if record.is_file() else "unknown"
-    study = read_study(rows)
-    document = options.out / DOCUMENT
-    write_document(document, study, options.split, command)
+    record, document = rows / COMMAND_FILE, options.out / DOCUMENT
+    with ExitStack() as stack:
+        for folder, names, adopted in _claims(options, rows):
+            stack.enter_context(
+                step_folder(folder, "validate", names, among=True, adopt=adopted, clears=False)
+            )
+        if not options.document_only:
+            run_study(_plan(options, rows), progress)
+            write_text(record, _command(options) + "\n")
+        command = record.read_text(encoding="utf-8").strip() if record.is_file() else "unknown"
+        study = read_study(rows)
+        write_document(document, study, options.split, command)
     chosen = study.of(options.split)
     return {
         "rows": str(rows),
@@ -53,6 +65,18 @@ def run(options: Namespace, progress: ProgressCallback) -> dict[str, Any]:
         "patients": len(chosen.patients),
         "goals": [asdict(goal) for goal in goals(chosen)],
     }
+
+
+def _claims(options: Namespace, rows: Path) -> Iterator[tuple[Path, list[str], Sequence[str]]]:
+    """Folders that are written, with the files in each, and with those to go on with."""
+    written = [] if options.document_only else [COMMAND_FILE]
+    adopted = ROW_FILES if options.resume and not options.document_only else ()
+    if options.out.resolve() == rows.resolve():
+        yield options.out, [*DOCUMENT_FILES, *written], adopted
+        return
+    yield options.out, list(DOCUMENT_FILES), ()
+    if written:
+        yield rows, written, adopted
 
 
 def _plan(options: Namespace, rows: Path) -> Plan:

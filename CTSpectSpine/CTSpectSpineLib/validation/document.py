@@ -10,6 +10,7 @@ import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
+from CTSpectSpineLib.results.text_files import write_text
 from CTSpectSpineLib.validation.cohort import SETS
 from CTSpectSpineLib.validation.cost import STAGES
 from CTSpectSpineLib.validation.failures import failures
@@ -25,6 +26,9 @@ from CTSpectSpineLib.validation.sections import (
     verdicts,
 )
 from CTSpectSpineLib.version import __version__
+
+SUBJECTS = ("ratios", "resolution", "levels", "roc", "coverage", "verdicts")
+"""What the plots show; their files are named by it."""
 
 
 def write_document(path: Path, study: Study, split: str, command: str) -> None:
@@ -50,8 +54,7 @@ def write_document(path: Path, study: Study, split: str, command: str) -> None:
     if study.patients.empty:
         raise InputError(f"The study holds no patients of the {split} split; run it first.")
     pictures = _draw(path, study)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(study, split, command, pictures), encoding="utf-8")
+    write_text(path, render(study, split, command, pictures))
 
 
 def _draw(path: Path, study: Study) -> dict[str, str]:
@@ -69,7 +72,8 @@ def _draw(path: Path, study: Study) -> dict[str, str]:
         "verdicts": (figures.draw_verdicts, main.patients),
     }
     names = {}
-    for subject, (draw, rows) in plots.items():
+    for subject in SUBJECTS:
+        draw, rows = plots[subject]
         picture = path.with_name(f"{path.stem}-{subject}.png")
         draw(rows, picture)
         names[subject] = picture.name

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.validation import goals, summary
 from CTSpectSpineLib.validation.markdown import number, percent
 
@@ -85,7 +86,8 @@ def draw_resolution(joints: pd.DataFrame, path: Path) -> None:
 
 def draw_levels(joints: pd.DataFrame, path: Path) -> None:
     """Relative error by level, all joints."""
-    levels = summary.levels_of(summary.measured(joints))
+    joints = summary.measured(joints)
+    levels = summary.levels_of(joints)
     label = "Error of the corrected ratio\n(mean ± 1 SD)"
     with _single(path, (7.2, 3.4), levels, label) as axis:
         _band(axis, -goals.MOST_BIAS, goals.MOST_BIAS, 0.0)
@@ -238,5 +240,5 @@ def _percent_axis(axis: Axes, sign: str = "+") -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})

@@ -9,6 +9,7 @@ import pandas as pd
 
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.ownership import readable
 from CTSpectSpineLib.results.text_files import read_json
 
 JOINTS, MANIFEST = "joints.csv", "manifest.json"
@@ -40,28 +41,31 @@ def read_normals(folders: Sequence[Path], metric: str) -> pd.DataFrame:
     inputs: dict[str, Path] = {}
     settings: dict[str, Path] = {}
     for folder in _results(folders):
-        manifest = read_json(folder / MANIFEST)
-        if not isinstance(manifest, dict) or manifest.get("status") != "complete":
-            raise InputError(f"The analysis in {folder} is not complete; run it again or omit it.")
-        quality = read_json(folder / "registration.json").get("quality")
-        if quality != "good":
-            raise InputError(
-                f"The registration in {folder} is '{quality}', not good; check it or omit it."
-            )
-        table = _measured(folder, metric)
-        # The joints' numbers identify a patient even where no file was read.
-        key = str(pd.util.hash_pandas_object(table, index=False).sum())
-        if key in inputs:
-            raise InputError(f"{inputs[key]} and {folder} hold the same patient; omit one.")
-        inputs[key] = folder
-        made = _made_by(manifest)
-        settings.setdefault(made, folder)
-        if len(settings) > 1:
-            (first, one), (second, other) = settings.items()
-            raise InputError(
-                f"{one} was made with {first} and {other} with {second}; bounds need patients "
-                "that were analysed alike: analyse them again."
-            )
+        with readable(folder):
+            manifest = read_json(folder / MANIFEST)
+            if not isinstance(manifest, dict) or manifest.get("status") != "complete":
+                raise InputError(
+                    f"The analysis in {folder} is not complete; run it again or omit it."
+                )
+            quality = read_json(folder / "registration.json").get("quality")
+            if quality != "good":
+                raise InputError(
+                    f"The registration in {folder} is '{quality}', not good; check it or omit it."
+                )
+            table = _measured(folder, metric)
+            # The joints' numbers identify a patient even where no file was read.
+            key = str(pd.util.hash_pandas_object(table, index=False).sum())
+            if key in inputs:
+                raise InputError(f"{inputs[key]} and {folder} hold the same patient; omit one.")
+            inputs[key] = folder
+            made = _made_by(manifest)
+            settings.setdefault(made, folder)
+            if len(settings) > 1:
+                (first, one), (second, other) = settings.items()
+                raise InputError(
+                    f"{one} was made with {first} and {other} with {second}; bounds need patients "
+                    "that were analysed alike: analyse them again."
+                )
         tables.append(table.assign(patient=str(folder)))
     return pd.concat(tables, ignore_index=True)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis.pipeline import Results, analyze
 from CTSpectSpineLib.anatomy import SACRUM
@@ -182,7 +181,7 @@ def _real_anatomy(real: RealCt) -> Anatomy:
     joints = build_joints(labels, volume.image)
     organs = None
     if real.organs is not None:
-        organs = sitk.ReadImage(str(real.organs))
+        organs = read_volume(real.organs, "labels").image
     tissue = classify(volume.image, labels, joints, organs)
     return Anatomy(volume.image, labels, tissue, joints.joints)
 

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.text_files import write_text
 from CTSpectSpineLib.validation.cohort import SETS, SetInfo
 
 JOINTS_FILE, PATIENTS_FILE = "truth-joints.csv", "truth-patients.csv"
@@ -191,25 +193,32 @@ def begin(folder: Path, *, resume: bool) -> set[str]:
         )
     for path, row in ((joints, JointRow), (patients, PatientRow)):
         heading = ",".join(field.name for field in fields(row)) + "\n"
-        try:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
-        except UnicodeDecodeError as error:
-            raise _damaged(path, error) from error
+        text = _text(path).replace("\r\n", "\n") if path.exists() else ""
         whole = text[: text.rfind("\n") + 1]
         if whole and not whole.startswith(heading):
             raise InputError(
                 f"{path} was written by another version of this study; give another folder."
             )
         if text != whole or not whole:
-            path.write_text(whole or heading, encoding="utf-8")
+            write_text(path, whole or heading)
     study = read_study(folder)
     done = set(study.patients.patient)
     # A patient's row comes after those of the joints; without it they are half a patient.
     if not set(study.joints.patient) <= done:
-        study.joints[study.joints.patient.isin(done)].to_csv(
-            joints, index=False, lineterminator="\n", float_format="%.6g"
-        )
+        kept = study.joints[study.joints.patient.isin(done)]
+        write_text(joints, kept.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     return done
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is no text in UTF-8 ({error}); run the study in a new folder."
+        ) from error
 
 
 def append(folder: Path, patient: PatientRow, joints: Sequence[JointRow]) -> None:
@@ -225,8 +234,7 @@ def _write(path: Path, rows: Sequence[JointRow] | Sequence[PatientRow]) -> None:
         writer.writerow(
             f"{value:.6g}" if isinstance(value, float) else value for value in asdict(row).values()
         )
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(buffer.getvalue())
+    write_text(path, path.read_text(encoding="utf-8") + buffer.getvalue())
 
 
 def read_study(folder: Path) -> Study:
@@ -243,30 +251,48 @@ def read_study(folder: Path) -> Study:
 def _read(path: Path, row: type[JointRow] | type[PatientRow]) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist; run the study first.")
-    texts = [field.name for field in fields(row) if field.type == "str"]
-    kinds: dict[str, Any] = dict.fromkeys(texts, str)
-    numbers = {f.name: [""] for f in fields(row) if f.name not in texts}
     try:
-        table: pd.DataFrame = pd.read_csv(
-            path, keep_default_na=False, na_values=numbers, dtype=kinds
-        )
-    except ValueError as error:  # pandas' own errors are such, too
-        raise _damaged(path, error) from error
-    missing = {field.name for field in fields(row)} - set(table.columns)
+        lines = [line for line in csv.reader(io.StringIO(_text(path)), strict=True) if line]
+    except csv.Error as error:
+        raise InputError(
+            f"{path} cannot be read as a table ({error}); run the study in a new folder."
+        ) from error
+    heading, *body = lines or [[]]
+    for number, line in enumerate(body, start=2):
+        if len(line) != len(heading):
+            raise InputError(
+                f"{path}, row {number}: {len(line)} cells where the heading has {len(heading)}; a "
+                "spreadsheet may have changed it. Run the study in a new folder."
+            )
+    cells = pd.DataFrame(body, columns=heading, dtype=str)
+    missing = {field.name for field in fields(row)} - set(cells.columns)
     if missing:
         raise InputError(
             f"{path} lacks the columns {', '.join(sorted(missing))}; run the study in a new folder."
         )
-    floats = [f.name for f in fields(row) if "float" in str(f.type)]
-    try:
-        result: pd.DataFrame = table.astype(dict.fromkeys(floats, float))
-    except (TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-    return result
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:160]
-    return InputError(
-        f"{path} cannot be read as rows of a study ({reason}); run the study in a new folder."
+    table: pd.DataFrame = cells.assign(
+        **{f.name: _typed(cells[f.name], str(f.type), path) for f in fields(row)}
     )
+    return table
+
+
+def _typed(cells: pd.Series[str], kind: str, path: Path) -> pd.Series[Any]:
+    """A column as its field wants it; a number that is none is refused with its place."""
+    if kind == "str":
+        return cells
+    if kind == "bool":
+        values = cells.map({"True": True, "False": False})
+        good = values.notna()
+    else:
+        values = pd.to_numeric(cells.where(cells != "", None), errors="coerce").astype(float)
+        good = np.isfinite(values) | ((cells == "") & ("None" in kind))
+        if kind == "int":
+            good &= values == values.round()
+    if not good.all():
+        place = int(np.flatnonzero(~good.to_numpy())[0])
+        raise InputError(
+            f"{path}, row {place + 2}, column {cells.name}: {cells.iloc[place]!r} is not a "
+            f"{'number' if kind != 'bool' else 'True or False'}; a spreadsheet may have changed "
+            "it. Run the study in a new folder."
+        )
+    return values.astype({"bool": bool, "int": int}.get(kind, float))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
 from CTSpectSpineLib.geometry import Grid, ijk_to_lps
+from CTSpectSpineLib.host import library_call
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.encoded import EncodedVoxels
 from CTSpectSpineLib.volumes.metaimage_files import meta_voxels, read_meta_header
@@ -78,7 +79,8 @@ def _by_itk(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
         # ITK ends the process on it.
         raise InputError(f"{source}: its path is not in UTF-8; rename the file or its folder.")
     try:
-        image = sitk.ReadImage(str(source))
+        with library_call():
+            image = sitk.ReadImage(str(source))
     except (RuntimeError, ValueError) as error:
         raise _unreadable(source, error) from error
     _check_shape(source, image.GetNumberOfComponentsPerPixel(), image.GetPixelID(), image.GetSize())

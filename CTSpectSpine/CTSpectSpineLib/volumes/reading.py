@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix, sha256_of_files
+from CTSpectSpineLib.host import check_encodable
 from CTSpectSpineLib.volumes.itk_files import (
     companions,
     read_itk_file,
@@ -60,6 +61,7 @@ def read_volume(path: Path | str, role: Role) -> Volume:
         anything but one scalar 3D volume.
     """
     source = Path(path)
+    check_encodable(source)
     try:
         return _read(source, role)
     except MemoryError as error:

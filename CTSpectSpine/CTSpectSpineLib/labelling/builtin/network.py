@@ -100,7 +100,7 @@ def what_is_missing(path: Path = MODEL) -> str:
             f"its network {path.name} is missing from this installation; install the program again"
         )
     try:
-        import onnxruntime  # noqa: F401
+        _onnxruntime()
     except ImportError:
         return (
             "the Python package onnxruntime is missing; install it with 'pip install onnxruntime'"
@@ -108,10 +108,23 @@ def what_is_missing(path: Path = MODEL) -> str:
     return ""
 
 
-@cache
-def _loaded(path: Path) -> Network:
+def _onnxruntime() -> Any:
+    """The module, silenced before it is imported.
+
+    Its official builds report to their maker as soon as they are loaded, and leave an identifier of
+    the device in the user's folder, unless this variable is set (its ``Privacy.md``, read 2026).
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
+    # Windows' own telemetry does not ask for the variable; nor does a host that imported it before.
+    getattr(onnxruntime, "disable_telemetry_events", lambda: None)()
+    return onnxruntime
+
+
+@cache
+def _loaded(path: Path) -> Network:
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = min(_MOST_THREADS, os.cpu_count() or 1)
     # Arenas never give memory back; the largest tile alone decides how much is needed.

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from CTSpectSpineLib.labelling.labellers import USUAL, Labeller, Settings, regis
 from CTSpectSpineLib.labelling.levels.anchor import Anchor
 from CTSpectSpineLib.labelling.levels.confidence import has_landmark
 from CTSpectSpineLib.labelling.totalsegmentator import install
+from CTSpectSpineLib.locks import scratch_folder
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.processes import end_tree, own_group
 from CTSpectSpineLib.progress import Progress, ProgressCallback
@@ -102,10 +102,7 @@ def label(
         )
     version = install.installed_version()
     hips = settings.fast or install.has_model(install.HIPS, install.weights_folder())
-    with tempfile.TemporaryDirectory(
-        prefix="ctspectspine_", ignore_cleanup_errors=True
-    ) as temporary:
-        folder = Path(temporary)
+    with scratch_folder() as folder:
         grid = ct if is_upright(ct) else upright(ct, outside=-1024.0)
         write_image(
             sitk.Cast(sitk.Clamp(grid, sitk.sitkFloat32, -1024, 32767), sitk.sitkInt16),
@@ -214,11 +211,15 @@ def _environment(home: Path, temporary: Path) -> dict[str, str]:
     if os.environ.get(install.PYTHON_VARIABLE, "").strip():
         # Another Python must not find the packages of this one.
         values = {k: v for k, v in values.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    # What its packages would leave in the user's folder: caches, settings, identifiers.
+    places = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TORCH_HOME", "HF_HOME")
     proxies = {f"{kind}_proxy": _NO_NETWORK for kind in ("http", "https", "all")}
     return {
         **values,
         **proxies,
         **{name.upper(): value for name, value in proxies.items()},
+        **dict.fromkeys(places, str(home)),
+        **dict.fromkeys(("ORT_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_OFFLINE"), "1"),
         "TOTALSEG_HOME_DIR": str(home),
         "TOTALSEG_WEIGHTS_PATH": str(install.weights_folder()),
         "TMPDIR": str(temporary),

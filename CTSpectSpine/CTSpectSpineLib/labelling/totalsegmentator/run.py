@@ -2,7 +2,7 @@
 
 ``python run.py REQUEST``: the request is a JSON file with the arguments of
 TotalSegmentator's Python function. This process and all that it starts end when standard input
-is closed, which happens when whoever started it has gone.
+is closed, which happens when whoever started it has gone. Nothing is fetched and nothing is sent.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import threading
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 def end_with_caller() -> None:
@@ -26,8 +27,23 @@ def end_with_caller() -> None:
     os._exit(1)
 
 
+def stay_offline(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook that lets no connection leave this computer."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None
+    else:
+        return
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    if name not in (None, "", "localhost", "::1") and not str(name).startswith("127."):
+        raise PermissionError(f"TotalSegmentator may not connect to {name}")
+
+
 def main(path: str) -> None:
     """Run what a request asks for."""
+    sys.addaudithook(stay_offline)
     threading.Thread(target=end_with_caller, daemon=True).start()
     # Python looks first in the folder of this program, whose files are not meant for it.
     sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]

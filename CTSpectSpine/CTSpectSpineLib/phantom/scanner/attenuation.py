@@ -134,7 +134,7 @@ def _attenuation_map(ct: sitk.Image, activity: Grid, water_per_cm: float) -> _Ma
     points = apply_matrix(matrix, np.indices(n[::-1])[::-1].reshape(3, -1).T)
     at = apply_matrix(inverse(ijk_to_lps(coarse)), points)
     values = ndimage.map_coordinates(
-        _relative_to_water(sitk.GetArrayViewFromImage(coarse)), at.T[::-1], order=1, mode="nearest"
+        relative_to_water(sitk.GetArrayViewFromImage(coarse)), at.T[::-1], order=1, mode="nearest"
     )
     beyond = np.any(
         (points < patient[0]) | (points > patient[1]), axis=1, where=[True, True, False]
@@ -152,7 +152,7 @@ def _binned(image: sitk.Image) -> sitk.Image:
     return sitk.BinShrink(whole, factor.tolist())
 
 
-def _relative_to_water(hu: NDArray[np.generic]) -> Values:
+def relative_to_water(hu: NDArray[np.generic]) -> Values:
     """Attenuation at 140 keV over that of water."""
     per_thousand = hu.astype(np.float32) / 1000
     rise = np.where(per_thousand < 0, _SOFT_SLOPE, _BONE_SLOPE) * per_thousand

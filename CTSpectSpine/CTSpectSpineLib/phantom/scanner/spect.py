@@ -139,20 +139,21 @@ def simulate_spect(
         if isinstance(ct_to_spect, sitk.Transform)
         else np.asarray(ct_to_spect, dtype=float)
     )
-    grid = _spect_grid(grid_of(activity), matrix, spacing_mm, size)
+    grid = spect_grid(grid_of(activity), matrix, spacing_mm, size)
     blurred = _blur(activity, fwhm_mm, spacing_mm, beyond)
     mean = _sample(blurred, np.linalg.inv(matrix), grid)
     total = float(mean.sum(dtype=np.float64))
     if total <= 0:
         raise InputError("The activity map holds no activity; no SPECT can be made of it.")
     mean *= counts / total
-    image = _quantise(_add_noise(mean, grid, noise_fwhm_mm, noise_gain, seed))
-    return _image(image, grid)
+    image = quantised(_add_noise(mean, grid, noise_fwhm_mm, noise_gain, seed))
+    return image_on(image, grid)
 
 
-def _spect_grid(
+def spect_grid(
     ct: Grid, matrix: FloatArray, spacing_mm: float, size: tuple[int, int, int] | None
 ) -> Grid:
+    """Voxels of a SPECT; without a size those that the moved box of the CT needs."""
     # The scanner's field does not follow the patient: its centre says nothing about the movement.
     centre = ct.corners_mm().mean(axis=0)
     if size is None:
@@ -243,12 +244,13 @@ def _filtered_sd(sigma: float) -> float:
     return float(np.sum(kernel**2) ** 1.5)
 
 
-def _quantise(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def quantised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round to steps that are exact in binary: reproducible and small when compressed."""
     return np.asarray((np.rint(values / _STEP) * _STEP).astype(np.float32))
 
 
-def _image(array: NDArray[np.float32], grid: Grid) -> sitk.Image:
+def image_on(array: NDArray[np.float32], grid: Grid) -> sitk.Image:
+    """Image with axes along LPS from an array ``[k, j, i]``."""
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(grid.spacing_mm.tolist())
     image.SetOrigin(grid.ijk_to_lps[:3, 3].tolist())

@@ -235,11 +235,19 @@ def test_label_and_register_commands(lumbar_phantom: Path, tmp_path: Path) -> No
 
 
 def test_shift_derives_an_analysis_anew(
-    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    results: Path,
+    lumbar_phantom: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = load(results / "manifest.json")["labels"]
     out = tmp_path / "shifted"
     arguments = ["--by", "-1", "--out", str(out), "--json", "--progress", "none"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["shift", str(results), *arguments]) == 2
+    assert "(ct.nii.gz) is neither near it nor here" in capsys.readouterr().err
+    monkeypatch.chdir(lumbar_phantom)
     assert main(["shift", str(results), *arguments]) in (0, 1)
     capsys.readouterr()
     order = [row.name for row in anatomy.vertebrae() if row.name not in ("T13", "L6")]

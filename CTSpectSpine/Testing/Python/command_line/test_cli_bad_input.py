@@ -109,6 +109,10 @@ def _occupied(bench: Workbench) -> Path:
     return folder
 
 
+def _physical(bench: Workbench, *options: str) -> list[str]:
+    return ["phantom", "--out", str(bench.out), "--scanner", "projections", *options]
+
+
 def _affine(bench: Workbench) -> Path:
     transform = sitk.AffineTransform(3)
     transform.SetMatrix([1.2, 0, 0, 0, 1, 0, 0, 0, 1])
@@ -260,6 +264,50 @@ CASES: dict[str, tuple[Callable[[Workbench], Arguments], list[str]]] = {
     "phantom ct without labels": (
         lambda b: ["phantom", "--out", str(b.out), "--ct", str(b.phantom / "ct.nii.gz")],
         ["--vertebrae"],
+    ),
+    "phantom reconstruction of the other scanner": (
+        lambda b: ["phantom", "--out", str(b.out), "--reconstruction", "recovery"],
+        ["--reconstruction", "--scanner projections"],
+    ),
+    "phantom arms of the other scanner": (
+        lambda b: ["phantom", "--out", str(b.out), "--arms"],
+        ["--arms", "--scanner projections"],
+    ),
+    "phantom resolution of the physical scanner": (
+        lambda b: _physical(b, "--fwhm", "9"),
+        ["--fwhm", "--reconstruction"],
+    ),
+    "phantom reconstruction unknown": (
+        lambda b: _physical(b, "--reconstruction", "unicorn"),
+        ["unicorn", "no-recovery"],
+    ),
+    "phantom reconstruction file": (
+        lambda b: _physical(b, "--reconstruction", str(b.text("r.json", '{"iteration": 3}'))),
+        ["r.json", "'iteration'", "iterations"],
+    ),
+    "phantom reconstruction file of a wrong kind": (
+        lambda b: _physical(b, "--reconstruction", str(b.text("r.json", '{"iterations": "x"}'))),
+        ["r.json", "wrong kind"],
+    ),
+    "phantom reconstruction file missing": (
+        lambda b: _physical(b, "--reconstruction", str(b.folder / "r.json")),
+        ["r.json"],
+    ),
+    "phantom moved after the scan": (
+        lambda b: _physical(b, "--moved", "1", "2", "3", "1.5"),
+        ["1.5", "from 0 to 1"],
+    ),
+    "phantom patient unknown": (
+        lambda b: ["phantom", "--out", str(b.out), "--patient", "unicorn"],
+        ["unicorn", "ordinary"],
+    ),
+    "phantom patient with hot joints": (
+        lambda b: ["phantom", "--out", str(b.out), "--patient", "hot", "--hot", "L4-L5 disc=3"],
+        ["--patient", "--hot"],
+    ),
+    "phantom field of nobody": (
+        lambda b: ["phantom", "--out", str(b.out), "--field", "whole"],
+        ["--field", "--patient"],
     ),
     "triage table missing": (
         lambda b: ["triage", "--joints", str(b.folder / "j.csv")],

@@ -17,11 +17,22 @@ import CTSpectSpineLib
 from CTSpectSpineLib.command_line.main import _without_exponent, main
 from CTSpectSpineLib.command_line.parser import build_parser
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results.folder import MANIFEST, prepare_folder
+from CTSpectSpineLib.results.folder import MANIFEST, results_folder
+from CTSpectSpineLib.results.manifest import SCHEMA
+from CTSpectSpineLib.results.text_files import write_json
 
 
 def status(folder: Path) -> str:
     return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["status"])
+
+
+def make_analysis(folder: Path, *names: str) -> None:
+    """A results folder with some files, as an earlier analysis would have left it."""
+    with results_folder(folder):
+        write_json(folder / MANIFEST, {"schema": SCHEMA, "status": "running"})
+        for name in names:
+            write_json(folder / name, {})
+        write_json(folder / MANIFEST, {"schema": SCHEMA, "status": "complete"})
 
 
 def inputs(phantom: Path, *names: str) -> list[str]:
@@ -38,9 +49,7 @@ def test_a_step_may_run_twice_into_its_folder(lumbar_phantom: Path, tmp_path: Pa
 
 def test_a_step_never_clears_an_analysis(lumbar_phantom: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    folder.mkdir()
-    for name in (MANIFEST, "verdict.json", "joints.csv"):
-        (folder / name).write_text("{}", encoding="utf-8")
+    make_analysis(folder, "verdict.json", "joints.csv")
     arguments = ["joints", *inputs(lumbar_phantom, "vertebrae"), "--out", str(folder)]
     assert main(arguments) == 2
     assert sorted(p.name for p in folder.iterdir()) == ["joints.csv", MANIFEST, "verdict.json"]
@@ -50,8 +59,7 @@ def test_an_input_in_the_output_folder_is_refused_and_kept(
     lumbar_phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "results"
-    folder.mkdir()
-    (folder / MANIFEST).write_text("{}", encoding="utf-8")
+    make_analysis(folder)
     labels = folder / "vertebrae.nii.gz"
     labels.write_bytes((lumbar_phantom / "vertebrae.nii.gz").read_bytes())
     arguments = ["analyze", *inputs(lumbar_phantom, "ct", "spect"), "--vertebrae", str(labels)]
@@ -62,9 +70,7 @@ def test_an_input_in_the_output_folder_is_refused_and_kept(
 
 def test_a_bad_input_leaves_an_earlier_result_alone(lumbar_phantom: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    folder.mkdir()
-    for name in (MANIFEST, "verdict.json"):
-        (folder / name).write_text("{}", encoding="utf-8")
+    make_analysis(folder, "verdict.json")
     arguments = ["analyze", *inputs(lumbar_phantom, "ct", "spect"), "--out", str(folder)]
     assert main([*arguments, "--vertebrae", str(tmp_path / "typo.nii.gz")]) == 2
     assert (folder / "verdict.json").is_file()
@@ -79,17 +85,13 @@ def test_bad_input_prints_one_line_also_with_default_progress(
     assert not (tmp_path / "r").exists()
 
 
-def test_notes_of_the_user_stay_in_a_results_folder(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text("{}", encoding="utf-8")
-    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    prepare_folder(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
-
-
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be written"):
-        prepare_folder(tmp_path / "file" / "results")
+    with (
+        pytest.raises(InputError, match="is a file"),
+        results_folder(tmp_path / "file" / "results"),
+    ):
+        pass
 
 
 def test_a_single_vertebra_gives_no_joint(

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import SimpleITK as sitk
-from slicer_results import make_results_folder
+from slicer_results import make_results_folder, record_files
 
 from CTSpectSpineLib.command_line.parser import build_parser
 from CTSpectSpineLib.errors import InputError
@@ -98,6 +98,7 @@ class QuickChild:
         if decision is not None and not (decision.obstacle and options.accept_registration):
             for file, text in decided(read_record(out).texts, decision).items():
                 (out / file).write_bytes(text.encode("utf-8"))
+        record_files(out)
 
 
 def _change(path: Path, **values: object) -> None:

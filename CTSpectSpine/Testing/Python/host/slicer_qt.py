@@ -303,8 +303,8 @@ def use_palette(dark: bool) -> Any:
     for role, colour in DARK.items() if dark else ():
         palette.setColor(getattr(QtGui.QPalette, role), QtGui.QColor(colour))
         if role.endswith("Text"):
-            grey = QtGui.QColor(DARK["PlaceholderText"]).darker()
-            palette.setColor(QtGui.QPalette.Disabled, getattr(QtGui.QPalette, role), grey)
+            disabled = QtGui.QColor("#808080")
+            palette.setColor(QtGui.QPalette.Disabled, getattr(QtGui.QPalette, role), disabled)
     application.setPalette(palette)
     for widget in application.topLevelWidgets():
         # A widget that has never been shown does not hear of it.

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.files import sha256_of_file
 from CTSpectSpineLib.geometry import (
     apply_matrix,
     euler_transform,
     ijk_to_lps,
     image_from_array,
 )
+from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA
 from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.terminology import terminology_entry
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, write_segmentation
@@ -93,6 +95,7 @@ def make_results_folder(folder: Path) -> ResultsFolder:
     texts = {"verdict": _VERDICT, "registration": registration, "manifest": _MANIFEST}
     for name, values in texts.items():
         (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
+    record_files(folder)
     return ResultsFolder(
         folder=folder,
         ct=ct,
@@ -102,6 +105,15 @@ def make_results_folder(folder: Path) -> ResultsFolder:
         voxels={name: int(np.count_nonzero(mask)) for name, mask in masks.items()},
         ct_to_spect=motion,
     )
+
+
+def record_files(folder: Path) -> None:
+    """Enter all files in the manifest, as an analysis does with what it writes."""
+    path = folder / MANIFEST
+    files = [p for p in folder.rglob("*") if p.is_file() and p != path]
+    names = {p.relative_to(folder).as_posix(): sha256_of_file(p) for p in files}
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**manifest, "files": names}), encoding="utf-8")
 
 
 def apply_centre(
@@ -213,6 +225,7 @@ _REGISTRATION = {
     "seconds": 1.0,
 }
 _MANIFEST = {
+    "schema": SCHEMA,
     "id": "made-by-hand",
     "status": "complete",
     "parameters": {"accept_registration": False},

@@ -97,9 +97,9 @@ def test_a_broken_result_gets_a_sentence(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"level;kind\nL4-L5;disc\n", "not separated by commas"),
-        (b"\xff\xfe\x00", "is not a CSV table in UTF-8"),
-        (b"", "is not a CSV table"),
+        (b"level,kind\nL4-L5,disc,x\n", "line 2 has"),
+        (b"\xff\xfe\x00", "cannot be read as a table"),
+        (b"", "cannot be read as a table"),
         (None, "cannot be read"),
     ],
 )
@@ -115,13 +115,13 @@ def test_a_table_of_a_person_that_cannot_be_read(
 
 def test_a_table_of_a_person_keeps_its_order_and_its_words(tmp_path: Path) -> None:
     path = tmp_path / "joints.csv"
-    text = "\ufefflevel, kind ,side,uptake,ratio_mean,ratio_max\r\nL4-L5,disc,,positive,2.5,\r\n"
+    text = "\ufefflevel, kind ,side,uptake,ratio_mean,pain\r\nL4-L5,disc,,positive,2.5,\r\n"
     path.write_text(text + "C2-C3,facet,left,negative,1,high\r\n", encoding="utf-8", newline="")
     table = joint_table.read(path)
     assert list(table["level"]) == ["L4-L5", "C2-C3"]
     assert list(table["kind"]) == ["disc", "facet"]
     assert table["ratio_mean"].tolist() == [2.5, 1.0]
-    assert table["ratio_max"].tolist() == ["", "high"], "not a number, and left to triage"
+    assert table["pain"].tolist() == ["", "high"], "a column of the user's own"
 
 
 def test_commas_at_the_ends_of_rows_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
@@ -131,3 +131,65 @@ def test_commas_at_the_ends_of_rows_and_blank_lines_do_no_harm(tmp_path: Path) -
     assert table.to_dict("records") == [
         {"level": "L4-L5", "kind": "disc", "side": "", "uptake": "positive"}
     ]
+
+
+# What spreadsheets write of the same row in different settings.
+_NAMES = ("level", "kind", "side", "uptake", "ratio_corrected", "x_mm", "verdict")
+_SAVED = {
+    "Excel, English": (",", "3.78", "-12.5", "utf-8"),
+    "Excel, English, CSV UTF-8": (",", "3.78", "-12.5", "utf-8-sig"),
+    "Excel, German": (";", "3,78", "-12,5", "cp1252"),
+    "Excel, German, CSV UTF-8": (";", "3,78", "-12,5", "utf-8-sig"),
+    "Excel, German, Unicode text": ("\t", "3,78", "-12,5", "utf-16"),
+    "LibreOffice, German, commas": (",", '"3,78"', '"-12,5"', "utf-8"),
+    "LibreOffice, all quoted": (";", '"3,78"', '"-12,5"', "utf-8"),
+    "scientific": (";", "3,78E+00", "-1,25E+01", "utf-8"),
+    "whole and fraction": (";", "3,78", "-12,5000", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("setting", _SAVED)
+def test_tables_as_spreadsheets_save_them(setting: str, tmp_path: Path) -> None:
+    separator, ratio, x, encoding = _SAVED[setting]
+    cells = ("L4-L5", "disc", "", "positive", ratio, x, "Höhe")
+    text = "\r\n".join(separator.join(row) for row in (_NAMES, cells)) + "\r\n"
+    path = tmp_path / "joints.csv"
+    path.write_bytes(text.encode(encoding))
+    row = joint_table.read(path).to_dict("records")[0]
+    assert (row["ratio_corrected"], row["x_mm"], row["verdict"]) == (3.78, -12.5, "Höhe")
+
+
+def test_the_line_by_which_excel_tells_itself_the_separator(tmp_path: Path) -> None:
+    path = tmp_path / "joints.csv"
+    path.write_text("sep=;\nlevel;kind;ratio_max\nL4-L5;disc;1.234,5\n", encoding="utf-8")
+    assert joint_table.read(path)["ratio_max"].tolist() == [1234.5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((('"3,78"', "1.5"),), "decimal point in line 2, column ratio_max .*comma in line 2"),
+        (
+            (('"1,234"', ""),),
+            "line 2, column ratio_corrected .*can be read as thousands or as",
+        ),
+        ((("2.5", ""), ('"1,234"', "")), "line 3, column ratio_corrected: '1,234' can be read"),
+        ((("#WERT!", ""),), "line 2, column ratio_corrected: '#WERT!' is not a number"),
+        ((("3.78 x", ""),), "is not a number"),
+        ((("Mrz 78", ""),), "is not a number"),
+        ((("inf", ""),), "is not a number"),
+        ((("1e999", ""),), "is not a number"),
+        ((("1_0", ""),), "is not a number"),
+        ((('"1\'234.5"', ""),), "is not a number"),
+    ],
+)
+def test_a_number_that_is_none_is_never_dropped(
+    rows: tuple[tuple[str, str], ...], said: str, tmp_path: Path
+) -> None:
+    """A dropped ratio would change the verdict."""
+    path = tmp_path / "joints.csv"
+    lines = [f"L4-L5,disc,,positive,{corrected},{largest}" for corrected, largest in rows]
+    head = "level,kind,side,uptake,ratio_corrected,ratio_max"
+    path.write_text("\n".join((head, *lines)), encoding="utf-8")
+    with pytest.raises(InputError, match=f"joints.csv.*{said}"):
+        joint_table.read(path)

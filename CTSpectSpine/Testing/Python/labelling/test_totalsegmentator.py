@@ -69,6 +69,8 @@ def tiny(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv(install.PYTHON_VARIABLE, os.environ[PROMISED])
     monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(models))
     monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    (tmp_path / "user").mkdir()
     return tmp_path / "home"
 
 
@@ -100,6 +102,8 @@ def test_the_whole_path_gives_back_every_voxel_of_a_feet_first_ct(tiny: Path) ->
     assert fractions == sorted(fractions)
     assert fractions[-1] >= 0.9
     assert not tiny.exists(), "the user's own settings are not touched"
+    left = [path.name for path in (tiny.parent / "user").rglob("*") if path.is_file()]
+    assert left == [], "its packages left something in the user's folder"
 
 
 @pytest.mark.slow

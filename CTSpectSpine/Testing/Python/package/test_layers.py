@@ -21,7 +21,8 @@ NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "files", "geometry", "joint_columns"})
-    | frozenset({"processes", "progress", "protocol_files", "version", "wording"}),
+    | frozenset({"processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
+    frozenset({"host", "locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),
     frozenset({"joints", "registration", "volumes"}),
@@ -121,8 +122,11 @@ def test_only_scene_knows_slicer_and_only_the_panel_knows_qt() -> None:
 
 
 def test_joint_tables_are_parsed_in_one_place() -> None:
-    """`csv` and pandas read tables; the rows of the truth study are another table."""
-    parsers = {"joint_table.py", "validation/rows.py"}
+    """`csv` and pandas read tables; `spreadsheet` looks at headers only.
+
+    The rows of the truth study are another table.
+    """
+    parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py"}
     for file in LIBRARY.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):
@@ -154,7 +158,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_panel_starts_without_packages_that_slicer_lacks() -> None:
     """What the widgets import of the library at file scope is plain Python."""
-    light = {"analysis.options", "anatomy", "display", "joint_columns", "protocol_files"}
+    light = {"analysis.options", "anatomy", "display", "joint_columns", "protocol_files", "wording"}
     for file in sorted((MODULE / "CTSpectSpineWidgets").glob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in tree.body:

@@ -29,6 +29,7 @@ from CTSpectSpineLib.panel.side_by_side import side_by_side
 from CTSpectSpineLib.registration.files import centred, registration_record
 from CTSpectSpineLib.results.decision import Decision, with_decision
 from CTSpectSpineLib.results.folder import save_folder
+from CTSpectSpineLib.results.manifest import SCHEMA
 from CTSpectSpineLib.results.shown import Record
 from CTSpectSpineLib.results.stage_files import (
     RegisteredPair,
@@ -162,10 +163,10 @@ def test_form_and_context_are_two_ways_of_the_same() -> None:
     ("key", "text", "message"),
     [
         ("vas_axial", "much", "VAS.*'much' is not a number"),
-        ("vas_axial", "11", "vas_axial.*0 to 10|vas_axial.*10"),
+        ("vas_axial", "11", r"^'axial pain \(VAS\)' in the patient's data.*10"),
         ("instability_mm", "L4-L5", "'L4-L5' is not LEVEL=MILLIMETRES"),
         ("instability_mm", "X9=2", "X9"),
-        ("injection_time", "yesterday", "injection_time"),
+        ("injection_time", "yesterday", "'injection time'"),
     ],
 )
 def test_a_wrong_field_is_named(key: str, text: str, message: str) -> None:
@@ -245,7 +246,7 @@ def test_saving_a_results_folder(tmp_path: Path) -> None:
     results.mkdir(parents=True)
     with pytest.raises(InputError, match="not there any more"):
         save_folder(results, target)
-    (results / "manifest.json").write_text("{}", encoding="utf-8")
+    (results / "manifest.json").write_text(f'{{"schema": "{SCHEMA}"}}', encoding="utf-8")
     assert save_folder(results, target) == target
     assert (target / "manifest.json").is_file()
     assert save_folder(target, target) == target

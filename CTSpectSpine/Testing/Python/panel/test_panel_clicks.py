@@ -230,12 +230,12 @@ def _placed(node: Any) -> tuple[Any, ...]:
 
 
 def test_clicks_in_any_order() -> None:
-    _run(examples=6, steps=14)
+    _run(examples=5, steps=12)
 
 
 @pytest.mark.slow
 def test_many_more_clicks() -> None:
-    _run(examples=60, steps=40)
+    _run(examples=25, steps=30)
 
 
 def _run(examples: int, steps: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,8 @@ from slicer_panel import PanelTestCase
 from CTSpectSpineLib.display import STATUS_HEX, contrast, status_hex
 
 MODULE = Path(__file__).resolve().parents[3] / "CTSpectSpine.py"
+UI = MODULE.parent / "Resources" / "UI" / "CTSpectSpine.ui"
+SOURCES = (MODULE, *sorted((MODULE.parent / "CTSpectSpineWidgets").glob("*.py")))
 WIDTHS = (339, 450, 600)
 """Widths of Slicer's module panel, with its scroll bar, pixels; the first is its default."""
 HEIGHT = 700
@@ -103,6 +108,20 @@ def test_nothing_is_drawn_over_its_neighbour(case: Any, width: int, opened: bool
     assert slicer_qt.overlapping(slicer.modules.ctspectspine.widgetRepresentation()) == []
 
 
+def test_a_squeezed_section_takes_it_from_the_table(case: Any) -> None:
+    fill(case)
+    resize(case, WIDTHS[0])
+    section, count = case.ui.resultsCollapsibleButton, case.ui.hiddenLabel
+    case.addCleanup(section.setMaximumHeight, section.maximumHeight)
+    section.setMaximumHeight(section.height - 60)
+    resize(case, WIDTHS[0])
+    assert slicer_qt.overlapping(section) == []
+    section.setMaximumHeight(section.height - 200)
+    resize(case, WIDTHS[0])
+    assert slicer_qt.overlapping(section) != [], "there are limits"
+    assert count.geometry.bottom() < case.ui.jointTable.geometry.top() + 1, "no row is covered"
+
+
 def test_the_verdict_is_in_sight_without_scrolling(case: Any) -> None:
     import qt
 
@@ -157,3 +176,74 @@ def test_the_panel_takes_the_colours_of_its_palette(case: Any, dark: bool) -> No
     finally:
         case.ui.vasAxial.text = ""
         slicer_qt.use_palette(dark=False)
+
+
+def test_no_colour_is_fixed_without_its_ground() -> None:
+    for source in SOURCES:
+        assert not re.findall(r"#[0-9a-fA-F]{6}", source.read_text(encoding="utf-8")), source
+    for style in ET.parse(UI).iterfind(".//property[@name='styleSheet']/string"):
+        ground, ink = re.findall(r"(?:background-|; )color: (#\w{6})", style.text or "")
+        assert contrast(ground, ink) >= 4.5
+
+
+def test_every_tooltip_has_one_owner() -> None:
+    in_ui = {
+        str(widget.get("name"))
+        for widget in ET.parse(UI).iterfind(".//widget")
+        if widget.find("property[@name='toolTip']") is not None
+    }
+    assert len(in_ui) > 30
+    code = "".join(source.read_text(encoding="utf-8") for source in SOURCES)
+    in_code = set(re.findall(r"enable\((?:self\.)?ui\.(\w+)", code))
+    in_code |= set(re.findall(r"\bui\.(\w+): _\(", code)) | {"applyButton", "showListedButton"}
+    assert len(in_code) > 15
+    assert in_ui & in_code == set()
+
+
+SHOWN = (
+    "say",
+    "errorsShown",
+    "RuntimeError",
+    "enable",
+    "confirm",
+    "openFile",
+    "saveFile",
+    "folder",
+)
+"""Functions whose texts a user reads."""
+
+
+def untranslated(node: ast.AST) -> Iterator[str]:
+    """Words in an expression that do not pass through the translation."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+        return
+    if isinstance(node, ast.Subscript):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        words = re.sub(r"<[^>]*>?|&\w+;|[\w-]+:", "", node.value)
+        if re.search(r"[A-Za-z]{2,}", words) and " " in node.value.strip():
+            yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from untranslated(child)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_text_can_be_translated(source: Path) -> None:
+    found = []
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign):
+            names = [t.attr for t in node.targets if isinstance(t, ast.Attribute)]
+            if set(names) & {"text", "toolTip"}:
+                found += untranslated(node.value)
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in SHOWN:
+                found += [text for argument in node.args for text in untranslated(argument)]
+    assert found == []
+
+
+def test_the_check_for_translation_finds_what_is_not() -> None:
+    for text in ('f"<b>{share}: not stable</b>"', '"Not stable."', 'x + " is not"'):
+        assert list(untranslated(ast.parse(text))), text
+    for text in ('_("Not stable.")', 'f"<b>{share}</b>"', 'f"color: {c};"', '"<br>".join(x)'):
+        assert not list(untranslated(ast.parse(text))), text

@@ -49,9 +49,9 @@ def manifest() -> dict[str, Any]:
         "created": "2026-05-04T09:30:00+02:00",
         "research_use_only": True,
         "inputs": {
-            "ct": {"path": "/data/patient-17/ct.nii.gz", "sha256": "a1" * 32, "unit": "HU",
+            "ct": {"name": "ct.nii.gz", "sha256": "a1" * 32, "unit": "HU",
                    "size": [10, 11, 12], "spacing_mm": [1.0, 1.0, 2.5], "notes": []},
-            "spect": {"path": None, "sha256": None, "unit": "counts", "acquisition": {
+            "spect": {"name": None, "sha256": None, "unit": "counts", "acquisition": {
                 "radionuclide": "^99m^Technetium", "tracer": "HDP", "reconstruction": "",
                 "energy_windows_kev": [[126.0, 154.0]], "corrections": ["ATTN", "SCAT"]}},
         },

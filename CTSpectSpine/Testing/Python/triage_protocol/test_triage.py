@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from CTSpectSpineLib import triage
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.triage_protocol import check_context, load_protocol, read_context
+from CTSpectSpineLib.triage_protocol.context import moment
 
 COLUMNS = ["level", "kind", "side", "uptake"]
 LEVELS = ["C2-C3", "C4-C5", "C5-C6", "C6-C7", "T11-T12", "L2-L3", "L3-L4", "L4-L5", "L5-S1"]
@@ -137,7 +138,7 @@ def test_what_was_not_given_is_said() -> None:
     assert "not given" not in " ".join(triage(table("L4-L5 disc"), given).caveats)
 
 
-@pytest.mark.parametrize("ratio", ["n/a", "NaN", "1,2", "", "inf"])
+@pytest.mark.parametrize("ratio", ["n/a", "NaN", "NA", ""])
 def test_ratios_that_are_no_numbers_are_no_evidence(ratio: str, tmp_path: Path) -> None:
     path = tmp_path / "joints.csv"
     path.write_text(
@@ -150,11 +151,19 @@ def test_ratios_that_are_no_numbers_are_no_evidence(ratio: str, tmp_path: Path) 
     assert verdict.reasons[0] == "L4-L5 disc is positive, as the joint table states."
 
 
-def test_a_table_that_is_not_separated_by_commas(tmp_path: Path) -> None:
+def test_a_table_that_is_separated_by_semicolons(tmp_path: Path) -> None:
     path = tmp_path / "joints.csv"
     path.write_text("level;kind;side;uptake\nL4-L5;disc;;positive\n", encoding="utf-8")
-    with pytest.raises(InputError, match="separated by commas"):
-        triage(path)
+    assert triage(path).disposition == "lumbar_disc"
+
+
+@pytest.mark.parametrize("column", ["ratio_corrected", "ratio_low", "z_score"])
+@pytest.mark.parametrize("word", ["3,78", "high", "1_0"])
+def test_a_word_for_a_number_is_refused_in_a_data_frame_too(column: str, word: str) -> None:
+    joints = table("L4-L5 disc").astype(object)
+    joints[column] = word
+    with pytest.raises(InputError, match=f"Row 1 of the joint table has the {column} '{word}'"):
+        triage(joints)
 
 
 def test_stability_is_the_share_of_equal_dispositions() -> None:
@@ -307,3 +316,35 @@ def test_more_than_two_areas_are_never_surgical(joints: set[str]) -> None:
         assert disposition == "multiple_areas"
     else:
         assert disposition != "multiple_areas"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-05-31T13:45:00Z", "2024-05-31T13:45:00+00:00"),
+        ("2024-05-31T13:45Z", "2024-05-31T13:45:00+00:00"),
+        ("20240531T134500Z", "2024-05-31T13:45:00+00:00"),
+        ("2024-05-31T13:45:00.5+02:00", "2024-05-31T13:45:00.500000+02:00"),
+        ("2024-05-31T13:45:00,123456789-0330", "2024-05-31T13:45:00.123456-03:30"),
+        ("2024-05-31 13:45+01", "2024-05-31T13:45:00+01:00"),
+        ("2024-05-31", "2024-05-31T00:00:00"),
+    ],
+)
+def test_times_are_read_alike_in_every_version_of_python(text: str, expected: str) -> None:
+    assert moment(text).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "31.05.2024", "2024-13-01", "2024-05-31T25:00", "2024-05-31T13:45+99:00", "13:45"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        moment(text)
+    with pytest.raises(InputError, match=r"scan_time.*ISO 8601"):
+        check_context({"scan_time": text})
+
+
+def test_a_context_saved_by_windows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "context.json"
+    path.write_text('{"age_years": 50}', encoding="utf-16")
+    assert read_context(path) == {"age_years": 50}

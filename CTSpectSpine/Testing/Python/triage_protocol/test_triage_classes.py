@@ -92,5 +92,5 @@ def test_both_regions_are_reported_where_no_pain_region_is_given() -> None:
     verdict = triage(joints)
     assert verdict.disposition == "not_covered"
     assert verdict.by_region == {"cervical": "cervical_disc", "lumbar": "lumbar_disc"}
-    assert any("with cervical pain cervical_disc" in reason for reason in verdict.reasons)
+    assert any("with cervical pain “cervical disc”" in reason for reason in verdict.reasons)
     assert triage(joints, {"pain_region": "lumbar"}).by_region == {}

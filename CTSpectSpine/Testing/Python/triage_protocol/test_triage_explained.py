@@ -56,7 +56,9 @@ def test_unstable_verdicts_are_said_to_be_unstable() -> None:
     assert verdict.stability == pytest.approx(0.7)
     assert verdict.stable is False
     assert verdict.stability_shares == {"lumbar_disc": 0.7, "negative": 0.3}
-    assert any("unstable" in caveat and "30% negative" in caveat for caveat in verdict.caveats)
+    assert any(
+        "unstable" in caveat and "30% “negative scan”" in caveat for caveat in verdict.caveats
+    )
     draws[:15, hot] = above
     verdict = triage(joints, {"pain_region": "lumbar"}, draws=draws)
     assert verdict.stable is True

@@ -249,7 +249,12 @@ def test_command_writes_a_protocol_with_a_sites_bounds(
     arguments[arguments.index("my-site")] = "tender-2019"
     assert main(["bounds", *arguments]) == 2
     assert "give it an id of its own" in capsys.readouterr().err
-    assert not out.exists()
+    assert load_protocol(str(out)).id == "my-site", "a bad id takes no earlier protocol away"
+    out.write_text("{}", encoding="utf-8")
+    arguments[arguments.index("tender-2019")] = "my-site"
+    assert main(["bounds", *arguments]) == 2
+    assert "mine.json was changed since" in capsys.readouterr().err
+    assert out.read_text(encoding="utf-8") == "{}"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The physical scanner: projections through attenuation and collimator, then a reconstruction."""

@@ -1,0 +1,1 @@
+"""Killed commands and full disks."""
