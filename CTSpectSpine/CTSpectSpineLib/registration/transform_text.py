@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -105,24 +104,21 @@ def check_text(path: Path, name: str) -> None:
 
 @contextmanager
 def checked_text(path: Path) -> Iterator[Path]:
-    """A copy as text of any file that ITK reads, checked by `check_text`.
+    """A text file with the transform of any file that ITK reads, checked by `check_text`.
 
     Raises
     ------
     InputError
         If ITK cannot read it, or its numbers cannot be used.
     """
+    if is_text(path):
+        check_text(path, str(path))
+        yield path
+        return
     with tempfile.TemporaryDirectory() as folder:
-        # ITK ends the process on a path that is not UTF-8, so it reads a copy.
         text = Path(folder) / "transform.tfm"
-        if is_text(path):
-            check_text(path, str(path))
-            shutil.copyfile(path, text)
-        else:
-            copy = text.with_suffix(path.suffix.lower())
-            shutil.copyfile(path, copy)
-            _write_as_text(copy, text, str(path))
-            check_text(text, str(path))
+        _write_as_text(path.absolute(), text, str(path))
+        check_text(text, str(path))
         yield text
 
 

@@ -130,11 +130,7 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
     folder.mkdir()
     for name, compressed in (("a.mha", True), ("a.nrrd", False), ("a.nii.gz", True)):
         written(tmp_path / name, compressed).rename(folder / name)
-        assert np.array_equal(
-            sitk.GetArrayFromImage(read_volume(folder / name, "ct").image), VOXELS
-        )
-    text = " ".join(map(str, VOXELS.ravel())).encode()
-    refused(nrrd(folder / "b.nrrd", "ascii", text), "not in UTF-8")
+        refused(folder / name, "no UTF-8")
 
 
 def test_headers_that_crash_itk(tmp_path: Path) -> None:
