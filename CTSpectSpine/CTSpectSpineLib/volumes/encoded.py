@@ -56,7 +56,7 @@ class EncodedVoxels:
     count: int
     spare: int
 
-    def read(self) -> bytes:
+    def read(self) -> bytes | memoryview:
         """The voxels.
 
         Raises
@@ -91,7 +91,7 @@ class EncodedVoxels:
         stream.seek(start)
         return stream.read(self.count)
 
-    def _compressed(self, stream: IO[bytes], size: int) -> bytes:
+    def _compressed(self, stream: IO[bytes], size: int) -> memoryview:
         whole = self.skip + self.count
         if whole > _START + _LARGEST_RATIO[self.encoding] * size:
             raise InputError(
@@ -109,8 +109,7 @@ class EncodedVoxels:
             content += piece[: max(0, whole - len(content))]
         if held < whole:
             raise self._cut_off(held - self.skip)
-        del content[: self.skip]
-        return bytes(content)
+        return memoryview(content)[self.skip :]
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(
