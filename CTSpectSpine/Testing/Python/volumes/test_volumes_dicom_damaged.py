@@ -22,8 +22,9 @@ from dicom_files import (
 )
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import ijk_to_lps
@@ -97,14 +98,14 @@ def test_signed_and_narrow_pixels(tmp_path: Path) -> None:
     assert np.array_equal(array(read_volume(path, "spect")), expected)
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLosslessSV1])
 def test_compressed_pixels_are_whole_or_refused(syntax: Any, tmp_path: Path) -> None:
     source = save(tmp_path / "nm.dcm", NM_CLASS, NM_VOXELS, **nm_tags())
     header = dcmread(source)
     if syntax == RLELossless:
         header.compress(syntax)
     else:
-        header = compressed(header, tmp_path)
+        header = compressed(header, syntax, tmp_path)
     header.save_as(source)
     assert np.array_equal(array(read_volume(source, "spect")), NM_VOXELS)
     # Without a position ITK reads no pixels; with one frame too many it makes one up.
@@ -118,26 +119,38 @@ def test_compressed_pixels_are_whole_or_refused(syntax: Any, tmp_path: Path) -> 
     refused(source, "spect", "cut off|cannot be read|no pixels|frames")
 
 
-def compressed(header: Dataset, folder: Path) -> Dataset:
-    """The same object with JPEG 2000 frames, which ITK makes."""
-    from pydicom.encaps import encapsulate
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLosslessSV1])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_a_short_frame_among_compressed_ones(
+    syntax: Any, end: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    header = compressed(
+        dcmread(save(tmp_path / "nm.dcm", NM_CLASS, NM_VOXELS, **nm_tags())), syntax, tmp_path
+    )
+    frames = list(generate_frames(header.PixelData, number_of_frames=8))
+    frames[3] = frames[3][:-60] + end
+    header.PixelData = encapsulate(frames)
+    header.save_as(tmp_path / "nm.dcm")
+    refused(tmp_path / "nm.dcm", "spect", "cut off|cannot be read")
+    assert capfd.readouterr().err == ""
 
+
+def compressed(header: Dataset, syntax: Any, folder: Path) -> Dataset:
+    """The same object with JPEG or JPEG 2000 frames, which ITK makes."""
     frames = []
     for voxels in NM_VOXELS:
         one = folder / "one.dcm"
         writer = sitk.ImageFileWriter()
         writer.SetFileName(str(one))
         writer.UseCompressionOn()
-        writer.SetCompressor("JPEG2000")
+        writer.SetCompressor("JPEG2000" if syntax == JPEG2000Lossless else "JPEG")
         writer.Execute(sitk.GetImageFromArray(voxels.astype(np.uint16)))
-        from pydicom.encaps import generate_frames
-
         frames.append(next(iter(generate_frames(dcmread(one).PixelData, number_of_frames=1))))
         one.unlink()
     header.PixelData = encapsulate(frames)
     header["PixelData"].is_undefined_length = True
     header["PixelData"].VR = "OB"
-    header.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    header.file_meta.TransferSyntaxUID = syntax
     return header
 
 
