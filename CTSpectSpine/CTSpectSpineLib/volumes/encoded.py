@@ -151,3 +151,19 @@ def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
             raise EOFError("the compressed stream does not end")
         yield piece
         tail = inflater.unconsumed_tail
+
+
+def check_voxel_file(source: Path, voxels: Path) -> None:
+    """Check that the file with the voxels of a header is there.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    try:
+        there = voxels.is_file()
+    except (OSError, ValueError):  # no possible name of a file
+        there = False
+    if not there:
+        raise InputError(f"{source}: its voxels {voxels.name[:80]} do not exist; copy both files.")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, affine
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding
+from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding, check_voxel_file
 from CTSpectSpineLib.volumes.plausible import not_3d
 
 _TYPES = {
@@ -272,6 +272,7 @@ def nrrd_voxels(
             f"{file}: the NRRD header states no byte order (endian); write the file again."
         )
     path = file.parent / name if name else file
+    check_voxel_file(file, path)
     skip = _whole(header, file, "byte skip", "byteskip")
     start = _after_lines(path, 0 if name else end, _whole(header, file, "line skip", "lineskip"))
     sizes = [int(n) for n in header["sizes"]]

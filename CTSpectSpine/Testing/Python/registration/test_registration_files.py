@@ -150,6 +150,8 @@ def text(kind: str, parameters: str, fixed: str = "0 0 0 0") -> str:
         (text(EULER, "0 0 0 inf 0 0"), "'inf' among"),
         (text(EULER, "0 0 0 1e999 0 0"), "'1e999' among"),
         (text(EULER, "0 0 0 1,5 0 0"), "'1,5' among"),
+        (text(EULER, "0 0 0 \u0661 0 0"), "'\u0661' among"),
+        (text(EULER, "0 0 0 1_0 0 0"), "'1_0' among"),
         (text(EULER, "0 0 0"), "3 numbers are the Parameters"),
         (text(EULER, ""), "0 numbers are"),
         (text(EULER, "0 0 0 0 0 0 0"), "7 numbers"),

@@ -133,6 +133,15 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
         refused(folder / name, "no UTF-8")
 
 
+@pytest.mark.parametrize("name", ["LOCL", "9" * 400, "none.raw"])
+def test_voxels_that_are_not_there(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.mha", compressed=True)
+    path.write_bytes(path.read_bytes().replace(b"LOCAL", name.encode()))
+    refused(path, "do not exist")
+    path = nrrd(tmp_path / "a.nhdr", "raw", b"", **{"data file": name})
+    refused(path, "do not exist")
+
+
 def test_headers_that_crash_itk(tmp_path: Path) -> None:
     """Found by `benchmarks.fuzz`: each ended the process."""
     for key in ("endian", "encoding", "type", "space"):
