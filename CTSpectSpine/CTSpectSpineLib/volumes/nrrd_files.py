@@ -220,13 +220,17 @@ def _contradiction(file: Path, field: str) -> InputError:
 
 
 def check_words(file: Path, header: Mapping[str, Any]) -> None:
-    """Check that no word is so long that it overruns ITK's memory.
+    """Check that ITK reads the header as it was read here, and that no word overruns its memory.
 
     Raises
     ------
     InputError
-        If one is.
+        If a word is too long, or is not in ASCII (digits of another script).
     """
+    with file.open("rb") as stream:
+        fields = [line for line in _lines(stream) if ":=" not in line and line[0] != "#"]
+    if not all(line.isascii() for line in fields):
+        raise InputError(f"{file}: the NRRD header is not in ASCII; write the file again.")
     for key, value in header.items():
         if isinstance(value, str) and len(value) > _LONGEST_WORD:
             raise InputError(

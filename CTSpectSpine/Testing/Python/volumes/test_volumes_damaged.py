@@ -155,6 +155,7 @@ def test_headers_that_crash_itk(tmp_path: Path) -> None:
     refused(
         nrrd(tmp_path / "a.nrrd", "ascii", text, **{"sample units": "a" * 5000}), "5000 characters"
     )
+    refused(nrrd(tmp_path / "b.nrrd", "ascii", text, sizes="\u0669 7 6"), "not in ASCII")
     for old, new in (("NDims = 3", "NDims = -1"), ("0 0 1\n", "0 0 0\n"), ("MET_SHORT", "MET_x")):
         path = written(tmp_path / "a.mha")
         path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
