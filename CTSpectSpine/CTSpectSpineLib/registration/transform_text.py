@@ -39,8 +39,9 @@ _COUNTS: Mapping[str, tuple[int, tuple[int, ...]]] = {
 """Class to how many parameters and fixed parameters it has in three dimensions. Standard: ITK."""
 _MOST_BYTES = 1 << 20
 """Size up to which a file is read. Judgement: a rigid transform has a few hundred bytes."""
-_SECONDS = 60.0
-"""Longest reading of a binary file. Judgement: it takes about one second."""
+_SECONDS = 20.0
+"""Longest reading of a binary file. Judgement: it takes about one second; in some damaged ones HDF5
+never ends."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CLASS = re.compile(r"(\w+?)_(?:double|float)_(\d)_\d(?:_\d)?")
 _TO_TEXT = """
