@@ -170,6 +170,15 @@ KINDS: tuple[Kind, ...] = (
         mutations.damage_header(b"\n\n"),
         seeds.segmentation,
     ),
+    Kind(
+        "labels on a ct",
+        lambda: seeds.nifti_with_names(seeds.label_voxels()),
+        {"labels.nii.gz": mutations.damage_nifti},
+        (
+            *("label", "--ct", f"{{}}/{_CT}", "--vertebrae", "{}/labels.nii.gz"),
+            *("--out", "{}/out"),
+        ),
+    ),
     _transform("a.tfm", mutations.damage_text),
     _transform("b.txt", mutations.damage_text, composite=True),
     _transform("c.h5", mutations.damage_bytes),

@@ -2,14 +2,13 @@
 
 ITK reads ``nan``, too few parameters and text among them without an error, and may crash on what
 it made of them. HDF5 and MATLAB files are turned into text by a process of their own, because a
-damaged one can end the process that reads it.
+damaged one can end the process that reads it, or fill the memory.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,12 +39,18 @@ _COUNTS: Mapping[str, tuple[int, tuple[int, ...]]] = {
 """Class to how many parameters and fixed parameters it has in three dimensions. Standard: ITK."""
 _MOST_BYTES = 1 << 20
 """Size up to which a file is read. Judgement: a rigid transform has a few hundred bytes."""
-_SECONDS = 60.0
-"""Longest reading of a binary file. Judgement: it takes about one second."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SECONDS = 20.0
+"""Longest reading of a binary file. Judgement: it takes about one second; in some damaged ones HDF5
+never ends."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CLASS = re.compile(r"(\w+?)_(?:double|float)_(\d)_\d(?:_\d)?")
 _TO_TEXT = """
 import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+except (ImportError, OSError, ValueError):
+    pass
 import SimpleITK as sitk
 sitk.WriteTransform(sitk.ReadTransform(sys.argv[1]), sys.argv[2])
 """
@@ -74,9 +79,7 @@ def check_text(path: Path, name: str) -> None:
     with path.open("rb") as stream:
         content = stream.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise InputError(
-            f"{name}: holds far more than a rigid transform; give a rotation with a translation."
-        )
+        raise _too_large(name)
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -105,28 +108,27 @@ def check_text(path: Path, name: str) -> None:
 
 @contextmanager
 def checked_text(path: Path) -> Iterator[Path]:
-    """A copy as text of any file that ITK reads, checked by `check_text`.
+    """A text file with the transform of any file that ITK reads, checked by `check_text`.
 
     Raises
     ------
     InputError
         If ITK cannot read it, or its numbers cannot be used.
     """
+    if is_text(path):
+        check_text(path, str(path))
+        yield path
+        return
     with tempfile.TemporaryDirectory() as folder:
-        # ITK ends the process on a path that is not UTF-8, so it reads a copy.
         text = Path(folder) / "transform.tfm"
-        if is_text(path):
-            check_text(path, str(path))
-            shutil.copyfile(path, text)
-        else:
-            copy = text.with_suffix(path.suffix.lower())
-            shutil.copyfile(path, copy)
-            _write_as_text(copy, text, str(path))
-            check_text(text, str(path))
+        _write_as_text(path.absolute(), text, str(path))
+        check_text(text, str(path))
         yield text
 
 
 def _write_as_text(path: Path, text: Path, name: str) -> None:
+    if path.stat().st_size > _MOST_BYTES:
+        raise _too_large(name)
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TO_TEXT, str(path), str(text)],
@@ -166,6 +168,12 @@ def _check_numbers(text: str, counts: tuple[int, ...], what: str, name: str) -> 
             f"{name}: {len(words)} numbers are the {what}, which has "
             f"{' or '.join(map(str, counts))}; write the transform again."
         )
+
+
+def _too_large(name: str) -> InputError:
+    return InputError(
+        f"{name}: holds far more than a rigid transform; give a rotation with a translation."
+    )
 
 
 def _no_transform(name: str, reason: str) -> InputError:

@@ -14,7 +14,7 @@ from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records
 from CTSpectSpineLib.report.plot import uptake_plot
 from CTSpectSpineLib.report.reasons import reason_rows
-from CTSpectSpineLib.report.values import data, mapping, number, sentences, share, vector
+from CTSpectSpineLib.report.values import data, items, mapping, number, sentences, share, vector
 from CTSpectSpineLib.results.pictures import ShownPicture
 from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
 from CTSpectSpineLib.results.text_files import write_text
@@ -100,7 +100,7 @@ def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
     words = wording("status", str(manifest["status"]))
     if not words:
         return None
-    finished = [str(mapping(stage).get("name", "")) for stage in manifest.get("stages") or []]
+    finished = [str(mapping(stage).get("name", "")) for stage in items(manifest.get("stages"))]
     return {
         **words,
         "reason": str(manifest.get("status_reason") or "No reason was recorded."),
@@ -145,7 +145,7 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
                 "name": f"{area.get('level', '')} {area.get('kind', '')}",
                 "joints": ", ".join(sentences(area.get("joints"))),
             }
-            for area in map(mapping, verdict.get("areas") or [])
+            for area in map(mapping, items(verdict.get("areas")))
         ],
         "shares": [
             (disposition(str(key))["title"], share(part))
@@ -269,7 +269,7 @@ def _picture(
 def _warnings(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Warnings of the stages, each once, with the stage that gave it first."""
     seen = set()
-    for stage in map(mapping, manifest.get("stages") or []):
+    for stage in map(mapping, items(manifest.get("stages"))):
         for warning in sentences(stage.get("warnings")):
             if warning not in seen:
                 seen.add(warning)
@@ -293,11 +293,11 @@ def _provenance(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         "stages": [
             (str(stage.get("name", "")), str(stage.get("start", "")),
              f"{number(stage.get('seconds'))} s".replace("– s", "–"))
-            for stage in map(mapping, manifest.get("stages") or [])
+            for stage in map(mapping, items(manifest.get("stages")))
         ],
         "matrix": [
-            [number(value, 4) for value in row]
-            for row in mapping(manifest.get("spect_to_ct")).get("ct_to_spect_lps") or []
+            [number(value, 4) for value in items(row)]
+            for row in items(mapping(manifest.get("spect_to_ct")).get("ct_to_spect_lps"))
         ],
     }  # fmt: skip
 

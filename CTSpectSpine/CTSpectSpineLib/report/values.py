@@ -23,6 +23,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def items(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def sentences(value: Any) -> list[str]:
     """One or several values as a list of text."""
     if value is None:

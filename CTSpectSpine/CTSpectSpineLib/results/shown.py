@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.results.decision import decision_in
 from CTSpectSpineLib.results.manifest import MANIFEST
+from CTSpectSpineLib.results.text_files import parse_json
 
 FILES = (MANIFEST, "registration.json", "verdict.json", "joints.csv")
 """The texts of a results folder that the panel shows and the scene keeps."""
@@ -115,7 +115,7 @@ def record_from_texts(texts: Mapping[str, str], origin: str) -> Record:
         If a text is broken; ``origin`` is where it came from.
     """
     try:
-        values = {name: json.loads(texts[name]) for name in FILES if name.endswith(".json")}
+        values = {name: parse_json(texts[name]) for name in FILES if name.endswith(".json")}
         bounds = (values[MANIFEST].get("protocol") or {}).get("bounds") or {}
         rows = joint_table.rows(texts["joints.csv"], bounds, f"joints.csv of {origin}")
     except InputError:

@@ -13,6 +13,8 @@ import numpy as np
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 
+_MOST_DIGITS = 300
+"""Digits of the largest whole number. Numerical: a double holds 308."""
 AGAIN = "run the analysis again"
 """What to do about a file of a results folder that is missing or broken."""
 
@@ -60,6 +62,23 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not valid JSON ({error}); write it again.") from error
 
 
+def parse_json(text: str) -> Any:
+    """Values of a JSON text.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it is broken, or holds a number that is too large for arithmetic.
+    """
+    return json.loads(text, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
 def json_values(text: str, origin: str) -> Any:
     """Values of a JSON text; ``origin`` is where it came from.
 
@@ -69,7 +88,7 @@ def json_values(text: str, origin: str) -> Any:
         If it is broken.
     """
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{origin} is not valid JSON ({error}); write it again.") from error
 
@@ -85,7 +104,7 @@ def read_json_part(path: Path, kind: type) -> Any:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); {AGAIN}") from error
     if not isinstance(content, kind):

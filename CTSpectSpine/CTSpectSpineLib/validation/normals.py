@@ -47,7 +47,8 @@ def read_normals(folders: Sequence[Path], metric: str) -> pd.DataFrame:
                 raise InputError(
                     f"The analysis in {folder} is not complete; run it again or omit it."
                 )
-            quality = read_json(folder / "registration.json").get("quality")
+            registration = read_json(folder / "registration.json")
+            quality = registration.get("quality") if isinstance(registration, dict) else "unknown"
             if quality != "good":
                 raise InputError(
                     f"The registration in {folder} is '{quality}', not good; check it or omit it."

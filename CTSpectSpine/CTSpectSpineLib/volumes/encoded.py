@@ -56,7 +56,7 @@ class EncodedVoxels:
     count: int
     spare: int
 
-    def read(self) -> bytes:
+    def read(self) -> bytes | memoryview:
         """The voxels.
 
         Raises
@@ -91,7 +91,7 @@ class EncodedVoxels:
         stream.seek(start)
         return stream.read(self.count)
 
-    def _compressed(self, stream: IO[bytes], size: int) -> bytes:
+    def _compressed(self, stream: IO[bytes], size: int) -> memoryview:
         whole = self.skip + self.count
         if whole > _START + _LARGEST_RATIO[self.encoding] * size:
             raise InputError(
@@ -109,8 +109,7 @@ class EncodedVoxels:
             content += piece[: max(0, whole - len(content))]
         if held < whole:
             raise self._cut_off(held - self.skip)
-        del content[: self.skip]
-        return bytes(content)
+        return memoryview(content)[self.skip :]
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(
@@ -152,3 +151,19 @@ def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
             raise EOFError("the compressed stream does not end")
         yield piece
         tail = inflater.unconsumed_tail
+
+
+def check_voxel_file(source: Path, voxels: Path) -> None:
+    """Check that the file with the voxels of a header is there.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    try:
+        there = voxels.is_file()
+    except (OSError, ValueError):  # no possible name of a file
+        there = False
+    if not there:
+        raise InputError(f"{source}: its voxels {voxels.name[:80]} do not exist; copy both files.")

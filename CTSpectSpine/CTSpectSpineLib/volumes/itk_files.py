@@ -75,9 +75,6 @@ def _whole(
 
 def _by_itk(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
     """Voxels as text or in several files."""
-    if not _is_utf8(source):
-        # ITK ends the process on it.
-        raise InputError(f"{source}: its path is not in UTF-8; rename the file or its folder.")
     try:
         with library_call():
             image = sitk.ReadImage(str(source))
@@ -86,14 +83,6 @@ def _by_itk(source: Path) -> tuple[NDArray[np.generic], FloatArray]:
     _check_shape(source, image.GetNumberOfComponentsPerPixel(), image.GetPixelID(), image.GetSize())
     volume = three_dimensional(image, source)
     return sitk.GetArrayFromImage(volume), ijk_to_lps(volume)
-
-
-def _is_utf8(path: Path) -> bool:
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_shape(source: Path, components: int, pixel_id: int, size: tuple[int, ...]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, affine
-from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding
+from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding, check_voxel_file
 from CTSpectSpineLib.volumes.plausible import not_3d
 
 _HEADER_BYTES = 1 << 16
@@ -149,6 +149,7 @@ def meta_voxels(source: Path, header: MetaHeader) -> tuple[EncodedVoxels, np.dty
     dtype = np.dtype((">" if large else "<") + code)
     local = name.upper() == "LOCAL"
     path, begin = (source, header.end) if local else (source.parent / name, 0)
+    check_voxel_file(source, path)
     count = math.prod(header.grid.size) * dtype.itemsize
     spare = max(1, count // header.grid.size[2])
     begin = -1 if skip[0] < 0 else begin + skip[0]

@@ -7,6 +7,7 @@ reading of voxels checks neither sizes nor the end of a compressed stream.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, affine
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding
+from CTSpectSpineLib.volumes.encoded import EncodedVoxels, Encoding, check_voxel_file
 from CTSpectSpineLib.volumes.plausible import not_3d
 
 _TYPES = {
@@ -113,6 +114,9 @@ def _lines(stream: IO[bytes]) -> list[str]:
         if len(raw) == _LONGEST_LINE or len(lines) == _MOST_LINES:
             raise ValueError("the header does not end")
         lines.append(raw.decode("utf-8", "replace"))
+        if re.match(r"data ?file:\s*LIST", lines[-1], re.IGNORECASE):
+            # The names of the files follow, and end the header.
+            return lines
 
 
 def read_nrrd(file: Path) -> tuple[Mapping[str, Any], NDArray[np.generic]]:
@@ -170,21 +174,20 @@ def nrrd_grid(file: Path, header: Mapping[str, Any]) -> Grid:
     size = tuple(sizes[axis] for axis in domains)
     if len(size) < 3 or math.prod(size[3:]) > 1:
         raise not_3d(file, size)
-    linear, origin = _vectors(file, header, domains[:3], len(sizes))
+    linear, origin = _vectors(file, header, domains[:3])
     flip = TO_LPS.get(_text(header, "space"), (1.0, 1.0, 1.0))
     with np.errstate(invalid="ignore", over="ignore"):
         return Grid((size[0], size[1], size[2]), np.diag([*flip, 1.0]) @ affine(linear, origin))
 
 
 def _vectors(
-    file: Path, header: Mapping[str, Any], axes: list[int], count: int
+    file: Path, header: Mapping[str, Any], axes: list[int]
 ) -> tuple[FloatArray, FloatArray]:
     """Steps along three axes (columns), and the position of the first voxel."""
     try:
         if "space directions" not in header:
-            spacing = np.asarray(header["spacings"], dtype=float)
-            least = np.asarray(header.get("axis mins", header.get("axismins", np.zeros(count))))
-            return np.diag(spacing[axes]), np.nan_to_num(least.astype(float)[axes])
+            spacing = np.asarray(header["spacings"], dtype=float)[axes]
+            return np.diag(spacing), _centre_of_first(header, spacing, axes)
         rows = header["space directions"]
         steps = np.array([np.asarray(rows[axis], dtype=float)[:3] for axis in axes]).T
         origin = np.asarray(header.get("space origin", np.zeros(3)), dtype=float)[:3]
@@ -199,6 +202,17 @@ def _vectors(
     return steps, origin
 
 
+def _centre_of_first(header: Mapping[str, Any], spacing: FloatArray, axes: list[int]) -> FloatArray:
+    """Position of the first voxel where the header has no space, as ITK takes it."""
+    least = header.get("axis mins", header.get("axismins"))
+    if least is None:
+        return np.zeros(3)
+    # The ends of an axis are those of its voxels, unless samples sit on them.
+    places = [str(place) for place in header.get("centerings", ())] or ["cell"] * len(least)
+    half = [0.0 if places[axis] == "node" else 0.5 for axis in axes]
+    return np.asarray(np.nan_to_num(np.asarray(least, dtype=float)[axes]) + spacing * half)
+
+
 def _contradiction(file: Path, field: str) -> InputError:
     return InputError(
         f"{file}: '{field}' of the NRRD header does not fit its axes; write the file again."
@@ -206,13 +220,17 @@ def _contradiction(file: Path, field: str) -> InputError:
 
 
 def check_words(file: Path, header: Mapping[str, Any]) -> None:
-    """Check that no word is so long that it overruns ITK's memory.
+    """Check that ITK reads the header as it was read here, and that no word overruns its memory.
 
     Raises
     ------
     InputError
-        If one is.
+        If a word is too long, or is not in ASCII (digits of another script).
     """
+    with file.open("rb") as stream:
+        fields = [line for line in _lines(stream) if ":=" not in line and line[0] != "#"]
+    if not all(line.isascii() for line in fields):
+        raise InputError(f"{file}: the NRRD header is not in ASCII; write the file again.")
     for key, value in header.items():
         if isinstance(value, str) and len(value) > _LONGEST_WORD:
             raise InputError(
@@ -258,6 +276,7 @@ def nrrd_voxels(
             f"{file}: the NRRD header states no byte order (endian); write the file again."
         )
     path = file.parent / name if name else file
+    check_voxel_file(file, path)
     skip = _whole(header, file, "byte skip", "byteskip")
     start = _after_lines(path, 0 if name else end, _whole(header, file, "line skip", "lineskip"))
     sizes = [int(n) for n in header["sizes"]]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix, sha256_of_files
 from CTSpectSpineLib.host import check_encodable
+from CTSpectSpineLib.volumes.encoded import check_voxel_file
 from CTSpectSpineLib.volumes.itk_files import (
     companions,
     read_itk_file,
@@ -141,10 +142,7 @@ def _read_nifti(source: Path, role: Role) -> Volume:
 def _read_itk(source: Path, role: Role) -> Volume:
     voxels = companions(source)
     for companion in voxels:
-        if not companion.is_file():
-            raise InputError(
-                f"{source}: its voxels {companion.name} do not exist; copy both files."
-            )
+        check_voxel_file(source, companion)
     array, matrix = read_itk_file(source)
     straight, note = _on_orthogonal_grid(array, matrix, role, source)
     return _volume(straight, role, source, (source, *voxels), notes=note)

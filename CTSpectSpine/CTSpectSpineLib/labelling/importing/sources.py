@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
-from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, image_from_array, inverse
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.labelling.importing.level_names import is_hip, level_of_name, library_id
 from CTSpectSpineLib.labelling.importing.schemes import (
     SCHEMES,
@@ -24,6 +24,7 @@ from CTSpectSpineLib.labelling.importing.schemes import (
 from CTSpectSpineLib.labelling.levels.ribs import rib_contacts, rib_numbers, rib_of_name
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.volumes.nifti import read_nifti_header
+from CTSpectSpineLib.volumes.orthogonal import orthogonal_image
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, read_segmentation
 
@@ -367,4 +368,7 @@ def _compose(parts: Sequence[_Part], grid: Grid, name: str) -> tuple[sitk.Image,
     if overlaps:
         more = ", ..." if len(overlaps) > 3 else ""
         notes.append(f"Vertebrae overlap: {', '.join(overlaps[:3])}{more}; the first one was kept.")
-    return image_from_array(labels, grid.ijk_to_lps), notes
+    image, resampled = orthogonal_image(labels, grid.ijk_to_lps, nearest=True)
+    if resampled:
+        notes.append("The axes of the labels are sheared: they were put on an orthogonal grid.")
+    return image, notes

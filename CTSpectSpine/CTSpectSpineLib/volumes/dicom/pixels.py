@@ -8,11 +8,12 @@ but them.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -36,6 +37,8 @@ _PIXEL_TAGS = (
 )
 _CARRIER = "1.2.840.10008.5.1.4.1.1.7.3"
 """SOP class of the file from which compressed pixels are read: multi-frame grayscale."""
+_CORRUPT = b"premature end of data segment"
+"""What libjpeg says when it fills up a frame that is too short."""
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 """Standard: DICOM PS3.5, value length of an element of undefined length."""
 _END_OF_IMAGE = b"\xff\xd9"
@@ -138,12 +141,16 @@ def _decompressed(
             "export it again."
         )
     try:
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
             carrier = Path(folder) / "pixels.dcm"
             header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = _CARRIER
             header.NumberOfFrames = shape[0]
             header.save_as(carrier)
-            array = sitk.GetArrayFromImage(sitk.ReadImage(str(carrier)))
+            with _heard(said):
+                array = sitk.GetArrayFromImage(sitk.ReadImage(str(carrier)))
+            said.seek(0)
+            if _CORRUPT in said.read():
+                raise ValueError("the compressed stream of a frame is damaged")
     except Exception as error:  # neither pydicom nor GDCM says what it raises
         raise _unreadable(file, error) from error
     if array.size != np.prod(shape) or array.shape[-2:] != shape[1:]:
@@ -167,14 +174,18 @@ def _frames(content: bytes, count: int) -> list[bytes]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without ITK's warnings, which say nothing that is not checked here."""
+def _heard(file: IO[bytes]) -> Iterator[None]:
+    """Write what GDCM's decoders say on standard error into a file, and stop ITK's warnings."""
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
+    with ExitStack() as stack:
+        stack.callback(sitk.ProcessObject.SetGlobalWarningDisplay, warnings)
+        with suppress(OSError):  # a program without a console has no standard error
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            os.dup2(file.fileno(), 2)
+            stack.callback(os.dup2, kept, 2)
         yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
 
 
 def _unreadable(file: DicomFile, error: Exception) -> InputError:

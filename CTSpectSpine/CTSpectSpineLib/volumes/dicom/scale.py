@@ -114,7 +114,7 @@ def scale_of(file: DicomFile, role: Role) -> Scale:
 
 
 def _stated(file: DicomFile, keyword: str, default: float) -> float:
-    if file.header.get_item(keyword) is None or not _content(file.header, keyword):
+    if not _content(file.header, keyword):
         return default
     found = number(file.header, keyword)
     if found is None:

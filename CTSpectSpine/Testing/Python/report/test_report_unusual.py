@@ -223,6 +223,22 @@ def test_a_broken_folder_names_its_file(
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.parametrize("odd", [True, 5, "x", {"a": 1}, [True], [[5]]])
+def test_lists_that_are_none_leave_the_page(folder: Path, odd: Any) -> None:
+    dump(folder, "manifest.json", {
+        **manifest(), "stages": odd, "spect_to_ct": {"ct_to_spect_lps": odd},
+    })  # fmt: skip
+    dump(folder, "verdict.json", {**verdict(), "areas": odd})
+    assert "Provenance" in Page(write_report(folder)).text
+
+
+def test_a_number_too_large_for_arithmetic_names_its_file(folder: Path) -> None:
+    path = folder / "registration.json"
+    path.write_text('{"metric_end": 1' + "0" * 400 + "}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"registration\.json: .*401 digits"):
+        write_report(folder)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no_such"):
         write_report(tmp_path / "no_such")

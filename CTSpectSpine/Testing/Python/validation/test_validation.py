@@ -159,6 +159,20 @@ def test_a_study_is_not_overwritten(tmp_path: Path) -> None:
         begin(tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\xb9,1\n"])
+@pytest.mark.parametrize("name", [JOINTS_FILE, PATIENTS_FILE])
+def test_damaged_rows_of_a_study_are_named(name: str, content: bytes, tmp_path: Path) -> None:
+    begin(tmp_path, resume=False)
+    path = tmp_path / name
+    heading = path.read_bytes()
+    path.write_bytes(heading + content)
+    with pytest.raises(InputError, match=name):
+        begin(tmp_path, resume=True)
+    path.write_bytes(heading + b",".join([b"word"] * heading.count(b",")) + b"\n")
+    with pytest.raises(InputError, match=name):
+        read_study(tmp_path)
+
+
 def test_study_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 

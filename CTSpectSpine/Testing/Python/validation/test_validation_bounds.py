@@ -262,7 +262,8 @@ def test_command_writes_a_protocol_with_a_sites_bounds(
     [
         ({"status": "failed"}, "is not complete"),
         ({"software": {"ctspectspine": "2"}}, "analysed alike"),
-        ({"registration": "check"}, "is 'check', not good"),
+        ({"registration": '{"quality": "check"}'}, "is 'check', not good"),
+        ({"registration": "[1]"}, "is 'unknown', not good"),
         ({"same": True}, "hold the same patient"),
         ({"column": True}, "lacks the column ratio_corrected"),
         ({"empty": True}, "holds no joints.csv"),
@@ -280,7 +281,8 @@ def test_command_refuses_normals_that_do_not_belong(
     else:
         results_folder(folder, [1.0, 1.1, 1.2], **change)
     if "registration" in change:
-        (folder / "registration.json").write_text('{"quality": "check"}', encoding="utf-8")
+        text = str(change["registration"])
+        (folder / "registration.json").write_text(text, encoding="utf-8")
     if "same" in change:
         table = (normals / "000" / "joints.csv").read_text(encoding="utf-8")
         (folder / "joints.csv").write_text(table, encoding="utf-8")

@@ -17,7 +17,8 @@ import pytest
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import image_from_array
+from CTSpectSpineLib.geometry import ijk_to_lps, image_from_array
+from CTSpectSpineLib.labelling.importing.sources import load_labels
 from CTSpectSpineLib.volumes import check_ct, read_segmentation, read_volume, volume_from_image
 
 VOXELS = np.random.default_rng(0).integers(-1000, 2000, (6, 7, 9)).astype(np.int16)
@@ -85,6 +86,38 @@ def test_nrrd_encodings_and_byte_orders(encoding: str, tmp_path: Path) -> None:
     assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
 
 
+D = "(0.866,0.5,0) (-1,1.732,0) (0,0,3)"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *(["space: " + space, "space directions: " + D, "space origin: (10,20,30)"]
+          for space in ("LPS", "RAS", "LAS", "right-anterior-superior", "scanner-xyz")),
+        ["space dimension: 3", "space directions: " + D, "space origin: (10,20,30)"],
+        ["space: RAS", "space directions: " + D],
+        ["space: RAS", "space directions: " + D, "kinds: space space space"],
+        ["spacings: 1 2 3"],
+        ["spacings: 1 2 3", "axis mins: 5 6 7"],
+        ["spacings: 1 2 3", "axis mins: 5 6 7", "centerings: node node node"],
+    ],
+)  # fmt: skip
+def test_the_grid_of_an_nrrd_file_is_that_of_itk(lines: list[str], tmp_path: Path) -> None:
+    common = ["type: short", "dimension: 3", "sizes: 9 7 6", "endian: little", "encoding: raw"]
+    path = tmp_path / "a.nrrd"
+    head = "".join(f"{line}\n" for line in ("NRRD0004", *common, *lines, ""))
+    path.write_bytes(head.encode() + VOXELS.tobytes())
+    expected = ijk_to_lps(sitk.ReadImage(str(path)))
+    assert np.allclose(ijk_to_lps(read_volume(path, "ct").image), expected, atol=1e-3)
+
+
+def test_an_nrrd_file_without_voxel_size_is_refused(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "a.nrrd", "raw", VOXELS.tobytes())
+    content = path.read_bytes().replace(b"space directions: (1,0,0) (0,2,0) (0,0,3)\n", b"")
+    path.write_bytes(content)
+    refused(path, "no usable voxel size")
+
+
 def test_nrrd_as_text_is_left_to_itk(tmp_path: Path) -> None:
     text = " ".join(map(str, VOXELS.ravel())).encode()
     path = nrrd(tmp_path / "a.nrrd", "ascii", text)
@@ -97,11 +130,16 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
     folder.mkdir()
     for name, compressed in (("a.mha", True), ("a.nrrd", False), ("a.nii.gz", True)):
         written(tmp_path / name, compressed).rename(folder / name)
-        assert np.array_equal(
-            sitk.GetArrayFromImage(read_volume(folder / name, "ct").image), VOXELS
-        )
-    text = " ".join(map(str, VOXELS.ravel())).encode()
-    refused(nrrd(folder / "b.nrrd", "ascii", text), "not in UTF-8")
+        refused(folder / name, "no UTF-8")
+
+
+@pytest.mark.parametrize("name", ["LOCL", "9" * 400, "none.raw"])
+def test_voxels_that_are_not_there(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.mha", compressed=True)
+    path.write_bytes(path.read_bytes().replace(b"LOCAL", name.encode()))
+    refused(path, "do not exist")
+    path = nrrd(tmp_path / "a.nhdr", "raw", b"", **{"data file": name})
+    refused(path, "do not exist")
 
 
 def test_headers_that_crash_itk(tmp_path: Path) -> None:
@@ -117,10 +155,41 @@ def test_headers_that_crash_itk(tmp_path: Path) -> None:
     refused(
         nrrd(tmp_path / "a.nrrd", "ascii", text, **{"sample units": "a" * 5000}), "5000 characters"
     )
+    refused(nrrd(tmp_path / "b.nrrd", "ascii", text, sizes="\u0669 7 6"), "not in ASCII")
     for old, new in (("NDims = 3", "NDims = -1"), ("0 0 1\n", "0 0 0\n"), ("MET_SHORT", "MET_x")):
         path = written(tmp_path / "a.mha")
         path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
         refused(path, "cannot be read as MetaImage|impossible voxel size")
+
+
+@pytest.mark.parametrize("cut", [0, 50])
+def test_slices_in_files_of_their_own(cut: int, tmp_path: Path) -> None:
+    """ITK reads these, and notices a short one."""
+    names = []
+    for number, plane in enumerate(VOXELS):
+        content = plane.tobytes()
+        names.append(f"s{number}.raw")
+        (tmp_path / names[-1]).write_bytes(content[: len(content) - cut * (number == 3)])
+    meta = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = 9 7 6\n"
+        "ElementType = MET_SHORT\nElementSpacing = 1 2 3\nElementDataFile = "
+    )
+    listed = "LIST\n" + "\n".join(names) + "\n"
+    pattern = "s%d.raw 0 5 1\n"
+    head = nrrd(tmp_path / "head", "raw", b"").read_bytes().decode().rstrip("\n") + "\ndata file: "
+    for name, text in (
+        ("a.mhd", meta + listed),
+        ("b.mhd", meta + pattern),
+        ("a.nhdr", head + listed),
+        ("b.nhdr", head + pattern),
+    ):
+        path = tmp_path / name
+        path.write_text(text, encoding="ascii")
+        if cut:
+            refused(path, "cannot be read")
+        else:
+            found = read_volume(path, "ct").image
+            assert np.array_equal(sitk.GetArrayFromImage(found), VOXELS)
 
 
 @pytest.mark.parametrize("encoding", PACKED)
@@ -258,6 +327,17 @@ def test_damaged_fields_of_a_segment(fields: dict[str, str], tmp_path: Path) -> 
     assert len(read_segmentation(seg(tmp_path / "a.seg.nrrd"))[0]) == 1
     with pytest.raises(InputError, match=r"b\.seg\.nrrd"):
         read_segmentation(seg(tmp_path / "b.seg.nrrd", **fields))
+
+
+def test_a_sheared_segmentation_is_put_on_an_orthogonal_grid(tmp_path: Path) -> None:
+    path = seg(tmp_path / "a.seg.nrrd")
+    path.write_bytes(path.read_bytes().replace(b"(0,2,0)", b"(-1,2,0)"))
+    loaded = load_labels(path)
+    assert "sheared" in " ".join(loaded.notes)
+    direction = np.reshape(loaded.image.GetDirection(), (3, 3))
+    assert np.allclose(direction.T @ direction, np.eye(3), atol=1e-9)
+    labelled = int(np.count_nonzero(sitk.GetArrayViewFromImage(loaded.image)))
+    assert labelled * np.prod(loaded.image.GetSpacing()) == pytest.approx(12 * 6.0, rel=0.4)
 
 
 def test_one_huge_value_is_no_label(tmp_path: Path) -> None:
