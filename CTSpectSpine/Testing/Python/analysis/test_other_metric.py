@@ -79,7 +79,7 @@ def test_panel(analysed: tuple[Path, list[str]], table: pd.DataFrame) -> None:
     for row in table.to_dict("records"):
         text = f"{row['decides']:.2f} ({row['ratio_low']:.1f}–{row['ratio_high']:.1f})"
         assert rows[row["joint"]].ratio_text == text
-    by_ratio = shown_rows(list(rows.values()), "measured", column=3, descending=True)
+    by_ratio = shown_rows(list(rows.values()), "measured", order="ratio", descending=True)
     ratios = [row.ratio for row in by_ratio]
     assert ratios == sorted(ratios, reverse=True)
 
