@@ -111,6 +111,11 @@ def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
     -------
     list of Path
         The files written.
+
+    Raises
+    ------
+    RuntimeError
+        If a picture of such a name is there already.
     """
     import ScreenCapture
 
@@ -122,16 +127,25 @@ def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     positive = [row for row in record.rows if row.uptake == "positive" and row.centre_lps]
     places = [("overview", None), *((row.joint, row.centre_lps) for row in positive)]
+    for name, _centre in places:
+        for view, _widget in _views(manager):
+            if (path := _picture(folder, name, view)).exists():
+                text = _("{file} is there already: choose another folder.")
+                raise RuntimeError(text.format(file=path))
     written = []
     for name, centre in places:
         present(scene, nodes, panel.registration.look())
         if centre is not None:
             frame(scene, centre)
         for view, widget in _views(manager):
-            path = folder / f"{name.replace(' ', '_')}_{view}.png"
+            path = _picture(folder, name, view)
             capture.captureImageFromView(widget, str(path))
             written.append(path)
     return written
+
+
+def _picture(folder: Path, name: str, view: str) -> Path:
+    return folder / f"{name.replace(' ', '_')}_{view}.png"
 
 
 def _views(manager: QtObject) -> list[tuple[str, QtObject]]:

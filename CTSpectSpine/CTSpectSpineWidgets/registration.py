@@ -50,10 +50,8 @@ class RegistrationSection(Section):
         self.stopAdjusting()
         if record is None or nodes is None:
             self.ui.registrationLabel.text = self.panel.nothingShown()
-        else:
-            self.ui.registrationLabel.text = self._text(record)
-            if record.registration["quality"] != "good" and not record.decision:
-                self.ui.registrationCollapsibleButton.collapsed = False
+        elif record.registration["quality"] != "good" and not record.decision:
+            self.ui.registrationCollapsibleButton.collapsed = False
         fillCombo(self.ui.overlaySelector, self._overlays(), self._overlays()[0])
         self.update()
 
@@ -73,11 +71,15 @@ class RegistrationSection(Section):
         parts = [text, *(escaped(reason) for reason in registration.get("reasons", ()))]
         if record.decision:
             parts.append(f"<b>{_DECISIONS[record.decision]}</b>")
+        if self.moved():
+            parts.append(coloured(self.ui.registrationLabel, "check", _MOVED))
         return "<br>".join(parts)
 
     def update(self) -> None:
-        """Enable the buttons."""
+        """Enable the buttons, and say where the SPECT does not lie where it was measured."""
         ui, record = self.ui, self.panel.record
+        if record is not None:
+            ui.registrationLabel.text = self._text(record)
         shown = "" if record is not None else _("Run an analysis first.")
         if self.panel.analysis.running:
             shown = _("Wait for the running analysis, or cancel it.")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import SimpleITK as sitk
 
@@ -124,12 +123,9 @@ class Run:
         InputError
             If it failed, or the results cannot be moved.
         """
-        steps = self.finish_steps(scene)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return cast("tuple[SceneNodes, Path]", end.value)
+        from CTSpectSpineLib.scene.populate import at_once
+
+        return at_once(self.finish_steps(scene))
 
     def finish_steps(self, scene: Node) -> Generator[None, None, tuple[SceneNodes, Path]]:
         """`finish` in short steps, between which a window can answer."""

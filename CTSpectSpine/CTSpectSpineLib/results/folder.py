@@ -90,12 +90,18 @@ def kept_results(folder: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If it is no results folder, or another run writes in it.
+        If its manifest keeps no record of the files, or another run writes in it.
     """
-    if not folder.is_dir() or manifest_of(folder) is None:
+    manifest = manifest_of(folder) if folder.is_dir() else None
+    if manifest is None:
         # Whoever reads it says what is wrong with it.
         yield folder
         return
+    if "files" not in manifest:
+        raise InputError(
+            f"{folder / MANIFEST} does not say which files belong to the results (an earlier "
+            "version wrote it), so that nothing there is changed; analyse again."
+        )
     with _claimed(folder, "another command") as stack:
         remove_temporaries(folder)
         claim = ManifestFolder(folder, clears=False)
@@ -161,10 +167,10 @@ def output_file(path: Path, command: str, inputs: Sequence[Path] = ()) -> Iterat
         folder cannot be written.
     """
     if path.is_dir():
-        raise InputError(f"Output {path} is a folder; give a file with --out.")
+        raise InputError(f"Output {path} is a folder; give a file.")
     for given in inputs:
         if given.resolve() == path.resolve():
-            raise InputError(f"Output {path} is an input as well; give another file with --out.")
+            raise InputError(f"Output {path} is an input as well; give another file.")
     with _claimed(path.parent, f"'ctspectspine {command}'", _WAIT_SECONDS) as stack:
         for name in (path.name, FILES_RECORD):
             remove_temporaries(path.parent, name)
@@ -238,7 +244,7 @@ def _check_results(folder: Path) -> None:
         if next(_foreign(folder), None) is not None:
             raise InputError(
                 f"Output folder {folder} is not empty and holds no earlier result; "
-                "give a new or an empty folder with --out."
+                "give a new or an empty folder."
             )
 
 
@@ -258,13 +264,11 @@ def check_step_folder(folder: Path, *, among: bool = False) -> None:
 def _check_step(folder: Path, *, among: bool) -> None:
     if not among:
         if manifest_of(folder) is not None:
-            raise InputError(
-                f"Output folder {folder} holds an analysis; give another folder with --out."
-            )
+            raise InputError(f"Output folder {folder} holds an analysis; give another folder.")
         if runs_of(folder) is None and next(_foreign(folder), None) is not None:
             raise InputError(
                 f"Output folder {folder} is not empty and holds no earlier result; "
-                "give a new or an empty folder with --out."
+                "give a new or an empty folder."
             )
     _check_record(folder)
 
@@ -273,14 +277,14 @@ def _check_record(folder: Path) -> None:
     if (folder / FILES_RECORD).exists() and runs_of(folder) is None:
         raise InputError(
             f"{folder / FILES_RECORD} cannot be read, so that nothing says which files there an "
-            "earlier run wrote; choose another place with --out, or move it away."
+            "earlier run wrote; choose another place, or move it away."
         )
 
 
 def _is_there(folder: Path) -> bool:
     for part in (folder, *folder.parents):
         if part.exists() and not part.is_dir():
-            raise InputError(f"Output {part} is a file; give a folder with --out.")
+            raise InputError(f"Output {part} is a file; give a folder.")
     return folder.is_dir()
 
 
@@ -302,7 +306,7 @@ def _check_inputs(folder: Path, inputs: Sequence[Path]) -> None:
         if place in (path.resolve(), *path.resolve().parents):
             raise InputError(
                 f"The input {path} lies in the output folder {folder}, where results are "
-                "written over; choose another folder with --out."
+                "written over; choose another folder."
             )
 
 

@@ -23,7 +23,7 @@ from CTSpectSpineLib.version import __version__
 FILES_RECORD = ".ctspectspine-files.json"
 """Record of the commands that write no manifest."""
 FILES_SCHEMA = "ctspectspine-files-1"
-ANOTHER = "move it away, or choose another place with --out"
+ANOTHER = "move it away, or choose another place"
 
 
 class OwnedFolder(ABC):

@@ -44,15 +44,18 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
     changed = {name: text for name, text in texts.items() if text != record.texts[name]}
     folder = results_folder(nodes.manifest)
     if folder is not None:
-        _write(folder, changed)
+        changed = _write(folder, changed)
     for name, text in changed.items():
         nodes.texts()[name].SetText(text)
     if "verdict.json" in changed:
         _show_verdict(nodes, record_from_texts(texts, "The scene"))
 
 
-def _write(folder: Path, changed: Mapping[str, str]) -> None:
-    """Write texts and the report into a results folder."""
+def _write(folder: Path, changed: Mapping[str, str]) -> dict[str, str]:
+    """Write texts and the report into a results folder; return the texts as they stand there.
+
+    The manifest learns the hashes of the others on its way.
+    """
     with kept_results(folder):
         # The verdict first: if this is cut off, nothing shows a verdict that does not count.
         for name in sorted(changed, key=lambda name: name == MANIFEST):
@@ -61,6 +64,7 @@ def _write(folder: Path, changed: Mapping[str, str]) -> None:
             from CTSpectSpineLib.report import write_report
 
             write_report(folder)
+    return {name: (folder / name).read_bytes().decode("utf-8") for name in changed}
 
 
 def _show_verdict(nodes: SceneNodes, record: Record) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -51,6 +51,7 @@ from CTSpectSpineLib.scene.plot import Plot, add_uptake_plot
 from CTSpectSpineLib.scene.segmentations import add_joints, add_vertebrae
 from CTSpectSpineLib.scene.tables import add_joint_table, add_verdict_table
 
+_T = TypeVar("_T")
 _TEXTS = {
     "manifest": "manifest.json",
     "registration_text": "registration.json",
@@ -105,12 +106,16 @@ def populate_scene(
         If ``spect_to_ct.tfm`` is missing, a file of the folder cannot be read, or an image was
         removed from the scene. Nothing of this analysis is then left in the scene.
     """
-    steps = populate_steps(scene, ct=ct, spect=spect, folder=folder, replaces=replaces)
+    return at_once(populate_steps(scene, ct=ct, spect=spect, folder=folder, replaces=replaces))
+
+
+def at_once(steps: Generator[None, None, _T]) -> _T:
+    """Take all steps one after the other; return what they return."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return cast("SceneNodes", end.value)
+            return cast("_T", end.value)
 
 
 def populate_steps(

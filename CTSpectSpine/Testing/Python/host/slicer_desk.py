@@ -26,6 +26,8 @@ class Desk:
         slicer_qt.slot_errors.clear()
         self.errors = slicer_host.VtkErrors()
         self.errors.__enter__()
+        self.data = slicer_host.DataModule(scene)
+        self.data.__enter__()
         self.folder = Path(tempfile.mkdtemp())
         (self.folder / "made").mkdir()
         self.made = make_results_folder(self.folder / "made")
@@ -63,6 +65,7 @@ class Desk:
         self.widget.exit()
         slicer.mrmlScene.Clear()
         self.widget.logic.discard()
+        self.data.__exit__()
         self.errors.__exit__(None, None, None)
         shutil.rmtree(self.folder, ignore_errors=True)
 

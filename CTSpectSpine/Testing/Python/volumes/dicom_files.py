@@ -107,3 +107,14 @@ def spect(folder: Path, voxels: np.ndarray = NM_VOXELS, **changes: Any) -> Volum
 
 def array(volume: Volume) -> np.ndarray:
     return sitk.GetArrayFromImage(volume.image)
+
+
+def windows(*limits: tuple[float, float]) -> Sequence:
+    """Energy windows of an NM file, limits in keV."""
+    items = []
+    for low, high in limits:
+        bounds, item = Dataset(), Dataset()
+        bounds.EnergyWindowLowerLimit, bounds.EnergyWindowUpperLimit = low, high
+        item.EnergyWindowRangeSequence = Sequence([bounds])
+        items.append(item)
+    return Sequence(items)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_files import NM_VOXELS, spect
+from dicom_files import NM_VOXELS, spect, windows
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -37,16 +37,6 @@ def test_attenuation_maps_are_no_spect(changes: dict[str, Any], tmp_path: Path) 
 
 def test_an_attenuation_corrected_spect_is_one(tmp_path: Path) -> None:
     assert spect(tmp_path, SeriesDescription="Bone SPECT attenuation corrected").unit == "counts"
-
-
-def windows(*limits: tuple[float, float]) -> Sequence:
-    items = []
-    for low, high in limits:
-        bounds, item = Dataset(), Dataset()
-        bounds.EnergyWindowLowerLimit, bounds.EnergyWindowUpperLimit = low, high
-        item.EnergyWindowRangeSequence = Sequence([bounds])
-        items.append(item)
-    return Sequence(items)
 
 
 def large(folder: Path, **tags: Any) -> Any:

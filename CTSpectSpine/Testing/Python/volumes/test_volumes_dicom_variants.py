@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import NM_CLASS, array, save
+from dicom_files import NM_CLASS, array, save, windows
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -164,16 +164,6 @@ def test_values_and_absent_tags(
 ) -> None:
     path = written(tmp_path / "nm.dcm", **tags)
     check(path, STORED * line[0] + line[1], matrix("axial", 4.8), unit)
-
-
-def windows(*limits: tuple[float, float]) -> Sequence:
-    items = []
-    for low, high in limits:
-        bounds, item = Dataset(), Dataset()
-        bounds.EnergyWindowLowerLimit, bounds.EnergyWindowUpperLimit = low, high
-        item.EnergyWindowRangeSequence = Sequence([bounds])
-        items.append(item)
-    return Sequence(items)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -151,14 +151,17 @@ def load_reconstruction(name: str) -> Reconstruction:
     InputError
         If there is no such reconstruction.
     """
-    table = json_table(_TABLE)["reconstructions"]
+    row = _row("reconstruction", name)
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return Reconstruction(name=name, **values)
+
+
+def _row(kind: str, name: str) -> dict[str, Any]:
+    """A named entry of ``presets.json`` without what it says to its reader."""
+    table = json_table(_TABLE)[f"{kind}s"]
     if name not in table:
-        raise InputError(f"There is no reconstruction '{name}'; there are {', '.join(table)}.")
-    row: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in table[name].items()
-    }
-    row.pop("about", None)
-    return Reconstruction(name=name, **row)
+        raise InputError(f"There is no {kind} '{name}'; there are {', '.join(table)}.")
+    return {key: value for key, value in table[name].items() if key != "about"}
 
 
 def load_camera(name: str) -> Camera:
@@ -169,10 +172,6 @@ def load_camera(name: str) -> Camera:
     InputError
         If there is no such camera.
     """
-    table = json_table(_TABLE)["cameras"]
-    if name not in table:
-        raise InputError(f"There is no camera '{name}'; there are {', '.join(table)}.")
-    row = dict(table[name])
-    row.pop("about", None)
+    row = _row("camera", name)
     windows = {key: ScatterWindow(**values) for key, values in row.pop("windows").items()}
     return Camera(name, Collimator(**row.pop("collimator")), windows=windows, **row)
