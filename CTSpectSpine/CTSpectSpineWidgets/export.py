@@ -62,14 +62,14 @@ class ExportSection(Section):
         if name:
             with errorsShown(_("The results cannot be saved.")):
                 from CTSpectSpineLib.results.folder import save_folder
-                from CTSpectSpineLib.scene.nodes import FOLDER
+                from CTSpectSpineLib.scene.nodes import lies_in
 
                 nodes, _record = self.panel.shown()
                 folder = save_folder(self._folder(), Path(name))
                 if nodes.manifest is not None:
-                    nodes.manifest.SetAttribute(FOLDER, str(folder))
+                    lies_in(nodes.manifest, folder)
                 self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))
-                self.panel.update()
+                self.panel.showResults(nodes.manifest)
 
     def onCapture(self, *_unused: object) -> None:
         """Save pictures of the views."""

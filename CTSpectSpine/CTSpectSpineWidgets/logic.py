@@ -224,7 +224,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
     def _populate(
         self, results: Results, ct: sitk.Image | Node, spect: sitk.Image | Node
     ) -> Results:
-        from CTSpectSpineLib.scene.nodes import FOLDER
+        from CTSpectSpineLib.scene.nodes import lies_in
         from CTSpectSpineLib.scene.populate import populate_scene
         from CTSpectSpineLib.scene.presentation import present
 
@@ -232,7 +232,7 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         self.results = results
         self.nodes = populate_scene(slicer.mrmlScene, ct=ct, spect=spect, folder=results.folder)
         if self.nodes.manifest is not None:
-            self.nodes.manifest.SetAttribute(FOLDER, str(results.folder))
+            lies_in(self.nodes.manifest, results.folder)
         self.getParameterNode().analysis = self.nodes.manifest
         present(slicer.mrmlScene, self.nodes)
         return results

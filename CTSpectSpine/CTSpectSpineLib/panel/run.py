@@ -21,8 +21,8 @@ from CTSpectSpineLib.results.text_files import write_json, write_text
 from CTSpectSpineLib.scene.inputs import InputFiles
 from CTSpectSpineLib.scene.mrml import Node
 from CTSpectSpineLib.scene.nodes import (
-    FOLDER,
     SceneNodes,
+    lies_in,
     results_folder,
     scene_nodes,
 )
@@ -144,7 +144,7 @@ class Run:
         if old is not None and old != folder and self._workplace.holds(old):
             shutil.rmtree(old.parent, ignore_errors=True)
         if nodes.manifest is not None:
-            nodes.manifest.SetAttribute(FOLDER, str(folder))
+            lies_in(nodes.manifest, folder)
         return nodes, folder
 
     def _check_images(self, scene: Node, folder: Path) -> None:

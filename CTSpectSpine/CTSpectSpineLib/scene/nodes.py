@@ -244,6 +244,12 @@ def _remove_empty(hierarchy: Node, folder: int) -> None:
         hierarchy.RemoveItem(folder, False, True)
 
 
+def lies_in(manifest: Node, folder: Path) -> None:
+    """Say where the results of an analysis lie; the scene then has their manifest as it stands."""
+    manifest.SetAttribute(FOLDER, str(folder))
+    manifest.SetText((folder / MANIFEST).read_bytes().decode("utf-8"))
+
+
 def results_folder(manifest: Node) -> Path | None:
     """Results folder of an analysis; None where it is gone or holds those of another analysis."""
     name = manifest.GetAttribute(FOLDER)

@@ -229,12 +229,12 @@ def _placed(node: Any) -> tuple[Any, ...]:
 
 
 def test_clicks_in_any_order() -> None:
-    _run(examples=5, steps=12)
+    _run(examples=8, steps=20)
 
 
 @pytest.mark.slow
 def test_many_more_clicks() -> None:
-    _run(examples=25, steps=30)
+    _run(examples=80, steps=40)
 
 
 def _run(examples: int, steps: int) -> None:
