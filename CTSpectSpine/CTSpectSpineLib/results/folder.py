@@ -90,18 +90,12 @@ def kept_results(folder: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If its manifest keeps no record of the files, or another run writes in it.
+        If its manifest keeps no record of a file that is written, or another run writes in it.
     """
-    manifest = manifest_of(folder) if folder.is_dir() else None
-    if manifest is None:
+    if not folder.is_dir() or manifest_of(folder) is None:
         # Whoever reads it says what is wrong with it.
         yield folder
         return
-    if "files" not in manifest:
-        raise InputError(
-            f"{folder / MANIFEST} does not say which files belong to the results (an earlier "
-            "version wrote it), so that nothing there is changed; analyse again."
-        )
     with _claimed(folder, "another command") as stack:
         remove_temporaries(folder)
         claim = ManifestFolder(folder, clears=False)

@@ -153,9 +153,13 @@ class OwnedFolder(ABC):
             raise InputError(f"{path} was written by another command; {ANOTHER}.")
         known = {self.files.get(name), self.pending.get(name)} - {None}
         if not known:
-            raise InputError(f"{path} was not written by an earlier run; {ANOTHER}.")
+            raise InputError(self.stranger(path))
         if self._hash(name) not in known:
             raise InputError(f"{path} was changed since an earlier run wrote it; {ANOTHER}.")
+
+    def stranger(self, path: Path) -> str:
+        """Sentence on a file that the record does not know."""
+        return f"{path} was not written by an earlier run; {ANOTHER}."
 
     def _hash(self, name: str) -> str | None:
         """SHA-256 of a file of the folder; None where there is none, or none that can be ours."""
@@ -180,9 +184,18 @@ class ManifestFolder(OwnedFolder):
 
     def __init__(self, folder: Path, *, clears: bool) -> None:
         values = manifest_of(folder) or {}
-        self._runs = clears
+        self._runs, self._recorded = clears, "files" in values
         super().__init__(
             folder, _hashes(values.get("files")), _hashes(values.get("pending")), (), clears=clears
+        )
+
+    def stranger(self, path: Path) -> str:
+        """Sentence on a file that the record does not know."""
+        if self._recorded or self._runs:
+            return super().stranger(path)
+        return (
+            f"{path} cannot be changed, since {MANIFEST} beside it does not say which files belong "
+            "to the results (an earlier version wrote it); analyse again."
         )
 
     def admit_record(self, temporary: Path) -> None:

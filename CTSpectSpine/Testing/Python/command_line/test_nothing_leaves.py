@@ -18,6 +18,8 @@ from CTSpectSpineLib.labelling.totalsegmentator.run import stay_offline
 LIBRARY = Path(CTSpectSpineLib.__file__).parents[1]
 FONTS = "matplotlib/fontlist-"
 """Matplotlib's list of the installed fonts: the one thing that is kept outside the results."""
+_NOT_OURS = ("XDG_", "ORT_", "MPL", "CI", "GITHUB_", "TF_BUILD")
+"""Variables that the commands do not see: programs that report may not on a build server."""
 _WATCH = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -48,7 +50,7 @@ def run(
     home.mkdir(exist_ok=True)
     (home / "tmp").mkdir(exist_ok=True)
     environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_", "MPL"))},
+        **{k: v for k, v in os.environ.items() if not k.startswith(_NOT_OURS)},
         **{"HOME": str(home), "USERPROFILE": str(home), "TMPDIR": str(home / "tmp"), **more},
     }
     command = [sys.executable, "-c", program, str(LIBRARY), *arguments]

@@ -357,3 +357,13 @@ def test_without_an_owner_a_file_is_simply_replaced(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("new", encoding="utf-8")
     put_in_place(tmp_path / "b.txt", tmp_path / "a.txt")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_results_without_a_record_of_their_files_are_not_changed(tmp_path: Path) -> None:
+    manifest = {"schema": SCHEMA, "status": "complete"}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    (tmp_path / "verdict.json").write_text("{}", encoding="utf-8")
+    said = r"verdict\.json cannot be changed.*an earlier version wrote it.*analyse again"
+    with pytest.raises(InputError, match=said), kept_results(tmp_path):
+        write_json(tmp_path / "verdict.json", {"disposition": "no_verdict"})
+    assert (tmp_path / "verdict.json").read_text(encoding="utf-8") == "{}"
