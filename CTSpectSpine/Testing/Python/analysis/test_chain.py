@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def test_folder_holds_every_file_of_the_contract(results: Path) -> None:
     assert [name for name in FILES if not (results / name).is_file()] == []
     hidden = [path.name for path in results.iterdir() if path.name.startswith(".")]
     assert hidden == []
+
+
+def test_page_says_nothing_twice(results: Path) -> None:
+    page = (results / "report.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"<style.*?</style>|<[^>]*>|data:[^\"]*", " ", page, flags=re.S).split())
+    assert "Conclusion: “lumbar disc”" in text
+    assert re.findall(r"\b(\w+): \1:|[^.]\.\.(?=\s|$)", text) == []
 
 
 def test_verdict_equals_the_truth(results: Path, lumbar_phantom: Path) -> None:
