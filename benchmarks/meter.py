@@ -38,7 +38,7 @@ class Cost(Generic[Result]):
 
 def metered(call: Callable[[], Result]) -> Cost[Result]:
     """Make a call and measure what it took."""
-    before = _reset_peak()
+    before = settled_mib()
     wall, cpu = perf_counter(), process_time()
     result = call()
     wall, cpu = perf_counter() - wall, process_time() - cpu
@@ -47,7 +47,7 @@ def metered(call: Callable[[], Result]) -> Cost[Result]:
     return Cost(result, wall, cpu, memory)
 
 
-def _reset_peak() -> float | None:
+def settled_mib() -> float | None:
     """Give free memory back and forget the peak; return the present resident set in MiB."""
     gc.collect()
     if sys.platform == "linux":
