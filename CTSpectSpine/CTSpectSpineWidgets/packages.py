@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -24,10 +25,22 @@ def ensure(requirementsFile: Path) -> None:
     Raises
     ------
     RuntimeError
-        If the user declines.
+        If the user declines, or if pip fails.
     """
     if not missingRequirements(requirementsFile.read_text(encoding="utf-8")):
         return
+    try:
+        _install(requirementsFile)
+    except subprocess.CalledProcessError as error:
+        text = _(
+            "The Python packages that the analysis needs could not be installed (pip ended with "
+            "code {code}). Check the connection to the package index and the free space, and try "
+            "again; Slicer's log says more."
+        )
+        raise RuntimeError(text.format(code=error.returncode)) from error
+
+
+def _install(requirementsFile: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="CTSpectSpine-") as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(bundledVersions(), encoding="utf-8")

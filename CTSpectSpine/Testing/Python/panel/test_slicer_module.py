@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
 import sys
 import unittest
 from collections.abc import Iterator
@@ -167,6 +168,24 @@ def test_packages_are_installed_only_after_asking(
     assert f"numpy=={np.__version__}\n" in packages.bundledVersions()
     assert "no-such" not in packages.bundledVersions()
     assert all("no-such-package>=1" in text for text in asked)
+
+
+def test_a_failed_installation_is_one_sentence(
+    module: tuple[ModuleType, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from CTSpectSpineWidgets import packages
+
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("no-such-package>=1\n", encoding="utf-8")
+
+    def fail(words: list[str]) -> None:
+        raise subprocess.CalledProcessError(1, ["pip", *words])
+
+    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
+    monkeypatch.setattr(slicer.util, "pip_install", fail)
+    with pytest.raises(RuntimeError, match=r"could not be installed \(pip ended with code 1\)"):
+        packages.ensure(wanted)
 
 
 class FakeSampleData(ModuleType):
