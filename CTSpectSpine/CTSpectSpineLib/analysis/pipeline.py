@@ -157,7 +157,7 @@ def analyze(
         *(chosen.transform, chosen.initial_transform, chosen.registration),
     )
     with nullcontext() if out is None else results_folder(Path(out), paths) as folder:
-        recorder.write_to(folder)
+        recorder.write_to(folder, paths)
         with recorder.guard("analysis"):
             recorder.note(
                 inputs=inputs,

@@ -14,7 +14,13 @@ import pytest
 
 import CTSpectSpineLib
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.files import put_in_place, remove_temporaries, replacing, temporary_name
+from CTSpectSpineLib.files import (
+    put_in_place,
+    remove_temporaries,
+    replacing,
+    temporary_name,
+    without_folders,
+)
 from CTSpectSpineLib.results.folder import (
     MANIFEST,
     check_folder,
@@ -242,6 +248,36 @@ def test_a_step_that_fails_says_so_and_can_be_run_again(tmp_path: Path) -> None:
     assert (run["status"], run["status_reason"]) == ("failed", "failed on purpose")
     with step_folder(folder, "label", ["a.json"]):
         write_text(folder / "a.json", "whole")
+
+
+def test_why_a_step_failed_names_files_without_their_folders(tmp_path: Path) -> None:
+    given, out = tmp_path / "Mueller" / "ct" / "a.nii.gz", tmp_path / "Mueller" / "out"
+
+    def fails() -> None:
+        with step_folder(out, "label", ["a.json"], [given]):
+            write_text(out / "a.json", "half")
+            raise InputError(f"{given}: damaged, as {given.parent}/b.raw is; see {out}/a.json.")
+
+    with pytest.raises(InputError, match="Mueller"):
+        fails()
+    text = (out / FILES_RECORD).read_text(encoding="utf-8")
+    said = json.loads(text)["runs"]["label"]["status_reason"]
+    assert said == "a.nii.gz: damaged, as b.raw is; see out/a.json."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "paths", "said"),
+    [
+        ("x/ct.nii is cut off.", ["x/ct.nii"], "ct.nii is cut off."),
+        ("ct.nii is cut off.", ["ct.nii"], "ct.nii is cut off."),
+        ("/a/b c/d is no file; /a/b c/e neither.", ["/a/b c/d"], "d is no file; e neither."),
+        ("Values in Bq/ml; see /b/ct.", ["Bq/ct", "/ct"], "Values in Bq/ml; see /b/ct."),
+        ("max/ct.nii is another.", ["x/ct.nii"], "max/ct.nii is another."),
+        ("/a/b/x and /a/b/c/y", ["/a/b/x", "/a/b/c/y"], "x and y"),
+    ],
+)
+def test_sentences_without_folders(sentence: str, paths: list[str], said: str) -> None:
+    assert without_folders(sentence, map(Path, paths)) == said
 
 
 def test_a_step_keeps_away_from_other_folders(tmp_path: Path) -> None:
