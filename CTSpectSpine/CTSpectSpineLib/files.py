@@ -66,9 +66,9 @@ def without_folders(text: str, paths: Iterable[Path]) -> str:
         if len(path.parts) > 1:
             named[str(path)] = path.name
     for long in sorted(named, key=len, reverse=True):
-        text = re.sub(
-            rf"(?<![\w.{re.escape(os.sep)}-]){re.escape(long)}", lambda _, n=named[long]: n, text
-        )
+        # A backslash in a name is a backslash.
+        short = named[long].replace("\\", "\\\\")
+        text = re.sub(rf"(?<![\w.{re.escape(os.sep)}-]){re.escape(long)}", short, text)
     return text
 
 

@@ -14,13 +14,7 @@ import pytest
 
 import CTSpectSpineLib
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.files import (
-    put_in_place,
-    remove_temporaries,
-    replacing,
-    temporary_name,
-    without_folders,
-)
+from CTSpectSpineLib.files import put_in_place, remove_temporaries, replacing, temporary_name
 from CTSpectSpineLib.results.folder import (
     MANIFEST,
     check_folder,
@@ -263,21 +257,6 @@ def test_why_a_step_failed_names_files_without_their_folders(tmp_path: Path) -> 
     text = (out / FILES_RECORD).read_text(encoding="utf-8")
     said = json.loads(text)["runs"]["label"]["status_reason"]
     assert said == "a.nii.gz: damaged, as b.raw is; see out/a.json."
-
-
-@pytest.mark.parametrize(
-    ("sentence", "paths", "said"),
-    [
-        ("x/ct.nii is cut off.", ["x/ct.nii"], "ct.nii is cut off."),
-        ("ct.nii is cut off.", ["ct.nii"], "ct.nii is cut off."),
-        ("/a/b c/d is no file; /a/b c/e neither.", ["/a/b c/d"], "d is no file; e neither."),
-        ("Values in Bq/ml; see /b/ct.", ["Bq/ct", "/ct"], "Values in Bq/ml; see /b/ct."),
-        ("max/ct.nii is another.", ["x/ct.nii"], "max/ct.nii is another."),
-        ("/a/b/x and /a/b/c/y", ["/a/b/x", "/a/b/c/y"], "x and y"),
-    ],
-)
-def test_sentences_without_folders(sentence: str, paths: list[str], said: str) -> None:
-    assert without_folders(sentence, map(Path, paths)) == said
 
 
 def test_a_step_keeps_away_from_other_folders(tmp_path: Path) -> None:
