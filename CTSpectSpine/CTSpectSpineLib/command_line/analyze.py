@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.command_line.images import named_images
 from CTSpectSpineLib.command_line.printing import (
     joint_lines,
     print_json,
@@ -32,9 +33,10 @@ def analyze(options: Namespace) -> int:
     from CTSpectSpineLib.triage_protocol import read_context
 
     truth = None if options.truth is None else _read_truth(options.truth)
+    ct, spect = named_images(options)
     results = pipeline.analyze(
-        options.ct,
-        options.spect,
+        ct,
+        spect,
         options.vertebrae,
         labeller=options.labeller,
         protocol=options.protocol,
