@@ -244,7 +244,7 @@ def _read(
     spect: VolumeSource,
 ) -> Images:
     with recorder.stage("check", "Reading and checking the images") as step:
-        images = stages.read_images(ct, spect, placed=plan.alignment.known)
+        images = stages.read_images(ct, spect, placed=plan.alignment.known, unit=plan.options.unit)
         step.warn(images.warnings)
     inputs["ct"] = records.volume_record(images.ct)
     inputs["spect"] = records.volume_record(images.spect)

@@ -46,6 +46,7 @@ def _analyze(parser: Parser) -> None:
         "transform",
         "initial_transform",
         "registration",
+        "unit",
         "fwhm_mm",
         "reference",
         "accept_registration",
