@@ -59,6 +59,29 @@ def _analyze(parser: Parser) -> None:
     add_settings(parser, "save_volumes", "save_scene", "threads", "seed")
 
 
+def _batch(parser: Parser) -> None:
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="table: one row per patient")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="patients at a time (1)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on: keep what is finished, analyse what is missing, failed or changed",
+    )
+    add_settings(parser, "label_scheme")
+    add_labeller(parser)
+    parser.add_argument(
+        "--protocol", default=USUAL_PROTOCOL, metavar="ID|FILE", help="triage protocol"
+    )
+    add_settings(
+        parser,
+        *("unit", "fwhm_mm", "reference", "accept_registration", "confirm_levels"),
+        *("save_volumes", "save_scene", "threads", "seed"),
+    )
+
+
 def _register(parser: Parser) -> None:
     add_images(parser)
     add_settings(parser, "initial_transform", "threads")
@@ -151,6 +174,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
         "write a CT and SPECT with their truth, procedural or from a real CT",
     ),
     "analyze": ("analyze", _analyze, "CT and SPECT to joint table and verdict"),
+    "batch": ("batch", _batch, "a cohort: every patient as analyze does, tables and a page"),
     "register": ("single_stages", _register, "register SPECT to CT"),
     "label": ("label", _label, "vertebra labels of a CT"),
     "shift": (

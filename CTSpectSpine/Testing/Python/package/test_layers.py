@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"phantom", "report"}),
     frozenset({"scene"}),
     frozenset({"analysis"}),
-    frozenset({"validation"}),
+    frozenset({"cohort", "validation"}),
     frozenset({"command_line"}),
     frozenset({"panel", "cli", "__main__", "__init__"}),
 )
