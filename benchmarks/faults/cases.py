@@ -55,6 +55,13 @@ IMAGES = "--ct IN/ct.nii.gz --spect IN/spect.nii.gz"
 LABELS = "--vertebrae IN/vertebrae.nii.gz"
 CASES = (
     Case("analyze", f"analyze {IMAGES} {LABELS} --save-volumes --out OUT", (0, 1), share=3),
+    Case(
+        "batch",
+        "batch IN/cohort.csv --resume --out OUT",
+        (0, 1),
+        places=((0, "OUT"), (1, "OUT/a")),
+        share=2,
+    ),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -130,8 +137,15 @@ def prepare(folder: Path) -> Workplace:
             for name in ("ct", "spect", "vertebrae"):
                 shutil.copy(workplace.inputs / "made" / f"{name}.nii.gz", workplace.inputs)
     shutil.copy(workplace.inputs / "results" / "joints.csv", workplace.inputs)
+    write_cohort(workplace.inputs)
     write_rows(workplace.inputs / "rows")
     return workplace
+
+
+def write_cohort(folder: Path) -> None:
+    """A cohort of the one patient in a folder."""
+    text = "id,ct,spect,vertebrae\na,ct.nii.gz,spect.nii.gz,vertebrae.nii.gz\n"
+    (folder / "cohort.csv").write_text(text, encoding="utf-8")
 
 
 def write_rows(folder: Path) -> None:

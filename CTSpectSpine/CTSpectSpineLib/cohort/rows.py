@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from CTSpectSpineLib.cohort.record import read_record
 from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.joint_table import number
+from CTSpectSpineLib.joint_table import Row
+from CTSpectSpineLib.joint_table import rows as joint_rows
 from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.ownership import readable
@@ -82,7 +84,7 @@ class PatientTables:
     """What the folder of one patient holds for the tables of the cohort."""
 
     row: CohortRow
-    joints: tuple[Mapping[str, str], ...] = ()
+    joints: tuple[Row, ...] = ()
 
 
 def patient_tables(folder: Path, patient: CohortPatient) -> PatientTables:
@@ -109,7 +111,7 @@ def _tables(results: Path, name: str, seconds: float) -> PatientTables:
     manifest = read_json(results / MANIFEST)
     verdict = read_json(results / "verdict.json")
     registration = read_json(results / "registration.json")
-    joints = _joints(results / "joints.csv")
+    joints = _joints(results / "joints.csv", manifest.get("protocol", {}).get("bounds") or {})
     row = CohortRow(
         id=name,
         status=str(manifest["status"]),
@@ -118,7 +120,7 @@ def _tables(results: Path, name: str, seconds: float) -> PatientTables:
         quality=str(registration["quality"]),
         expected_error_mm=_number(registration.get("expected_error_mm")),
         level_status="confirmed" if manifest["labels"]["levels_confirmed"] else "unconfirmed",
-        positive_joints="; ".join(j["joint"] for j in joints if j["uptake"] == "positive"),
+        positive_joints="; ".join(row.joint for row in joints if row.uptake == "positive"),
         findings="; ".join(_findings(verdict)),
         seconds=seconds,
         folder=name,
@@ -136,12 +138,12 @@ def _findings(verdict: Mapping[str, Any]) -> Iterator[str]:
         yield str(finding.get("name", finding) if isinstance(finding, Mapping) else finding)
 
 
-def _joints(path: Path) -> tuple[Mapping[str, str], ...]:
+def _joints(path: Path, bounds: Mapping[str, Any]) -> tuple[Row, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); analyse again.") from error
-    return tuple(csv.DictReader(io.StringIO(text)))
+    return joint_rows(text, bounds, str(path))
 
 
 def csv_text(rows: Sequence[CohortRow]) -> str:
@@ -154,7 +156,6 @@ def csv_text(rows: Sequence[CohortRow]) -> str:
     return buffer.getvalue()
 
 
-def ratio_of(joint: Mapping[str, str]) -> float:
-    """The corrected ratio of a measured joint; NaN of any other."""
-    measured = joint.get("status") == "measured"
-    return number(joint.get("ratio_corrected")) if measured else float("nan")
+def ratio_of(joint: Row) -> float:
+    """The deciding ratio of a measured joint; NaN of any other."""
+    return joint.ratio if joint.cells.get("status") == "measured" else math.nan

@@ -22,6 +22,7 @@ from CTSpectSpineLib.cohort.rows import (
 from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
+from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.results.text_files import write_text
 
 COHORT, JOINTS, FAILURES, REVIEW, PAGE = (
@@ -97,11 +98,11 @@ def write_tables(folder: Path, patients: Sequence[CohortPatient]) -> CohortSumma
             for joint in found.joints:
                 if writer is None:
                     writer = csv.DictWriter(
-                        stream, ["id", *joint], restval="", extrasaction="ignore",
+                        stream, ["id", *joint.cells], restval="", extrasaction="ignore",
                         lineterminator="\n",
                     )  # fmt: skip
                     writer.writeheader()
-                writer.writerow({"id": patient.id, **joint})
+                writer.writerow({"id": patient.id, **joint.cells})
                 _count(joint, ratios, positive)
         if writer is None:
             stream.write("id\n")
@@ -122,15 +123,15 @@ def _found(folder: Path, patient: CohortPatient) -> PatientTables:
 
 
 def _count(
-    joint: Mapping[str, str],
+    joint: Row,
     ratios: dict[tuple[str, str], list[float]],
     positive: Counter[tuple[str, str]],
 ) -> None:
     ratio = ratio_of(joint)
     if np.isfinite(ratio):
-        key = joint["level"], joint["kind"]
+        key = joint.level, joint.kind
         ratios.setdefault(key, []).append(ratio)
-        positive[key] += joint.get("uptake") == "positive"
+        positive[key] += joint.uptake == "positive"
 
 
 def _levels(

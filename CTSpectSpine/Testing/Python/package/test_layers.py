@@ -124,9 +124,9 @@ def test_only_scene_knows_slicer_and_only_the_panel_knows_qt() -> None:
 def test_joint_tables_are_parsed_in_one_place() -> None:
     """`csv` and pandas read tables; `spreadsheet` looks at headers only.
 
-    The rows of the truth study are another table.
+    The rows of the truth study and the cohort file are other tables.
     """
-    parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py"}
+    parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py", "cohort/table.py"}
     for file in LIBRARY.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):
