@@ -1,4 +1,4 @@
-"""Results as DICOM objects: segmentations, a structured report, registration, fused SPECT, pictures.
+"""Results as DICOM objects: segmentations, report, registration, fused SPECT, pictures.
 
 `export_results` makes them and writes nothing; it needs the package highdicom, which is asked for
 when it is called.

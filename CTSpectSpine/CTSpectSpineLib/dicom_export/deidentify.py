@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pydicom.dataset import Dataset
 from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from CTSpectSpineLib.dicom_export.fused import code_item
@@ -24,7 +24,7 @@ _DUMMIES: Mapping[str, str] = {
     "TM": "000000",
     "DT": "20000101000000",
 }
-"""Value representation to the value that stands for every date and time. Convention: as good as any."""
+"""Value representation to what stands for every date and time. Convention: as good as any."""
 _PROFILE = Code("DCM", "113100", "Basic Application Confidentiality Profile")
 
 
@@ -34,12 +34,20 @@ def without_identity(sources: Sources) -> Sources:
     One UID of the sources becomes one new UID wherever it stands; nothing leads back to it.
     """
     new: dict[str, str] = {}
-    name = f"RESEARCH-{new_uid()[-8:]}"
-    patient = {"PatientName": name, "PatientID": name}
+    number = new_uid()[-8:]
+    patient = {
+        "PatientName": f"RESEARCH^{number}",
+        "PatientID": number,
+        "StudyID": number,
+        "StudyDate": _DUMMIES["DA"],
+        "StudyTime": _DUMMIES["TM"],
+    }
 
     def changed(source: DicomSource) -> DicomSource:
         headers = tuple(_renamed(header, new) for header in source.headers)
-        return replace(source, headers=headers, patient=patient)
+        acquisition = replace(source.volume.acquisition, tracer="")
+        volume = replace(source.volume, acquisition=acquisition)
+        return replace(source, volume=volume, headers=headers, patient=patient)
 
     spect = None if sources.spect is None else changed(sources.spect)
     return replace(sources, ct=changed(sources.ct), spect=spect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from CTSpectSpineLib.dicom_export.packages import check_packages
 from CTSpectSpineLib.dicom_export.sources import Sources, find_sources
 from CTSpectSpineLib.dicom_export.structures import Layer, joint_layers, vertebra_layer
-from CTSpectSpineLib.dicom_export.study import NewSeries, Study, new_series
+from CTSpectSpineLib.dicom_export.study import Study, new_series
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import inverse
@@ -84,6 +84,10 @@ def export_results(
     with warnings.catch_warnings():
         # What highdicom doubts (odd lengths, slices that do not match) is checked by tests.
         warnings.simplefilter("ignore")
+        if deidentify and folder.manifest["status"] != "complete":
+            # Why an analysis stopped may name a file, and a file the patient.
+            manifest = {**folder.manifest, "status_reason": ""}
+            folder = replace(folder, manifest=manifest)
         objects = dict(_objects(results, folder, labels, sources, notes))
         if deidentify:
             from CTSpectSpineLib.dicom_export.deidentify import mark_deidentified
@@ -211,12 +215,10 @@ def _registered(
             "exported."
         )
         return
-    series: NewSeries = new_series(3, "SPECT to CT")
+    series = new_series(3, "SPECT to CT")
     matrix = inverse(registration.matrix)
     yield "registration.dcm", spatial_registration(matrix, sources.ct, spect, study, series)
-    placed = placed_spect(
-        spect.volume.image, sources.ct.volume.image, registration.transform
-    )
+    placed = placed_spect(spect.volume.image, sources.ct.volume.image, registration.transform)
     series = new_series(4, "SPECT on CT")
     yield "spect-on-ct.dcm", fused_object(placed, sources.ct, spect, study, series)
 
@@ -231,5 +233,3 @@ def _accepted(results: Path, folder: ResultsFolder) -> Registration | None:
         return found if decision.decision == "accepted" else None
     accepted = bool((folder.manifest.get("parameters") or {}).get("accept_registration"))
     return found if accepted or found.quality != "failed" else None
-
-

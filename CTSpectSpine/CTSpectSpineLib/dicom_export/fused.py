@@ -26,9 +26,7 @@ _SAME_HALF_LIFE = 0.02
 """Share by which a half-life may differ from technetium's. Judgement: headers round it."""
 
 
-def placed_spect(
-    spect: sitk.Image, ct: sitk.Image, ct_to_spect: sitk.Transform
-) -> sitk.Image:
+def placed_spect(spect: sitk.Image, ct: sitk.Image, ct_to_spect: sitk.Transform) -> sitk.Image:
     """The SPECT along the axes of the CT, at its own finest spacing, where the CT is.
 
     Parameters
@@ -89,13 +87,13 @@ def fused_object(
         Where it belongs.
     """
     made = empty_object(NUCLEAR_MEDICINE, "NM", study, 1)
-    made.ImageType = ["DERIVED", "SECONDARY", "RECON TOMO", "EMISSION"]
+    made.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
     made.DerivationDescription = "Resampled to the frame of reference of the CT"
     made.LossyImageCompression = "00"
     made.FrameOfReferenceUID = ct.frame_of_reference
     made.PositionReferenceIndicator = ""
     made.SourceImageSequence = Sequence(references(spect.headers))
-    made.CountsSource = "EMISSION"
+    made.CountsAccumulated = ""
     made.PatientOrientationCodeSequence = Sequence([])
     made.PatientGantryRelationshipCodeSequence = Sequence([])
     made.AcquisitionTerminationCondition = ""
@@ -121,7 +119,7 @@ def _enter_isotope(made: Dataset, acquisition: Acquisition) -> None:
     technetium = abs(half_life / TC99M_HALF_LIFE_S - 1.0) < _SAME_HALF_LIFE
     nuclide = [code_item(Code("SCT", "72454006", "^99m^Technetium"))] if technetium else []
     tracer.RadionuclideCodeSequence = Sequence(nuclide)
-    tracer.Radiopharmaceutical = ""
+    tracer.Radiopharmaceutical = acquisition.tracer[:64].replace("\\", "/")
     made.RadiopharmaceuticalInformationSequence = Sequence([tracer])
 
 

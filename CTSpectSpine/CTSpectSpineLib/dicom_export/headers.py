@@ -1,4 +1,4 @@
-"""What the exported objects take from the headers of their sources: nothing but what is listed here.
+"""What exported objects take from the headers of their sources: nothing but what is listed here.
 
 No private tag, no description and no comment of a source ever reaches an exported object.
 """

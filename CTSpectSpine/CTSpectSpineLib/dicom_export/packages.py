@@ -20,6 +20,7 @@ def check_packages() -> None:
             import_module(name)
         except ImportError as error:
             raise InputError(
-                f"Export to DICOM needs the package highdicom, which cannot be used here ({error}); "
+                f"Export to DICOM needs the package highdicom, which cannot be used here "
+                f"({error}); "
                 'install it with: pip install "highdicom>=0.28"'
             ) from error

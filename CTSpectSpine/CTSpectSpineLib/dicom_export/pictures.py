@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -23,6 +24,8 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.pictures import ShownPicture
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_MARGIN = 4
+"""Pixels beside the words. Judgement."""
 _STRIP_SHARE, _LEAST_STRIP = 0.05, 16
 """Height of the strip with the words: share of the picture, and at least, pixels. Judgement: they
 can be read and cover nothing."""
@@ -72,8 +75,9 @@ def _with_words(picture: ShownPicture) -> NDArray[np.uint8]:
             "make them again with 'ctspectspine analyze'."
         ) from error
     strip = max(_LEAST_STRIP, round(_STRIP_SHARE * shown.height))
-    whole = Image.new("RGB", (shown.width, shown.height + strip), "black")
-    whole.paste(shown, (0, 0))
     font = ImageFont.load_default(size=0.6 * strip)
-    ImageDraw.Draw(whole).text((4, shown.height + 0.15 * strip), RESEARCH, "white", font=font)
+    width = max(shown.width, math.ceil(font.getlength(RESEARCH)) + 2 * _MARGIN)
+    whole = Image.new("RGB", (width, shown.height + strip), "black")
+    whole.paste(shown, (0, 0))
+    ImageDraw.Draw(whole).text((_MARGIN, shown.height + 0.15 * strip), RESEARCH, "white", font=font)
     return np.asarray(whole, dtype=np.uint8)

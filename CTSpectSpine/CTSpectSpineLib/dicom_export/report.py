@@ -46,7 +46,8 @@ from CTSpectSpineLib.joint_table import metric_of, number
 from CTSpectSpineLib.terminology import region_code, side_code, type_code
 from CTSpectSpineLib.version import __version__
 
-_Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+_Group = Any
+"""One of highdicom's groups of measurements: with a region (TID 1411) or without (TID 1501)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Findings:
         nor any number is reported.
     """
 
-    joints: Sequence[Mapping[str, Any]]
+    joints: Sequence[Mapping[Any, Any]]
     bounds: Mapping[str, Any]
     unit: str
     verdict: Mapping[str, Any]
@@ -148,7 +149,7 @@ def structured_report(
 
 
 def _joint_group(
-    row: Mapping[str, Any], findings: Findings, segment: SegmentOf | None, source: DicomSource
+    row: Mapping[Any, Any], findings: Findings, segment: SegmentOf | None, source: DicomSource
 ) -> _Group:
     kind, level, side = str(row["kind"]), str(row["level"]), side_code(str(row["side"]))
     shared: dict[str, Any] = {
@@ -176,7 +177,7 @@ def _joint_group(
     )
 
 
-def _measurements(row: Mapping[str, Any], findings: Findings) -> Iterator[Measurement]:
+def _measurements(row: Mapping[Any, Any], findings: Findings) -> Iterator[Measurement]:
     """The numbers of a joint; none where nothing may rest on them."""
     if findings.refusal or row["uptake"] == "not_measurable":
         return
@@ -191,7 +192,7 @@ def _measurements(row: Mapping[str, Any], findings: Findings) -> Iterator[Measur
             yield Measurement(name=coded(quantity.code), value=found, unit=coded(unit))
 
 
-def _evaluations(row: Mapping[str, Any], findings: Findings) -> Iterator[QualitativeEvaluation]:
+def _evaluations(row: Mapping[Any, Any], findings: Findings) -> Iterator[QualitativeEvaluation]:
     if findings.refusal:
         status = known.local("WITHHELD", "Withheld, the analysis gives no verdict")
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import highdicom as hd
 import numpy as np
 from highdicom.color import CIELabColor
-from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription, Segmentation
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -156,5 +156,3 @@ def _description(number: int, structure: Structure, algorithm: Algorithm) -> Seg
 def segment_numbers(layer: Layer) -> dict[str, int]:
     """Name of each structure to the number of its segment."""
     return {s.name: number for number, s in enumerate(layer.structures, start=1)}
-
-

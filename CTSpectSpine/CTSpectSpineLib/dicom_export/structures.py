@@ -125,9 +125,7 @@ def joint_layers(path: Path, grid: sitk.Image, *, coloured: bool) -> list[Layer]
     return list(_drawn(layers, geometry))
 
 
-def _collides(
-    mask: BoolArray, box: Box, layer: Sequence[tuple[Structure, BoolArray, Box]]
-) -> bool:
+def _collides(mask: BoolArray, box: Box, layer: Sequence[tuple[Structure, BoolArray, Box]]) -> bool:
     for _, other, place in layer:
         shared = overlap(box, place)
         if shared is not None and np.any(mask[shared[0]] & other[shared[1]]):

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from CTSpectSpineLib.dicom_export.headers import NEEDED, DicomSource
+from CTSpectSpineLib.terminology import local_scheme
 from CTSpectSpineLib.version import __version__
 
 SOFTWARE = "CTSpectSpine"
@@ -80,7 +82,7 @@ def empty_object(sop_class: str, modality: str, study: Study, instance: int) -> 
     made.SOPClassUID, made.SOPInstanceUID = sop_class, new_uid()
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.Modality, made.InstanceNumber = modality, instance
-    made.StudyInstanceUID = study.uid
+    made.StudyInstanceUID, made.Laterality = study.uid, ""
     made.Manufacturer = made.ManufacturerModelName = SOFTWARE
     made.SoftwareVersions, made.DeviceSerialNumber = __version__, SERIAL_NUMBER
     made.ContentDate = f"{study.created:%Y%m%d}"
@@ -98,4 +100,9 @@ def complete(made: Dataset, study: Study, series: NewSeries) -> Dataset:
     made.StudyInstanceUID = study.uid
     made.SeriesInstanceUID, made.SeriesNumber = series.uid, series.number
     made.SeriesDescription = f"{series.description}, {RESEARCH}"
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = local_scheme()
+    scheme.CodingSchemeName = "CTSpectSpine"
+    scheme.CodingSchemeResponsibleOrganization = "CTSpectSpine"
+    made.CodingSchemeIdentificationSequence = Sequence([scheme])
     return made

@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"joints", "registration", "volumes"}),
     frozenset({"labelling", "triage_protocol", "uptake"}),
     frozenset({"results"}),
-    frozenset({"phantom", "report"}),
+    frozenset({"dicom_export", "phantom", "report"}),
     frozenset({"scene"}),
     frozenset({"analysis"}),
     frozenset({"cohort", "validation"}),
