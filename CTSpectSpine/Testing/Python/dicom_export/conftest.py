@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Case:
-    """A study of one test's own."""
-    return make_case(tmp_path / "case")
+def fresh(study: Case, tmp_path: Path) -> Case:
+    """A copy of the study, not exported, for one test to change."""
+    folder = tmp_path / "case"
+    shutil.copytree(study.folder, folder, ignore=shutil.ignore_patterns("out"))
+    return Case(folder, folder / "results", folder / "ct", folder / "spect.dcm", study.made)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
-from study_files import Case, change_json, enter_inputs, write_ct, write_spect
+from study_files import STUDY, Case, change_json, enter_inputs, write_ct, write_spect
 from test_export_objects import as_set, groups, items, points_of
 
 from CTSpectSpineLib.command_line.main import main
-from CTSpectSpineLib.dicom_export import export_results
+from CTSpectSpineLib.dicom_export import Sources, export_results, find_sources
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps
+from CTSpectSpineLib.results.text_files import read_json
 from CTSpectSpineLib.volumes import read_volume, write_image
 
 
@@ -30,6 +31,13 @@ def as_nifti(case: Case) -> None:
     (case.folder / "archive" / "deep").mkdir(parents=True)
     shutil.move(case.ct, case.folder / "archive" / "deep" / "ct")
     shutil.move(case.spect, case.folder / "archive" / "deep" / "spect.dcm")
+
+
+def sources_of(case: Case, **given: Path) -> Sources:
+    """The series that an export would take."""
+    manifest = read_json(case.results / "manifest.json")
+    labels = read_volume(case.results / "vertebrae.nii.gz", "labels").image
+    return find_sources(case.results, manifest, labels, **given)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -50,9 +58,9 @@ def test_results_of_nifti_need_a_series(fresh: Case, capsys: pytest.CaptureFixtu
 def test_results_of_nifti_with_the_series_given(fresh: Case) -> None:
     as_nifti(fresh)
     series = fresh.folder / "archive" / "deep"
-    exported = export_results(fresh.results, ct=series / "ct", spect=series / "spect.dcm")
-    assert {"seg-vertebrae.dcm", "registration.dcm"} <= set(exported.objects)
-    assert not exported.notes
+    found = sources_of(fresh, ct=series / "ct", spect=series / "spect.dcm")
+    assert found.spect is not None
+    assert not found.notes
 
 
 def test_labels_stored_in_another_order_come_to_the_same_places(fresh: Case) -> None:
@@ -63,7 +71,6 @@ def test_labels_stored_in_another_order_come_to_the_same_places(fresh: Case) -> 
     assert not grid_of(turned).matches(grid_of(labels))
     instance = export_results(fresh.results).objects["seg-vertebrae.dcm"]
     truth = np.argwhere(sitk.GetArrayFromImage(fresh.made.labels) == 28)[:, ::-1]
-    points = points_of(instance, 2 if instance.SegmentSequence[1].SegmentLabel == "L4" else 3)
     found = next(s for s in instance.SegmentSequence if s.SegmentLabel == "L4")
     points = points_of(instance, found.SegmentNumber)
     assert as_set(points) == as_set(apply_matrix(ijk_to_lps(fresh.made.labels), truth))
@@ -76,10 +83,10 @@ def test_a_series_on_another_grid_is_refused(fresh: Case, shift_mm: float, taken
     moved.SetOrigin([v + shift_mm for v in moved.GetOrigin()])
     write_ct(fresh.folder / "other", moved)
     if taken:
-        assert export_results(fresh.results, ct=fresh.folder / "other").objects
+        assert sources_of(fresh, ct=fresh.folder / "other").ct.study == STUDY["StudyInstanceUID"]
         return
     with pytest.raises(InputError, match=r"the grid of this series is not that .* \(to 0.1 mm\)"):
-        export_results(fresh.results, ct=fresh.folder / "other")
+        sources_of(fresh, ct=fresh.folder / "other")
 
 
 def test_other_values_on_the_same_grid_are_told(fresh: Case) -> None:
@@ -93,13 +100,13 @@ def test_other_values_on_the_same_grid_are_told(fresh: Case) -> None:
 
 def test_another_dicom_series_is_refused(fresh: Case) -> None:
     write_ct(fresh.folder / "other", fresh.made.ct + 7)
-    with pytest.raises(InputError, match="is not the CT of .* its content differs"):
+    with pytest.raises(InputError, match=r"is not the CT of .* its content differs"):
         export_results(fresh.results, ct=fresh.folder / "other")
 
 
 def test_another_spect_is_refused(fresh: Case) -> None:
     write_spect(fresh.folder / "other.dcm", fresh.made.spect + 7)
-    with pytest.raises(InputError, match="is not the SPECT of .* its content differs"):
+    with pytest.raises(InputError, match=r"is not the SPECT of .* its content differs"):
         export_results(fresh.results, spect=fresh.folder / "other.dcm")
 
 
