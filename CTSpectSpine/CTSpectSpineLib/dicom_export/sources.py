@@ -15,6 +15,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import FloatArray, Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.results.inputs import find_input
 from CTSpectSpineLib.results.stage_files import REGISTRATION, read_registration
+from CTSpectSpineLib.volumes.dicom.series import is_dicom
 from CTSpectSpineLib.volumes.identity import ImageIdentity, identity_of
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.volume import Role, Volume
@@ -133,7 +134,7 @@ def _volume(
 
 
 def _is_dicom(volume: Volume) -> bool:
-    return bool(volume.acquisition.modality)
+    return bool(volume.acquisition.modality) or any(map(is_dicom, volume.files[:1]))
 
 
 def _difference(results: Path, role: Role, volume: Volume) -> list[str]:
@@ -151,8 +152,8 @@ def _difference(results: Path, role: Role, volume: Volume) -> list[str]:
         return []
     before: ImageIdentity = images.ct if role == "ct" else images.spect
     after = identity_of(volume.image)
-    apart = before.size != after.size or np.abs(_corners(before) - _corners(after)).max()
-    if apart is True or apart > SAME_GRID_MM:
+    same_size = before.size == after.size
+    if not same_size or np.abs(_corners(before) - _corners(after)).max() > SAME_GRID_MM:
         raise InputError(
             f"{volume.name}: the grid of this {role.upper()} is not that of the {role.upper()} of "
             f"{results} (to {SAME_GRID_MM:g} mm); give the right one with --{role}."
