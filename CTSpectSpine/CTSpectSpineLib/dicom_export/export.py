@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,11 @@ def write_objects(exported: Exported, folder: Path) -> list[Path]:
     """Write objects into a folder, each file whole."""
     paths = []
     for name, made in exported.objects.items():
+        # In memory first: pydicom words the errors of a full disk as its own.
+        encoded = BytesIO()
+        made.save_as(encoded, enforce_file_format=True)
         with replacing(folder / name) as temporary:
-            made.save_as(temporary, enforce_file_format=True)
+            temporary.write_bytes(encoded.getbuffer())
         paths.append(folder / name)
     return paths
 

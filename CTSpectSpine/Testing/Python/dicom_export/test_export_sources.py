@@ -15,6 +15,7 @@ from test_export_objects import as_set, groups, items, points_of
 
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.dicom_export import Sources, export_results, find_sources
+from CTSpectSpineLib.dicom_export.sources import SAME_GRID_MM
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps
 from CTSpectSpineLib.results.text_files import read_json
@@ -87,6 +88,11 @@ def test_a_series_on_another_grid_is_refused(fresh: Case, shift_mm: float, taken
         return
     with pytest.raises(InputError, match=r"the grid of this series is not that .* \(to 0.1 mm\)"):
         sources_of(fresh, ct=fresh.folder / "other")
+
+
+def test_the_page_states_the_tolerance(repository: Path) -> None:
+    page = (repository / "docs" / "dicom.md").read_text(encoding="utf-8")
+    assert f"where those of the file lie, to {SAME_GRID_MM:g} mm" in " ".join(page.split())
 
 
 def test_other_values_on_the_same_grid_are_told(fresh: Case) -> None:
