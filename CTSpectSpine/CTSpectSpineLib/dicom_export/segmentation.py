@@ -11,6 +11,7 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescr
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.valuerep import format_number_as_ds
 
 from CTSpectSpineLib.dicom_export.headers import DicomSource
 from CTSpectSpineLib.dicom_export.structures import Layer, Structure
@@ -123,7 +124,8 @@ def segmentation(
     if layer.voxels.shape[0] > 1:
         # Readers that stack frames want the distance.
         measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-        measures.SpacingBetweenSlices = float(np.linalg.norm(layer.matrix[:3, 2]))
+        apart = float(np.linalg.norm(layer.matrix[:3, 2]))
+        measures.SpacingBetweenSlices = format_number_as_ds(apart)
     complete(made, study, series)
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from test_export_objects import as_set, groups, items, points_of
 
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.dicom_export import Sources, export_results, find_sources
+from CTSpectSpineLib.dicom_export.segmentation import Algorithm, segmentation
 from CTSpectSpineLib.dicom_export.sources import SAME_GRID_MM
+from CTSpectSpineLib.dicom_export.structures import Layer, Structure
+from CTSpectSpineLib.dicom_export.study import Study, new_series, new_uid
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps
 from CTSpectSpineLib.results.text_files import read_json
@@ -160,6 +164,22 @@ def test_tilted_ct(fresh: Case) -> None:
     assert len(points) == len(truth)
     expected = apply_matrix(ijk_to_lps(labels), truth)
     np.testing.assert_allclose(np.sort(points, axis=0), np.sort(expected, axis=0), atol=0.01)
+
+
+def test_numbers_of_odd_grids_fit_their_fields(fresh: Case) -> None:
+    """A decimal string has at most 16 characters (PS3.5 6.2), also where 0.28 has 17 digits."""
+    source = sources_of(fresh).ct
+    matrix = np.diag([0.19, 0.1 + 0.2, 0.28 / 3.0, 1.0])
+    bone = Structure("L4", "vertebra", "L4", "", (1, 2, 3), new_uid())
+    layer = Layer((bone,), np.ones((6, 8, 8), dtype=np.uint8), matrix)
+    study, series = Study.of(source), new_series(0, "Odd")
+    made = segmentation(layer, source, Algorithm.of_joints(""), study, series, 1)
+    encoded = BytesIO()
+    made.save_as(encoded, enforce_file_format=True)
+    found = [e for e in dcmread(BytesIO(encoded.getvalue())).iterall() if e.VR == "DS"]
+    texts = [v.original_string for e in found for v in ([e.value] if e.VM == 1 else e.value)]
+    assert len(texts) > 20
+    assert max(map(len, texts)) <= 16
 
 
 def test_refused_results_show_no_disposition_and_no_numbers(fresh: Case) -> None:
