@@ -6,7 +6,6 @@ import csv
 from io import BytesIO
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -199,6 +198,8 @@ def test_report_has_the_verdict_with_its_reasons(study: Case) -> None:
 
 
 def test_highdicom_reads_the_report(study: Case) -> None:
+    import highdicom as hd
+
     report = hd.sr.srread(study.out / "report.dcm")
     assert len(report.content.get_volumetric_roi_measurement_groups()) == 3
 
