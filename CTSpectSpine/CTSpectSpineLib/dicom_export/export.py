@@ -139,7 +139,10 @@ def _objects(
     yield from _joint_objects(results, folder, sources, study)
     yield from _registered(results, folder, sources, study, notes)
     shown = new_series(5, "Pictures")
-    for count, picture in enumerate(folder.pictures, start=1):
+    # Pictures with outlines of uptake classes are no more to be shown than the classes.
+    refused = bool(refusal_of(folder))
+    allowed = [p for p in folder.pictures if not refused or p.section == "registration"]
+    for count, picture in enumerate(allowed, start=1):
         yield f"picture-{count:03}.dcm", capture(picture, count, sources.ct, study, shown)
 
 

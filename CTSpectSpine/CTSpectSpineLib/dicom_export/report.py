@@ -216,7 +216,12 @@ def _verdict_group(findings: Findings) -> _Group:
         *(("REASON", "Reason", reason) for reason in reasons),
         ("CAVEAT", "Caveat", f"{RESEARCH}. Not a medical device; not for diagnosis or treatment."),
     ]
+    stability = math.nan if findings.refusal else number(verdict.get("stability"))
+    share = known.local("STABILITY", "Share of repetitions with this disposition")
     group = MeasurementsAndQualitativeEvaluations(
+        measurements=None
+        if math.isnan(stability)
+        else [Measurement(name=coded(share), value=stability, unit=coded(known.NO_UNIT))],
         tracking_identifier=TrackingIdentifier(new_uid(), "Verdict"),
         algorithm_id=AlgorithmIdentification(SOFTWARE, __version__),
         qualitative_evaluations=[

@@ -191,6 +191,8 @@ def test_report_has_the_verdict_with_its_reasons(study: Case) -> None:
     verdict = groups(objects(study)["report.dcm"])["Verdict"]
     disposition = items(verdict, "CODE")["DISPOSITION"].ConceptCodeSequence[0]
     assert disposition.CodeValue == "MULTIPLE_AREAS"
+    stability = items(verdict, "NUM")["STABILITY"].MeasuredValueSequence[0]
+    assert float(stability.NumericValue) == 0.93
     texts = {name: item.TextValue for name, item in items(verdict, "TEXT").items()}
     assert (texts["PROTOCOL_ID"], texts["PROTOCOL_VERSION"]) == ("tender-2019", "1")
     assert texts["REASON"] == "L5-S1 facet right is positive: ratio 4.1, bound 1.5 “µ”."

@@ -194,11 +194,13 @@ def test_refused_results_show_no_disposition_and_no_numbers(fresh: Case) -> None
     assert items(verdict, "CODE")["DISPOSITION"].ConceptCodeSequence[0].CodeValue == "NO_VERDICT"
     assert items(verdict, "TEXT")["REASON"].TextValue == reason
     assert "MULTIPLE_AREAS" not in str(report)
+    assert not items(verdict, "NUM")
     for group in found.values():
         assert not items(group, "NUM")
         assert "UPTAKE_CLASS" not in items(group, "CODE")
         assert items(group, "CODE")["JOINT_STATUS"].ConceptCodeSequence[0].CodeValue == "WITHHELD"
     assert "spect-on-ct.dcm" not in exported.objects
+    assert "picture-001.dcm" not in exported.objects
     assert any("failed or was rejected" in note for note in exported.notes)
 
 
