@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.series import write_series
+
 LIBRARY = Path(__file__).resolve().parents[2] / "CTSpectSpine"
 LONGEST_SECONDS = 900.0
 """Longest time for a command. Judgement: many times what the slowest takes."""
@@ -72,6 +74,7 @@ CASES = (
     Case("demo", "demo --out OUT", places=((0, "OUT/phantom"), (1, "OUT/results")), share=1),
     Case("triage", "triage --joints IN/joints.csv --out OUT/v.json", (0, 1), file="v.json"),
     Case("report", "report OUT/results", places=((0, "OUT/results"),)),
+    Case("export", "export IN/results --ct IN/series --dicom OUT", share=4),
     Case(
         "validate",
         "validate --document-only --rows IN/rows --out OUT",
@@ -122,7 +125,7 @@ class Workplace:
 
 
 def prepare(folder: Path) -> Workplace:
-    """A small phantom, an analysis of it, and rows of a study."""
+    """A small phantom, also in DICOM, an analysis of it, and rows of a study."""
     workplace = Workplace(folder)
     workplace.inputs.mkdir(parents=True)
     spacing = "--case lumbar-disc --ct-spacing 4 --out"
@@ -139,6 +142,7 @@ def prepare(folder: Path) -> Workplace:
     shutil.copy(workplace.inputs / "results" / "joints.csv", workplace.inputs)
     write_cohort(workplace.inputs)
     write_rows(workplace.inputs / "rows")
+    write_series(workplace.inputs / "ct.nii.gz", workplace.inputs / "series")
     return workplace
 
 

@@ -162,6 +162,25 @@ def _report(parser: Parser) -> None:
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
 
 
+def _export(parser: Parser) -> None:
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    parser.add_argument("--dicom", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--ct",
+        type=Path,
+        metavar="SERIES",
+        help="DICOM series of the CT, where it is not at its old place or was read as NIfTI",
+    )
+    parser.add_argument(
+        "--spect", type=Path, metavar="FILE", help="DICOM file of the SPECT, likewise"
+    )
+    parser.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="take the patient's identity, all dates and the UIDs of the sources out",
+    )
+
+
 _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     "demo": (
         "phantom",
@@ -186,6 +205,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     "triage": ("triage", _triage, "verdict from a joint table"),
     "protocols": ("triage", _protocols, "list, show and check triage protocols"),
     "report": ("single_stages", _report, "render the report of a results folder again"),
+    "export": ("export", _export, "results as DICOM objects (needs the package highdicom)"),
     "validate": (
         "study",
         add_validate,

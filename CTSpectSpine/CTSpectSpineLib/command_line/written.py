@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from CTSpectSpineLib.cohort.summary import FILES as COHORT_FILES
 from CTSpectSpineLib.command_line.batch import RECORDS
+from CTSpectSpineLib.command_line.export import EXPORT_FILES
 from CTSpectSpineLib.command_line.label import OWN as LABEL_FILES
 from CTSpectSpineLib.command_line.phantom import PHANTOM_FILES
 from CTSpectSpineLib.command_line.single_stages import JOINTS_FILES, REGISTER_FILES
@@ -65,6 +66,7 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     "triage": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "protocols": (),
     "report": (Written("RESULTS", ("report.html", MANIFEST), clears=False),),
+    "export": (Written("DIR", (*EXPORT_FILES, FILES_RECORD)),),
     "validate": (
         Written("DIR of --out", (*DOCUMENT_FILES, FILES_RECORD), clears=False),
         Written("DIR of --rows", (*ROW_FILES, FILES_RECORD), clears=False),

@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"joints", "registration", "volumes"}),
     frozenset({"labelling", "triage_protocol", "uptake"}),
     frozenset({"results"}),
-    frozenset({"phantom", "report"}),
+    frozenset({"dicom_export", "phantom", "report"}),
     frozenset({"scene"}),
     frozenset({"analysis"}),
     frozenset({"cohort", "validation"}),
@@ -119,6 +119,13 @@ def test_only_scene_knows_slicer_and_only_the_panel_knows_qt() -> None:
         package = found.module.split(".")[0]
         assert package not in QT, str(found)
         assert package not in SLICER or found.room == "scene", str(found)
+
+
+def test_only_export_knows_highdicom() -> None:
+    """Everything else works without it."""
+    for found in imports_of(LIBRARY):
+        if found.module.split(".")[0] in ("highdicom", "PIL"):
+            assert found.room == "dicom_export", str(found)
 
 
 def test_joint_tables_are_parsed_in_one_place() -> None:
