@@ -339,68 +339,13 @@ class Uptake:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Uptake that no joint explains.
-
-    Attributes
-    ----------
-    name
-        ``"finding 1"``, the one that matters most first.
-    where
-        ``body``, ``arch``, ``vertebra`` (all of it), ``rib``, ``costovertebral``, ``sacrum``,
-        ``sacroiliac``, ``hip``, ``bone``, ``soft tissue`` or ``outside the CT``.
-    level, side
-        Vertebra in or nearest to which it lies; side, empty in the middle.
-    centre_mm
-        Its middle, LPS mm on the CT.
-    diameter_mm
-        Diameter of a ball of its volume.
-    ratio_max, ratio_mean
-        Uncorrected uptake over that of the reference bone: the most, and the mean of the ball.
-    ratio_corrected
-        Ratio of the fitted ball before blur; as uncertain as its size.
-    confidence
-        ``high``, ``moderate`` or ``low``.
-    physiologic
-        ``kidney``, ``ureter``, ``bladder``, ``injection site`` where it looks like that, else
-        empty.
-    nearest
-        Where it lies, in words.
-    joints
-        Joints whose uptake it explains better than they do themselves.
-    """
-
-    name: str
-    where: str
-    level: str
-    side: Side
-    centre_mm: tuple[float, float, float]
-    diameter_mm: float
-    ratio_max: float
-    ratio_mean: float
-    ratio_corrected: float
-    confidence: str
-    physiologic: str
-    nearest: str
-    joints: tuple[str, ...] = ()
-
-    @property
-    def volume_mm3(self) -> float:
-        """Volume of the ball, mm³."""
-        return float(np.pi / 6.0 * self.diameter_mm**3)
-
-    def reaches(self, bound: float) -> bool:
-        """Whether it is as hot as a positive joint, before or after correction for blur."""
-        return max(self.ratio_max, self.ratio_corrected) >= bound
-
-
-@dataclass(frozen=True)
 class Area:
-    """One anatomical area of increased uptake."""
+    """One anatomical area of increased uptake; ``level_status`` is the weakest of its joints'."""
 
     level: str
     kind: JointKind
     joints: tuple[str, ...]
+    level_status: str = ""
 
 
 @dataclass(frozen=True)
@@ -418,7 +363,7 @@ class Verdict:
         The dispositions between which an indeterminate verdict is open, two or more.
     chain
         The reasons as records, in the order of `reasons`: ``step`` (``joint``, ``areas``,
-        ``rule``, ``modifier``, ``open``, ``borderline``, ``region``, ``obstacle``,
+        ``rule``, ``modifier``, ``open``, ``borderline``, ``region``, ``finding``, ``obstacle``,
         ``disposition``), ``sentence``, and the values that the sentence rests on.
     stable
         Whether `stability` reaches 80 %; None where it was not computed.
@@ -426,6 +371,10 @@ class Verdict:
         Disposition to its share of the perturbed repetitions.
     by_region
         Pain region to disposition, where the pain region was not given.
+    findings
+        Uptake that no joint explains, as `finding.verdict_entry` writes it.
+    headline
+        What was found and what the protocol says of it, in one sentence; see `headline`.
     """
 
     protocol: Mapping[str, Any]
@@ -443,3 +392,5 @@ class Verdict:
     stable: bool | None = None
     stability_shares: Mapping[str, float] = field(default_factory=dict)
     by_region: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Mapping[str, Any], ...] = ()
+    headline: str = ""

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import SimpleITK as sitk
 
+from CTSpectSpineLib.finding import Finding
 from CTSpectSpineLib.findings.fit import EXCESS, Model, Shape, fitted, joint_excess
 from CTSpectSpineLib.findings.grid import Scene, scene_of
 from CTSpectSpineLib.findings.place import Place, place_of
 from CTSpectSpineLib.geometry import apply_matrix
-from CTSpectSpineLib.model import Finding, FloatArray, Joint, SpineJoints
+from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
 
 CLEAR_EXCESS = 1.0
 """Excess over the ordinary from which a finding is certain. Judgement: twice the one from which it
@@ -22,6 +23,9 @@ LOST_SHARE, LOST_EXCESS = 0.5, 0.5
 at least `LOST_EXCESS`, goes over to the focus. Judgement: more than half."""
 BESIDE_MM = 32.0
 """How far from a joint's centre such a focus lies at most. Judgement: the height of a body."""
+_CORE = (0.5, 0.8)
+"""Share of its height above which a voxel belongs to a focus, and to an organ, whose neighbours may
+be hotter. Judgement."""
 TOGETHER_MM = 8.0
 """Gap between balls that are one finding where they lie in the same bone. Judgement: less than the
 SPECT resolves."""
@@ -136,9 +140,11 @@ def _same(a: _Found, b: _Found) -> bool:
 def _ratios(scene: Scene, shapes: Sequence[Shape]) -> tuple[float, float]:
     """Highest uncorrected ratio in some shapes and the mean of it, each within half its height."""
     flat = scene.ratio.ravel()
-    rows = np.unique(
-        np.concatenate([s.column.indices[s.column.data > 0.5 * s.column.data.max()] for s in shapes])
-    )
+    cores = [
+        s.column.indices[s.column.data > _CORE[s.kind == "organ"] * s.column.data.max()]
+        for s in shapes
+    ]
+    rows = np.unique(np.concatenate(cores))
     return float(flat[rows].max()), float(flat[rows].mean())
 
 

@@ -117,6 +117,7 @@ _WITHDRAWN: Mapping[str, Any] = {
 def _withdrawn(verdict: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """A verdict that was taken back."""
     kept = {k: v for k, v in verdict.items() if k not in ("candidate_dispositions", "headline")}
+    headline = "No verdict. The registration was rejected."
     named = {key: value for key, value in _WITHDRAWN.items() if key in kept}
     chain = [{"step": "obstacle", "sentence": reason}]
-    return {**kept, **named, "reasons": [reason], "chain": chain}
+    return {**kept, **named, "reasons": [reason], "chain": chain, "headline": headline}

@@ -79,9 +79,12 @@ def fill_verdict_table(table: Node, verdict: Mapping[str, Any]) -> None:
     protocol = verdict.get("protocol") or {}
     eligibility = verdict.get("eligibility") or {}
     stability = verdict.get("stability")
+    found = [entry for entry in verdict.get("findings") or () if isinstance(entry, Mapping)]
     lines = [
+        *(("headline", str(verdict["headline"])) for _ in range(bool(verdict.get("headline")))),
         ("disposition", str(verdict.get("disposition", ""))),
         ("recommendation", str(verdict.get("recommendation", ""))),
+        *(("finding", str(entry.get("sentence", ""))) for entry in found),
         *(("reason", str(sentence)) for sentence in verdict.get("reasons", ())),
         ("eligibility", str(eligibility.get("status", eligibility.get("eligibility", "")))),
         ("stability", _stability(stability, verdict.get("stable"))),
