@@ -92,7 +92,7 @@ def _rule_out(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _unmeasured(verdict: Mapping[str, Any], name: str) -> list[str]:
-    """Joints that read hot and could not be measured, unless the verdict is open because of them."""
+    """Joints that read hot unmeasured, unless the verdict is open because of them."""
     steps = [s for s in _steps(verdict, "unmeasured") if name != "indeterminate"]
     if not steps:
         return []

@@ -30,7 +30,7 @@ from CTSpectSpineLib.labelling import (
     anchored,
     judge,
     label_vertebrae,
-    parse_anchor,
+    parse_anchors,
 )
 from CTSpectSpineLib.model import Registration, SpineJoints, Uptake, Verdict, VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
@@ -149,7 +149,7 @@ def label(
     if isinstance(source, VertebraLabels):
         labels = source
         if options.anchor is not None:
-            labels = judge(anchored(labels, parse_anchor(options.anchor)))
+            labels = judge(anchored(labels, *parse_anchors(options.anchor)))
     else:
         labels = label_vertebrae(
             ct.image,
@@ -251,7 +251,9 @@ def with_level_status(
     """The uptake with the column ``level_status`` in its table."""
     by_user = options.confirm_levels or options.anchor is not None
     status = level_statuses(labels, joints, by_user=by_user)
-    return replace(uptake, table=uptake.table.assign(level_status=uptake.table["joint"].map(status)))
+    return replace(
+        uptake, table=uptake.table.assign(level_status=uptake.table["joint"].map(status))
+    )
 
 
 def decide(

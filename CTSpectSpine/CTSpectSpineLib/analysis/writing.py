@@ -17,7 +17,7 @@ from CTSpectSpineLib.volumes import write_image
 
 
 def write_results(folder: Path, results: Results, images: Images, options: Options) -> None:
-    """Write the joint table, the findings, the verdict, the joint regions and what was asked for besides."""
+    """Write joint table, findings, verdict, joint regions and what was asked for besides."""
     write_joint_table(results.table, folder / "joints.csv")
     write_text(folder / "findings.csv", to_csv(results.findings))
     write_json(folder / "verdict.json", verdict_record(results.verdict))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,8 @@ def _is_raised(scene: Scene, column: sparse.csc_matrix) -> bool:
 
 
 def _parts(joint: Joint, joints: SpineJoints) -> list[tuple[str, FloatArray, float]]:
-    assert joint.bone is not None and joint.centre_mm is not None
+    assert joint.bone is not None
+    assert joint.centre_mm is not None
     ends = {name: joint.parts[name] for name in ("endplate_upper", "endplate_lower")
             if name in joint.parts}  # fmt: skip
     if joint.kind == "facet" or not ends:
@@ -163,7 +165,7 @@ def _organ(scene: Scene, here: BoolArray) -> Shape:
     return Shape("organ", "", "", scene.column(seen, low), scene.point(middle), radius)
 
 
-def _by_peak(pieces: NDArray[np.int_], ratio: FloatArray, count: int) -> list[int]:
+def _by_peak(pieces: NDArray[Any], ratio: FloatArray, count: int) -> list[int]:
     """Numbers of pieces, the hottest first."""
     if not count:
         return []
@@ -173,9 +175,10 @@ def _by_peak(pieces: NDArray[np.int_], ratio: FloatArray, count: int) -> list[in
 
 def ball(scene: Scene, kji: FloatArray, radius_mm: float) -> Shape:
     """A ball as the SPECT shows it: a Gaussian of its variance and content."""
-    width = np.sqrt(
-        scene.sigma_mm**2 + radius_mm**2 / 5.0 + scene.spacing[::-1] ** 2 / 12.0
-    ) / scene.spacing[::-1]
+    width = (
+        np.sqrt(scene.sigma_mm**2 + radius_mm**2 / 5.0 + scene.spacing[::-1] ** 2 / 12.0)
+        / scene.spacing[::-1]
+    )
     volume = 4.0 / 3.0 * np.pi * radius_mm**3 / float(np.prod(scene.spacing))
     reach = REACH * width
     low = np.maximum(np.floor(kji - reach).astype(int), 0)
@@ -234,7 +237,9 @@ class Model:
         reach = np.ceil(NEIGHBOUR_MM / self.scene.spacing[::-1]).astype(int)
         low = np.maximum(kji - reach, 0)
         high = np.minimum(kji + reach + 1, self.scene.ratio.shape)
-        grid = np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij")
+        grid = np.meshgrid(
+            *(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"
+        )
         rows = np.ravel_multi_index([g.ravel() for g in grid], self.scene.ratio.shape)
         matrix = self.matrix.tocsr()[rows].tocsc()
         near = np.flatnonzero(np.asarray(abs(matrix).sum(axis=0)).ravel() > 0.05)
@@ -297,9 +302,7 @@ def fitted(scene: Scene, joints: SpineJoints) -> tuple[Model, dict[str, float]]:
     model = Model(scene, [*organ_shapes(scene), *joint_shapes(scene, joints)])
     alone = joint_excess(model)
     whole = {
-        level: column
-        for level in joints.frames
-        if (column := _vertebra(scene, level)) is not None
+        level: column for level in joints.frames if (column := _vertebra(scene, level)) is not None
     }
     tried: set[tuple[int, ...]] = set()
     for _ in range(MOST_FOCI):
@@ -325,7 +328,7 @@ def _best_shape(model: Model, kji: NDArray[np.int_], whole: dict[str, Shape]) ->
     vertebrae = [
         shape for level, shape in whole.items()
         if level not in used
-        and np.linalg.norm(shape.centre_mm - scene.point(kji)) < 50.0
+        and np.linalg.norm(shape.centre_mm - scene.point(kji.astype(float))) < 50.0
     ]  # fmt: skip
     step = 0.8
     offsets = [np.zeros(3)] + [s * step * axis for axis in np.eye(3) for s in (-1.0, 1.0)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, apply_matrix, ijk_to_lps
+from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, apply_matrix, ijk_to_lps, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 STEP_MM = 2.0
@@ -85,7 +85,7 @@ class Scene:
 
     def point(self, kji: FloatArray) -> FloatArray:
         """CT point, LPS mm, of a continuous index ``(k, j, i)``."""
-        return apply_matrix(self.index_to_ct, np.asarray(kji, dtype=float)[None, ::-1])[0]
+        return np.asarray(apply_matrix(self.index_to_ct, np.asarray(kji)[None, ::-1])[0])
 
     def blurred(self, points_mm: FloatArray, volume_mm3: float) -> sparse.csc_matrix | None:
         """A region of evenly spaced CT points as the SPECT shows it, a column over all voxels.
@@ -156,7 +156,7 @@ class Coarse:
 
     def near(self, centre_mm: FloatArray, radius_mm: float) -> tuple[NDArray[np.int_], FloatArray]:
         """Index ``(k, j, i)`` of the steps within a ball, and their points, LPS mm."""
-        middle = apply_matrix(np.linalg.inv(self.ijk_to_lps), centre_mm[None])[0]
+        middle = apply_matrix(inverse(self.ijk_to_lps), centre_mm[None])[0]
         reach = radius_mm / self.spacing + 1
         size = np.array(self.labels.shape[::-1])
         low = np.clip(np.floor(middle - reach).astype(int), 0, size)
@@ -222,7 +222,7 @@ def _coarse(ct: sitk.Image, labels: sitk.Image) -> Coarse:
     hu = sitk.GetArrayFromImage(thin)
     body = hu > BODY_HU
     dense = (hu > BONE_HU) | (label > 0)
-    rounds = max(1, int(round(CLOSING_MM / float(np.mean(thin.GetSpacing())))))
+    rounds = max(1, round(CLOSING_MM / float(np.mean(thin.GetSpacing()))))
     padded = np.pad(dense, rounds, mode="edge")
     closed = ndimage.binary_closing(padded, iterations=rounds)
     inner = tuple(slice(rounds, -rounds) for _ in range(3))

@@ -10,7 +10,7 @@ import numpy as np
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.findings.fit import Shape
 from CTSpectSpineLib.findings.grid import Scene
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import FloatArray, Region, Side, SpineJoints, VertebraFrame
 
 BALL_MM = (6.0, 12.0)
@@ -42,7 +42,7 @@ Judgement."""
 SKIN_MM, FAR_MM = 22.0, 70.0
 """An injection site lies this near to the skin, and this far from the spine. Judgement."""
 SITE_RATIO = 4.0
-"""Ratio from which a small focus beside the body is an injection site. Judgement: far above bone."""
+"""Ratio from which a small focus beside the body is an injection site. Judgement: above bone."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,7 @@ def _pelvic(where: str, around: _Around, words: str) -> Place:
     return Place(where, "", around.side, "", f"{around.side} {words}".strip())
 
 
-def _vertebral(
-    scene: Scene, around: _Around, shape: Shape, label: int, loose: float
-) -> Place:
+def _vertebral(scene: Scene, around: _Around, shape: Shape, label: int, loose: float) -> Place:
     level = str(anatomy.name_of_id(label))
     side = around.side
     thoracic = anatomy.vertebra(level).region == "thoracic"
@@ -200,7 +198,7 @@ def _vertebral(
 def _inside(region: Region, points: FloatArray) -> FloatArray:
     if not len(points):
         return np.zeros(1)
-    index = np.rint(apply_matrix(np.linalg.inv(region.ijk_to_lps), points)).astype(int)
+    index = np.rint(apply_matrix(inverse(region.ijk_to_lps), points)).astype(int)
     size = np.array(region.mask.shape[::-1])
     within = np.all((index >= 0) & (index < size), axis=1)
     found = np.zeros(len(points))

@@ -1,4 +1,4 @@
-"""Uptake outside the joints with a known truth: fractures, metastases, organs, an injection site."""
+"""Uptake outside the joints with a known truth: fractures, metastases, organs, injections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib import anatomy as names
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import apply_matrix, grid_of
+from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.phantom.activity import Painted
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
@@ -174,7 +174,7 @@ class _Space:
 
     def ball(self, centre: FloatArray, radius_mm: float) -> BoolArray:
         found: BoolArray = np.zeros(self.tissue.shape, dtype=bool)
-        inside = np.linalg.inv(self.grid.ijk_to_lps)
+        inside = inverse(self.grid.ijk_to_lps)
         middle = apply_matrix(inside, centre[None])[0]
         reach = radius_mm / self.grid.spacing_mm + 1
         low = np.clip(np.floor(middle - reach).astype(int), 0, self.grid.size)
@@ -277,4 +277,4 @@ def _in_soft_tissue(space: _Space, lesion: Lesion, sign: float) -> FloatArray:
         x = row[:, 0].max() - SKIN_MM if sign > 0 else row[:, 0].min() + SKIN_MM
         return np.array([x, middle[1], middle[2]])
     lateral, posterior = URETER_MM if lesion.part == "ureter" else PSOAS_MM
-    return np.asarray(middle + [sign * lateral, posterior, 0.0])
+    return np.asarray(middle + np.array([sign * lateral, posterior, 0.0]))

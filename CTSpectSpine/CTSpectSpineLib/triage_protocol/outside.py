@@ -90,9 +90,13 @@ class Outside:
 
     def exclusions(self, finding: Finding) -> tuple[str, ...]:
         """The protocol's own words for what it excludes and the finding may be."""
-        ids = IN_BONE if finding.where not in ("soft tissue", "outside the CT") else ()
+        ids: tuple[str, ...] = (
+            IN_BONE if finding.where not in ("soft tissue", "outside the CT") else ()
+        )
         ids += IN_HIP if finding.where == "hip" else ()
-        return tuple(self.protocol.exclusions[name] for name in ids if name in self.protocol.exclusions)
+        return tuple(
+            self.protocol.exclusions[name] for name in ids if name in self.protocol.exclusions
+        )
 
 
 def outside_of(engine: Engine, findings: Sequence[Finding]) -> Outside:

@@ -280,7 +280,11 @@ def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[s
         text = row.uptake
         if row.uptake == "not_measurable":
             text = "not measurable; not counted"
-            if engine.key(row) in matters and row in engine.hot_unmeasured and verdict != NO_VERDICT:
+            if (
+                engine.key(row) in matters
+                and row in engine.hot_unmeasured
+                and verdict != NO_VERDICT
+            ):
                 text = "not measurable; would change the verdict if positive, as it reads"
         elif verdict == NO_VERDICT:
             text = "no verdict" if row.uptake == "negative" else f"{row.uptake}; no verdict"

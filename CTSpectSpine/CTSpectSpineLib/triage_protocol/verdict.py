@@ -122,9 +122,7 @@ def triage(
     shares = None
     if obstacles:
         name, recommendation, candidates = NO_VERDICT, "none", ()
-        chain: list[explained.Step] = [
-            {"step": "obstacle", "sentence": text} for text in obstacles
-        ]
+        chain: list[explained.Step] = [{"step": "obstacle", "sentence": text} for text in obstacles]
         chain += outside.steps(decides=False)
     else:
         by_region = _by_region(case.engine, outside)
@@ -169,14 +167,12 @@ def triage(
 
 def _shown(rows: Sequence[JointRow]) -> list[joint_table.Row]:
     """The joints as a headline wants them."""
-    return [
-        joint_table.Row(
-            *(row.id, row.level, row.kind, row.side, row.uptake),
-            *(math.nan if v is None else v for v in (row.ratio, row.low, row.high)),
-            level_status=row.level_status,
-        )
-        for row in rows
-    ]
+    shown = []
+    for row in rows:
+        ratio, low, high = (math.nan if v is None else v for v in (row.ratio, row.low, row.high))
+        place = (row.id, row.level, row.kind, row.side, row.uptake)
+        shown.append(joint_table.Row(*place, ratio, low, high, level_status=row.level_status))
+    return shown
 
 
 def known_bounds(*protocols: Protocol) -> list[Mapping[JointKind, UptakeBounds]]:
@@ -229,9 +225,7 @@ def _by_region(engine: Engine, outside: Outside) -> dict[str, str]:
         names[region] = (
             NO_VERDICT
             if _too_little(case.engine)
-            else outside.final(
-                case.engine, *explained.final_words(case.decision, case.changes)
-            )[0]
+            else outside.final(case.engine, *explained.final_words(case.decision, case.changes))[0]
         )
     return names
 
