@@ -89,10 +89,16 @@ class Finding:
         )
 
     @property
+    def short(self) -> str:
+        """Organ, side and ratio of what looks physiologic."""
+        side = self.side if self.physiologic in ("kidney", "ureter") else ""
+        return f"{side} {self.physiologic} {self.ratio_max:.1f} ×".strip()
+
+    @property
     def sentence(self) -> str:
         """What it is, as one or two sentences."""
         if self.physiologic:
-            return f"Uptake that looks physiologic ({self.physiologic}): {self.words}."
+            return f"Uptake that looks physiologic: {self.words}."
         text = f"Uptake that no joint explains: {self.words}."
         if self.joints:
             verb = "is" if len(self.joints) == 1 else "are"

@@ -26,6 +26,9 @@ BESIDE_MM = 32.0
 _CORE = (0.5, 0.8)
 """Share of its height above which a voxel belongs to a focus, and to an organ, whose neighbours may
 be hotter. Judgement."""
+FAINT_RATIO = 1.6
+"""Ratio below which uptake in soft tissue is left out. Judgement: the upper limit of ordinary
+pelvic bone, which thin bone that is not labelled may have while it looks like soft tissue on CT."""
 TOGETHER_MM = 8.0
 """Gap between balls that are one finding where they lie in the same bone. Judgement: less than the
 SPECT resolves."""
@@ -75,7 +78,7 @@ def find_findings(
         [
             _Found(shape, float(value), _place(scene, joints, shape))
             for shape, value in zip(model.shapes, model.values, strict=True)
-            if shape.kind != "joint" and value > 0
+            if shape.kind != "joint" and value > 0 and not _is_faint(scene, shape)
         ]
     )
     explained = _explained(model, alone, found, joints)
@@ -106,6 +109,11 @@ class _Found:
 def _place(scene: Scene, joints: SpineJoints, shape: Shape) -> Place:
     ratio, _ = _ratios(scene, (shape,))
     return place_of(scene, joints, shape, ratio)
+
+
+def _is_faint(scene: Scene, shape: Shape) -> bool:
+    """Whether it is in soft tissue and no hotter than bone, which it may be without a label."""
+    return shape.kind == "organ" and _ratios(scene, (shape,))[0] < FAINT_RATIO
 
 
 def _merged(found: Sequence[_Found]) -> list[_Found]:

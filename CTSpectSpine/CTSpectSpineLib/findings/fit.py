@@ -27,10 +27,13 @@ Numerical."""
 EXCESS = 0.5
 """Least excess over the upper limit of the ordinary that begins a focus, as a ratio. Judgement, see
 docs/validation/findings.md for what it finds and what it takes for foci wrongly."""
-JOINT_SHARE, FOCUS_SHARE, ORGAN_SHARE = 0.3, 0.3, 0.3
-"""Share of what hot joints and foci show at a voxel, and organs within `ORGAN_MM` of it, by which
-the model may be wrong there.
+JOINT_SHARE, FOCUS_SHARE, ORGAN_SHARE = 0.35, 0.3, 0.3
+"""Share of what foci show at a voxel, hot joints within `JOINT_MM` and organs within `ORGAN_MM` of
+it, by which the model may be wrong there.
 Judgement: uneven uptake, outlines and the point spread's shape together."""
+JOINT_MM = 4.0
+"""How far outlines of joints and the registration may be off. Judgement: 3 mm are accepted at the
+joints, and their outlines miss the bone by 1 mm."""
 ORGAN_MM = 10.0
 """How far organs disturb. Judgement: a bladder fills and moves during a scan, and artefacts of the
 reconstruction surround it."""
@@ -38,9 +41,6 @@ MOST_FOCI = 24
 """Foci at most. Judgement: with more than this the patient has what a count does not describe."""
 NEIGHBOUR_MM = 28.0
 """Voxels around a candidate in which fits are compared. Judgement: reach of the largest focus."""
-SPREAD_MM = 4.0
-"""How far beyond a joint's bone its uptake may spread evenly. Judgement: reactive bone beside an
-endplate or a facet."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,9 @@ class Model:
         joints, organs = self.predicted(("joint",)), self.predicted(("organ",))
         foci = self.predicted(("vertebra", "focus"))
         left = self.scene.ratio - self.scene.limit - joints - foci - organs
-        left -= JOINT_SHARE * joints + FOCUS_SHARE * foci
+        near = 2 * np.ceil(JOINT_MM / self.scene.spacing[::-1]).astype(int) + 1
+        left -= JOINT_SHARE * ndimage.maximum_filter(joints, size=tuple(near))
+        left -= FOCUS_SHARE * foci
         reach = 2 * np.ceil(ORGAN_MM / self.scene.spacing[::-1]).astype(int) + 1
         left -= ORGAN_SHARE * ndimage.maximum_filter(organs, size=tuple(reach))
         # Soft tissue and what the CT does not show were taken as whole organs.

@@ -27,7 +27,7 @@ REACH = 3.0
 
 Box = tuple[slice, slice, slice]
 ORDINARY: Mapping[str, tuple[float, float]] = {
-    "vertebra": (0.95, 1.35),
+    "vertebra": (0.95, 1.42),
     "sacrum": (1.1, 1.6),
     "hip": (1.1, 1.65),
     "bone": (0.8, 1.35),

@@ -28,7 +28,8 @@ class Outside:
     counting
         Those that are no less hot than a positive joint and do not look physiologic.
     explaining
-        Those that explain a positive joint better than the joint does.
+        Name of a finding to the positive or borderline joints that it explains better than they do
+        themselves.
     """
 
     protocol: Protocol
@@ -77,7 +78,7 @@ class Outside:
                     "step": "finding",
                     "sentence": text,
                     "finding": finding.name,
-                    "place": finding.words,
+                    "place": finding.short if finding.physiologic else finding.words,
                     "counts": counts,
                     "hot": finding.reaches(lowest_bound(self.protocol)),
                     "decides": counts and decides and (bool(explained) or not self.explaining),
@@ -103,11 +104,11 @@ def outside_of(engine: Engine, findings: Sequence[Finding]) -> Outside:
     """Findings in the light of an engine's protocol and joints."""
     bound = lowest_bound(engine.protocol)
     counting = tuple(f for f in findings if not f.physiologic and f.reaches(bound))
-    positive = {row.id for row in engine.rows if row.uptake == "positive"}
+    raised = {row.id for row in engine.rows if row.uptake in ("positive", "indeterminate")}
     explaining = {
         f.name: joints
         for f in findings
-        if not f.physiologic and (joints := tuple(j for j in f.joints if j in positive))
+        if not f.physiologic and (joints := tuple(j for j in f.joints if j in raised))
     }
     return Outside(engine.protocol, tuple(findings), counting, explaining)
 
