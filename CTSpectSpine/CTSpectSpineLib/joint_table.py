@@ -256,6 +256,16 @@ def _row(cells: Mapping[str, str], bounds: Mapping[Any, Any]) -> Row:
     )
 
 
+def taken_back(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose joints count in no verdict; all numbers stay."""
+    if "verdict" not in table.columns:
+        return table
+    raised = table["uptake"].isin(("positive", "indeterminate"))
+    said = (table["uptake"] + "; no verdict").where(raised, "")
+    changed: pd.DataFrame = table.assign(verdict=said)
+    return changed
+
+
 def without_verdict(text: str, origin: str) -> str:
     """The text of a joint table after its verdict was taken back; all numbers stay.
 
@@ -266,8 +276,9 @@ def without_verdict(text: str, origin: str) -> str:
     """
     columns, lines = _checked_cells(text, origin)
     for cells in lines:
-        if "verdict" in cells and cells["uptake"] in ("positive", "indeterminate"):
-            cells["verdict"] = f"{cells['uptake']}; no verdict"
+        if "verdict" in cells:
+            raised = cells["uptake"] in ("positive", "indeterminate")
+            cells["verdict"] = f"{cells['uptake']}; no verdict" if raised else ""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\r\n")
     writer.writeheader()

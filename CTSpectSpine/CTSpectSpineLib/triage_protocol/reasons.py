@@ -287,7 +287,7 @@ def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[s
             ):
                 text = "not measurable; would change the verdict if positive, as it reads"
         elif verdict == NO_VERDICT:
-            text = "no verdict" if row.uptake == "negative" else f"{row.uptake}; no verdict"
+            text = "" if row.uptake == "negative" else f"{row.uptake}; no verdict"
         elif row.uptake == "indeterminate":
             changes_it = "would" if engine.key(row) in matters else "would not"
             text = f"indeterminate; {changes_it} change the verdict if positive"
