@@ -3,10 +3,10 @@
     python -m benchmarks.findings [--seeds 5] [--projections 1] [--data ../shared/data]
                                   [--rows FILE] [--out FILE] [--document-only]
 
-The cases of ``phantom/lesions.json`` on phantoms, some of them on the real CT where it is there, and
-patients of the truth study without any focus outside the joints, by the default scanner and some by
-the physical one. About a quarter of an hour on two cores; with each further seed of `--projections`
-ten minutes more.
+The cases of ``phantom/lesions.json`` on phantoms, some of them on the real CT where it is there,
+and patients of the truth study without any focus outside the joints, by the default scanner and
+some by the physical one. About a quarter of an hour on two cores; with each further seed of
+`--projections` five minutes more.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ def triage(
         chain = [
             *explained.joint_steps(case.engine),
             *unmeasured_steps(case.engine),
-            *outside.steps(outside.decides(case.engine, joints_say[0])),
             *_decided(case, by_region),
+            *outside.steps(outside.decides(case.engine, joints_say[0])),
         ]
     chain.append(explained.disposition_step(name, recommendation))
     verdict = Verdict(

@@ -1,4 +1,4 @@
-"""Uptake outside the joints on a small phantom with a known truth, and in the whole list of cases."""
+"""Uptake outside the joints on a small phantom with a known truth."""
 
 from __future__ import annotations
 
