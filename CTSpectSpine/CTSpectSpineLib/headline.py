@@ -68,7 +68,7 @@ def _not_covered(
     where = _places(deciding)
     joints = list(dict.fromkeys(j for step in deciding for j in step.get("joints", ())))
     better = f", which explains {_and(joints)} better than the joints do" if joints else ""
-    return f"Uptake that no joint explains in {where}{better}: {title_}{_rule_out(deciding)}"
+    return f"Uptake that no joint explains ({where}){better}: {title_}{_rule_out(deciding)}"
 
 
 def _beside(
@@ -77,7 +77,7 @@ def _beside(
     left = [s for s in outside if not (name == "not_covered" and s.get("decides"))]
     if not left:
         return []
-    return [f"also uptake that no joint explains in {_places(left)}{_rule_out(left)}"]
+    return [f"also uptake that no joint explains ({_places(left)}){_rule_out(left)}"]
 
 
 def _places(steps: Sequence[Mapping[str, Any]]) -> str:

@@ -21,9 +21,14 @@ SIDE_MM = 6.0
 SPINOUS_MM, TRANSVERSE_MM = 8.0, 26.0
 """Offset from the middle plane up to which the arch is spinous process, and from which it is
 transverse process. Judgement: an adult's lumbar arch."""
+MEET_SHARE = 0.25
+"""And in the wider ball, of both. Judgement: a focus in the joint has a half on either side."""
 BOTH_SHARE = 0.15
 """Share of the bone around a focus that each side of the sacroiliac joint has at least.
 Judgement."""
+JOINT_GAP_MM = 6.0
+"""How much further around a focus the other side of the sacroiliac joint is looked for. Judgement:
+the joint space with half of what the SPECT resolves."""
 BODY_SHARE = 0.6
 """Share of a vertebra's voxels around a focus that lie in its body where it counts as of the body.
 Judgement: a pedicle joins both."""
@@ -106,10 +111,6 @@ def place_of(scene: Scene, joints: SpineJoints, shape: Shape, ratio: float) -> P
 
 def _around(scene: Scene, joints: SpineJoints, shape: Shape) -> _Around:
     radius = float(np.clip(shape.radius_mm, *BALL_MM))
-    kji, _ = scene.coarse.near(shape.centre_mm, radius)
-    at = tuple(kji.T)
-    label = np.where(scene.coarse.bone[at], scene.coarse.labels[at], -1)
-    ids, counts = np.unique(label, return_counts=True)
     wide, _ = scene.coarse.near(shape.centre_mm, SKIN_MM)
     air = float(np.mean(~scene.coarse.body[tuple(wide.T)])) if len(wide) else 0.0
     level, frame, offset = _nearest(joints, shape.centre_mm)
@@ -118,9 +119,18 @@ def _around(scene: Scene, joints: SpineJoints, shape: Shape) -> _Around:
         frame,
         float(offset[0]),
         float(offset[1]),
-        {int(key): int(n) for key, n in zip(ids, counts, strict=True)},
+        _labels(scene, shape, radius),
         air,
     )
+
+
+def _labels(scene: Scene, shape: Shape, radius_mm: float) -> dict[int, int]:
+    """Label id to voxels in a ball; 0 is bone without a label, -1 soft tissue."""
+    kji, _ = scene.coarse.near(shape.centre_mm, radius_mm)
+    at = tuple(kji.T)
+    label = np.where(scene.coarse.bone[at], scene.coarse.labels[at], -1)
+    ids, counts = np.unique(label, return_counts=True)
+    return {int(key): int(n) for key, n in zip(ids, counts, strict=True)}
 
 
 def _nearest(
@@ -147,8 +157,10 @@ def _bone(scene: Scene, around: _Around, shape: Shape) -> Place:
     loose = share.get(0, 0.0)
     lumbar = around.level not in ("", *anatomy.SACRAL)
     beside = hips + (loose if not lumbar or around.level in ("L5", "L6") else 0.0)
-    if sacrum >= BOTH_SHARE and beside >= BOTH_SHARE and around.side:
-        return _pelvic("sacroiliac", around, "sacroiliac joint")
+    if around.side and (sacrum >= BOTH_SHARE or beside >= BOTH_SHARE):
+        wide = _labels(scene, shape, float(np.clip(shape.radius_mm, *BALL_MM)) + JOINT_GAP_MM)
+        if _meet(wide, unlabelled=beside > hips or not hips):
+            return _pelvic("sacroiliac", around, "sacroiliac joint")
     if sacrum >= 0.5:
         return _pelvic("sacrum", around, "sacrum")
     if hips >= 0.5:
@@ -157,6 +169,16 @@ def _bone(scene: Scene, around: _Around, shape: Shape) -> Place:
     if vertebrae and max(vertebrae.values()) >= min(loose, 0.4):
         return _vertebral(scene, around, shape, max(vertebrae, key=vertebrae.__getitem__), loose)
     return _loose_bone(around)
+
+
+def _meet(labels: Mapping[int, int], *, unlabelled: bool) -> bool:
+    """Whether sacrum and hip bone both have a good share of the bone around a focus."""
+    bone = {key: n for key, n in labels.items() if key >= 0}
+    total = max(sum(bone.values()), 1)
+    sacrum = sum(n for key, n in bone.items() if _region(key) == "sacral")
+    hips = sum(bone.get(n, 0) for n in anatomy.hip_ids().values())
+    hips += bone.get(0, 0) if unlabelled else 0
+    return min(sacrum, hips) >= MEET_SHARE * total
 
 
 def _region(label: int) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from CTSpectSpineLib import build_joints, finding
 from CTSpectSpineLib.finding import Finding
@@ -39,12 +40,17 @@ def phantom_with(case: LesionCase) -> Phantom:
     return imaged(anatomy, painted, SpectConfig(seed=3, fwhm_mm=FWHM_MM), {})
 
 
-def found(case: LesionCase, reference: float | None = None) -> tuple[Finding, ...]:
+@cache
+def found_in(name: str) -> tuple[Finding, ...]:
+    return found(CASES[name])
+
+
+def found(case: LesionCase) -> tuple[Finding, ...]:
     _, joints = patient()
     phantom = phantom_with(case)
     return find_findings(
         *(phantom.spect, phantom.ct, phantom.anatomy.labels, joints, phantom.ct_to_spect),
-        *(counts_of_bone() if reference is None else reference, FWHM_MM),
+        *(counts_of_bone(), FWHM_MM),
     )
 
 
@@ -55,8 +61,6 @@ def counts_of_bone() -> float:
     painted = assign_activity(anatomy, {}, [3, 1])
     phantom = imaged(anatomy, painted, SpectConfig(seed=3, fwhm_mm=FWHM_MM), {})
     voxels = float(np.prod(phantom.spect.GetSpacing()) / np.prod(phantom.activity.GetSpacing()))
-    import SimpleITK as sitk
-
     total = sitk.GetArrayViewFromImage(phantom.spect).sum(dtype=float)
     activity = sitk.GetArrayViewFromImage(phantom.activity).sum(dtype=float)
     return float(total / activity * voxels * painted.truth.reference)
@@ -72,6 +76,7 @@ def test_a_patient_without_foci_has_none_but_organs() -> None:
     assert {f.physiologic for f in findings} <= {"bladder", "kidney"}
 
 
+@pytest.mark.slow
 def test_hot_joints_side_by_side_are_no_findings() -> None:
     hot = {"L3-L4 disc": 5.0, "L4-L5 disc": 4.0, "L4-L5 facet left": 6.0, "L5-S1 facet right": 5.0}
     assert not serious(found(LesionCase("hot", "", (), hot=hot)))
@@ -81,44 +86,53 @@ def test_hot_joints_side_by_side_are_no_findings() -> None:
     ("name", "where", "level", "side"),
     [
         ("metastasis-l2-corner", "body", "L2", None),
-        ("spinous-l3", "arch", "L3", ""),
-        ("sacroiliac-left", "sacroiliac", "", "left"),
+        pytest.param("spinous-l3", "arch", "L3", "", marks=pytest.mark.slow),
+        pytest.param("sacroiliac-left", "sacroiliac", "", "left", marks=pytest.mark.slow),
+        pytest.param("fracture-sacrum", "sacrum", "", "left", marks=pytest.mark.slow),
     ],
 )
 def test_a_focus_is_found_and_named(name: str, where: str, level: str, side: str | None) -> None:
     case = CASES[name]
-    (only,) = serious(found(case))
+    (only,) = serious(found_in(name))
     assert (only.where, only.level) == (where, level)
     assert side is None or only.side == side
     lesion = case.lesions[0]
-    assert only.diameter_mm == pytest.approx(lesion.diameter_mm, abs=8.0)
+    assert only.diameter_mm == pytest.approx(lesion.diameter_mm, abs=10.0)
     assert 2.0 < only.ratio_max < lesion.ratio
     assert only.ratio_max < only.ratio_corrected + 2.0
     assert only.confidence == "high"
 
 
 def test_a_focus_in_a_body_takes_the_uptake_of_the_discs_beside_it() -> None:
-    (only,) = serious(found(CASES["metastasis-l2-corner"]))
+    (only,) = serious(found_in("metastasis-l2-corner"))
     assert "L1-L2 disc" in only.joints
+
+
+@pytest.mark.slow
+def test_a_focus_takes_nothing_from_a_hot_disc_elsewhere() -> None:
     hot = replace(CASES["metastasis-l2-corner"], hot={"L4-L5 disc": 4.0})
     assert "L4-L5 disc" not in serious(found(hot))[0].joints
 
 
 def test_a_hot_vertebra_is_one_finding() -> None:
-    (only,) = serious(found(CASES["paget-l3"]))
+    (only,) = serious(found_in("paget-l3"))
     assert (only.where, only.level) == ("vertebra", "L3")
     assert {"L2-L3 disc", "L3-L4 disc"} <= set(only.joints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ureter-l3", "bladder"])
 def test_urine_is_named_as_what_it_looks_like(name: str) -> None:
-    findings = found(CASES[name])
+    findings = found_in(name)
     assert name.split("-")[0] in {f.physiologic for f in findings}
     assert not serious(findings)
 
 
 def test_nothing_without_a_reference() -> None:
-    assert found(CASES["spinous-l3"], reference=float("nan")) == ()
+    anatomy, joints = patient()
+    images = (anatomy.ct, anatomy.ct, anatomy.labels)
+    for reference in (float("nan"), 0.0):
+        assert find_findings(*images, joints, np.eye(4), reference, FWHM_MM) == ()
 
 
 def test_table_of_findings_is_rfc_4180() -> None:

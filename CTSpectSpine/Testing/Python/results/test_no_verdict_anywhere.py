@@ -40,7 +40,6 @@ OBSTACLES = (
     "The registration failed: no overlap.",
     "The vertebra levels are not confirmed: L4 is labelled in two places.",
 )
-METHOD = ("Conclusion: “no verdict”",)
 
 
 def table(ratios: tuple[float, ...]) -> pd.DataFrame:
@@ -104,7 +103,7 @@ def suggesting(text: str) -> list[str]:
     return [words for words in SUGGESTING if words in plain]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.tuples(*[st.sampled_from([1.0, 1.7, 3.5])] * len(LEVELS)),
     st.sampled_from(OBSTACLES),
@@ -126,7 +125,7 @@ def test_nothing_suggests_a_disposition(
     assert verdict.headline.startswith("No verdict. ")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.tuples(*[st.sampled_from([1.0, 1.7, 3.5])] * len(LEVELS)))
 def test_nothing_suggests_a_disposition_after_a_rejection(
     tmp_path_factory: pytest.TempPathFactory, ratios: tuple[float, ...]

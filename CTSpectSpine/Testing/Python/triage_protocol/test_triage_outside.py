@@ -43,7 +43,7 @@ def test_a_focus_never_leaves_a_negative_scan() -> None:
     verdict = triage(table(), findings=[FOCUS])
     assert verdict.disposition == "not_covered"
     assert verdict.headline == (
-        "Uptake that no joint explains in body of L3, 18 mm, 4.2 × reference uncorrected: not "
+        "Uptake that no joint explains (body of L3, 18 mm, 4.2 × reference uncorrected): not "
         "covered by the protocol, an exclusion if it is fracture, infection, inflammatory process "
         "or neoplasm."
     )
@@ -69,7 +69,7 @@ def test_a_focus_beside_a_hot_disc_qualifies_the_headline() -> None:
     verdict = triage(table(L4L5=4.0), findings=[FOCUS])
     assert verdict.disposition == "lumbar_disc"
     assert verdict.headline.startswith("L4-L5 disc 4.0 × reference (3.8–4.2): lumbar disc, ")
-    assert "also uptake that no joint explains in body of L3" in verdict.headline
+    assert "also uptake that no joint explains (body of L3" in verdict.headline
     assert "fracture" in verdict.headline
 
 
