@@ -21,8 +21,8 @@ SIDE_MM = 6.0
 SPINOUS_MM, TRANSVERSE_MM = 8.0, 26.0
 """Offset from the middle plane up to which the arch is spinous process, and from which it is
 transverse process. Judgement: an adult's lumbar arch."""
-MEET_SHARE = 0.25
-"""And in the wider ball, of both. Judgement: a focus in the joint has a half on either side."""
+MEET_SHARE = 0.1
+"""The same where the hip bones are labelled, in a wider ball. Judgement: labels do not guess."""
 BOTH_SHARE = 0.15
 """Share of the bone around a focus that each side of the sacroiliac joint has at least.
 Judgement."""
@@ -159,7 +159,8 @@ def _bone(scene: Scene, around: _Around, shape: Shape) -> Place:
     beside = hips + (loose if not lumbar or around.level in ("L5", "L6") else 0.0)
     if around.side and (sacrum >= BOTH_SHARE or beside >= BOTH_SHARE):
         wide = _labels(scene, shape, float(np.clip(shape.radius_mm, *BALL_MM)) + JOINT_GAP_MM)
-        if _meet(wide, unlabelled=beside > hips or not hips):
+        labelled = np.isin(scene.coarse.labels, list(anatomy.hip_ids().values())).any()
+        if _meet(wide, unlabelled=not labelled):
             return _pelvic("sacroiliac", around, "sacroiliac joint")
     if sacrum >= 0.5:
         return _pelvic("sacrum", around, "sacrum")
@@ -178,7 +179,7 @@ def _meet(labels: Mapping[int, int], *, unlabelled: bool) -> bool:
     sacrum = sum(n for key, n in bone.items() if _region(key) == "sacral")
     hips = sum(bone.get(n, 0) for n in anatomy.hip_ids().values())
     hips += bone.get(0, 0) if unlabelled else 0
-    return min(sacrum, hips) >= MEET_SHARE * total
+    return min(sacrum, hips) >= (BOTH_SHARE if unlabelled else MEET_SHARE) * total
 
 
 def _region(label: int) -> str:
