@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,31 @@ def json_table(path: Path) -> dict[str, Any]:
     """Return the JSON table in a file of the library; it is read once and must not be changed."""
     table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return table
+
+
+def without_folders(text: str, paths: Iterable[Path]) -> str:
+    """A sentence in which files go by their names: folders may tell who the patient is.
+
+    Parameters
+    ----------
+    text
+        What a record is to say.
+    paths
+        Files and folders that it may speak of. What lies beside one whose folders are known from
+        the root, or in it, loses these folders too.
+    """
+    named: dict[str, str] = {}
+    for path in paths:
+        for whole in (path.absolute(), path.resolve()):
+            if whole.parent != whole.parent.parent:
+                named[f"{whole.parent}{os.sep}"] = ""
+        if len(path.parts) > 1:
+            named[str(path)] = path.name
+    for long in sorted(named, key=len, reverse=True):
+        # A backslash in a name is a backslash.
+        short = named[long].replace("\\", "\\\\")
+        text = re.sub(rf"(?<![\w.{re.escape(os.sep)}-]){re.escape(long)}", short, text)
+    return text
 
 
 _MARK = ".ctspectspine-"

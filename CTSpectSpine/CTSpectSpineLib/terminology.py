@@ -43,6 +43,16 @@ def _code(row: dict[str, Any]) -> Code:
     return Code(row["scheme"], row["value"], row["meaning"])
 
 
+def local_scheme() -> str:
+    """Designator of the local coding scheme."""
+    return str(json_table(_TABLE)["local_scheme"])
+
+
+def category_code() -> Code:
+    """Coded category of all structures."""
+    return _code(json_table(_TABLE)["category"])
+
+
 def type_code(kind: str, level: str) -> Code:
     """Coded type of a structure.
 

@@ -4,7 +4,8 @@
 
 After each fault the folder of the command must say that it is not complete, or be complete with
 every file as its record says; the command must run again into the same folder, which must then be
-complete and hold no temporary file; the inputs must be as they were. POSIX only.
+complete and hold no temporary file; the inputs must be as they were. POSIX only; `export` needs
+".[dicom]".
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.series import write_series
+
 LIBRARY = Path(__file__).resolve().parents[2] / "CTSpectSpine"
 LONGEST_SECONDS = 900.0
 """Longest time for a command. Judgement: many times what the slowest takes."""
@@ -55,6 +57,13 @@ IMAGES = "--ct IN/ct.nii.gz --spect IN/spect.nii.gz"
 LABELS = "--vertebrae IN/vertebrae.nii.gz"
 CASES = (
     Case("analyze", f"analyze {IMAGES} {LABELS} --save-volumes --out OUT", (0, 1), share=3),
+    Case(
+        "batch",
+        "batch IN/cohort.csv --resume --out OUT",
+        (0, 1),
+        places=((0, "OUT"), (1, "OUT/a")),
+        share=2,
+    ),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -65,6 +74,7 @@ CASES = (
     Case("demo", "demo --out OUT", places=((0, "OUT/phantom"), (1, "OUT/results")), share=1),
     Case("triage", "triage --joints IN/joints.csv --out OUT/v.json", (0, 1), file="v.json"),
     Case("report", "report OUT/results", places=((0, "OUT/results"),)),
+    Case("export", "export IN/results --ct IN/series --dicom OUT", share=4),
     Case(
         "validate",
         "validate --document-only --rows IN/rows --out OUT",
@@ -115,7 +125,7 @@ class Workplace:
 
 
 def prepare(folder: Path) -> Workplace:
-    """A small phantom, an analysis of it, and rows of a study."""
+    """A small phantom, also in DICOM, an analysis of it, and rows of a study."""
     workplace = Workplace(folder)
     workplace.inputs.mkdir(parents=True)
     spacing = "--case lumbar-disc --ct-spacing 4 --out"
@@ -130,8 +140,16 @@ def prepare(folder: Path) -> Workplace:
             for name in ("ct", "spect", "vertebrae"):
                 shutil.copy(workplace.inputs / "made" / f"{name}.nii.gz", workplace.inputs)
     shutil.copy(workplace.inputs / "results" / "joints.csv", workplace.inputs)
+    write_cohort(workplace.inputs)
     write_rows(workplace.inputs / "rows")
+    write_series(workplace.inputs / "ct.nii.gz", workplace.inputs / "series")
     return workplace
+
+
+def write_cohort(folder: Path) -> None:
+    """A cohort of the one patient in a folder."""
+    text = "id,ct,spect,vertebrae\na,ct.nii.gz,spect.nii.gz,vertebrae.nii.gz\n"
+    (folder / "cohort.csv").write_text(text, encoding="utf-8")
 
 
 def write_rows(folder: Path) -> None:

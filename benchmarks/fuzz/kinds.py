@@ -218,6 +218,12 @@ KINDS: tuple[Kind, ...] = (
         {".csv": mutations.damage_text},
         ("bounds", "--study", "{}/study", "--split", "test"),
     ),
+    Kind(
+        "study rows for a document",
+        seeds.study,
+        {".csv": mutations.damage_text},
+        ("validate", "--document-only", "--rows", "{}/study", "--out", "{}/out"),
+    ),
 )
 """All kinds; inputs are numbered through them in turn."""
 

@@ -23,6 +23,9 @@ FWHM_RANGE_MM = (2.0, 30.0)
 """Resolution that a SPECT can have, FWHM. Judgement: far beyond both ends of what is
 in use (8 to 18 mm)."""
 
+SPECT_UNITS = ("Bq/ml", "counts", "SUV")
+"""Units that a SPECT may be declared to have."""
+
 
 def _listed(words: Sequence[str], last: str) -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
@@ -51,6 +54,8 @@ class Options:
         quality, nothing is registered again.
     label_scheme
         Numbering of a label map, one of `anatomy.LABEL_SCHEMES`.
+    unit
+        Unit of the SPECT, one of `SPECT_UNITS`, where its file states none.
     fwhm_mm
         Resolution of the SPECT (FWHM in mm); None to estimate it.
     reference
@@ -93,6 +98,12 @@ class Options:
         "--label-scheme",
         f"numbering of the labels: {_listed(LABEL_SCHEMES, 'or')}",
         "NAME",
+    )
+    unit: str | None = _setting(
+        None,
+        "--unit",
+        f"unit of the SPECT where its file states none: {_listed(SPECT_UNITS, 'or')}",
+        "UNIT",
     )
     fwhm_mm: float | None = _setting(None, "--fwhm", "SPECT resolution, if known", "MM", float)
     reference: str = _setting(
@@ -142,6 +153,10 @@ class Options:
         if self.fwhm_mm is not None and not low <= self.fwhm_mm <= high:
             raise InputError(
                 f"fwhm_mm is {self.fwhm_mm:g}; give the SPECT resolution, {low:g} to {high:g} mm."
+            )
+        if self.unit is not None and self.unit not in SPECT_UNITS:
+            raise InputError(
+                f"The unit '{self.unit}' is not known; use {_listed(SPECT_UNITS, 'or')}."
             )
         if self.reference not in REFERENCE_BONES:
             raise InputError(

@@ -165,7 +165,7 @@ def analyze(
         *(chosen.transform, chosen.initial_transform, chosen.registration),
     )
     with nullcontext() if out is None else results_folder(Path(out), paths) as folder:
-        recorder.write_to(folder)
+        recorder.write_to(folder, paths)
         with recorder.guard("analysis"):
             recorder.note(
                 inputs=inputs,
@@ -260,7 +260,7 @@ def _read(
     spect: VolumeSource,
 ) -> Images:
     with recorder.stage("check", "Reading and checking the images") as step:
-        images = stages.read_images(ct, spect, placed=plan.alignment.known)
+        images = stages.read_images(ct, spect, placed=plan.alignment.known, unit=plan.options.unit)
         step.warn(images.warnings)
     inputs["ct"] = records.volume_record(images.ct)
     inputs["spect"] = records.volume_record(images.spect)

@@ -64,9 +64,12 @@ class Recorder:
         """What stands in the manifest."""
         return self._manifest.values
 
-    def write_to(self, folder: Path | None) -> None:
-        """Keep the manifest in a results folder from the next `note` or stage on."""
-        self._manifest.folder = folder
+    def write_to(self, folder: Path | None, inputs: Iterable[Path]) -> None:
+        """Keep the manifest in a results folder from the next `note` or stage on.
+
+        Of inputs only the names will stand there.
+        """
+        self._manifest.folder, self._manifest.inputs = folder, tuple(inputs)
 
     def keep(self, **values: Any) -> None:
         """Set entries that are written with the next stage."""

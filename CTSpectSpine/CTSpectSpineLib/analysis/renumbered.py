@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from CTSpectSpineLib.labelling import import_labels, judge
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
 from CTSpectSpineLib.results.folder import check_folder
+from CTSpectSpineLib.results.inputs import find_input
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA
 from CTSpectSpineLib.results.ownership import readable
 from CTSpectSpineLib.results.text_files import read_json
@@ -26,8 +26,6 @@ from CTSpectSpineLib.triage_protocol import check_context
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.volume import Role, Volume
 
-_MOST_FOLDERS = 100
-"""How many folders beside that of the results are looked into. Judgement."""
 _NOT_KEPT = ("transform", "initial_transform", "registration", "anchor")
 
 
@@ -111,7 +109,7 @@ def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> Ve
 
 def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Path) -> Volume:
     record = inputs.get(role, {})
-    path = given or _found(record.get("name"), folder)
+    path = given or find_input(record.get("name"), folder)
     if path is None:
         name = record.get("name")
         what = f"({name}) is neither near it nor here" if name else "was not read from a file"
@@ -120,15 +118,6 @@ def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Pa
     if record.get("sha256") and volume.sha256 and volume.sha256 != record["sha256"]:
         raise InputError(f"{path} is not the {role.upper()} of {folder}: its content differs.")
     return volume
-
-
-def _found(name: object, folder: Path) -> Path | None:
-    """Where an input may be: a manifest holds its name and hash, never its place."""
-    if not isinstance(name, str) or Path(name).name != name:
-        return None
-    parent = folder.resolve().parent
-    near = (p for p in (parent, Path(), *islice(parent.iterdir(), _MOST_FOLDERS)) if p.is_dir())
-    return next((path for place in near if (path := place / name).exists()), None)
 
 
 def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:

@@ -39,7 +39,7 @@ from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
 from CTSpectSpineLib.uptake import measure
-from CTSpectSpineLib.volumes import Volume, check_inputs, suv_factor
+from CTSpectSpineLib.volumes import Volume, check_inputs, in_unit, suv_factor
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,17 @@ class Triaged:
     obstacles: tuple[str, ...]
 
 
-def read_images(ct: VolumeSource, spect: VolumeSource, *, placed: bool) -> Images:
+def read_images(
+    ct: VolumeSource, spect: VolumeSource, *, placed: bool, unit: str | None = None
+) -> Images:
     """Read and check CT and SPECT.
 
     Parameters
     ----------
     placed
         Whether the position of the SPECT is known, so that the headers need not overlap.
+    unit
+        Unit of the SPECT as the user declares it; None for that of its file.
 
     Raises
     ------
@@ -93,6 +97,8 @@ def read_images(ct: VolumeSource, spect: VolumeSource, *, placed: bool) -> Image
         If an image cannot be used.
     """
     ct_volume, spect_volume = as_volume(ct, "ct"), as_volume(spect, "spect")
+    if unit is not None:
+        spect_volume = in_unit(spect_volume, unit)
     warnings = check_inputs(ct_volume, spect_volume, placed)
     # One order of axes, so that no result depends on how the SPECT was stored.
     oriented = replace(spect_volume, image=sitk.DICOMOrient(spect_volume.image, "LPS"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.command_line.images import named_images
 from CTSpectSpineLib.command_line.printing import (
     joint_lines,
     print_json,
@@ -26,15 +27,20 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.analysis.results import Results
 
 
+_FOR_SUV = {"body_weight_kg", "injected_dose_MBq", "injection_time", "scan_time"}
+"""Fields of the context that serve the SUV alone."""
+
+
 def analyze(options: Namespace) -> int:
     """``ctspectspine analyze``."""
     from CTSpectSpineLib.analysis import pipeline
     from CTSpectSpineLib.triage_protocol import read_context
 
     truth = None if options.truth is None else _read_truth(options.truth)
+    ct, spect = named_images(options)
     results = pipeline.analyze(
-        options.ct,
-        options.spect,
+        ct,
+        spect,
         options.vertebrae,
         labeller=options.labeller,
         protocol=options.protocol,
@@ -94,6 +100,7 @@ def print_results(
     quality, error = results.registration.quality, results.registration.expected_error_mm
     print(f"\nRegistration: {quality}, expected error at the joints {error:.1f} mm")
     print_lines(verdict_lines(results.verdict))
+    print_lines(_unused(results))
     if compared is not None:
         equal = "equal to" if compared["verdict_equals_truth"] else "DIFFERENT FROM"
         print(
@@ -103,6 +110,14 @@ def print_results(
             f"worst {compared['registration_error_worst_mm']:.2f} mm."
         )
     print(f"\nReport to open: {results.report}")
+
+
+def _unused(results: Results) -> Iterator[str]:
+    """Why there is no SUV, although the context has what it is for."""
+    given = sorted(_FOR_SUV & set(results.manifest.get("context", {})))
+    note = str(results.manifest.get("uptake", {}).get("suv", ""))
+    if given and note.startswith("No SUV"):
+        yield f"\n{note} Not used of the context: {', '.join(given)}."
 
 
 def compare_with_truth(results: Results, truth: Mapping[str, Any]) -> dict[str, Any]:

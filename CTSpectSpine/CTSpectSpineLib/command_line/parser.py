@@ -46,6 +46,7 @@ def _analyze(parser: Parser) -> None:
         "transform",
         "initial_transform",
         "registration",
+        "unit",
         "fwhm_mm",
         "reference",
         "accept_registration",
@@ -56,6 +57,29 @@ def _analyze(parser: Parser) -> None:
         "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"
     )
     add_settings(parser, "save_volumes", "save_scene", "threads", "seed")
+
+
+def _batch(parser: Parser) -> None:
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="table: one row per patient")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="patients at a time (1)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on: keep what is finished, analyse what is missing, failed or changed",
+    )
+    add_settings(parser, "label_scheme")
+    add_labeller(parser)
+    parser.add_argument(
+        "--protocol", default=USUAL_PROTOCOL, metavar="ID|FILE", help="triage protocol"
+    )
+    add_settings(
+        parser,
+        *("unit", "fwhm_mm", "reference", "accept_registration", "confirm_levels"),
+        *("save_volumes", "save_scene", "threads", "seed"),
+    )
 
 
 def _register(parser: Parser) -> None:
@@ -138,6 +162,25 @@ def _report(parser: Parser) -> None:
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
 
 
+def _export(parser: Parser) -> None:
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    parser.add_argument("--dicom", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--ct",
+        type=Path,
+        metavar="SERIES",
+        help="DICOM series of the CT, where it is not at its old place or was read as NIfTI",
+    )
+    parser.add_argument(
+        "--spect", type=Path, metavar="FILE", help="DICOM file of the SPECT, likewise"
+    )
+    parser.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="take the patient's identity, all dates and the UIDs of the sources out",
+    )
+
+
 _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     "demo": (
         "phantom",
@@ -150,6 +193,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
         "write a CT and SPECT with their truth, procedural or from a real CT",
     ),
     "analyze": ("analyze", _analyze, "CT and SPECT to joint table and verdict"),
+    "batch": ("batch", _batch, "a cohort: every patient as analyze does, tables and a page"),
     "register": ("single_stages", _register, "register SPECT to CT"),
     "label": ("label", _label, "vertebra labels of a CT"),
     "shift": (
@@ -161,6 +205,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     "triage": ("triage", _triage, "verdict from a joint table"),
     "protocols": ("triage", _protocols, "list, show and check triage protocols"),
     "report": ("single_stages", _report, "render the report of a results folder again"),
+    "export": ("export", _export, "results as DICOM objects (needs the package highdicom)"),
     "validate": (
         "study",
         add_validate,

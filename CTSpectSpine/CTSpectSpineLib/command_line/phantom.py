@@ -18,7 +18,7 @@ from CTSpectSpineLib.command_line.phantom_scan import (
     scanner,
     special_phantom,
 )
-from CTSpectSpineLib.command_line.printing import print_json, progress_printer
+from CTSpectSpineLib.command_line.printing import print_json, print_lines, progress_printer
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.progress import Progress
 from CTSpectSpineLib.results.folder import check_folder, check_step_folder, step_folder
@@ -71,14 +71,15 @@ def phantom(options: Namespace) -> int:
     real = options.ct is not None
     inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
     check_scanner(options)
+    notes: list[str] = []
     with step_folder(options.out, "phantom", PHANTOM_FILES, inputs):
         if options.scanner == "projections" or options.patient is not None:
-            made = special_phantom(options)
+            made = special_phantom(options, notes)
         else:
-            made = _real_phantom(options) if real else _procedural_phantom(options)
+            made = _real_phantom(options, notes) if real else _procedural_phantom(options)
         truth = _write_phantom(made, options.out, with_ct=not real)
     if options.json:
-        print_json({"folder": str(options.out), "truth": truth})
+        print_json({"folder": str(options.out), "truth": truth, "notes": notes})
     else:
         hot = [
             f"{name} ({joint['true_ratio']:.2f})"
@@ -88,6 +89,7 @@ def phantom(options: Namespace) -> int:
         print(f"Hot joints (true ratio): {', '.join(hot) or 'none'}")
         for name, disposition in truth["dispositions"].items():
             print(f"True disposition by {name}: {disposition}")
+        print_lines(notes)
         print(f"Phantom: {options.out} (truth in {options.out / 'truth.json'})")
     return 0
 
@@ -102,11 +104,11 @@ def _procedural_phantom(options: Namespace) -> Phantom:
     return make_phantom(procedural_config(options))
 
 
-def _real_phantom(options: Namespace) -> Phantom:
+def _real_phantom(options: Namespace, notes: list[str]) -> Phantom:
     from CTSpectSpineLib.phantom import SpectConfig, phantom_of
 
     hot = hot_joints(options.hot or [])
-    return phantom_of(real_anatomy(options), hot, scanner(SpectConfig(), options))
+    return phantom_of(real_anatomy(options, notes), hot, scanner(SpectConfig(), options))
 
 
 def _write_phantom(made: Phantom, folder: Path, *, with_ct: bool = True) -> Mapping[str, Any]:

@@ -56,15 +56,16 @@ def check_scanner(options: Namespace) -> None:
             raise InputError(f"--patient draws the patient; leave out --{name}.")
 
 
-def special_phantom(options: Namespace) -> Phantom:
-    """A phantom from the physical scanner, or of a patient that is drawn."""
+def special_phantom(options: Namespace, notes: list[str]) -> Phantom:
+    """A phantom from the physical scanner, or of a patient that is drawn; see `real_anatomy`."""
     from CTSpectSpineLib.phantom import Surroundings, scan
     from CTSpectSpineLib.phantom.product import imaged
 
     physical = options.scanner == "projections"
     settings = _reconstruction(options) if physical else None
     _surroundings(Surroundings(), options)  # finds what is impossible before the patient is built
-    specimen, spect = _drawn(options) if options.patient is not None else _given(options)
+    draw = _drawn if options.patient is not None else _given
+    specimen, spect = draw(options, notes)
     if settings is None:
         record = {**specimen.record, "spect": asdict(spect)}
         return imaged(specimen.anatomy, specimen.painted, spect, record)
@@ -73,13 +74,13 @@ def special_phantom(options: Namespace) -> Phantom:
     return found[0][settings.name]
 
 
-def _drawn(options: Namespace) -> tuple[Specimen, SpectConfig]:
+def _drawn(options: Namespace, notes: list[str]) -> tuple[Specimen, SpectConfig]:
     """A patient of a kind."""
     from CTSpectSpineLib.phantom import make_patient, patient, patient_on
 
     seed = 1 if options.seed is None else options.seed
     if options.ct is not None:
-        anatomy = real_anatomy(options)
+        anatomy = real_anatomy(options, notes)
         drawn = patient_on(anatomy, options.patient, seed)
         return make_patient(drawn, anatomy), scanner(drawn.spect, options)
     drawn = patient(options.patient, seed, options.field or "lumbar")
@@ -88,7 +89,7 @@ def _drawn(options: Namespace) -> tuple[Specimen, SpectConfig]:
     return make_patient(drawn), scanner(drawn.spect, options)
 
 
-def _given(options: Namespace) -> tuple[Specimen, SpectConfig]:
+def _given(options: Namespace, notes: list[str]) -> tuple[Specimen, SpectConfig]:
     """The patient of a case, or a real CT."""
     from CTSpectSpineLib.phantom import SpectConfig, specimen_of
     from CTSpectSpineLib.phantom.activity import check_hot
@@ -98,7 +99,7 @@ def _given(options: Namespace) -> tuple[Specimen, SpectConfig]:
         spect = scanner(SpectConfig(), options)
         spect.check()
         hot = hot_joints(options.hot or [])
-        return specimen_of(real_anatomy(options), hot, spect.seed), spect
+        return specimen_of(real_anatomy(options, notes), hot, spect.seed), spect
     config = procedural_config(options)
     config.spect.check()
     spine = replace(config.spine, seed=config.spect.seed)
@@ -120,8 +121,8 @@ def procedural_config(options: Namespace) -> PhantomConfig:
     return replace(case, spine=spine, hot=hot, spect=scanner(case.spect, options))
 
 
-def real_anatomy(options: Namespace) -> Anatomy:
-    """The real CT with its labels and joints."""
+def real_anatomy(options: Namespace, notes: list[str]) -> Anatomy:
+    """The real CT with its labels and joints; what the user should know of them goes to notes."""
     from CTSpectSpineLib.joints import build_joints
     from CTSpectSpineLib.labelling import label_vertebrae
     from CTSpectSpineLib.phantom.real_ct import anatomy_from_ct
@@ -129,9 +130,11 @@ def real_anatomy(options: Namespace) -> Anatomy:
     from CTSpectSpineLib.volumes.reading import read_volume
 
     ct = read_volume(options.ct, "ct")
-    check_ct(ct)
+    notes += [*check_ct(ct), *ct.notes]
     labels = label_vertebrae(ct.image, options.vertebrae, scheme=options.label_scheme)
-    return anatomy_from_ct(ct.image, labels.image, build_joints(labels.image, ct.image))
+    joints = build_joints(labels.image, ct.image)
+    notes += [*labels.warnings, *joints.warnings]
+    return anatomy_from_ct(ct.image, labels.image, joints)
 
 
 def hot_joints(texts: Sequence[str]) -> dict[str, float]:

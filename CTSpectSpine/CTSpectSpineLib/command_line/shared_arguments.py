@@ -43,12 +43,29 @@ def add_settings(parser: argparse._ActionsContainer, *names: str) -> None:
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add CT, SPECT and the results folder."""
-    parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
+    """Add CT and SPECT, or the study that holds both, and the results folder."""
+    parser.add_argument("--ct", type=Path, help="CT: file or DICOM folder")
+    parser.add_argument("--spect", type=Path, help="bone SPECT: file or DICOM folder")
     parser.add_argument(
-        "--spect", type=Path, required=True, help="bone SPECT: file or DICOM folder"
+        "--study",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of --ct and --spect: a DICOM folder in which both are found",
+    )
+    parser.add_argument(
+        "--choose",
+        type=_two_numbers,
+        metavar="CT,SPECT",
+        help="numbers of the series of the study, where its headers do not tell which are meant",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
+
+
+def _two_numbers(text: str) -> tuple[int, int]:
+    first, comma, second = text.partition(",")
+    if not (comma and first.strip().isdecimal() and second.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not two numbers like 1,2")
+    return int(first), int(second)
 
 
 def add_labeller(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import pandas as pd
 
+from CTSpectSpineLib.command_line.images import named_images
 from CTSpectSpineLib.command_line.printing import (
     joint_lines,
     print_json,
@@ -23,17 +24,18 @@ JOINTS_FILES = ("joints.csv", "joints.seg.nrrd", "joint_parts.seg.nrrd")
 
 def register(options: Namespace) -> int:
     """``ctspectspine register``."""
+    from CTSpectSpineLib.analysis.inputs import as_volume
     from CTSpectSpineLib.registration import register as run
     from CTSpectSpineLib.registration.files import read_transform
     from CTSpectSpineLib.results.stage_files import RegisteredPair, write_registration
     from CTSpectSpineLib.volumes.checks import check_inputs
-    from CTSpectSpineLib.volumes.reading import read_volume
 
     check_step_folder(options.out)
-    ct, spect = read_volume(options.ct, "ct"), read_volume(options.spect, "spect")
+    ct_source, spect_source = named_images(options)
+    ct, spect = as_volume(ct_source, "ct"), as_volume(spect_source, "spect")
     start = read_transform(options.initial_transform) if options.initial_transform else None
     notes = (*check_inputs(ct, spect, placed=start is not None), *ct.notes, *spect.notes)
-    inputs = [p for p in (options.ct, options.spect, options.initial_transform) if p is not None]
+    inputs = [p for p in (ct.path, spect.path, options.initial_transform) if p is not None]
     with step_folder(options.out, "register", REGISTER_FILES, inputs) as folder:
         registration = run(
             ct.image,

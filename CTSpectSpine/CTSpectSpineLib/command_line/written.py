@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from CTSpectSpineLib.cohort.summary import FILES as COHORT_FILES
+from CTSpectSpineLib.command_line.batch import RECORDS
+from CTSpectSpineLib.command_line.export import EXPORT_FILES
 from CTSpectSpineLib.command_line.label import OWN as LABEL_FILES
 from CTSpectSpineLib.command_line.phantom import PHANTOM_FILES
 from CTSpectSpineLib.command_line.single_stages import JOINTS_FILES, REGISTER_FILES
@@ -49,6 +52,10 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     ),
     "phantom": (Written("DIR", (*PHANTOM_FILES, FILES_RECORD)),),
     "analyze": (Written("DIR", _ANALYSIS),),
+    "batch": (
+        Written("DIR", (*COHORT_FILES, RECORDS, FILES_RECORD), clears=False),
+        Written("DIR/PATIENT", _ANALYSIS),
+    ),
     "register": (Written("DIR", (*REGISTER_FILES, FILES_RECORD)),),
     "label": (Written("DIR", (*LABEL_FILES, FILES_RECORD)),),
     "shift": (
@@ -59,6 +66,7 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     "triage": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "protocols": (),
     "report": (Written("RESULTS", ("report.html", MANIFEST), clears=False),),
+    "export": (Written("DIR", (*EXPORT_FILES, FILES_RECORD)),),
     "validate": (
         Written("DIR of --out", (*DOCUMENT_FILES, FILES_RECORD), clears=False),
         Written("DIR of --rows", (*ROW_FILES, FILES_RECORD), clears=False),

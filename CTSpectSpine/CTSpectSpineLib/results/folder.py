@@ -18,6 +18,7 @@ from CTSpectSpineLib.files import (
     remove_temporaries,
     replacing,
     temporary_name,
+    without_folders,
 )
 from CTSpectSpineLib.locks import LOCK, check_not_held, locked
 from CTSpectSpineLib.results.manifest import MANIFEST
@@ -148,7 +149,7 @@ def step_folder(
         claim = StepFolder(folder, command, clears=clears)
         claim.adopt(adopt)
         claim.check_names(names)
-        yield from _step(stack, claim, folder)
+        yield from _step(stack, claim, folder, (folder, *inputs))
 
 
 @contextmanager
@@ -172,11 +173,13 @@ def output_file(path: Path, command: str, inputs: Sequence[Path] = ()) -> Iterat
         _check_record(path.parent)
         claim = StepFolder(path.parent, f"{command} --out {path.name}", clears=False)
         claim.check_names([path.name])
-        yield from _step(stack, claim, path)
+        yield from _step(stack, claim, path, (path, *inputs))
 
 
-def _step(stack: ExitStack, claim: StepFolder, given: Path) -> Iterator[Path]:
-    """Give the path, and record how it ended."""
+def _step(
+    stack: ExitStack, claim: StepFolder, given: Path, places: Iterable[Path]
+) -> Iterator[Path]:
+    """Give the path, and record how it ended; files of the places go by their names there."""
     stack.enter_context(owned(claim.folder, claim))
     try:
         yield given
@@ -184,7 +187,7 @@ def _step(stack: ExitStack, claim: StepFolder, given: Path) -> Iterator[Path]:
         _say(claim, "Cancelled.")
         raise
     except BaseException as error:
-        _say(claim, str(error))
+        _say(claim, without_folders(str(error), places))
         raise
     claim.finish("complete")
 

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from CTSpectSpineLib.errors import Cancelled, InputError
+from CTSpectSpineLib.files import without_folders
 from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.version import __version__
 
@@ -31,10 +32,16 @@ class Manifest:
     ----------
     folder
         Results folder, or None to keep the record in memory only.
+
+    Attributes
+    ----------
+    inputs
+        Paths of the inputs, of which the record gives only the names.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.inputs: tuple[Path, ...] = ()
         self.values: dict[str, Any] = {
             "schema": SCHEMA,
             # Names this analysis: two that began in one second, or in one folder, differ.
@@ -83,6 +90,8 @@ class Manifest:
 
     def _fail(self, reason: str) -> None:
         if self.values["status"] != "failed":
+            places = self.inputs if self.folder is None else (self.folder, *self.inputs)
+            reason = without_folders(reason, places)
             # Where even this cannot be written, the user has to know what went wrong first.
             with suppress(InputError):
                 self.update(status="failed", status_reason=reason)

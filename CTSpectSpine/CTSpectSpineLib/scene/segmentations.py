@@ -8,9 +8,13 @@ from pathlib import Path
 
 from CTSpectSpineLib.anatomy import name_of_id
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import sha256_of_file
 from CTSpectSpineLib.joint_table import Row
+from CTSpectSpineLib.results.ownership import manifest_of
 from CTSpectSpineLib.scene.mrml import Node, add_node, mrml
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
+from CTSpectSpineLib.volumes.reading import read_volume
+from CTSpectSpineLib.volumes.segmentation_nrrd import read_segmentation
 
 TAG_PREFIX = "CTSpectSpine."
 """Joint segments carry columns of the joint table as tags of this prefix: see `tag_columns`."""
@@ -28,6 +32,7 @@ def tag_columns(metric: str) -> tuple[str, ...]:
 
 
 def _add_segmentation(scene: Node, path: Path, name: str) -> Node:
+    check_segmentation(path)
     node = add_node(scene, "vtkMRMLSegmentationNode", name)
     node.AddDefaultStorageNode(str(path))
     storage = node.GetStorageNode()
@@ -36,6 +41,25 @@ def _add_segmentation(scene: Node, path: Path, name: str) -> Node:
         raise InputError(f"{path} cannot be read as a segmentation: run the analysis again.")
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def check_segmentation(path: Path) -> None:
+    """Check a file before Slicer reads it, whose process a contradictory header ends.
+
+    What its manifest vouches for is not read twice.
+
+    Raises
+    ------
+    InputError
+        If it is neither as the analysis wrote it nor whole.
+    """
+    written = (manifest_of(path.parent) or {}).get("files")
+    known = written.get(path.name) if isinstance(written, dict) else None
+    if known is None or known != sha256_of_file(path):
+        if path.name.endswith(".seg.nrrd"):
+            read_segmentation(path)
+        else:
+            read_volume(path, "labels")
 
 
 def _segments(node: Node) -> Iterator[tuple[str, Node]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
+from CTSpectSpineLib.anatomy import vertebrae
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.model import JointKind, Side
 from CTSpectSpineLib.results.text_files import write_text
-from CTSpectSpineLib.validation.cohort import SETS, SetInfo
+from CTSpectSpineLib.validation.cohort import SETS, SetInfo, Split
 
 JOINTS_FILE, PATIENTS_FILE = "truth-joints.csv", "truth-patients.csv"
 
@@ -276,10 +278,37 @@ def _read(path: Path, row: type[JointRow] | type[PatientRow]) -> pd.DataFrame:
     return table
 
 
+def _worded(cells: pd.Series[str], path: Path) -> pd.Series[str]:
+    """A column of words; one that stands for nothing is refused with its place."""
+    known = _WORDS.get(str(cells.name))
+    if known is not None:
+        for number, cell in enumerate(cells, start=2):
+            if not known(cell):
+                raise InputError(
+                    f"{path}, row {number}, column {cells.name}: {cell!r} is none of its words; a "
+                    "spreadsheet may have changed it. Run the study in a new folder."
+                )
+    return cells
+
+
+def _is_level(text: str) -> bool:
+    names = {row.name for row in vertebrae()}
+    return len(parts := text.split("-")) == 2 and names.issuperset(parts)
+
+
+_WORDS: Mapping[str, Callable[[str], bool]] = {
+    "split": get_args(Split).__contains__,
+    "level": _is_level,
+    "kind": get_args(JointKind).__contains__,
+    "side": get_args(Side).__contains__,
+}
+"""Columns by whose words rows are sorted and counted, and whether a cell is such a word."""
+
+
 def _typed(cells: pd.Series[str], kind: str, path: Path) -> pd.Series[Any]:
     """A column as its field wants it; a number that is none is refused with its place."""
     if kind == "str":
-        return cells
+        return _worded(cells, path)
     if kind == "bool":
         values = cells.map({"True": True, "False": False})
         good = values.notna()

@@ -7,7 +7,7 @@ from CTSpectSpineLib.volumes.segmentation_nrrd import (
     read_segmentation,
     write_segmentation,
 )
-from CTSpectSpineLib.volumes.suv import suv_factor
+from CTSpectSpineLib.volumes.suv import in_unit, suv_factor
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
 from CTSpectSpineLib.volumes.writing import write_image
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_inputs",
     "check_pair",
     "check_spect",
+    "in_unit",
     "read_segmentation",
     "read_volume",
     "suv_factor",

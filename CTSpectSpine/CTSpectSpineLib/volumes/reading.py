@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,6 +25,9 @@ from CTSpectSpineLib.volumes.nifti import read_nifti_header, read_nifti_voxels
 from CTSpectSpineLib.volumes.orthogonal import orthogonal_image
 from CTSpectSpineLib.volumes.plausible import check_grid, not_3d, shear_degrees
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
+
+if TYPE_CHECKING:
+    from CTSpectSpineLib.volumes.dicom.series import Series
 
 _NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
 _ITK = (".nrrd", ".nhdr", ".seg.nrrd", ".mha", ".mhd")
@@ -161,12 +165,35 @@ def _read_dicom(source: Path, role: Role) -> Volume:
 
 
 def _read_series(source: Path, role: Role) -> Volume:
-    from CTSpectSpineLib.volumes.dicom.acquisition import read_acquisition
-    from CTSpectSpineLib.volumes.dicom.nuclear import read_nm
     from CTSpectSpineLib.volumes.dicom.series import choose_series
-    from CTSpectSpineLib.volumes.dicom.stack import read_stack
 
     series, notes = choose_series(source, role)
+    return read_series(series, source, role, notes)
+
+
+def read_series(series: Series, source: Path, role: Role, notes: tuple[str, ...]) -> Volume:
+    """Read a DICOM series that was found in a folder.
+
+    Parameters
+    ----------
+    series
+        The series.
+    source
+        What the user named: the path of the volume.
+    role
+        What the volume is to be used as.
+    notes
+        What was noticed when it was chosen.
+
+    Raises
+    ------
+    InputError
+        As in `read_volume`.
+    """
+    from CTSpectSpineLib.volumes.dicom.acquisition import read_acquisition
+    from CTSpectSpineLib.volumes.dicom.nuclear import read_nm
+    from CTSpectSpineLib.volumes.dicom.stack import read_stack
+
     stack = read_nm(series) if series.first.frames > 1 else read_stack(series, role)
     image, straightened = _on_orthogonal_grid(stack.array, stack.matrix, role, source)
     acquisition = read_acquisition(stack.files[0].path, stack.unit)

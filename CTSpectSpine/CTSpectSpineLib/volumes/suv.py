@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from CTSpectSpineLib.volumes.volume import Acquisition
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.volumes.volume import Acquisition, Volume
 
 TC99M_HALF_LIFE_S = 6.007 * 3600.0
 """Half-life of Tc-99m in seconds (6.007 h in ENSDF; Browne and Tuli 2017)."""
 TC99M_PHOTOPEAK_KEV = 140.5
 """Photopeak of Tc-99m, keV (140.511 in ENSDF; Browne and Tuli 2017)."""
+
+
+def in_unit(volume: Volume, unit: str) -> Volume:
+    """A volume whose voxels the user declares to have a unit.
+
+    Counts are what a DICOM file without a unit is taken to hold, so that it may be another one.
+
+    Raises
+    ------
+    InputError
+        If its file states another one.
+    """
+    stated = volume.acquisition.units
+    if stated not in ("", "counts", unit):
+        raise InputError(
+            f"{volume.name}: its header says that it is in {stated}, not in {unit}; leave out the "
+            "unit, or correct the header."
+        )
+    return replace(
+        volume,
+        unit=unit,
+        acquisition=replace(volume.acquisition, units=unit),
+        notes=(*volume.notes, f"The SPECT is in {unit} by the user's word."),
+    )
 
 
 def suv_factor(

@@ -74,6 +74,14 @@ _TAGS: list[Any] = [
     "CorrectedImage",
     "Units",
     "TransferSyntaxUID",
+    "PatientID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "BodyPartExamined",
+    "ConvolutionKernel",
 ]
 
 
@@ -223,27 +231,28 @@ def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
         largest = f"Read {usable[0].describe()}, the largest of {len(usable)} series."
         return usable[0], (largest, *left_out)
     raise InputError(
-        f"{path}: holds {len(usable)} series that could be the {_name(role)}: "
+        f"{path}: holds {len(usable)} series that could be the {name_of_role(role)}: "
         f"{'; '.join(s.describe() for s in usable)}; give one file of the right one instead."
     )
 
 
-def _name(role: Role) -> str:
+def name_of_role(role: Role) -> str:
+    """What sentences call an image of a role."""
     return "CT" if role == "ct" else "SPECT"
 
 
 def _why_none(path: Path, role: Role, found: Sequence[Series], matching: Sequence[Series]) -> str:
     if matching:
         reasons = "; ".join(dict.fromkeys(f"{s.describe()} {s.refusal}" for s in matching))
-        return f"{path}: no usable {_name(role)} series: {reasons}."
+        return f"{path}: no usable {name_of_role(role)} series: {reasons}."
     kinds = sorted({str(value(s.first.header, "Modality") or "unknown") for s in found})
     other: Role = "spect" if role == "ct" else "ct"
     advice = (
-        f"it looks like the {_name(other)}: are the inputs swapped?"
+        f"it looks like the {name_of_role(other)}: are the inputs swapped?"
         if any(s.role == other for s in found)
-        else f"give the {_name(role)} series."
+        else f"give the {name_of_role(role)} series."
     )
-    return f"{path}: holds no {_name(role)} (modality {', '.join(kinds)}); {advice}"
+    return f"{path}: holds no {name_of_role(role)} (modality {', '.join(kinds)}); {advice}"
 
 
 def _read(path: Path, *, forced: bool) -> DicomFile | None:

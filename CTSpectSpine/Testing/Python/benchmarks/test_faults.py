@@ -39,6 +39,7 @@ def workplace(lumbar_phantom: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (place.inputs / "joints.csv").write_text(
         "level,kind,side,uptake\nL4-L5,disc,,positive\n", encoding="utf-8"
     )
+    cases.write_cohort(place.inputs)
     cases.write_rows(place.inputs / "rows")
     return place
 

@@ -90,25 +90,48 @@ def test_python_refuses_such_a_path_too(tmp_path: Path) -> None:
         write_image(sitk.Image(3, 3, 3, sitk.sitkUInt8), bad)
 
 
-def test_notes_of_the_reading_are_kept(
-    lumbar_phantom: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A CT that was straightened says so in what ``label`` prints and writes."""
+@pytest.fixture
+def straightened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every CT is read with a note."""
 
     def noting(path: Path, role: reading.Role) -> reading.Volume:
         volume = read_volume(path, role)
         return replace(volume, notes=("The CT was straightened.",)) if role == "ct" else volume
 
     monkeypatch.setattr(reading, "read_volume", noting)
+
+
+@pytest.mark.usefixtures("straightened")
+def test_notes_of_the_reading_are_kept(
+    lumbar_phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CT that was straightened says so in what ``label`` prints and writes."""
     arguments = ["label", "--ct", str(lumbar_phantom / "ct.nii.gz"), "--out", str(tmp_path / "l")]
     arguments += ["--vertebrae", str(lumbar_phantom / "vertebrae.nii.gz"), "--progress", "none"]
     assert main(arguments) == 0
     assert "The CT was straightened." in capsys.readouterr().out
     record = json.loads((tmp_path / "l" / "vertebrae.json").read_text(encoding="utf-8"))
     assert record["notes"] == ["The CT was straightened."]
+
+
+@pytest.mark.slow  # labels and joints of a CT
+@pytest.mark.usefixtures("straightened")
+def test_a_phantom_of_a_ct_says_what_was_noticed(
+    lumbar_phantom: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its scan, which takes long, is left out."""
+    monkeypatch.setattr("CTSpectSpineLib.phantom.phantom_of", lambda *_: None)
+    monkeypatch.setattr(
+        "CTSpectSpineLib.command_line.phantom._write_phantom",
+        lambda *_, **__: {"joints": {}, "dispositions": {}},
+    )
+    arguments = ["phantom", "--ct", str(lumbar_phantom / "ct.nii.gz"), "--out", str(tmp_path / "p")]
+    arguments += ["--vertebrae", str(lumbar_phantom / "vertebrae.nii.gz"), "--progress", "none"]
+    assert main([*arguments, "--json"]) == 0
+    assert "The CT was straightened." in json.loads(capsys.readouterr().out)["notes"]
 
 
 def test_silence_ends_with_the_call(capfd: pytest.CaptureFixture[str]) -> None:

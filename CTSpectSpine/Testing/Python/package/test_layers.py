@@ -29,10 +29,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"joints", "registration", "volumes"}),
     frozenset({"findings", "labelling", "triage_protocol", "uptake"}),
     frozenset({"results"}),
-    frozenset({"phantom", "report"}),
+    frozenset({"dicom_export", "phantom", "report"}),
     frozenset({"scene"}),
     frozenset({"analysis"}),
-    frozenset({"validation"}),
+    frozenset({"cohort", "validation"}),
     frozenset({"command_line"}),
     frozenset({"panel", "cli", "__main__", "__init__"}),
 )
@@ -124,12 +124,19 @@ def test_only_scene_knows_slicer_and_only_the_panel_knows_qt() -> None:
         assert package not in SLICER or found.room == "scene", str(found)
 
 
+def test_only_export_knows_highdicom() -> None:
+    """Everything else works without it."""
+    for found in imports_of(LIBRARY):
+        if found.module.split(".")[0] in ("highdicom", "PIL"):
+            assert found.room == "dicom_export", str(found)
+
+
 def test_joint_tables_are_parsed_in_one_place() -> None:
     """`csv` and pandas read tables; `spreadsheet` looks at headers only.
 
-    The rows of the truth study are another table.
+    The rows of the truth study and the cohort file are other tables.
     """
-    parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py"}
+    parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py", "cohort/table.py"}
     for file in LIBRARY.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):

@@ -244,6 +244,21 @@ def test_a_step_that_fails_says_so_and_can_be_run_again(tmp_path: Path) -> None:
         write_text(folder / "a.json", "whole")
 
 
+def test_why_a_step_failed_names_files_without_their_folders(tmp_path: Path) -> None:
+    given, out = tmp_path / "Mueller" / "ct" / "a.nii.gz", tmp_path / "Mueller" / "out"
+
+    def fails() -> None:
+        with step_folder(out, "label", ["a.json"], [given]):
+            write_text(out / "a.json", "half")
+            raise InputError(f"{given}: damaged, as {given.parent}/b.raw is; see {out}/a.json.")
+
+    with pytest.raises(InputError, match="Mueller"):
+        fails()
+    text = (out / FILES_RECORD).read_text(encoding="utf-8")
+    said = json.loads(text)["runs"]["label"]["status_reason"]
+    assert said == "a.nii.gz: damaged, as b.raw is; see out/a.json."
+
+
 def test_a_step_keeps_away_from_other_folders(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     analysis(tmp_path / "r")

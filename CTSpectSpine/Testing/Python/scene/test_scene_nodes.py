@@ -7,6 +7,8 @@ import csv
 import json
 import math
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,26 @@ def test_joint_segments_carry_verdict_colour_and_terminology(case: ResultsFolder
             exported = slicer.vtkOrientedImageData()
             node.GetBinaryLabelmapRepresentation(name, exported)
             assert count(exported) == case.voxels[name], name
+
+
+@pytest.mark.parametrize("name", ["joints.seg.nrrd", "vertebrae.seg.nrrd"])
+def test_a_damaged_segmentation_is_a_sentence_and_not_the_end_of_slicer(
+    case: ResultsFolder, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(case.folder, folder)
+    content = (folder / name).read_bytes()
+    end = content.index(b"\n\n")
+    header = re.sub(
+        rb"Segment0_Extent:=[-0-9 ]+", b"Segment0_Extent:=0 9999 0 9999 0 9999", content[:end]
+    )
+    assert header != content[:end]
+    (folder / name).write_bytes(header + content[end : -len(content) // 3])
+    with headless_scene() as (scene, _):
+        before = scene.GetNumberOfNodes()
+        with pytest.raises(InputError, match=re.escape(name)):
+            populate_scene(scene, ct=case.ct, spect=case.spect, folder=folder)
+        assert scene.GetNumberOfNodes() == before
 
 
 def count(labels: object) -> int:

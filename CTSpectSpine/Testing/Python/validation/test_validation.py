@@ -138,7 +138,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_a_broken_study_is_repaired(tmp_path: Path) -> None:
     begin(tmp_path, resume=False)
-    append(tmp_path, patient_row("a"), [joint_row("a"), joint_row("a", side="x")])
+    append(tmp_path, patient_row("a"), [joint_row("a"), joint_row("a", side="left")])
     append(tmp_path, patient_row("b"), [joint_row("b")])
     whole = (tmp_path / PATIENTS_FILE).read_text(encoding="utf-8")
     (tmp_path / PATIENTS_FILE).write_text(whole[:-20], encoding="utf-8")

@@ -70,6 +70,19 @@ def test_a_number_that_is_none_is_named(column: str, value: str, rows: Path) -> 
         read_study(rows)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"), [("level", "L-L5"), ("kind", "rib"), ("side", "links"), ("split", "both")]
+)
+def test_a_word_that_is_none_is_named(column: str, value: str, rows: Path) -> None:
+    path = rows / JOINTS_FILE
+    head, line, *_ = path.read_text(encoding="utf-8").splitlines()
+    cells = line.split(",")
+    cells[head.split(",").index(column)] = value
+    path.write_text("\n".join((head, ",".join(cells))) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"{JOINTS_FILE}, row 2, column {column}: '{value}'"):
+        read_study(rows)
+
+
 def test_tuning_patients_alone_make_a_document_or_a_sentence(
     rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

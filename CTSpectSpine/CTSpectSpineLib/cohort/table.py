@@ -1,0 +1,237 @@
+"""The cohort file: one row per patient, as a person writes it in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.spreadsheet import MISSING, decoded, numbers, separated
+from CTSpectSpineLib.triage_protocol.context import check_context, context_fields
+
+PATHS = ("ct", "spect", "study", "vertebrae", "transform")
+"""Columns that hold paths, relative to the folder of the cohort file."""
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+)
+"""Names that Windows keeps for devices."""
+_YES, _NO = ("yes", "true", "1", "ja"), ("no", "false", "0", "nein")
+
+
+@dataclass(frozen=True)
+class CohortPatient:
+    """One patient of a cohort.
+
+    Attributes
+    ----------
+    id
+        Names the patient, and the folder of the results.
+    ct, spect, study, vertebrae, transform
+        Paths; CT and SPECT, or the study that holds both; None where not given.
+    context
+        Clinical context.
+    """
+
+    id: str
+    ct: Path | None = None
+    spect: Path | None = None
+    study: Path | None = None
+    vertebrae: Path | None = None
+    transform: Path | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def paths(self) -> dict[str, Path]:
+        """The inputs that are given, by column."""
+        named = {name: getattr(self, name) for name in PATHS}
+        return {name: path for name, path in named.items() if path is not None}
+
+    def arguments(self) -> list[str]:
+        """The words of ``analyze`` that name the inputs."""
+        return [f"--{name}={path}" for name, path in self.paths().items()]
+
+
+def read_cohort(path: Path) -> tuple[CohortPatient, ...]:
+    """Read a cohort file.
+
+    Columns are ``id``; ``ct`` and ``spect``, or ``study``; ``vertebrae``, ``transform`` and the
+    fields of the clinical context as wanted. An empty cell is a value that is not given.
+
+    Parameters
+    ----------
+    path
+        A table separated by commas, semicolons or tabs, with decimal points or commas.
+
+    Raises
+    ------
+    InputError
+        Naming row and column, if the table cannot be read or a value is not allowed.
+    """
+    try:
+        text = decoded(path.read_bytes())
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"{path} cannot be read ({why}); give a table of patients.") from error
+    cells = _cells(path, text)
+    patients = tuple(_Reader(path, cells).patients())
+    if not patients:
+        raise InputError(f"{path} holds no patients; give one row for each.")
+    seen: dict[str, int] = {}
+    for patient, line in zip(patients, cells.lines, strict=True):
+        # On some systems the folders of "a" and "A" are the same.
+        earlier = seen.setdefault(patient.id.lower(), line)
+        if earlier != line:
+            raise InputError(
+                f"{path}, row {line}, column id: '{patient.id}' stands in row {earlier} as well; "
+                "every patient needs a name of their own."
+            )
+    return patients
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Names of the columns, rows of the same length, the line that each ends in, the separator."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    separator: str
+
+
+def _cells(path: Path, text: str) -> _Cells:
+    known = {"id", *PATHS, *context_fields()}
+    body, separator = separated(text, known)
+    skipped = text.count("\n") - body.count("\n")
+    reader = csv.reader(io.StringIO(body), delimiter=separator, strict=True)
+    try:
+        found = [
+            ([cell.strip() for cell in row], reader.line_num + skipped)
+            for row in reader
+            if any(cell.strip() for cell in row)
+        ]
+    except csv.Error as error:
+        raise InputError(f"{path} cannot be read as a table ({error}); save it again.") from error
+    (columns, _), *rest = found or [([], 0)]
+    if "id" not in columns:
+        raise InputError(f"{path} has no column 'id'; the first row must name the columns.")
+    for name in columns:
+        if columns.count(name) > 1:
+            raise InputError(f"{path} has the column '{name}' twice; remove one.")
+        if name not in known:
+            raise InputError(
+                f"{path} has the column '{name}', which is not known; allowed are "
+                f"{', '.join(sorted(known))}."
+            )
+    for row, line in rest:
+        if len(row) != len(columns):
+            raise InputError(
+                f"{path}, row {line}: {len(row)} cells where the first row names {len(columns)} "
+                "columns; correct it."
+            )
+    return _Cells(columns, [row for row, _ in rest], [line for _, line in rest], separator)
+
+
+class _Reader:
+    """Turns cells into patients."""
+
+    def __init__(self, path: Path, cells: _Cells) -> None:
+        self.path, self.cells = path, cells
+        fields = context_fields()
+        numeric = {
+            name: [row[number] for row in cells.rows]
+            for number, name in enumerate(cells.columns)
+            if name in fields and fields[name]["type"] == "number"
+        }
+        try:
+            self.numbers = numbers(numeric, cells.lines, cells.separator)
+        except ValueError as error:
+            raise InputError(f"{path}, {error}.") from error
+
+    def patients(self) -> Iterator[CohortPatient]:
+        rows = zip(self.cells.rows, self.cells.lines, strict=True)
+        for number, (row, line) in enumerate(rows):
+            cells = dict(zip(self.cells.columns, row, strict=True))
+            self._check_images(cells, line)
+            paths = {name: self._path(cells.get(name, "")) for name in PATHS}
+            yield CohortPatient(
+                id=self._id(cells["id"], line), **paths, context=self._context(cells, number, line)
+            )
+
+    def _id(self, text: str, line: int) -> str:
+        if _ID.fullmatch(text) is None or text.lower() in _RESERVED or text.endswith("."):
+            raise InputError(
+                f"{self.path}, row {line}, column id: '{text}' cannot name a folder; use letters "
+                "without accents, digits, '.', '-' and '_', at most 64."
+            )
+        return text
+
+    def _check_images(self, cells: Mapping[str, str], line: int) -> None:
+        given = [name for name in ("ct", "spect", "study") if cells.get(name)]
+        if given not in (["ct", "spect"], ["study"]):
+            raise InputError(
+                f"{self.path}, row {line}: {' and '.join(given) or 'no image'} given; give 'ct' "
+                "and 'spect', or 'study'."
+            )
+
+    def _path(self, text: str) -> Path | None:
+        return self.path.parent / Path(text).expanduser() if text else None
+
+    def _context(self, cells: Mapping[str, str], number: int, line: int) -> dict[str, Any]:
+        fields, values = context_fields(), {}
+        for name, cell in cells.items():
+            if name not in fields or cell.lower() in MISSING:
+                continue
+            if name in self.numbers:
+                value = self.numbers[name][number]
+                # As a person would write it in a context file: 54, not 54.0.
+                values[name] = int(value) if value.is_integer() else value
+            else:
+                values[name] = _READ[fields[name]["type"]](cell)
+        return check_context(values, f"{self.path}, row {line}")
+
+
+def _truth(cell: str) -> Any:
+    """True or false; anything else as it stands, for the check to name it."""
+    word = cell.lower()
+    return word in _YES if word in (*_YES, *_NO) else cell
+
+
+def _list(cell: str) -> Any:
+    return [part.strip() for part in re.split(r"[;|]", cell) if part.strip()]
+
+
+def _mapping(cell: str) -> Any:
+    """``L4-L5=3.5; L5-S1=2``, or JSON."""
+    if cell.startswith("{"):
+        try:
+            return json.loads(cell)
+        except ValueError:
+            return cell
+    pairs = [part.partition("=") for part in re.split(r"[;|]", cell) if part.strip()]
+    return {name.strip(): _value(text.strip()) for name, _, text in pairs}
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false", "yes", "no"):
+        return _truth(text)
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return text
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "choice": str,
+    "boolean": _truth,
+    "list": _list,
+    "levels": _mapping,
+    "judged": _mapping,
+    "time": str,
+}
+"""Type of a context field to how its cell is read."""

@@ -1,0 +1,241 @@
+"""The structured report: TID 1500 (DICOM PS3.16) with each joint's measurements and the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    LanguageOfContentItemAndDescendants,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    QualitativeEvaluation,
+    ReferencedSegment,
+    SourceSeriesForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from CTSpectSpineLib.dicom_export import measurement_codes as known
+from CTSpectSpineLib.dicom_export.headers import DicomSource
+from CTSpectSpineLib.dicom_export.segmentation import coded
+from CTSpectSpineLib.dicom_export.study import (
+    RESEARCH,
+    SERIAL_NUMBER,
+    SOFTWARE,
+    NewSeries,
+    Study,
+    complete,
+    new_uid,
+)
+from CTSpectSpineLib.joint_columns import USUAL_METRIC
+from CTSpectSpineLib.joint_table import metric_of, number
+from CTSpectSpineLib.terminology import region_code, side_code, type_code
+from CTSpectSpineLib.version import __version__
+
+_Group = Any
+"""One of highdicom's groups of measurements: with a region (TID 1411) or without (TID 1501)."""
+
+
+@dataclass(frozen=True)
+class SegmentOf:
+    """Where a joint is segmented: the object, the segment's number, and its tracking UID."""
+
+    instance: Dataset
+    number: int
+    tracking_uid: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the report says.
+
+    Attributes
+    ----------
+    joints
+        Rows of the joint table, cranial to caudal.
+    bounds
+        The protocol's bounds, as the manifest has them.
+    unit
+        Unit of the SPECT.
+    verdict
+        ``verdict.json``.
+    refusal
+        Why the results give no verdict; empty where they do. With a refusal neither a disposition
+        nor any number is reported.
+    """
+
+    joints: Sequence[Mapping[Any, Any]]
+    bounds: Mapping[str, Any]
+    unit: str
+    verdict: Mapping[str, Any]
+    refusal: str = ""
+
+
+def structured_report(
+    findings: Findings,
+    segments: Mapping[str, SegmentOf],
+    source: DicomSource,
+    evidence: Sequence[Dataset],
+    study: Study,
+    series: NewSeries,
+) -> Comprehensive3DSR:
+    """The report of one analysis.
+
+    Parameters
+    ----------
+    findings
+        What it says.
+    segments
+        Joint to its segment; joints without one are reported without region.
+    source
+        The CT.
+    evidence
+        Segmentations and source images.
+    study, series
+        Where it belongs.
+    """
+    observer = ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+            uid=new_uid(),
+            name=SOFTWARE,
+            manufacturer_name=SOFTWARE,
+            model_name=SOFTWARE,
+            serial_number=SERIAL_NUMBER,
+        ),
+    )
+    groups: list[_Group] = [_verdict_group(findings)]
+    for row in findings.joints:
+        groups.append(_joint_group(row, findings, segments.get(str(row["joint"])), source))
+    report = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=observer),
+        procedure_reported=coded(known.local("SPINE_SPECT_CT", "Bone SPECT/CT of the spine")),
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+        language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
+            CodedConcept("en", "RFC5646", "English")
+        ),
+    )
+    made = Comprehensive3DSR(
+        evidence=evidence,
+        content=report,
+        series_instance_uid=series.uid,
+        series_number=series.number,
+        sop_instance_uid=new_uid(),
+        instance_number=1,
+        manufacturer=SOFTWARE,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+    )
+    made.ManufacturerModelName = SOFTWARE
+    made.SoftwareVersions, made.DeviceSerialNumber = __version__, SERIAL_NUMBER
+    complete(made, study, series)
+    return made
+
+
+def _joint_group(
+    row: Mapping[Any, Any], findings: Findings, segment: SegmentOf | None, source: DicomSource
+) -> _Group:
+    kind, level, side = str(row["kind"]), str(row["level"]), side_code(str(row["side"]))
+    shared: dict[str, Any] = {
+        "tracking_identifier": TrackingIdentifier(
+            segment.tracking_uid if segment else new_uid(), str(row["joint"])
+        ),
+        "finding_type": coded(type_code(kind, level)),
+        "finding_sites": [
+            FindingSite(coded(region_code(level)), None if side is None else coded(side))
+        ],
+        "algorithm_id": AlgorithmIdentification(SOFTWARE, __version__),
+        "measurements": list(_measurements(row, findings)) or None,
+        "qualitative_evaluations": list(_evaluations(row, findings)),
+    }
+    if segment is None:
+        return MeasurementsAndQualitativeEvaluations(**shared)
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        referenced_segment=ReferencedSegment(
+            sop_class_uid=segment.instance.SOPClassUID,
+            sop_instance_uid=segment.instance.SOPInstanceUID,
+            segment_number=segment.number,
+            source_series=SourceSeriesForSegmentation(source.series),
+        ),
+        **shared,
+    )
+
+
+def _measurements(row: Mapping[Any, Any], findings: Findings) -> Iterator[Measurement]:
+    """The numbers of a joint; none where nothing may rest on them."""
+    if findings.refusal or row["uptake"] == "not_measurable":
+        return
+    quantities = list(known.quantities())
+    metric = metric_of(findings.bounds, str(row["kind"]))
+    if metric != USUAL_METRIC:
+        quantities.append(known.deciding(metric))
+    for quantity in quantities:
+        found = number(row.get(quantity.column))
+        if math.isfinite(found):
+            unit = quantity.unit or known.spect_unit(findings.unit)
+            yield Measurement(name=coded(quantity.code), value=found, unit=coded(unit))
+
+
+def _evaluations(row: Mapping[Any, Any], findings: Findings) -> Iterator[QualitativeEvaluation]:
+    if findings.refusal:
+        status = known.local("WITHHELD", "Withheld, the analysis gives no verdict")
+    else:
+        status = known.status_code(str(row["status"]))
+        uptake = known.class_code(str(row["uptake"]))
+        name = known.local("UPTAKE_CLASS", "Uptake class")
+        yield QualitativeEvaluation(coded(name), coded(uptake))
+    name = known.local("JOINT_STATUS", "Status of the measurement")
+    yield QualitativeEvaluation(coded(name), coded(status))
+
+
+def _verdict_group(findings: Findings) -> _Group:
+    """The verdict of the protocol, its reasons as texts."""
+    verdict = findings.verdict
+    named = "no_verdict" if findings.refusal else str(verdict.get("disposition") or "no_verdict")
+    reasons = [findings.refusal] if findings.refusal else list(verdict.get("reasons") or ())
+    protocol = verdict.get("protocol") or {}
+    texts = [
+        ("PROTOCOL_ID", "Protocol", protocol.get("id")),
+        ("PROTOCOL_VERSION", "Version of the protocol", protocol.get("version")),
+        *(("REASON", "Reason", reason) for reason in reasons),
+        ("CAVEAT", "Caveat", f"{RESEARCH}. Not a medical device; not for diagnosis or treatment."),
+    ]
+    stability = math.nan if findings.refusal else number(verdict.get("stability"))
+    share = known.local("STABILITY", "Share of repetitions with this disposition")
+    group = MeasurementsAndQualitativeEvaluations(
+        measurements=None
+        if math.isnan(stability)
+        else [Measurement(name=coded(share), value=stability, unit=coded(known.NO_UNIT))],
+        tracking_identifier=TrackingIdentifier(new_uid(), "Verdict"),
+        algorithm_id=AlgorithmIdentification(SOFTWARE, __version__),
+        qualitative_evaluations=[
+            QualitativeEvaluation(
+                coded(known.local("DISPOSITION", "Disposition by the protocol")),
+                coded(known.disposition_code(named)),
+            )
+        ],
+    )
+    for value, meaning, text in texts:
+        if text:
+            group[0].ContentSequence.append(
+                TextContentItem(
+                    coded(known.local(value, meaning)), str(text), relationship_type="CONTAINS"
+                )
+            )
+    return group
