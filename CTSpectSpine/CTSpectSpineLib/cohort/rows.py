@@ -134,8 +134,12 @@ def _number(value: Any) -> float | None:
 
 
 def _findings(verdict: Mapping[str, Any]) -> Iterator[str]:
+    """Where uptake lies that no joint explains, without what looks physiologic."""
     for finding in verdict.get("findings") or ():
-        yield str(finding.get("name", finding) if isinstance(finding, Mapping) else finding)
+        if not isinstance(finding, Mapping):
+            yield str(finding)
+        elif not finding.get("physiologic"):
+            yield str(finding.get("nearest") or finding.get("name", ""))
 
 
 def _joints(path: Path, bounds: Mapping[str, Any]) -> tuple[Row, ...]:

@@ -48,7 +48,7 @@ def joint_rows(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> Iterator[Mapp
             "interval": interval,
             "probability": share(row.get("probability_positive")),
             "maximum": number(row.get("ratio_max")),
-            "z": number(row.get("z_score"), 1),
+            "level_status": str(row.get("level_status") or ""),
             "asymmetry": number(row.get("asymmetry")),
             "verdict": str(row.get("verdict", "")),
         }

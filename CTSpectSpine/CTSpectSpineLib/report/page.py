@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from CTSpectSpineLib.model import STABLE_SHARE
+from CTSpectSpineLib.report.finding_rows import finding_rows
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records
 from CTSpectSpineLib.report.plot import uptake_plot
 from CTSpectSpineLib.report.reasons import reason_rows
@@ -122,6 +123,8 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
     return {
         **disposition(name),
         "name": name,
+        "headline": str(verdict.get("headline") or ""),
+        "findings": list(finding_rows(verdict)),
         "candidates": [
             disposition(c)["title"] for c in sentences(verdict.get("candidate_dispositions"))
         ],
