@@ -68,7 +68,7 @@ def sample_icons() -> None:
     import SimpleITK as sitk
 
     from CTSpectSpineLib.phantom import load_case, make_phantom
-    from CTSpectSpineLib.scene.colours import hot_colours
+    from CTSpectSpineLib.hot_metal import hot_colours
     from CTSpectSpineWidgets.sampledata import CASES
 
     for name in CASES:

@@ -1,4 +1,4 @@
-"""One fused panel: slices of an analysis with its joints outlined and its levels named."""
+"""Panels of one cut, with its joints outlined and its levels named: fused, SPECT alone, CT alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy, model
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.report.colour import RgbArray, bone_grey, fused, inverse_grey, to_rgb
 from CTSpectSpineLib.report.course import Course
 from CTSpectSpineLib.report.drawing import (
     OUTLINE_COLOURS,
@@ -18,13 +19,19 @@ from CTSpectSpineLib.report.drawing import (
     Mark,
     Outline,
     Panel,
-    fused,
     spread,
 )
 from CTSpectSpineLib.report.sampling import Sampler, Surface, sample_labels, sample_region
 
 SHOWN_CLASSES = ("positive", "indeterminate")
 """Uptake classes that are outlined in the overview and get a picture of their own."""
+
+_NAME_ROWS = 21.0
+"""Rows from one level's name to the next, pixels. Measured on the bold font of 13 points with its
+halo."""
+
+_NAME_COLUMN = 40.0
+"""Least column where a level's name ends, pixels. Measured: three bold letters of 13 points."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +62,102 @@ class Case:
         """SPECT on a surface in multiples of the reference; NaN outside the SPECT."""
         return self.spect(surface.points, self.ct_to_spect if registered else None)
 
-    def bar(self) -> ColourBar:
-        """Legend of the overlay."""
-        return ColourBar(self.highest)
+    def bar(self, fused: bool = True, alone: bool = False) -> ColourBar:
+        """Legend of the one window of all pictures."""
+        return ColourBar(self.highest, fused, alone)
+
+    def cut(self, surface: Surface) -> Cut:
+        """CT and SPECT on a surface, read once for all pictures of it."""
+        return Cut(surface, self.hu(surface), self.ratio(surface))
 
 
-def panel(
+@dataclass(frozen=True)
+class Cut:
+    """CT in HU and SPECT in multiples of the reference on a surface, shape (rows, columns)."""
+
+    surface: Surface
+    hu: FloatArray
+    ratio: FloatArray
+
+
+@dataclass(frozen=True)
+class Lettering:
+    """What is written on a panel.
+
+    Attributes
+    ----------
+    names
+        Where the names of the vertebrae stand: ``beside`` them, ``centred`` on them, at the left
+        ``edge`` of the panel, or empty for nowhere.
+    callouts
+        Name the outlined joints.
+    bar_mm
+        Length of the scale bar.
+    callouts_right
+        As for `Panel`.
+    """
+
+    names: str = "beside"
+    callouts: bool = True
+    bar_mm: float = 50.0
+    callouts_right: bool = False
+
+
+USUAL = Lettering(callouts_right=True)
+"""Lettering of pictures of the whole spine."""
+CLOSE = Lettering(names="", callouts=False, bar_mm=20.0)
+"""Lettering of pictures of one joint, which its heading names."""
+
+
+def fused_panel(
     case: Case,
-    surface: Surface,
+    cut: Cut,
+    title: str,
+    joints: Sequence[model.Joint] = (),
+    lettering: Lettering = USUAL,
+) -> Panel:
+    """CT under the uptake, with the conspicuous ones of `joints` outlined, and level names."""
+    rgb = fused(cut.hu, cut.ratio, case.highest)
+    return _lettered(case, cut, rgb, title, joints, lettering, edge=True)
+
+
+def alone_panel(
+    case: Case,
+    cut: Cut,
+    title: str,
+    joints: Sequence[model.Joint] = (),
+    lettering: Lettering = USUAL,
+) -> Panel:
+    """SPECT alone in inverse grey, as nuclear medicine reads it."""
+    rgb = to_rgb(inverse_grey(cut.ratio, case.highest))
+    made = _lettered(case, cut, rgb, title, joints, lettering, edge=False)
+    return replace(made, light=True)
+
+
+def ct_panel(
+    case: Case,
+    cut: Cut,
+    title: str,
+    joints: Sequence[model.Joint] = (),
+    lettering: Lettering = USUAL,
+) -> Panel:
+    """CT alone in the bone window."""
+    rgb = to_rgb(bone_grey(cut.hu)[..., None])
+    return _lettered(case, cut, rgb, title, joints, lettering, edge=False)
+
+
+def _lettered(
+    case: Case,
+    cut: Cut,
+    rgb: RgbArray,
     title: str,
     joints: Sequence[model.Joint],
-    hu: FloatArray | None = None,
+    how: Lettering,
     *,
-    names: bool = True,
-    callouts: bool = True,
-    bar_mm: float = 50.0,
-    callouts_right: bool = False,
-    names_centred: bool = False,
+    edge: bool,
 ) -> Panel:
-    """Fused panel with the conspicuous ones of `joints` outlined, and level names."""
-    outlines: list[Outline] = []
+    surface = cut.surface
+    outlines: list[Outline] = _spect_edge(cut.ratio) if edge else []
     marks: list[Mark] = []
     for joint in joints:
         uptake_class = case.classes.get(joint.id, "")
@@ -90,19 +173,18 @@ def panel(
         radius = float(np.ptp(inside[:, 1])) / 2.0
         # A panel of one level, or of facet joints only, says so in its title.
         words = joint.id.removeprefix(f"{title} ")
-        words = words.replace(" facet", "") if names_centred else words
+        words = words.replace(" facet", "") if how.names == "centred" else words
         marks.append(Mark(words, float(column), float(row), colour, radius))
-    ratio = case.ratio(surface)
     return Panel(
-        fused(case.hu(surface) if hu is None else hu, ratio, case.highest),
+        rgb,
         surface,
         title,
-        outlines=[*_spect_edge(ratio), *outlines],
-        names=_level_names(case, surface, names_centred) if names else (),
-        callouts=marks if callouts else (),
-        bar_mm=bar_mm,
-        callouts_right=callouts_right,
-        names_centred=names_centred,
+        outlines=outlines,
+        names=level_names(case, surface, how.names) if how.names else (),
+        callouts=marks if how.callouts else (),
+        bar_mm=how.bar_mm,
+        callouts_right=how.callouts_right,
+        names_centred=how.names == "centred",
     )
 
 
@@ -114,16 +196,16 @@ def _spect_edge(ratio: FloatArray) -> list[Outline]:
     return [Outline(inside.astype(float), "#9aa7b5", dashed=True, width=1.0, halo=False)]
 
 
-def _level_names(case: Case, surface: Surface, centred: bool) -> list[Mark]:
-    """Names of the vertebrae, at their bodies or to the left of their labels."""
+def level_names(case: Case, surface: Surface, where: str) -> list[Mark]:
+    """Names of the vertebrae: ``beside`` their labels, ``centred`` on them, or at the ``edge``."""
     rows, columns = surface.shape
-    labels = None if centred else sample_labels(case.labels, surface.points)
+    labels = sample_labels(case.labels, surface.points) if where == "beside" else None
     marks: list[Mark] = []
     for level, (column, row) in _level_places(case, surface).items():
         # The sacrum counts as S1 wherever a level is named.
         shown = "S1" if level == anatomy.SACRUM else level
         named = any(mark.text == shown for mark in marks)
-        if named or not (0 <= row < rows and 0 <= column < columns):
+        if named or not 0 <= row < rows or (where == "centred" and not 0 <= column < columns):
             continue
         if labels is not None:
             half = max(2, round(6.0 / surface.pixel_mm))
@@ -131,10 +213,12 @@ def _level_names(case: Case, surface: Surface, centred: bool) -> list[Mark]:
             own = np.flatnonzero((band == anatomy.vertebra(level).id).any(axis=0))
             own = own[np.abs(own - column) < 30.0 / surface.pixel_mm]
             edge = float(own.min()) if len(own) else column - 20.0 / surface.pixel_mm
-            column = max(edge - 6.0, 34.0)
+            column = min(max(edge - 6.0, _NAME_COLUMN), columns - 1.0)
+        elif where == "edge":
+            column = _NAME_COLUMN
         marks.append(Mark(shown, column, row))
     marks.sort(key=lambda mark: mark.row)
-    apart = spread([mark.row for mark in marks], 19.0, rows)
+    apart = spread([mark.row for mark in marks], _NAME_ROWS, rows)
     return [replace(mark, row=row) for mark, row in zip(marks, apart, strict=True)]
 
 

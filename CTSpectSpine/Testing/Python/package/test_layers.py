@@ -20,8 +20,8 @@ LIBRARY = MODULE / "CTSpectSpineLib"
 NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"anatomy", "display", "errors", "files", "geometry", "joint_columns"})
-    | frozenset({"processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
+    frozenset({"anatomy", "display", "errors", "files", "geometry", "hot_metal"})
+    | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
     frozenset({"host", "locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),

@@ -19,7 +19,7 @@ from CTSpectSpineLib.display import LEAST_TOP
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.scene import populate
 from CTSpectSpineLib.scene.bundle import write_scene
-from CTSpectSpineLib.scene.colours import hot_colours
+from CTSpectSpineLib.hot_metal import hot_colours
 from CTSpectSpineLib.scene.mrml import (
     add_volume,
     headless_scene,

@@ -1,0 +1,65 @@
+"""How CT and uptake become colour: one window for all pictures of a report."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from CTSpectSpineLib.hot_metal import hot_colours
+from CTSpectSpineLib.model import FloatArray
+
+RgbArray = NDArray[np.uint8]
+
+BONE_WINDOW_HU = (-200.0, 800.0)
+"""HU shown black and white. Judgement: a bone window narrow enough to keep soft tissue apart from
+air."""
+FAINTEST_RATIO = 1.1
+"""Uptake (multiples of the reference bone) where the overlay begins to show. Judgement: what is
+within the spread of that bone needs no colour."""
+_FULL_RATIO = 1.6
+"""Uptake where the overlay is most opaque. Judgement: a joint at the positive bound of the shipped
+protocols (about 2, corrected) reads about this much as scanned, and must not look pale."""
+_STRONGEST_ALPHA = 0.85
+"""Opacity there. Judgement: the bone below is still seen."""
+
+
+@cache
+def _table() -> FloatArray:
+    return hot_colours(256)
+
+
+def bone_grey(hu: FloatArray) -> FloatArray:
+    """Grey value 0 to 1 of CT in the bone window; black outside the CT."""
+    low, high = BONE_WINDOW_HU
+    return np.nan_to_num(np.clip((hu - low) / (high - low), 0.0, 1.0))
+
+
+def heat(ratio: FloatArray, highest: float) -> FloatArray:
+    """Hot metal colour (..., 3), 0 to 1, of uptake from 0 to `highest`."""
+    scaled = np.clip(np.nan_to_num(ratio) / highest, 0.0, 1.0)
+    return _table()[np.rint(scaled * 255).astype(np.intp)]
+
+
+def inverse_grey(ratio: FloatArray, highest: float) -> FloatArray:
+    """Grey (..., 1), 1 (white) without uptake to 0 (black) at `highest`; white outside the SPECT."""
+    return 1.0 - np.clip(np.nan_to_num(ratio) / highest, 0.0, 1.0)[..., None]
+
+
+def opacity(ratio: FloatArray) -> FloatArray:
+    """Opacity of the overlay: what is no more active than the reference bone shows the CT."""
+    share = (np.nan_to_num(ratio) - FAINTEST_RATIO) / (_FULL_RATIO - FAINTEST_RATIO)
+    return _STRONGEST_ALPHA * np.clip(share, 0.0, 1.0)
+
+
+def fused(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
+    """CT in bone window under the SPECT overlay, shape (rows, columns, 3)."""
+    alpha = opacity(ratio)[..., None]
+    return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
+
+
+def to_rgb(values: FloatArray) -> RgbArray:
+    """Values 0 to 1, grey (rows, columns, 1) or colour, as 8-bit colour."""
+    rgb: RgbArray = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
