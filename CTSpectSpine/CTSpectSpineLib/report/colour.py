@@ -23,6 +23,9 @@ _FULL_RATIO = 1.6
 protocols (about 2, corrected) reads about this much as scanned, and must not look pale."""
 _STRONGEST_ALPHA = 0.85
 """Opacity there. Judgement: the bone below is still seen."""
+_SKELETON = (0.25, 1.0)
+"""Uptake where all of the SPECT begins to show, and where it is most opaque, multiples of the
+reference. Judgement: soft tissue takes up less than a quarter of what bone does."""
 
 
 @cache
@@ -53,9 +56,27 @@ def opacity(ratio: FloatArray) -> FloatArray:
     return _STRONGEST_ALPHA * np.clip(share, 0.0, 1.0)
 
 
-def fused(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
-    """CT in bone window under the SPECT overlay, shape (rows, columns, 3)."""
-    alpha = opacity(ratio)[..., None]
+def opacity_of_all(ratio: FloatArray) -> FloatArray:
+    """Opacity of all of the SPECT, also of what lies below the reference bone."""
+    low, high = _SKELETON
+    return _STRONGEST_ALPHA * np.clip((np.nan_to_num(ratio) - low) / (high - low), 0.0, 1.0)
+
+
+def fused(
+    hu: FloatArray, ratio: FloatArray, highest: float, *, skeleton: bool = False
+) -> RgbArray:
+    """CT in bone window under the SPECT, shape (rows, columns, 3).
+
+    Parameters
+    ----------
+    hu, ratio
+        CT, and SPECT in multiples of the reference, shape (rows, columns).
+    highest
+        Upper end of the colours, multiples of the reference.
+    skeleton
+        Show all of the SPECT: to judge a registration the whole skeleton must be seen.
+    """
+    alpha = (opacity_of_all if skeleton else opacity)(ratio)[..., None]
     return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.report.colour import RgbArray, heat, inverse_grey, opacity, to_rgb
+from CTSpectSpineLib.report.colour import RgbArray, heat, inverse_grey, opacity, opacity_of_all, to_rgb
 from CTSpectSpineLib.report.sampling import Surface
 
 OUTLINE_COLOURS = {"positive": "#35e6ff", "indeterminate": "#9dffb0", "other": "#ffffff"}
@@ -143,6 +144,8 @@ class ColourBar:
         Show the colours of the overlay.
     alone
         Show the inverse grey of the SPECT alone.
+    skeleton
+        The colours are those of all of the SPECT.
     label
         Words along the legend.
     """
@@ -150,6 +153,7 @@ class ColourBar:
     highest: float
     fused: bool = True
     alone: bool = False
+    skeleton: bool = False
     label: str = "as scanned, ÷ reference bone"
 
 
@@ -187,6 +191,20 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar) -> N
         Image.fromarray(_over(drawn, canvas)).save(temporary, format="png")
 
 
+def small_png(png: bytes) -> bytes:
+    """The picture with 256 colours, a third of the size; as it is where it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            few = image.convert("RGB").quantize(
+                256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+            )
+    except (OSError, ValueError):
+        return png
+    stream = io.BytesIO()
+    few.save(stream, format="png")
+    return stream.getvalue()
+
+
 def _over(drawn: RgbArray, ground: RgbArray) -> RgbArray:
     """Lines and words (rows, columns, 4) over the pictures (rows, columns, 3)."""
     result = ground.copy()
@@ -216,16 +234,16 @@ def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
     )  # fmt: skip
     for outline in panel.outlines:
         _draw_outline(axes, outline, left, top)
+    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
     for mark in panel.names:
         _write(
-            axes, left + mark.column, top + mark.row, mark.text, mark.colour, 13,
+            axes, left + mark.column, top + mark.row, mark.text, ink, 13, halo=halo,
             ha="center" if panel.names_centred else "right", fontweight="bold",
         )  # fmt: skip
     _draw_callouts(axes, panel, left, top)
     letters = panel.surface.edge_letters()
     for letter, (x, y) in zip(letters, _letter_places(panel), strict=True):
         _write(axes, left + x, top + y, letter, "#ffd75e", 14, fontweight="bold")
-    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
     bottom, start = top + rows - 12, left + 12
     axes.plot(
         [start, start + panel.bar_mm / panel.surface.pixel_mm], [bottom, bottom], color=ink,
@@ -343,7 +361,7 @@ def _draw_bar(
 ) -> None:
     """Paint the legend onto the sheet, 20 pixels wide, and write its scale."""
     ratio = np.linspace(bar.highest, 0.0, height)[:, None].repeat(20, axis=1)
-    alpha = opacity(ratio)[..., None]
+    alpha = (opacity_of_all if bar.skeleton else opacity)(ratio)[..., None]
     stripes = []
     if bar.fused:
         stripes.append(_BAR_GREY * (1.0 - alpha) + heat(ratio, bar.highest) * alpha)

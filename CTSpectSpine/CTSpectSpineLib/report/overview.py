@@ -12,10 +12,11 @@ from CTSpectSpineLib import model
 from CTSpectSpineLib.report.course import joint_axes
 from CTSpectSpineLib.report.drawing import Panel, draw_sheet
 from CTSpectSpineLib.report.projection import projections
-from CTSpectSpineLib.report.joint_planes import FIELD_MM, axial_surface
+from CTSpectSpineLib.report.joint_planes import FIELD_MM, axial_surface, hottest_point
 from CTSpectSpineLib.report.sampling import Surface, plane
 from CTSpectSpineLib.report.views import (
-    CLOSE,
+    AXIAL,
+    SHOWN_CLASSES,
     USUAL,
     Case,
     Cut,
@@ -87,7 +88,7 @@ def key_picture(case: Case, target: Path, lead: model.Joint | None) -> Iterable[
     ]  # fmt: skip
     if lead is not None:
         cut = case.cut(axial_surface(case, lead, KEY_ROWS))
-        row.append(fused_panel(case, cut, f"Axial, {lead.id}", [lead], CLOSE))
+        row.append(fused_panel(case, cut, f"Axial, {lead.id}", [lead], AXIAL))
     name = "key.png"
     draw_sheet(target / name, [row], case.bar())
     shown = f"{lead.id}, outlined" if lead is not None else "no joint stands out"
@@ -172,12 +173,15 @@ def axial_overview(case: Case, target: Path) -> Iterable[Picture]:
         axes = joint_axes(disc, case.joints, case.course)
         same = [j.centre_mm for j in members if j.kind == disc.kind and j.centre_mm is not None]
         centre = np.mean(same, axis=0)
+        if disc.kind == "disc" and case.classes.get(disc.id) in SHOWN_CLASSES:
+            # A hot disc is hot in its endplates: a cut through its middle would show nothing.
+            centre = centre + ((hottest_point(case, disc) - centre) @ axes[2]) * axes[2]
         size = FIELD_MM[disc.spine_region]
         # Facet joints lie behind the disc: the field reaches further back than forward.
         surface = plane(
             centre + 0.14 * size * axes[1], axes[0], axes[1], (size, size), size / _AXIAL_ROWS
         )
-        panels.append(_fused(case, surface, level, members, Lettering(names="", bar_mm=20.0)))
+        panels.append(_fused(case, surface, level, members, replace(AXIAL, callouts=True)))
     if not panels:
         return
     rows = [panels[i : i + _AXIAL_COLUMNS] for i in range(0, len(panels), _AXIAL_COLUMNS)]
@@ -188,7 +192,8 @@ def axial_overview(case: Case, target: Path) -> Iterable[Picture]:
         "overview",
         "Fused, level by level",
         "One axial cut along each disc, tilted with it, seen from below (the patient's right is "
-        f"on the left). {OUTLINE_KEY}",
+        "on the left); where the disc stands out, at the height of its hottest endplate. "
+        f"{OUTLINE_KEY}",
         alt="CT with SPECT on top in one axial cut along each disc",
     )
 

@@ -25,6 +25,7 @@ from CTSpectSpineLib.report.overview import (
 from CTSpectSpineLib.report.registration_check import registration_pictures
 from CTSpectSpineLib.report.sampling import Sampler
 from CTSpectSpineLib.report.views import (
+    AXIAL,
     CLOSE,
     SHOWN_CLASSES,
     Case,
@@ -135,19 +136,24 @@ def _lead(case: Case, table: pd.DataFrame) -> model.Joint | None:
 
 
 def _joint_pictures(case: Case, target: Path, verdict: model.Verdict) -> Iterable[Picture]:
-    for joint in case.joints.joints:
-        uptake_class = case.classes.get(joint.id, "")
-        if uptake_class not in SHOWN_CLASSES or joint.centre_mm is None:
-            continue
+    for joint in _conspicuous(case):
+        uptake_class = case.classes[joint.id]
         surfaces = joint_surfaces(case, joint, _JOINT_ROWS)
         cuts = {title: case.cut(surface) for title, surface in surfaces.items()}
-        rows = [[fused_panel(case, cut, title, [joint], CLOSE) for title, cut in cuts.items()]]
+        axial, sagittal, coronal = (cuts[name] for name in ("Axial", "Sagittal", "Coronal"))
+        rows = [
+            [
+                fused_panel(case, axial, "Axial", [joint], AXIAL),
+                fused_panel(case, sagittal, "Sagittal", [joint], CLOSE),
+                fused_panel(case, coronal, "Coronal", [joint], CLOSE),
+            ]
+        ]
         positive = uptake_class == "positive"
         if positive:
             rows.append([
-                ct_panel(case, cuts["Axial"], "Axial, CT alone", [joint], CLOSE),
-                alone_panel(case, cuts["Axial"], "Axial, SPECT alone", [joint], CLOSE),
-                alone_panel(case, cuts["Sagittal"], "Sagittal, SPECT alone", [joint], CLOSE),
+                ct_panel(case, axial, "Axial, CT alone", [joint], AXIAL),
+                alone_panel(case, axial, "Axial, SPECT alone", [joint], AXIAL),
+                alone_panel(case, sagittal, "Sagittal, SPECT alone", [joint], CLOSE),
             ])  # fmt: skip
         name = f"joint_{_slug(joint.id)}.png"
         draw_sheet(target / name, rows, case.bar(alone=positive))
@@ -164,6 +170,17 @@ def _joint_pictures(case: Case, target: Path, verdict: model.Verdict) -> Iterabl
             alt=f"{joint.id}: CT with SPECT on top in axial, sagittal and coronal section, the "
             f"measured region outlined{'; CT alone and SPECT alone' if positive else ''}",
         )
+
+
+def _conspicuous(case: Case) -> list[model.Joint]:
+    """Located joints that stand out, the positive ones first, each class cranial to caudal."""
+    located = [joint for joint in case.joints.joints if joint.centre_mm is not None]
+    return [
+        joint
+        for uptake in SHOWN_CLASSES
+        for joint in located
+        if case.classes.get(joint.id) == uptake
+    ]
 
 
 def _slug(joint_id: str) -> str:

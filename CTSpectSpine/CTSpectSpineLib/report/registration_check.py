@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.report.colour import RgbArray, bone_grey, heat, inverse_grey, to_rgb
+from CTSpectSpineLib.report.colour import RgbArray, bone_grey, fused, heat, inverse_grey, to_rgb
 from CTSpectSpineLib.report.drawing import Outline, Panel, draw_sheet
 from CTSpectSpineLib.report.sampling import Surface, plane, sample_labels
 from CTSpectSpineLib.report.views import Case, smooth
@@ -53,11 +53,14 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
     after = {t: case.ratio(s) for t, s in surfaces.items()}
     highest = case.highest
     rows = [
-        [Panel(_skeleton(hu[t], ratio[t], highest), s, f"{t}, {when}") for t, s in surfaces.items()]
+        [
+            Panel(fused(hu[t], ratio[t], highest, skeleton=True), s, f"{t}, {when}")
+            for t, s in surfaces.items()
+        ]
         for when, ratio in (("before", before), ("after", after))
     ]
     name = "registration_fused.png"
-    draw_sheet(target / name, rows, case.bar())
+    draw_sheet(target / name, rows, case.bar(skeleton=True))
     yield Picture(
         name,
         "registration",
@@ -82,7 +85,7 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
         for t, s in surfaces.items()
     ]
     name = "registration_check.png"
-    draw_sheet(target / name, [contours, boards], case.bar(alone=True))
+    draw_sheet(target / name, [contours, boards], case.bar(alone=True, skeleton=True))
     yield Picture(
         name,
         "registration",
@@ -94,12 +97,6 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
         alt="Outlines of the bones of the CT over the registered SPECT, and a checkerboard of both, "
         "in sagittal, coronal and axial section",
     )
-
-
-def _skeleton(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
-    """CT under all of the SPECT, also what lies below the reference bone."""
-    alpha = 0.8 * np.clip((np.nan_to_num(ratio) - 0.25) / 0.75, 0.0, 1.0)[..., None]
-    return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
 
 
 def _bone_edges(case: Case, hu: FloatArray, surface: Surface) -> list[Outline]:

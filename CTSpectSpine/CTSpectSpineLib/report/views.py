@@ -62,9 +62,11 @@ class Case:
         """SPECT on a surface in multiples of the reference; NaN outside the SPECT."""
         return self.spect(surface.points, self.ct_to_spect if registered else None)
 
-    def bar(self, fused: bool = True, alone: bool = False) -> ColourBar:
+    def bar(
+        self, fused: bool = True, alone: bool = False, skeleton: bool = False
+    ) -> ColourBar:
         """Legend of the one window of all pictures."""
-        return ColourBar(self.highest, fused, alone)
+        return ColourBar(self.highest, fused, alone, skeleton)
 
     def cut(self, surface: Surface) -> Cut:
         """CT and SPECT on a surface, read once for all pictures of it."""
@@ -95,18 +97,27 @@ class Lettering:
         Length of the scale bar.
     callouts_right
         As for `Panel`.
+    silhouette
+        Outline discs as seen along the normal of the cut: in an axial cut their endplates, which
+        are curved, leave only shreds.
     """
 
     names: str = "beside"
     callouts: bool = True
     bar_mm: float = 50.0
     callouts_right: bool = False
+    silhouette: bool = False
 
 
 USUAL = Lettering(callouts_right=True)
 """Lettering of pictures of the whole spine."""
+_DISC_DEPTH_MM = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
+"""Depths of the cuts that a disc's silhouette is made of, mm. Judgement: from either endplate they
+reach past the other one."""
 CLOSE = Lettering(names="", callouts=False, bar_mm=20.0)
 """Lettering of pictures of one joint, which its heading names."""
+AXIAL = replace(CLOSE, silhouette=True)
+"""The same for axial cuts."""
 
 
 def fused_panel(
@@ -163,7 +174,8 @@ def _lettered(
         uptake_class = case.classes.get(joint.id, "")
         if uptake_class not in SHOWN_CLASSES or joint.region is None:
             continue
-        share = smooth(sample_region(joint.region, surface), 0.8, surface)
+        depth = _DISC_DEPTH_MM if how.silhouette and joint.kind == "disc" else (0.0,)
+        share = smooth(_seen_along(joint.region, surface, depth), 0.8, surface)
         if share.max() <= 0.5:
             continue
         colour = OUTLINE_COLOURS[uptake_class]
@@ -186,6 +198,17 @@ def _lettered(
         callouts_right=how.callouts_right,
         names_centred=how.names == "centred",
     )
+
+
+def _seen_along(
+    region: model.Region, surface: Surface, depths_mm: Sequence[float]
+) -> FloatArray:
+    """Share of a region at each pixel, the highest of cuts at these depths along the normal."""
+    normal = np.cross(surface.right, surface.down)
+    cuts = [replace(surface, points=surface.points + depth * normal) for depth in depths_mm]
+    shares = [sample_region(region, cut) for cut in cuts]
+    highest: FloatArray = np.maximum.reduce(shares)
+    return highest
 
 
 def _spect_edge(ratio: FloatArray) -> list[Outline]:
