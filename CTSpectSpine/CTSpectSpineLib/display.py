@@ -35,8 +35,9 @@ INK_HEX = {
 """Uptake classes as ink on the white page of the report, also in ``page.css``. Standard: at least
 3:1 contrast for graphics (WCAG 2.2, 1.4.11)."""
 LEAST_TOP, MOST_TOP = 2.5, 6.0
-"""Limits of the top of the colour scale, multiples of the reference. Judgement: below 2.5 noise would
-look hot; above 6 the skeleton (1) and joints at the positive bound of about 2 would be nearly black."""
+"""Limits of the top of the colour scale, multiples of the reference. Judgement: below 2.5 noise
+would look hot; above 6 the skeleton and joints at the positive bound of about 2 would be nearly
+black."""
 TOP_STEP = 0.5
 """Step of the top of the scale, multiples of the reference. Judgement: ends in whole and half
 multiples are easily read, and the hottest joint comes close to the end."""

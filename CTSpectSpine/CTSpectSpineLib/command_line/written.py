@@ -58,7 +58,7 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     "joints": (Written("DIR", (*JOINTS_FILES, FILES_RECORD)),),
     "triage": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "protocols": (),
-    "report": (Written("RESULTS", ("report.html", MANIFEST), clears=False),),
+    "report": (Written("RESULTS", ("report.html", "report.pdf", MANIFEST), clears=False),),
     "validate": (
         Written("DIR of --out", (*DOCUMENT_FILES, FILES_RECORD), clears=False),
         Written("DIR of --rows", (*ROW_FILES, FILES_RECORD), clears=False),

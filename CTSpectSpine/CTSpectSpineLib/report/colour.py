@@ -46,7 +46,7 @@ def heat(ratio: FloatArray, highest: float) -> FloatArray:
 
 
 def inverse_grey(ratio: FloatArray, highest: float) -> FloatArray:
-    """Grey (..., 1), 1 (white) without uptake to 0 (black) at `highest`; white outside the SPECT."""
+    """Grey (..., 1), 1 (white) without uptake and outside the SPECT to 0 (black) at `highest`."""
     return 1.0 - np.clip(np.nan_to_num(ratio) / highest, 0.0, 1.0)[..., None]
 
 
@@ -62,9 +62,7 @@ def opacity_of_all(ratio: FloatArray) -> FloatArray:
     return _STRONGEST_ALPHA * np.clip((np.nan_to_num(ratio) - low) / (high - low), 0.0, 1.0)
 
 
-def fused(
-    hu: FloatArray, ratio: FloatArray, highest: float, *, skeleton: bool = False
-) -> RgbArray:
+def fused(hu: FloatArray, ratio: FloatArray, highest: float, *, skeleton: bool = False) -> RgbArray:
     """CT in bone window under the SPECT, shape (rows, columns, 3).
 
     Parameters

@@ -18,7 +18,14 @@ from PIL import Image
 
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.report.colour import RgbArray, heat, inverse_grey, opacity, opacity_of_all, to_rgb
+from CTSpectSpineLib.report.colour import (
+    RgbArray,
+    heat,
+    inverse_grey,
+    opacity,
+    opacity_of_all,
+    to_rgb,
+)
 from CTSpectSpineLib.report.sampling import Surface
 
 OUTLINE_COLOURS = {"positive": "#35e6ff", "indeterminate": "#9dffb0", "other": "#ffffff"}
@@ -185,8 +192,8 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar) -> N
         _draw_bar(axes, canvas, bar, width - _BAR + 24, _MARGIN + titles[0], min(heights[0], 420))
         for panel, left, top in placed:
             _draw_panel(axes, panel, left, top)
-        agg.draw()
-        drawn = np.asarray(agg.buffer_rgba())
+        agg.draw()  # type: ignore[no-untyped-call]
+        drawn = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
     with replacing(path) as temporary:
         Image.fromarray(_over(drawn, canvas)).save(temporary, format="png")
 
@@ -207,7 +214,7 @@ def small_png(png: bytes) -> bytes:
 
 def _over(drawn: RgbArray, ground: RgbArray) -> RgbArray:
     """Lines and words (rows, columns, 4) over the pictures (rows, columns, 3)."""
-    result = ground.copy()
+    result: RgbArray = ground.copy()
     rows, columns = np.nonzero(drawn[..., 3])
     above = drawn[rows, columns].astype(np.float32)
     alpha = above[:, 3:] / 255.0
@@ -227,7 +234,7 @@ def _write(axes: Axes, x: float, y: float, text: str, colour: str, size: float, 
 
 
 def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
-    rows, columns = panel.rgb.shape[:2]
+    rows = panel.rgb.shape[0]
     _write(
         axes, left, top - 8, panel.title, _DARK, 13, halo="",
         ha="left", va="bottom", fontweight="bold",

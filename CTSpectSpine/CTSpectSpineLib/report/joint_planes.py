@@ -40,9 +40,7 @@ def joint_surfaces(case: Case, joint: model.Joint, rows: int) -> dict[str, Surfa
         "Coronal": (left, -superior, posterior),
     }
     return {
-        title: plane(
-            centre + (offset @ normal) * normal, right, down, (field, field), field / rows
-        )
+        title: plane(centre + (offset @ normal) * normal, right, down, (field, field), field / rows)
         for title, (right, down, normal) in directions.items()
     }
 

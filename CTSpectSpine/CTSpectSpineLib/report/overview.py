@@ -11,8 +11,8 @@ import numpy as np
 from CTSpectSpineLib import model
 from CTSpectSpineLib.report.course import joint_axes
 from CTSpectSpineLib.report.drawing import Panel, draw_sheet
-from CTSpectSpineLib.report.projection import projections
 from CTSpectSpineLib.report.joint_planes import FIELD_MM, axial_surface, hottest_point
+from CTSpectSpineLib.report.projection import projections
 from CTSpectSpineLib.report.sampling import Surface, plane
 from CTSpectSpineLib.report.views import (
     AXIAL,
@@ -43,8 +43,8 @@ _SAGITTAL_MM = (42.0, 78.0, 30.0, 45.0)
 """Room around the bodies' centres: anterior, posterior, superior, inferior. Judgement: from the
 anterior wall to the skin behind the spinous processes."""
 _CORONAL_MM = (72.0, 30.0, 45.0)
-"""Room around the bodies' centres: to each side, superior, inferior. Judgement: the iliac crests and
-the heads of the ribs."""
+"""Room around the bodies' centres: to each side, superior, inferior. Judgement: the iliac crests
+and the heads of the ribs."""
 _STRIP_MM = (52.0, 30.0, 30.0, 45.0)
 """Room around the facet joints: anterior, posterior, superior, inferior. Judgement: from the body's
 middle, through the pedicles, to the back muscles."""
@@ -96,9 +96,9 @@ def key_picture(case: Case, target: Path, lead: model.Joint | None) -> Iterable[
         name,
         "key",
         f"Fused picture: {shown}",
-        "CT in the bone window with the SPECT on top, as scanned: not corrected for partial volume, "
-        "so its colours are fainter than the corrected ratios. Colour begins just above the uptake "
-        f"of the reference bone ({case.reference}).",
+        "CT in the bone window with the SPECT on top, as scanned: not corrected for partial "
+        "volume, so its colours are fainter than the corrected ratios. Colour begins just above "
+        f"the uptake of the reference bone ({case.reference}).",
         lead.id if lead is not None else "",
         alt="CT with SPECT on top in sagittal"
         + (", coronal and axial" if lead is not None else " and coronal")
@@ -113,7 +113,9 @@ def spect_alone(case: Case, target: Path) -> Iterable[Picture]:
     discs = _of(case, "disc")
     row = [
         *projections(case),
-        alone_panel(case, case.cut(course.sagittal(pixel, _SAGITTAL_MM)), "Sagittal section", discs),
+        alone_panel(
+            case, case.cut(course.sagittal(pixel, _SAGITTAL_MM)), "Sagittal section", discs
+        ),
         alone_panel(case, case.cut(course.coronal(pixel, _CORONAL_MM)), "Coronal section", discs),
     ]
     name = "spect.png"

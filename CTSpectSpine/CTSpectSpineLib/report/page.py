@@ -10,11 +10,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from CTSpectSpineLib.files import withdraw
 from CTSpectSpineLib.joint_table import number as cell_number
 from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.drawing import small_png
 from CTSpectSpineLib.report.headline import against, headline
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records, standing_out
+from CTSpectSpineLib.report.pdf import PDF
 from CTSpectSpineLib.report.plot import uptake_plot
 from CTSpectSpineLib.report.provenance import file_name, provenance, scan_line, unit_words, when
 from CTSpectSpineLib.report.reasons import reason_rows
@@ -33,7 +35,8 @@ stays below 6 MB, which mail and archives take; the folder keeps all colours."""
 def write_report(folder: Path, manifest: Mapping[str, Any] | None = None) -> Path:
     """Render ``report.html`` from the files of a results folder.
 
-    The page needs no network and no script, and is the same for the same files.
+    The page needs no network and no script, and is the same for the same files. A PDF of an older
+    page is removed.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def write_report(folder: Path, manifest: Mapping[str, Any] | None = None) -> Pat
     """
     folder = Path(folder)
     page = folder / "report.html"
+    # A PDF shows an older page, perhaps a verdict that no longer counts.
+    withdraw(folder / PDF)
     write_text(page, render(read_folder(folder, manifest)))
     return page
 

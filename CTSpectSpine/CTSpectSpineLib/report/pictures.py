@@ -124,7 +124,7 @@ def _highest(table: pd.DataFrame) -> float:
 
 
 def _lead(case: Case, table: pd.DataFrame) -> model.Joint | None:
-    """The joint of the key picture: the hottest positive one, else the hottest indeterminate one."""
+    """The joint of the key picture: the hottest positive one, else indeterminate one."""
     column = "ratio_corrected" if "ratio_corrected" in table else "ratio_max"
     located = {joint.id: joint for joint in case.joints.joints if joint.centre_mm is not None}
     for uptake in SHOWN_CLASSES:
@@ -158,13 +158,15 @@ def _joint_pictures(case: Case, target: Path, verdict: model.Verdict) -> Iterabl
         name = f"joint_{_slug(joint.id)}.png"
         draw_sheet(target / name, rows, case.bar(alone=positive))
         words = verdict.joint_verdicts.get(joint.id, "").rstrip(".")
-        below = " Below: the same cut in CT alone, and SPECT alone in inverse grey." if positive else ""
+        below = (
+            " Below: the same cut in CT alone, and SPECT alone in inverse grey." if positive else ""
+        )
         yield Picture(
             name,
             "joint",
             joint.id,
-            "Three planes along the axes of the joint's vertebrae, each through the hottest point of "
-            f"the measured region ({uptake_class}), which is outlined.{below}"
+            "Three planes along the axes of the joint's vertebrae, each through the hottest point "
+            f"of the measured region ({uptake_class}), which is outlined.{below}"
             f"{f' In the verdict: {words}.' if words else ''}",
             joint.id,
             alt=f"{joint.id}: CT with SPECT on top in axial, sagittal and coronal section, the "

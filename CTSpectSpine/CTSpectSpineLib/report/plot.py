@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from markupsafe import escape
 
 from CTSpectSpineLib.display import INK_HEX
 from CTSpectSpineLib.joint_table import metric_of
@@ -163,9 +163,7 @@ def _draw_kind(
     if (joints["side"] != "").any():
         for y in range(len(levels)):
             for side, letter in (("left", "L"), ("right", "R")):
-                ax.text(
-                    0.0, y + _SIDE_OFFSETS[side], letter, fontsize=7, ha="right", va="center"
-                )
+                ax.text(0.0, y + _SIDE_OFFSETS[side], letter, fontsize=7, ha="right", va="center")
     ax.set_xlabel(f"Uptake ÷ reference bone ({words})", fontsize=9.5, parse_math=False)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)

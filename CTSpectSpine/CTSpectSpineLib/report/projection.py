@@ -15,10 +15,10 @@ from CTSpectSpineLib.report.sampling import Surface, plane
 from CTSpectSpineLib.report.views import Case, level_names
 
 _STEP_MM = 4.0
-"""Distance of the rays' samples, mm. Judgement: SPECT voxels are about as large, and its blur twice
-as wide, so that no maximum falls between samples."""
+"""Distance of the rays' samples, mm. Judgement: SPECT voxels are about as large, and its blur
+twice as wide, so that no maximum falls between samples."""
 _ROWS = (440, 800)
-"""Least and largest height, pixels. Judgement: that of the slices beside it; whole spines taller."""
+"""Least and largest height, pixels. Judgement: that of the slices beside it; a spine is taller."""
 _PIXEL_MM = 1.0
 """Pixel by which the height is chosen between them, mm. Judgement: a quarter of a SPECT voxel."""
 

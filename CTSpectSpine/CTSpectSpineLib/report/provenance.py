@@ -90,7 +90,7 @@ def _hours(context: Mapping[str, Any], scan: Mapping[str, Any]) -> float | None:
         return (scanned - injected).total_seconds() / _SECONDS_PER_HOUR
     except (KeyError, TypeError, ValueError):
         minutes = scan.get("uptake_time_min")
-        return minutes / _MINUTES_PER_HOUR if _is_number(minutes) else None
+        return float(minutes) / _MINUTES_PER_HOUR if minutes and _is_number(minutes) else None
 
 
 def _is_number(value: Any) -> bool:

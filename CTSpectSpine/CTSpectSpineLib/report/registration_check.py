@@ -94,8 +94,8 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
         "the registered SPECT (dark is active). "
         f"Below: squares of {_CHECK_MM:g} mm, in turn CT (grey) and SPECT (colour); bones should "
         "run on from square to square.",
-        alt="Outlines of the bones of the CT over the registered SPECT, and a checkerboard of both, "
-        "in sagittal, coronal and axial section",
+        alt="Outlines of the bones of the CT over the registered SPECT, and a checkerboard of "
+        "both, in sagittal, coronal and axial section",
     )
 
 

@@ -1,4 +1,4 @@
-"""Panels of one cut, with its joints outlined and its levels named: fused, SPECT alone, CT alone."""
+"""Panels of one cut, its joints outlined and its levels named: fused, SPECT or CT alone."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ class Case:
         """SPECT on a surface in multiples of the reference; NaN outside the SPECT."""
         return self.spect(surface.points, self.ct_to_spect if registered else None)
 
-    def bar(
-        self, fused: bool = True, alone: bool = False, skeleton: bool = False
-    ) -> ColourBar:
+    def bar(self, fused: bool = True, alone: bool = False, skeleton: bool = False) -> ColourBar:
         """Legend of the one window of all pictures."""
         return ColourBar(self.highest, fused, alone, skeleton)
 
@@ -200,9 +198,7 @@ def _lettered(
     )
 
 
-def _seen_along(
-    region: model.Region, surface: Surface, depths_mm: Sequence[float]
-) -> FloatArray:
+def _seen_along(region: model.Region, surface: Surface, depths_mm: Sequence[float]) -> FloatArray:
     """Share of a region at each pixel, the highest of cuts at these depths along the normal."""
     normal = np.cross(surface.right, surface.down)
     cuts = [replace(surface, points=surface.points + depth * normal) for depth in depths_mm]

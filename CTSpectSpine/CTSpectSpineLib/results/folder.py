@@ -48,6 +48,7 @@ ANALYSIS_FILES = (
     "joints.csv",
     "verdict.json",
     "report.html",
+    "report.pdf",
     "scene.mrb",
 )
 """Files of the results folder of an analysis, besides those in ``pictures``."""

@@ -21,7 +21,17 @@ NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "files", "geometry", "hot_metal"})
-    | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
+    | frozenset(
+        {
+            "joint_columns",
+            "processes",
+            "progress",
+            "protocol_files",
+            "spreadsheet",
+            "version",
+            "wording",
+        }
+    ),
     frozenset({"host", "locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),

@@ -148,10 +148,12 @@ def hot_pixels(rgb: np.ndarray) -> np.ndarray:
 def test_index_names_every_picture_and_only_conspicuous_joints(drawn: Path) -> None:
     index = json.loads((drawn / "index.json").read_text(encoding="utf-8"))
     assert {entry["file"] for entry in index} == {path.name for path in drawn.glob("*.png")}
-    assert {entry["section"] for entry in index} == {"overview", "joint", "registration"}
-    assert [entry["joint"] for entry in index if entry["joint"]] == [HOT]
+    assert {entry["section"] for entry in index} == {"key", "overview", "joint", "registration"}
+    assert [entry["joint"] for entry in index if entry["joint"]] == [HOT, HOT]
     assert all(entry["title"] and entry["caption"] for entry in index)
-    (joint,) = [entry for entry in index if entry["joint"]]
+    # Said aloud after the title, so no full stop, and never the caption once more.
+    assert all(entry["alt"] and entry["alt"][-1] not in ".?!" for entry in index)
+    (joint,) = [entry for entry in index if entry["section"] == "joint"]
     assert "counts as an area" in joint["caption"]
 
 
@@ -163,14 +165,14 @@ def test_indeterminate_joints_get_a_picture_too(case: dict[str, Any], tmp_path: 
 
 
 def test_left_facet_is_on_the_right_of_the_axial_picture(drawn: Path) -> None:
-    # Two panels of 245 pixels; the legend begins beyond them.
+    # Two panels of 290 pixels; the legend begins beyond them.
     rgb = pixels(drawn / "overview_axial.png")
-    second = rgb[38 : 38 + 245, 8 + 245 + 12 : 8 + 245 + 12 + 245]
+    second = rgb[38 : 38 + 290, 8 + 290 + 12 : 8 + 290 + 12 + 290]
     hot = hot_pixels(second)
     assert len(hot) > 100
     row, column = hot.mean(axis=0)
-    assert column > 245 / 2 + 20
-    assert row > 245 / 2  # posterior is below
+    assert column > 290 / 2 + 20
+    assert row > 290 / 2  # posterior is below
 
 
 def test_left_facet_is_on_the_right_of_the_coronal_picture(case: dict[str, Any]) -> None:
@@ -279,7 +281,7 @@ def test_without_joints_and_labels_pictures_are_drawn(case: dict[str, Any], tmp_
         **{**case, "joints": nothing, "labels": case["labels"] * 0, "table": case["table"][:0]},
     )
     index = json.loads((tmp_path / "pictures" / "index.json").read_text(encoding="utf-8"))
-    assert {entry["section"] for entry in index} == {"overview", "registration"}
+    assert {entry["section"] for entry in index} == {"key", "overview", "registration"}
 
 
 def test_a_cut_vertebra_does_not_bend_the_course(case: dict[str, Any]) -> None:
