@@ -249,7 +249,7 @@ def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
         )  # fmt: skip
     _draw_callouts(axes, panel, left, top)
     letters = panel.surface.edge_letters()
-    for letter, (x, y) in zip(letters, _letter_places(panel), strict=True):
+    for letter, (x, y) in zip(letters, letter_places(panel), strict=True):
         _write(axes, left + x, top + y, letter, "#ffd75e", 14, fontweight="bold")
     bottom, start = top + rows - 12, left + 12
     axes.plot(
@@ -261,7 +261,7 @@ def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
     _write(axes, start, bottom - 8, length, ink, 11.5, halo=halo, ha="left", va="bottom")
 
 
-def _letter_places(panel: Panel) -> list[tuple[float, float]]:
+def letter_places(panel: Panel) -> list[tuple[float, float]]:
     """Column and row of the orientation letters (left, right, top, bottom), clear of level names.
 
     Each stands at the middle of its edge, or as near to it as the names leave room.

@@ -26,6 +26,8 @@ from CTSpectSpineLib.report.sampling import Sampler, Surface, sample_labels, sam
 SHOWN_CLASSES = ("positive", "indeterminate")
 """Uptake classes that are outlined in the overview and get a picture of their own."""
 
+_SLICE_MM = (-0.75, 0.75)
+"""Depths at which a fine CT is read and averaged, mm. Judgement: as noise looks in 2 mm slices."""
 _NAME_ROWS = 21.0
 """Rows from one level's name to the next, pixels. Measured on the bold font of 13 points with its
 halo."""
@@ -52,7 +54,7 @@ class Case:
     def hu(self, surface: Surface) -> FloatArray:
         """CT on a surface, averaged over about one slice so that noise does not dominate."""
         normal = np.cross(surface.right, surface.down)
-        offsets = (-1.0, 0.0, 1.0) if self.ct_voxel_mm < 2.0 else (0.0,)
+        offsets = _SLICE_MM if self.ct_voxel_mm < 2.0 else (0.0,)
         total = np.zeros(surface.shape)
         for step in offsets:
             total += self.ct(surface.points + step * normal)
@@ -236,9 +238,25 @@ def level_names(case: Case, surface: Surface, where: str) -> list[Mark]:
         elif where == "edge":
             column = _NAME_COLUMN
         marks.append(Mark(shown, column, row))
-    marks.sort(key=lambda mark: mark.row)
+    marks = _uncrowded(case, sorted(marks, key=lambda mark: mark.row), rows)
     apart = spread([mark.row for mark in marks], _NAME_ROWS, rows)
     return [replace(mark, row=row) for mark, row in zip(marks, apart, strict=True)]
+
+
+def _uncrowded(case: Case, marks: list[Mark], rows: int) -> list[Mark]:
+    """Names without those of cut vertebrae that would stand on another name or on the edge."""
+    kept = list(marks)
+    frames = case.joints.frames
+    cut = [m for m in marks if m.text in frames and not frames[m.text].reliable]
+    # From the edges of the picture to its middle: of two cut ones the inner one stays.
+    for mark in sorted(cut, key=lambda m: min(m.row, rows - m.row)):
+        others = [m.row for m in kept if m is not mark]
+        if (
+            any(abs(mark.row - row) < _NAME_ROWS for row in others)
+            or not 0.5 * _NAME_ROWS <= mark.row <= rows - 0.5 * _NAME_ROWS
+        ):
+            kept = [m for m in kept if m is not mark]
+    return kept
 
 
 def _level_places(case: Case, surface: Surface) -> dict[str, tuple[float, float]]:

@@ -104,8 +104,8 @@ def test_registration_measurement_and_provenance(folder: Path) -> None:
     text = Page(write_report(folder)).text
     for words in (
         "to be checked", "1.2 mm", "12.0, −8.0, 15.0 mm", "Expected error 1.2 mm.",
-        "vertebral bodies", "812.50 per voxel, unit counts", "L5 (next to a hot joint)", "10.2 mm (estimated)",
-        "L4 is small", "a warning of the stage", "a1" * 32, "ct.nii.gz",
+        "vertebral bodies", "812.50 per voxel, unit counts", "L5 (next to a hot joint)",
+        "10.2 mm (estimated)", "L4 is small", "a warning of the stage", "a1" * 32, "ct.nii.gz",
         "10 × 11 × 12 voxels, 1.000 × 1.000 × 2.500 mm", "given in memory", "4.20 s",
         "Nested, Seed of the intervals", "Origin: judgement.", "Axial pain (VAS, 0 to 10) 8",
         "^99m^Technetium HDP", "126.0 to 154.0 keV", "Corrected for attenuation, scatter",
