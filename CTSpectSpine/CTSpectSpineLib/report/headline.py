@@ -9,7 +9,7 @@ from typing import Any
 from CTSpectSpineLib.joint_table import deciding_ratio
 from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.joint_rows import ratio_words
-from CTSpectSpineLib.report.values import items, mapping, sentences, share
+from CTSpectSpineLib.report.values import items, mapping, number, sentences, share
 from CTSpectSpineLib.results.reader import ResultsFolder
 from CTSpectSpineLib.wording import disposition, texts, wording
 
@@ -32,6 +32,9 @@ def headline(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> str:
     """
     manifest, verdict = results.manifest, results.verdict
     status = wording("status", str(manifest["status"]))
+    told = str(mapping(verdict).get("headline") or "").strip()
+    if told.startswith("No verdict"):
+        return told
     if str(mapping(manifest.get("registration_check")).get("decision")) == "rejected":
         return "No verdict: the registration was rejected by the user."
     if verdict is None:
@@ -42,9 +45,8 @@ def headline(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> str:
         return f"No verdict: {reason.rstrip('.')}."
     if status:
         return f"No verdict: {str(manifest.get('status_reason')).rstrip('.')}."
-    told = verdict.get("headline")
-    if isinstance(told, str) and told.strip():
-        return told.strip()
+    if told:
+        return told
     bounds = mapping(mapping(manifest.get("protocol")).get("bounds"))
     words = disposition(name)
     found = _hottest(rows, "positive", bounds) or _hottest(rows, "indeterminate", bounds)
@@ -86,7 +88,7 @@ def against(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> Iterat
         many = f"{_count(len(missing), 'criterion', 'criteria')} of the protocol not given."
         yield f"Eligibility {texts('eligibility').get(status, status).split(':')[0]}", many
     for finding in map(mapping, items(verdict.get("findings"))):
-        yield "Outside the joints", str(finding.get("sentence", ""))
+        yield "Outside the joints", _finding(finding)
 
 
 def _hottest(
@@ -107,5 +109,15 @@ def _joint(row: Mapping[str, Any], bounds: Mapping[str, Any]) -> str:
     return f"{words} ({interval.replace('–', ' to ')})" if interval else words
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _finding(finding: Mapping[str, Any]) -> str:
+    """A finding in words: its own sentence, else where it is and how active."""
+    sentence = str(finding.get("sentence") or "")
+    if sentence:
+        return sentence
+    where = " ".join(str(finding.get(key) or "") for key in ("level", "where", "side")).strip()
+    place = str(finding.get("nearest") or "") or where
+    return f"{place}, {number(finding.get('ratio'), 1)} × the reference bone as scanned."
+
+
+def _count(many: int, one: str, several: str = "") -> str:
+    return f"{many} {one if many == 1 else several or one + 's'}"

@@ -14,6 +14,7 @@ from CTSpectSpineLib.files import withdraw
 from CTSpectSpineLib.joint_table import number as cell_number
 from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.drawing import small_png
+from CTSpectSpineLib.report.finding_rows import finding_rows
 from CTSpectSpineLib.report.headline import against, headline
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records, standing_out
 from CTSpectSpineLib.report.pdf import PDF
@@ -141,6 +142,7 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
     return {
         **disposition(name),
         "name": name,
+        "findings": list(finding_rows(verdict)),
         # Where there is no verdict, nothing may look like one.
         "candidates": []
         if name == "no_verdict"

@@ -92,6 +92,24 @@ def test_findings_outside_the_joints_are_named(folder: Path) -> None:
     assert f"Outside the joints. {sentence}" in Page(write_report(folder)).text
 
 
+def test_a_finding_without_a_sentence_is_told_and_listed(folder: Path) -> None:
+    finding = {"finding": "a", "where": "body", "level": "L2", "side": "right", "ratio": 5.1,
+               "nearest": "L2 body", "diameter_mm": 18, "ratio_corrected": 7.9}  # fmt: skip
+    dump(folder, "verdict.json", {**verdict(), "findings": [finding]})
+    page = Page(write_report(folder))
+    assert "Outside the joints. L2 body, 5.1 × the reference bone as scanned." in page.text
+    assert any(row.startswith("L2 body 18 mm 5.1 7.9") for row in page.rows)
+
+
+def test_a_rejected_registration_leaves_no_disposition(folder: Path) -> None:
+    dump(folder, "manifest.json", {
+        **manifest(), "registration_check": {"decision": "rejected", "time": ""}})  # fmt: skip
+    dump(folder, "verdict.json", {**verdict(), "disposition": "lumbar_disc"})
+    text = Page(write_report(folder)).text
+    assert "Lumbar disc" not in text
+    assert "pain management only" not in text
+
+
 def test_no_raw_keys_and_no_double_stops(folder: Path) -> None:
     context = {
         "radicular_pain": False, "surgery_declined": True, "instability_mm": {"L4-L5": 3.0},

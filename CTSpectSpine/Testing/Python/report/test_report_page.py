@@ -125,5 +125,5 @@ def test_what_the_user_decided_on_the_registration(
     assert f"{decision} by the user" in text
     assert ("adjusted by hand" in text) == adjusted
     assert decided["registration_check"]["time"][:16].replace("T", " ") in text
-    assert ("the verdict below does not count" in text) == (decision == "rejected")
+    assert ("nothing that rests on it is a result" in text) == (decision == "rejected")
     assert "no decision of a user" not in text
