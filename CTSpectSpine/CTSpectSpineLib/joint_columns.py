@@ -15,11 +15,11 @@ MEASURED_COLUMNS = (
     "suv_peak",
 )  # fmt: skip
 """Columns that the measurement fills, in order."""
-COLUMNS = (*MEASURED_COLUMNS, "verdict")
+COLUMNS = (*MEASURED_COLUMNS, "verdict", "level_status")
 """Columns of ``joints.csv``, in order."""
 TEXT_COLUMNS = frozenset(
     {"joint", "level", "kind", "side", "spine_region", "status", "status_reason", "uptake"}
-    | {"verdict"}
+    | {"verdict", "level_status"}
 )
 """Columns of words; all others hold numbers."""
 METRICS: Mapping[str, str] = {
@@ -31,6 +31,9 @@ METRICS: Mapping[str, str] = {
 """Deciding ratios that bounds may name, and the uptake that each is made of."""
 USUAL_METRIC = "ratio_corrected"
 """Deciding ratio where no bounds name one."""
+LEVEL_STATUSES = ("confirmed", "plausible", "unconfirmed")
+"""How far the name of a joint's level can be relied on: a person confirmed it; nothing casts doubt
+on it; something does."""
 UPTAKE_CLASSES = ("positive", "indeterminate", "negative", "not_measurable")
 ALLOWED: Mapping[str, tuple[str, ...]] = {
     "kind": ("disc", "facet"),

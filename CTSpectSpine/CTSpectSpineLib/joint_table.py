@@ -43,6 +43,8 @@ class Row:
         Its part in the verdict, in words; why it is not measurable.
     reference
         Uptake of the reference bone, SPECT units.
+    level_status
+        One of `LEVEL_STATUSES`; empty where an older version wrote none.
     centre_lps
         Centre in LPS mm; None where it could not be located.
     cells
@@ -62,6 +64,7 @@ class Row:
     centre_lps: tuple[float, float, float] | None = None
     metric: str = USUAL_METRIC
     reference: float = math.nan
+    level_status: str = ""
     cells: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -248,8 +251,19 @@ def _row(cells: Mapping[str, str], bounds: Mapping[Any, Any]) -> Row:
         centre_lps=None if math.isnan(x + y + z) else (x, y, z),
         metric=metric_of(bounds, cells["kind"]),
         reference=number(cells.get("reference")),
+        level_status=cells.get("level_status", ""),
         cells=cells,
     )
+
+
+def taken_back(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose joints count in no verdict; all numbers stay."""
+    if "verdict" not in table.columns:
+        return table
+    raised = table["uptake"].isin(("positive", "indeterminate"))
+    said = (table["uptake"] + "; no verdict").where(raised, "")
+    changed: pd.DataFrame = table.assign(verdict=said)
+    return changed
 
 
 def without_verdict(text: str, origin: str) -> str:
@@ -262,8 +276,9 @@ def without_verdict(text: str, origin: str) -> str:
     """
     columns, lines = _checked_cells(text, origin)
     for cells in lines:
-        if "verdict" in cells and cells["uptake"] in ("positive", "indeterminate"):
-            cells["verdict"] = f"{cells['uptake']}; no verdict"
+        if "verdict" in cells:
+            raised = cells["uptake"] in ("positive", "indeterminate")
+            cells["verdict"] = f"{cells['uptake']}; no verdict" if raised else ""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\r\n")
     writer.writeheader()

@@ -340,11 +340,12 @@ class Uptake:
 
 @dataclass(frozen=True)
 class Area:
-    """One anatomical area of increased uptake."""
+    """One anatomical area of increased uptake; ``level_status`` is the weakest of its joints'."""
 
     level: str
     kind: JointKind
     joints: tuple[str, ...]
+    level_status: str = ""
 
 
 @dataclass(frozen=True)
@@ -362,7 +363,7 @@ class Verdict:
         The dispositions between which an indeterminate verdict is open, two or more.
     chain
         The reasons as records, in the order of `reasons`: ``step`` (``joint``, ``areas``,
-        ``rule``, ``modifier``, ``open``, ``borderline``, ``region``, ``obstacle``,
+        ``rule``, ``modifier``, ``open``, ``borderline``, ``region``, ``finding``, ``obstacle``,
         ``disposition``), ``sentence``, and the values that the sentence rests on.
     stable
         Whether `stability` reaches 80 %; None where it was not computed.
@@ -370,6 +371,10 @@ class Verdict:
         Disposition to its share of the perturbed repetitions.
     by_region
         Pain region to disposition, where the pain region was not given.
+    findings
+        Uptake that no joint explains, as `finding.verdict_entry` writes it.
+    headline
+        What was found and what the protocol says of it, in one sentence; see `headline`.
     """
 
     protocol: Mapping[str, Any]
@@ -387,3 +392,5 @@ class Verdict:
     stable: bool | None = None
     stability_shares: Mapping[str, float] = field(default_factory=dict)
     by_region: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Mapping[str, Any], ...] = ()
+    headline: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import SimpleITK as sitk
@@ -39,3 +40,21 @@ def checked_by_joints(
     joints = build_joints(labels.image, ct, progress)
     checked = trust_after_joints(labels, joints)
     return replace(checked, warnings=tuple(dict.fromkeys((*labels.warnings, *joints.warnings))))
+
+
+def level_statuses(
+    labels: VertebraLabels, joints: SpineJoints, *, by_user: bool
+) -> Mapping[str, str]:
+    """Joint id to how far the name of its level can be relied on (`LEVEL_STATUSES`).
+
+    A level is ``unconfirmed`` where something casts doubt on the numbering or on the level's own
+    disc, ``confirmed`` where a person named the levels, else ``plausible``.
+    """
+    doubted = {joint.level for joint in joints.joints if joint.kind == "disc" and joint.doubts}
+    usual = "confirmed" if by_user else "plausible"
+    return {
+        joint.id: usual
+        if labels.levels_confirmed and joint.level not in doubted and not joint.doubts
+        else "unconfirmed"
+        for joint in joints.joints
+    }

@@ -151,9 +151,9 @@ class Options:
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads is {self.threads}; give 1 or more.")
         if self.anchor is not None:
-            from CTSpectSpineLib.labelling.levels.anchor import parse_anchor
+            from CTSpectSpineLib.labelling.levels.anchor import parse_anchors
 
-            parse_anchor(self.anchor)
+            parse_anchors(self.anchor)
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; give 0 or more.")
 

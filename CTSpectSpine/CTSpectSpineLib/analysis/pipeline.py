@@ -67,6 +67,14 @@ class _Plan:
         taken_back = decision is not None and decision.obstacle and self.options.accept_registration
         return None if taken_back else decision
 
+    def trusts(self, registration: Registration) -> bool:
+        """Whether places may rest on a registration: it did not fail, or was accepted."""
+        decision = self.kept_decision
+        if decision is not None and decision.obstacle:
+            return False
+        accepted = decision is not None and decision.decision == "accepted"
+        return registration.quality != "failed" or accepted or self.options.accept_registration
+
 
 def analyze(
     ct: VolumeSource,
@@ -210,6 +218,12 @@ def _run(
         )
         step.warn(uptake.warnings)
         recorder.keep(uptake={**records.uptake_record(uptake, images.spect.unit), "suv": suv_note})
+    uptake = stages.with_level_status(uptake, labels, joints, plan.options)
+    with recorder.stage("findings", "Looking for uptake outside the joints") as step:
+        findings, warnings = stages.look_outside(
+            images, joints, labels, registration, uptake, placed=plan.trusts(registration)
+        )
+        step.warn(warnings)
     with recorder.stage("triage", f"Applying protocol {plan.protocol.id}") as step:
         triaged = stages.decide(
             uptake,
@@ -219,6 +233,7 @@ def _run(
             plan.context,
             accept_registration=plan.options.accept_registration,
             decision=decision,
+            findings=findings,
         )
         step.warn(triaged.obstacles)
     results = Results(
@@ -231,6 +246,7 @@ def _run(
         triaged.verdict,
         recorder.values,
         plan.protocol.bounds,
+        findings,
     )
     _finish(plan, recorder, results, images)
     return results

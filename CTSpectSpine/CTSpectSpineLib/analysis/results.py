@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from CTSpectSpineLib.finding import Finding
 from CTSpectSpineLib.model import (
     JointKind,
     Registration,
@@ -42,6 +43,8 @@ class Results:
         What stands in ``manifest.json``.
     bounds
         The protocol's bounds by kind of joint; they name the deciding ratio.
+    findings
+        Uptake that no joint explains.
     """
 
     folder: Path | None
@@ -53,6 +56,7 @@ class Results:
     verdict: Verdict
     manifest: Mapping[str, Any]
     bounds: Mapping[JointKind, UptakeBounds] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def refused(self) -> bool:

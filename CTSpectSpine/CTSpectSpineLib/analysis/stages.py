@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,16 +19,18 @@ from CTSpectSpineLib.analysis.inputs import (
     name_of,
     suv_inputs,
 )
-from CTSpectSpineLib.analysis.level_trust import trust_after_joints
+from CTSpectSpineLib.analysis.level_trust import level_statuses, trust_after_joints
 from CTSpectSpineLib.analysis.obstacles import obstacles_and_caveats
 from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.finding import Finding
+from CTSpectSpineLib.findings import find_findings
 from CTSpectSpineLib.joints import build_joints, check_neighbours
 from CTSpectSpineLib.labelling import (
     Settings,
     anchored,
     judge,
     label_vertebrae,
-    parse_anchor,
+    parse_anchors,
 )
 from CTSpectSpineLib.model import Registration, SpineJoints, Uptake, Verdict, VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
@@ -147,7 +149,7 @@ def label(
     if isinstance(source, VertebraLabels):
         labels = source
         if options.anchor is not None:
-            labels = judge(anchored(labels, parse_anchor(options.anchor)))
+            labels = judge(anchored(labels, *parse_anchors(options.anchor)))
     else:
         labels = label_vertebrae(
             ct.image,
@@ -209,6 +211,51 @@ def measure_joints(
     return uptake, note
 
 
+def look_outside(
+    images: Images,
+    joints: SpineJoints,
+    labels: VertebraLabels,
+    registration: Registration,
+    uptake: Uptake,
+    *,
+    placed: bool,
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Find uptake that no joint explains.
+
+    Parameters
+    ----------
+    placed
+        Whether the registration may be relied on; without it nothing can be placed.
+
+    Returns
+    -------
+    findings, warnings
+    """
+    if not placed:
+        return (), ("Uptake outside the joints was not looked for: SPECT and CT do not match.",)
+    found = find_findings(
+        images.spect.image,
+        images.ct.image,
+        labels.image,
+        joints,
+        registration.matrix,
+        uptake.reference.value,
+        uptake.fwhm_mm,
+    )
+    return found, tuple(f.sentence for f in found if not f.physiologic)
+
+
+def with_level_status(
+    uptake: Uptake, labels: VertebraLabels, joints: SpineJoints, options: Options
+) -> Uptake:
+    """The uptake with the column ``level_status`` in its table."""
+    by_user = options.confirm_levels or options.anchor is not None
+    status = level_statuses(labels, joints, by_user=by_user)
+    return replace(
+        uptake, table=uptake.table.assign(level_status=uptake.table["joint"].map(status))
+    )
+
+
 def decide(
     uptake: Uptake,
     registration: Registration,
@@ -218,6 +265,7 @@ def decide(
     *,
     accept_registration: bool,
     decision: Decision | None = None,
+    findings: Sequence[Finding] = (),
 ) -> Triaged:
     """Apply the protocol to the joint table.
 
@@ -227,6 +275,8 @@ def decide(
         Whether the user accepts the registration now.
     decision
         What the user decided on it before.
+    findings
+        Uptake that no joint explains.
     """
     obstacles, caveats = obstacles_and_caveats(
         registration,
@@ -242,6 +292,7 @@ def decide(
         draws=uptake.draws,
         obstacles=obstacles,
         caveats=[*caveats, *uptake.warnings],
+        findings=findings,
     )
     parts = uptake.table["joint"].map(dict(verdict.joint_verdicts))
     return Triaged(verdict, uptake.table.assign(verdict=parts), tuple(obstacles))

@@ -119,13 +119,13 @@ def _shift_labels(options: Namespace, change: Callable[[VertebraLabels], Vertebr
 
 def _change(options: Namespace) -> Callable[[VertebraLabels], VertebraLabels]:
     """What is to be done with the labels."""
-    from CTSpectSpineLib.labelling import anchored, parse_anchor, shifted
+    from CTSpectSpineLib.labelling import anchored, parse_anchors, shifted
 
     if options.anchor is not None:
         if options.extra:
             raise InputError("--extra belongs to --by; an anchor says itself what is there.")
-        anchor = parse_anchor(options.anchor)
-        return lambda labels: anchored(labels, anchor)
+        anchors = parse_anchors(options.anchor)
+        return lambda labels: anchored(labels, *anchors)
     return lambda labels: replace(
         shifted(labels, options.by, options.extra or ()), levels_confirmed=True
     )

@@ -58,11 +58,17 @@ def _number(value: float | None, width: int, digits: int = 2) -> str:
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
-    """The verdict with its reasons, eligibility and caveats."""
+    """The headline, then the verdict with its findings, reasons, eligibility and caveats."""
+    yield ""
+    yield from textwrap.wrap(verdict.headline, WIDTH)
     yield ""
     yield f"Verdict by {verdict.protocol['id']}: {verdict.disposition}{_stability(verdict)}"
     yield f"Recommendation: {verdict.recommendation}"
     yield f"Eligibility: {_eligibility(verdict)}"
+    outside = [str(entry["sentence"]) for entry in verdict.findings]
+    if outside:
+        yield "Outside the joints:"
+        yield from _bullets(outside)
     for title, sentences in (("Reasons", verdict.reasons), ("Caveats", verdict.caveats)):
         yield f"{title}:"
         yield from _bullets(sentences)

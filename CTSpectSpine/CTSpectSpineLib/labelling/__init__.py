@@ -9,7 +9,7 @@ from CTSpectSpineLib.labelling.labellers import (
     available_labellers,
     register_labeller,
 )
-from CTSpectSpineLib.labelling.levels.anchor import Anchor, parse_anchor
+from CTSpectSpineLib.labelling.levels.anchor import Anchor, parse_anchor, parse_anchors
 from CTSpectSpineLib.labelling.levels.comparison import Comparison, compare_labels
 from CTSpectSpineLib.labelling.levels.confidence import judge
 from CTSpectSpineLib.labelling.levels.correction import anchored, renumbered, shifted
@@ -28,6 +28,7 @@ __all__ = [
     "label_vertebrae",
     "labels_from",
     "parse_anchor",
+    "parse_anchors",
     "register_labeller",
     "renumbered",
     "shifted",

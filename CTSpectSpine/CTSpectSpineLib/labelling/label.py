@@ -11,7 +11,7 @@ from CTSpectSpineLib.files import SUFFIXES, image_suffix
 from CTSpectSpineLib.labelling.importing.imported import labels_from
 from CTSpectSpineLib.labelling.importing.sources import load_labels
 from CTSpectSpineLib.labelling.labellers import USUAL, Settings, labeller_by_name
-from CTSpectSpineLib.labelling.levels.anchor import Anchor, parse_anchor
+from CTSpectSpineLib.labelling.levels.anchor import Anchor, parse_anchors
 from CTSpectSpineLib.labelling.levels.confidence import judge
 from CTSpectSpineLib.labelling.levels.correction import anchored
 from CTSpectSpineLib.model import VertebraLabels
@@ -36,7 +36,8 @@ def label_vertebrae(
         Name of a labeller, ``"auto"`` for the best one available, or labels to import: a path or
         an image (see `import_labels`).
     anchor
-        ``LEVEL@x,y,z`` (LPS mm): a point in a vertebra whose level the user knows.
+        ``LEVEL@x,y,z`` (LPS mm): a point in a vertebra whose level the user knows; several
+        separated by semicolons must agree.
     scheme
         How to read the numbers of imported labels.
     progress
@@ -72,16 +73,19 @@ def label_vertebrae(
 
     Without labels, ``label_vertebrae(phantom.ct)`` makes them (some 20 s for this CT).
     """
-    known = parse_anchor(anchor) if isinstance(anchor, str) else anchor
+    anchors = (
+        parse_anchors(anchor) if isinstance(anchor, str) else () if anchor is None else (anchor,)
+    )
+    known = anchors[0] if anchors else None
     if isinstance(labeller, str) and not _is_path(labeller):
         labels = labeller_by_name(labeller, settings).label(ct, known, progress)
-        return judge(labels if known is None else anchored(labels, known))
+        return judge(labels if known is None else anchored(labels, *anchors))
     loaded = load_labels(labeller, scheme)
     if known is None:
         return judge(labels_from(loaded, ct))
     # The anchor settles the levels, but not whether the labels lie on the bones.
     labels = labels_from(replace(loaded, certain=True), ct)
-    named = anchored(labels, known)
+    named = anchored(labels, *anchors)
     return judge(replace(named, levels_confirmed=labels.levels_confirmed))
 
 

@@ -102,8 +102,15 @@ def decided(texts: Mapping[str, str], decision: Decision) -> dict[str, str]:
     return changed
 
 
+NO_VERDICT = "no_verdict"
+_COULD_BE = " Were any of them positive"
+"""How a caveat begins to speak of other verdicts."""
+_ON_STABILITY = ("This verdict is unstable", "The stability was computed")
+"""How caveats on the stability of a verdict begin."""
+_NEUTRAL = ("obstacle", "finding", "disposition")
+"""Steps of the reasoning that stay where there is no verdict."""
 _WITHDRAWN: Mapping[str, Any] = {
-    "disposition": "no_verdict",
+    "disposition": NO_VERDICT,
     "recommendation": "none",
     "areas": [],
     "stability": None,
@@ -117,6 +124,47 @@ _WITHDRAWN: Mapping[str, Any] = {
 def _withdrawn(verdict: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """A verdict that was taken back."""
     kept = {k: v for k, v in verdict.items() if k not in ("candidate_dispositions", "headline")}
+    headline = "No verdict. The registration was rejected."
     named = {key: value for key, value in _WITHDRAWN.items() if key in kept}
     chain = [{"step": "obstacle", "sentence": reason}]
-    return {**kept, **named, "reasons": [reason], "chain": chain}
+    told = {"reasons": [reason], "chain": chain, "headline": headline, "findings": []}
+    return {**kept, **named, **told, "caveats": _neutral(verdict)}
+
+
+def _neutral(verdict: Mapping[str, Any]) -> list[str]:
+    """The caveats without what else the verdict could be."""
+    caveats = [str(caveat).split(_COULD_BE)[0] for caveat in verdict.get("caveats") or ()]
+    return [caveat for caveat in caveats if not caveat.startswith(_ON_STABILITY)]
+
+
+def withheld(verdict: Mapping[str, Any], manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What may be shown of a verdict: nothing that suggests one where there is none.
+
+    An earlier version left other fields as they were where it gave no verdict, and a rejection may
+    stand in the manifest alone.
+
+    Parameters
+    ----------
+    verdict, manifest
+        What ``verdict.json`` and ``manifest.json`` hold.
+    """
+    decision = decision_in(manifest)
+    if decision is not None and decision.obstacle:
+        return _withdrawn(verdict, decision.obstacle)
+    if verdict.get("disposition") != NO_VERDICT:
+        return verdict
+    steps = [step for step in verdict.get("chain") or () if isinstance(step, Mapping)]
+    chain = [step for step in steps if step.get("step") in _NEUTRAL]
+    kept = {k: v for k, v in verdict.items() if k != "candidate_dispositions"}
+    named = {key: value for key, value in _WITHDRAWN.items() if key in kept}
+    if steps:
+        named |= {"chain": chain, "reasons": [str(step.get("sentence", "")) for step in chain]}
+    named["caveats"] = _neutral(verdict)
+    return {**kept, **named, "joint_verdicts": {}}
+
+
+def is_withheld(verdict: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """Whether there is no verdict, so that no joint counts in one."""
+    decision = decision_in(manifest)
+    rejected = decision is not None and bool(decision.obstacle)
+    return rejected or verdict.get("disposition") == NO_VERDICT

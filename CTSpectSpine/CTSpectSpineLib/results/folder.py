@@ -46,6 +46,7 @@ ANALYSIS_FILES = (
     "joints.seg.nrrd",
     "joint_parts.seg.nrrd",
     "joints.csv",
+    "findings.csv",
     "verdict.json",
     "report.html",
     "report.pdf",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.decision import is_withheld, withheld
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA, STATUSES
 from CTSpectSpineLib.results.pictures import ShownPicture, read_pictures
 from CTSpectSpineLib.results.text_files import AGAIN, read_json_part
@@ -78,6 +79,9 @@ def read_folder(folder: Path, manifest: Mapping[str, Any] | None = None) -> Resu
     registration = read_json_part(folder / "registration.json", dict)
     verdict = read_json_part(folder / "verdict.json", dict)
     joints = joint_table.parse_file(folder / "joints.csv")
+    if verdict is not None and is_withheld(verdict, manifest):
+        verdict = withheld(verdict, manifest)
+        joints = None if joints is None else joint_table.taken_back(joints)
     if manifest["status"] == "complete":
         parts = {"registration.json": registration, "joints.csv": joints, "verdict.json": verdict}
         for name, part in parts.items():

@@ -11,7 +11,7 @@ from typing import Any
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
-from CTSpectSpineLib.results.decision import decision_in
+from CTSpectSpineLib.results.decision import decision_in, is_withheld, withheld
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.text_files import parse_json
 
@@ -117,7 +117,12 @@ def record_from_texts(texts: Mapping[str, str], origin: str) -> Record:
     try:
         values = {name: parse_json(texts[name]) for name in FILES if name.endswith(".json")}
         bounds = (values[MANIFEST].get("protocol") or {}).get("bounds") or {}
-        rows = joint_table.rows(texts["joints.csv"], bounds, f"joints.csv of {origin}")
+        verdict, manifest = values["verdict.json"], values[MANIFEST]
+        table = texts["joints.csv"]
+        if is_withheld(verdict, manifest):
+            table = joint_table.without_verdict(table, f"joints.csv of {origin}")
+        rows = joint_table.rows(table, bounds, f"joints.csv of {origin}")
+        verdict = withheld(verdict, manifest)
     except InputError:
         raise
     except (AttributeError, KeyError, ValueError, TypeError, RecursionError) as error:
@@ -128,6 +133,6 @@ def record_from_texts(texts: Mapping[str, str], origin: str) -> Record:
         texts=dict(texts),
         rows=rows,
         registration=values["registration.json"],
-        verdict=values["verdict.json"],
+        verdict=verdict,
         manifest=values[MANIFEST],
     )

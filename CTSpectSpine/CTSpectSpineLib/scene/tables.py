@@ -74,14 +74,17 @@ def add_verdict_table(scene: Node, verdict: Mapping[str, Any]) -> Node:
     return table
 
 
-def fill_verdict_table(table: Node, verdict: Mapping[str, Any]) -> None:
-    """Write what ``verdict.json`` says into a table in place of what it holds."""
+def verdict_lines(verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What ``verdict.json`` says as items and values, for a person to read."""
     protocol = verdict.get("protocol") or {}
     eligibility = verdict.get("eligibility") or {}
     stability = verdict.get("stability")
-    lines = [
+    found = [entry for entry in verdict.get("findings") or () if isinstance(entry, Mapping)]
+    return [
+        *(("headline", str(verdict["headline"])) for _ in range(bool(verdict.get("headline")))),
         ("disposition", str(verdict.get("disposition", ""))),
         ("recommendation", str(verdict.get("recommendation", ""))),
+        *(("finding", str(entry.get("sentence", ""))) for entry in found),
         *(("reason", str(sentence)) for sentence in verdict.get("reasons", ())),
         ("eligibility", str(eligibility.get("status", eligibility.get("eligibility", "")))),
         ("stability", _stability(stability, verdict.get("stable"))),
@@ -89,6 +92,11 @@ def fill_verdict_table(table: Node, verdict: Mapping[str, Any]) -> None:
         *(("caveat", str(sentence)) for sentence in verdict.get("caveats", ())),
         ("use", "for research only"),
     ]
+
+
+def fill_verdict_table(table: Node, verdict: Mapping[str, Any]) -> None:
+    """Write what ``verdict.json`` says into a table in place of what it holds."""
+    lines = verdict_lines(verdict)
     table.SetLocked(False)
     table.RemoveAllColumns()
     table.SetUseColumnTitleAsColumnHeader(True)

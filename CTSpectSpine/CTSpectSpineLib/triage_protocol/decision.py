@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
+from CTSpectSpineLib.joint_columns import LEVEL_STATUSES
 from CTSpectSpineLib.model import Area, JointKind
 from CTSpectSpineLib.triage_protocol.conditions import (
     Findings,
@@ -110,6 +111,15 @@ class Engine:
         """Areas of the joints of one uptake class."""
         return frozenset(self.key(row) for row in self.rows if row.uptake == uptake)
 
+    @property
+    def hot_unmeasured(self) -> tuple[JointRow, ...]:
+        """Joints that read as hot as positive ones and could not be measured."""
+        return tuple(row for row in self.rows if row.reads_hot(self.protocol.bounds[row.kind]))
+
+    def doubtful_keys(self) -> frozenset[AreaKey]:
+        """Areas of joints between the bounds, or hot and not measurable."""
+        return self.keys("indeterminate") | {self.key(row) for row in self.hot_unmeasured}
+
     def areas(self, keys: Iterable[AreaKey], positive_only: bool = True) -> tuple[Area, ...]:
         """Areas with their joints, cranial to caudal."""
         wanted = set(keys)
@@ -118,7 +128,7 @@ class Engine:
             if self.key(row) in wanted and (row.uptake == "positive" or not positive_only):
                 groups.setdefault(self.key(row), []).append(row)
         return tuple(
-            Area(rows[0].level, rows[0].kind, tuple(row.id for row in rows))
+            Area(rows[0].level, rows[0].kind, tuple(row.id for row in rows), _weakest(rows))
             for rows in groups.values()
         )
 
@@ -247,6 +257,12 @@ def _together(
         candidates=tuple(words),
         words=tuple(words.items()),
     )
+
+
+def _weakest(rows: Sequence[JointRow]) -> str:
+    """The level status that can be relied on least; empty where none is known."""
+    known = [row.level_status for row in rows if row.level_status in LEVEL_STATUSES]
+    return max(known, key=LEVEL_STATUSES.index, default="")
 
 
 def none_yet(recommendations: Iterable[str]) -> str:

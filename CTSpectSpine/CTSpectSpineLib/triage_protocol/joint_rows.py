@@ -42,6 +42,8 @@ class JointRow:
         Deciding ratio and its 95 % interval; None where the table has none.
     z_score, asymmetry
         Supporting evidence; None where the table has none.
+    level_status
+        How far the level's name can be relied on; empty where the table does not say.
     """
 
     id: str
@@ -56,11 +58,20 @@ class JointRow:
     high: float | None
     z_score: float | None
     asymmetry: float | None
+    level_status: str = ""
 
     @property
     def region(self) -> str:
         """Spine region of the joint."""
         return anatomy.spine_region(self.level.split("-")[0])
+
+    def reads_hot(self, bounds: UptakeBounds) -> bool:
+        """Whether it could not be measured and what it reads is positive nevertheless."""
+        return (
+            self.uptake == "not_measurable"
+            and self.ratio is not None
+            and self.ratio >= bounds.positive
+        )
 
     @property
     def evidence(self) -> str:
@@ -194,6 +205,7 @@ def _row(
         high=high,
         z_score=_finite(values.get("z_score")),
         asymmetry=_finite(values.get("asymmetry")),
+        level_status=_text(values.get("level_status")),
     )
 
 

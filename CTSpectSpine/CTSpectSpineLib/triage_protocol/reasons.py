@@ -214,16 +214,22 @@ def _rule_step(outcome: RuleOutcome, sentence: str) -> Step:
 
 def borderline_steps(engine: Engine, decision: Decision, found: Sequence[Change]) -> Iterator[Step]:
     """What the joints between the bounds would change."""
-    doubtful = [row for row in engine.rows if row.uptake == "indeterminate"]
+    hot = engine.hot_unmeasured
+    doubtful = [row for row in engine.rows if row.uptake == "indeterminate" or row in hot]
     for change in found:
         rows = [row for row in doubtful if engine.key(row) in change.areas]
         names = " and ".join(
             f"{row.id} ({row.evidence})" if row.evidence else row.id for row in rows
         )
         verb, either = ("lies", "it") if len(rows) == 1 else ("lie", "them")
+        why = f"{verb} between the bounds"
+        if any(row in hot for row in rows):
+            # Between the bounds, or hot with a doubt: either leaves the verdict open.
+            why = f"{'reads' if len(rows) == 1 else 'read'} high, and what is not measurable leaves"
+            why += " it open"
         yield {
             "step": "borderline",
-            "sentence": f"{names} {verb} between the bounds: counting {either} negative gives "
+            "sentence": f"{names} {why}: counting {either} negative gives "
             f"{said(*decision.possible)}, counting {either} positive gives "
             f"{said(*change.decision.possible)}.",
             "joints": [row.id for row in rows],
@@ -274,11 +280,17 @@ def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[s
         text = row.uptake
         if row.uptake == "not_measurable":
             text = "not measurable; not counted"
+            if (
+                engine.key(row) in matters
+                and row in engine.hot_unmeasured
+                and verdict != NO_VERDICT
+            ):
+                text = "not measurable; would change the verdict if positive, as it reads"
+        elif verdict == NO_VERDICT:
+            text = "" if row.uptake == "negative" else f"{row.uptake}; no verdict"
         elif row.uptake == "indeterminate":
             changes_it = "would" if engine.key(row) in matters else "would not"
             text = f"indeterminate; {changes_it} change the verdict if positive"
-        elif row.uptake == "positive" and verdict == NO_VERDICT:
-            text = "positive; no verdict"
         elif row.uptake == "positive" and not engine.considers(row.region):
             text = f"positive; outside {engine.where}, only in the count of areas"
         elif row.uptake == "positive":

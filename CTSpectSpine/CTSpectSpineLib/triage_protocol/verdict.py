@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from CTSpectSpineLib import joint_table
+from CTSpectSpineLib.finding import Finding, verdict_entry
+from CTSpectSpineLib.headline import headline_of
 from CTSpectSpineLib.model import STABLE_SHARE, FloatArray, JointKind, UptakeBounds, Verdict
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.triage_protocol import reasons as explained
@@ -32,6 +35,7 @@ from CTSpectSpineLib.triage_protocol.joint_rows import (
     joint_rows,
     resolved_classes,
 )
+from CTSpectSpineLib.triage_protocol.outside import Outside, outside_of, unmeasured_steps
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
 from CTSpectSpineLib.wording import said
 
@@ -48,6 +52,7 @@ def triage(
     caveats: Sequence[str] = (),
     area_counting: str | None = None,
     classes: Classes = "auto",
+    findings: Sequence[Finding] = (),
 ) -> Verdict:
     """Apply a protocol to a joint table.
 
@@ -109,24 +114,32 @@ def triage(
     classes = resolved_classes(joints, classes, known_bounds(protocol))
     rows = joint_rows(joints, protocol.bounds, classes)
     case = _Case(Engine(protocol, rows, context))
+    outside = outside_of(case.engine, findings)
     obstacles = [*obstacles, *_too_little(case.engine)]
-    name, recommendation, candidates = explained.final_words(case.decision, case.changes)
-    by_region = _by_region(case.engine)
+    joints_say = explained.final_words(case.decision, case.changes)
+    name, recommendation, candidates = outside.final(case.engine, *joints_say)
+    by_region: dict[str, str] = {}
     shares = None
     if obstacles:
         name, recommendation, candidates = NO_VERDICT, "none", ()
+        chain: list[explained.Step] = [{"step": "obstacle", "sentence": text} for text in obstacles]
+        chain += outside.steps(decides=False)
     else:
-        shares = _stability(case, name, joints, draws, classes)
-    chain = [
-        *explained.joint_steps(case.engine),
-        *_decided(case, obstacles, by_region),
-        explained.disposition_step(name, recommendation),
-    ]
-    return Verdict(
+        by_region = _by_region(case.engine, outside)
+        if name == joints_say[0]:
+            shares = _stability(case, name, joints, draws, classes)
+        chain = [
+            *explained.joint_steps(case.engine),
+            *unmeasured_steps(case.engine),
+            *_decided(case, by_region),
+            *outside.steps(outside.decides(case.engine, joints_say[0])),
+        ]
+    chain.append(explained.disposition_step(name, recommendation))
+    verdict = Verdict(
         protocol={**protocol.reference(), "bounds": protocol.bounds_record()},
         disposition=name,
         recommendation=recommendation,
-        areas=case.engine.areas(case.engine.keys("positive")),
+        areas=() if obstacles else case.engine.areas(case.engine.keys("positive")),
         reasons=tuple(step["sentence"] for step in chain),
         eligibility=assess(protocol, context),
         stability=None if shares is None else shares.share,
@@ -138,7 +151,7 @@ def triage(
             *_not_given(case, name, candidates),
             *caveats,
             *_not_seen(case.engine),
-            *_unmeasured(case),
+            *_unmeasured(case, say_more=not obstacles),
             *_as_stated(rows, classes),
         ),
         joint_verdicts=explained.joint_words(case.engine, case.changes, name),
@@ -147,7 +160,19 @@ def triage(
         stable=None if shares is None else shares.stable,
         stability_shares={} if shares is None else shares.shares,
         by_region=by_region,
+        findings=tuple(verdict_entry(finding) for finding in findings),
     )
+    return replace(verdict, headline=headline_of(asdict(verdict), _shown(rows)))
+
+
+def _shown(rows: Sequence[JointRow]) -> list[joint_table.Row]:
+    """The joints as a headline wants them."""
+    shown = []
+    for row in rows:
+        ratio, low, high = (math.nan if v is None else v for v in (row.ratio, row.low, row.high))
+        place = (row.id, row.level, row.kind, row.side, row.uptake)
+        shown.append(joint_table.Row(*place, ratio, low, high, level_status=row.level_status))
+    return shown
 
 
 def known_bounds(*protocols: Protocol) -> list[Mapping[JointKind, UptakeBounds]]:
@@ -171,18 +196,14 @@ class _Case:
 
     @cached_property
     def changes(self) -> tuple[Change, ...]:
-        keys = self.engine.keys
-        return changes(self.engine, keys("positive"), keys("indeterminate"))
+        engine = self.engine
+        return changes(engine, engine.keys("positive"), engine.doubtful_keys())
 
 
-def _decided(
-    case: _Case, obstacles: Sequence[str], by_region: Mapping[str, str]
-) -> list[explained.Step]:
-    """The steps from areas to rules, or what rules them out."""
+def _decided(case: _Case, by_region: Mapping[str, str]) -> list[explained.Step]:
+    """The steps from areas to rules."""
     areas = explained.area_step(case.engine)
     steps = [] if areas is None else [areas]
-    if obstacles:
-        return [*steps, *({"step": "obstacle", "sentence": text} for text in obstacles)]
     steps += explained.borderline_steps(case.engine, case.decision, case.changes)
     steps += explained.rule_steps(case.engine, case.decision)
     found = {row.region for row in case.engine.rows if row.uptake in ("positive", "indeterminate")}
@@ -191,7 +212,7 @@ def _decided(
     return steps
 
 
-def _by_region(engine: Engine) -> dict[str, str]:
+def _by_region(engine: Engine, outside: Outside) -> dict[str, str]:
     """Disposition for each pain region, where none is given and the protocol has several."""
     regions = engine.protocol.regions
     if "pain_region" in engine.context or len(regions) < 2:
@@ -204,7 +225,7 @@ def _by_region(engine: Engine) -> dict[str, str]:
         names[region] = (
             NO_VERDICT
             if _too_little(case.engine)
-            else explained.final_words(case.decision, case.changes)[0]
+            else outside.final(case.engine, *explained.final_words(case.decision, case.changes))[0]
         )
     return names
 
@@ -290,19 +311,17 @@ def _not_seen(engine: Engine) -> list[str]:
     ]
 
 
-def _unmeasured(case: _Case) -> list[str]:
-    """Joints that were not measured, and what they could change."""
+def _unmeasured(case: _Case, *, say_more: bool) -> list[str]:
+    """Joints that were not measured and, beside a verdict, what they could change."""
     engine = case.engine
     left_out = [row for row in engine.rows if row.uptake == "not_measurable"]
     if not left_out:
         return []
     names = ", ".join(row.id for row in left_out)
     sentence = f"Not measurable, so counted neither as positive nor as negative: {names}."
-    high = [
-        f"{row.id} ({row.evidence})"
-        for row in left_out
-        if row.ratio is not None and row.ratio >= engine.protocol.bounds[row.kind].positive
-    ]
+    if not say_more:
+        return [sentence]
+    high = [f"{row.id} ({row.evidence})" for row in engine.hot_unmeasured]
     if high:
         sentence += f" Check these, whose doubtful ratio is high: {', '.join(high)}."
     found = changes(engine, engine.keys("positive"), engine.keys("not_measurable"))

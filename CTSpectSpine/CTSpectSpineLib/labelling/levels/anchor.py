@@ -58,3 +58,14 @@ def parse_anchor(text: str) -> Anchor:
             "in LPS millimetres, like L5@3.5,-40,812."
         )
     return Anchor(level, (x, y, z))
+
+
+def parse_anchors(text: str) -> tuple[Anchor, ...]:
+    """Read one anchor, or several separated by semicolons.
+
+    Raises
+    ------
+    InputError
+        As for `parse_anchor`.
+    """
+    return tuple(parse_anchor(part.strip()) for part in text.split(";"))

@@ -1,9 +1,9 @@
 """How far the levels of labels can be relied on, whichever labeller made them.
 
-Order, gaps and pieces (`column_order`), distances along the spine, ribs, the numbers of vertebrae
-between landmarks, and contact of the lowest one with the sacrum (`fused_sacrum`). What needs the
-shape of the joints (neighbours mixed in one vertebra, discs not darker than endplates) is checked
-where the joints are built.
+Order, gaps and pieces (`column_order`), two vertebrae in one label (`merged`), distances along the
+spine, ribs, the numbers of vertebrae between landmarks, and contact of the lowest one with the
+sacrum (`fused_sacrum`). What needs the shape of the joints (neighbours mixed in one vertebra, discs
+not darker than endplates) is checked where the joints are built.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling.importing.schemes import typical_steps_mm
 from CTSpectSpineLib.labelling.levels.column_order import LANDMARKS, Finding, check_column
 from CTSpectSpineLib.labelling.levels.fused_sacrum import fusion_findings
+from CTSpectSpineLib.labelling.levels.merged import merged_findings
 from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.labelling.levels.ribs import rib_findings
 from CTSpectSpineLib.model import FloatArray, VertebraLabels
@@ -48,6 +49,7 @@ def judge(labels: VertebraLabels) -> VertebraLabels:
     centres = body_centres(column.image)
     findings = [
         *column.findings,
+        *merged_findings(column.image),
         *spacing_findings(_whole(column.image, centres)),
         *fusion_findings(column.image, centres),
         *count_findings(column.levels),

@@ -20,16 +20,35 @@ REACH_MM = 8.0
 canal, whose half width this is."""
 
 
-def anchored(labels: VertebraLabels, anchor: Anchor) -> VertebraLabels:
+def anchored(labels: VertebraLabels, anchor: Anchor, *others: Anchor) -> VertebraLabels:
     """Count the whole column from a vertebra that the user knows; the levels count as confirmed.
+
+    They do so only until they are judged: where one label may hold two vertebrae, or one may be
+    left out or out of order, the column cannot be counted through, and `judge` takes the
+    confirmation back.
+
+    Parameters
+    ----------
+    others
+        Further vertebrae that the user knows.
 
     Raises
     ------
     InputError
-        If the point is in no vertebra, or the column cannot be counted from it.
+        If a point is in no vertebra, the column cannot be counted from it, or two anchors
+        contradict each other.
     """
     found = vertebra_at(labels.image, anchor)
     mapping = mapping_from(labels.levels, found, anchor.level)
+    for other in others:
+        at = vertebra_at(labels.image, other)
+        named = mapping.get(at, at)
+        if named != other.level and not {named, other.level} <= set(anatomy.SACRAL):
+            raise InputError(
+                f"The anchors {anchor} and {other} contradict each other: counted from the first, "
+                f"the vertebra at the second is {named}. Check both points; if they are right, a "
+                "vertebra between them has no label of its own, so correct the labels."
+            )
     confirmed = replace(labels, levels_confirmed=True)
     return renumbered(confirmed, mapping, f"the vertebra at {anchor} was labelled {found}")
 

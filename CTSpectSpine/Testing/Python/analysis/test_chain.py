@@ -117,7 +117,8 @@ def test_manifest_records_inputs_versions_and_stages(results: Path) -> None:
     assert len(manifest["inputs"]["ct"]["sha256"]) == 64
     assert manifest["software"]["ctspectspine"]
     assert [stage["name"] for stage in manifest["stages"]] == [
-        *("check", "label", "register", "joints", "uptake", "triage", "results", "report")
+        *("check", "label", "register", "joints", "uptake", "findings"),
+        *("triage", "results", "report"),
     ]
     assert manifest["protocol"]["bounds"]["disc"]["provenance"]
 

@@ -20,23 +20,15 @@ LIBRARY = MODULE / "CTSpectSpineLib"
 NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"anatomy", "display", "errors", "files", "geometry", "hot_metal"})
-    | frozenset(
-        {
-            "joint_columns",
-            "processes",
-            "progress",
-            "protocol_files",
-            "spreadsheet",
-            "version",
-            "wording",
-        }
-    ),
+    frozenset({"anatomy", "display", "errors", "files", "finding", "geometry", "hot_metal"})
+    | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet"})
+    | frozenset({"version", "wording"}),
     frozenset({"host", "locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),
+    frozenset({"headline"}),
     frozenset({"joints", "registration", "volumes"}),
-    frozenset({"labelling", "triage_protocol", "uptake"}),
+    frozenset({"findings", "labelling", "triage_protocol", "uptake"}),
     frozenset({"results"}),
     frozenset({"phantom", "report"}),
     frozenset({"scene"}),
@@ -46,8 +38,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"panel", "cli", "__main__", "__init__"}),
 )
 """Rooms and files of the library, the lowest layer first; none imports another of its layer."""
-STAGES = frozenset({"volumes", "registration", "labelling", "joints", "uptake", "triage_protocol"})
-"""The six rooms that compute; each is entered by plain values and knows no other."""
+STAGES = frozenset(
+    {"volumes", "registration", "labelling", "joints", "uptake", "findings", "triage_protocol"}
+)
+"""The rooms that compute; each is entered by plain values and knows no other."""
 READS_VOLUMES = frozenset({"labelling"})
 """Stages that may read files themselves."""
 SLICER, QT = frozenset({"slicer", "vtk", "vtkmodules"}), frozenset({"qt", "ctk"})

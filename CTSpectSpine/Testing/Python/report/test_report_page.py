@@ -52,9 +52,11 @@ def test_verdict_is_told_in_words(folder: Path) -> None:
         "VAS",
         "L5-S1 facet right: ratio 4.50 is at or above 2.1.",
         "Attenuation correction was not mended.",
-        "sensitivity of 0.57",
-        "specificity of 0.77",
+        "sensitivity 0.57",
+        "specificity 0.77",
         "0.34 to 1.21",
+        "1.00 ± 0.47",
+        "sensitivity 1.0",
         "No numeric threshold",
     ):
         assert words in text, words

@@ -65,7 +65,9 @@ def test_a_joint_that_is_not_measurable_stays_so_whatever_its_ratio() -> None:
     joints = measured(L4L5=4.0)
     joints.loc[joints.level == "L4-L5", "uptake"] = "not_measurable"
     verdict = triage(joints)
-    assert verdict.disposition == "negative"
+    assert verdict.disposition == "indeterminate"
+    assert verdict.candidate_dispositions == ("negative", "lumbar_disc")
+    assert "(3.9–4.1) hot but not measurable: open between" in verdict.headline
     caveats = " ".join(verdict.caveats)
     assert "Were any of them positive" in caveats
     assert "whose doubtful ratio is high: L4-L5 disc (corrected ratio 4.00" in caveats

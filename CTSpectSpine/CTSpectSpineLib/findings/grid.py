@@ -1,0 +1,242 @@
+"""CT, labels and joints as shares of SPECT voxels, and what ordinary bone looks like there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.model import BoolArray, FloatArray
+
+STEP_MM = 2.0
+"""Coarsest step at which the CT is read. Numerical: half a SPECT voxel."""
+BONE_HU, BODY_HU = 160.0, -300.0
+"""HU from which an unlabelled voxel is bone, and belongs to the body. Judgement: above soft tissue
+without contrast and below most trabecular bone with its cortex; between fat and air."""
+CLOSING_MM = 6.0
+"""Gaps of unlabelled bone that are closed. Judgement: marrow between thin cortices."""
+REACH = 3.0
+"""Reach of a blurred shape in standard deviations. Numerical: 0.3 % of it lies beyond."""
+
+Box = tuple[slice, slice, slice]
+ORDINARY: Mapping[str, tuple[float, float]] = {
+    "vertebra": (0.95, 1.42),
+    "sacrum": (1.1, 1.6),
+    "hip": (1.1, 1.65),
+    "bone": (0.8, 1.35),
+    "soft": (0.12, 0.45),
+    "air": (0.02, 0.3),
+    "unseen": (0.5, 1.5),
+}
+"""Usual uptake and the upper limit of the ordinary, as ratios to the reference bone, blurred by the
+SPECT. Judgement, from normal vertebrae (a body reads 1 with a spread of 6 to 9 % within a patient,
+Rohani et al., Asian Spine J 2020;14:629), sacrum and iliac bone (somewhat more), muscle (SUV 0.4 to
+0.6 where bone has 4) and the truth study's patients; ``unseen`` is what lies outside the CT."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything on the SPECT's voxels.
+
+    Attributes
+    ----------
+    ratio
+        SPECT over the reference uptake, ``[k, j, i]``.
+    usual, limit
+        Ordinary uptake and its upper limit, as ratios, blurred as the SPECT.
+    bone_share, seen_share
+        Share of bone, and of what the CT covers, blurred as the SPECT.
+    ct_to_index
+        4×4 matrix from CT points, LPS mm, to continuous index ``(i, j, k)``.
+    spacing
+        Voxel sizes along ``(i, j, k)``, mm.
+    sigma_mm
+        Standard deviation of the point spread.
+    coarse
+        The CT at a coarse step.
+    """
+
+    ratio: FloatArray
+    usual: FloatArray
+    limit: FloatArray
+    bone_share: FloatArray
+    seen_share: FloatArray
+    ct_to_index: FloatArray
+    spacing: FloatArray
+    sigma_mm: float
+    coarse: Coarse
+
+    @cached_property
+    def sigmas(self) -> FloatArray:
+        """Standard deviations of point spread in voxels, ``(k, j, i)``."""
+        return np.asarray(self.sigma_mm / self.spacing[::-1])
+
+    @cached_property
+    def index_to_ct(self) -> FloatArray:
+        """4×4 matrix from index ``(i, j, k)`` to CT points, LPS mm."""
+        return np.asarray(np.linalg.inv(self.ct_to_index))
+
+    def point(self, kji: FloatArray) -> FloatArray:
+        """CT point, LPS mm, of a continuous index ``(k, j, i)``."""
+        return np.asarray(apply_matrix(self.index_to_ct, np.asarray(kji)[None, ::-1])[0])
+
+    def blurred(self, points_mm: FloatArray, volume_mm3: float) -> sparse.csc_matrix | None:
+        """A region of evenly spaced CT points as the SPECT shows it, a column over all voxels.
+
+        Parameters
+        ----------
+        points_mm
+            Points, LPS mm, shape (n, 3).
+        volume_mm3
+            Volume that each stands for.
+        """
+        shape = self.ratio.shape
+        kji = np.rint(apply_matrix(self.ct_to_index, points_mm)[:, ::-1]).astype(int)
+        kji = kji[np.all((kji >= 0) & (kji < shape), axis=1)]
+        if not len(kji):
+            return None
+        reach = np.ceil(REACH * self.sigmas).astype(int)
+        low = np.maximum(kji.min(axis=0) - reach, 0)
+        high = np.minimum(kji.max(axis=0) + reach + 1, shape)
+        size = high - low
+        flat = np.ravel_multi_index(tuple((kji - low).T), tuple(size))
+        share = np.bincount(flat, minlength=int(np.prod(size))).reshape(size)
+        share = share * (volume_mm3 / float(np.prod(self.spacing)))
+        seen = ndimage.gaussian_filter(share, self.sigmas, mode="constant", truncate=REACH)
+        return self.column(seen, low)
+
+    def column(self, values: FloatArray, low: NDArray[np.int_]) -> sparse.csc_matrix:
+        """Values of a box that begins at ``low`` as a sparse column over all voxels."""
+        kji = np.argwhere(values > 1e-3)
+        flat = np.ravel_multi_index(tuple((kji + low).T), self.ratio.shape)
+        data = values[tuple(kji.T)]
+        zeros = np.zeros(len(flat), dtype=int)
+        return sparse.csc_matrix((data, (flat, zeros)), shape=(self.ratio.size, 1))
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """The CT at a step of about 2 mm.
+
+    Attributes
+    ----------
+    labels
+        Ids of `anatomy`, ``[k, j, i]``.
+    bone, body
+        Bone (labelled or not), and everything of the patient.
+    ijk_to_lps
+        4×4 matrix.
+    """
+
+    labels: NDArray[np.int_]
+    bone: BoolArray
+    body: BoolArray
+    ijk_to_lps: FloatArray
+
+    @property
+    def spacing(self) -> FloatArray:
+        """Step along ``(i, j, k)``, mm."""
+        return np.asarray(np.linalg.norm(self.ijk_to_lps[:3, :3], axis=0))
+
+    @property
+    def volume_mm3(self) -> float:
+        """Volume of one step."""
+        return float(abs(np.linalg.det(self.ijk_to_lps[:3, :3])))
+
+    def points(self, mask: BoolArray) -> FloatArray:
+        """Points of a mask, LPS mm, shape (n, 3)."""
+        return apply_matrix(self.ijk_to_lps, np.argwhere(mask)[:, ::-1].astype(float))
+
+    def near(self, centre_mm: FloatArray, radius_mm: float) -> tuple[NDArray[np.int_], FloatArray]:
+        """Index ``(k, j, i)`` of the steps within a ball, and their points, LPS mm."""
+        middle = apply_matrix(inverse(self.ijk_to_lps), centre_mm[None])[0]
+        reach = radius_mm / self.spacing + 1
+        size = np.array(self.labels.shape[::-1])
+        low = np.clip(np.floor(middle - reach).astype(int), 0, size)
+        high = np.clip(np.ceil(middle + reach).astype(int) + 1, low, size)
+        i, j, k = (np.arange(a, b) for a, b in zip(low, high, strict=True))
+        kji = np.stack(np.meshgrid(k, j, i, indexing="ij"), axis=-1).reshape(-1, 3)
+        points = apply_matrix(self.ijk_to_lps, kji[:, ::-1].astype(float))
+        inside = np.linalg.norm(points - centre_mm, axis=1) <= radius_mm
+        return kji[inside], points[inside]
+
+
+def scene_of(
+    spect: sitk.Image,
+    ct: sitk.Image,
+    labels: sitk.Image,
+    ct_to_spect: FloatArray,
+    reference: float,
+    fwhm_mm: float,
+) -> Scene:
+    """Put everything on the SPECT's voxels; see `find_findings` for the parameters."""
+    coarse = _coarse(ct, labels)
+    ratio = sitk.GetArrayFromImage(spect).astype(np.float64) / reference
+    spacing = np.asarray(spect.GetSpacing(), dtype=float)
+    ct_to_index = np.linalg.inv(ijk_to_lps(spect)) @ ct_to_spect
+    sigma_mm = fwhm_mm / FWHM_PER_SIGMA
+    classes = _classes(coarse)
+    kji = np.argwhere(np.ones(coarse.labels.shape, dtype=bool))
+    points = apply_matrix(coarse.ijk_to_lps, kji[:, ::-1].astype(float))
+    at = np.rint(apply_matrix(ct_to_index, points)[:, ::-1]).astype(int)
+    inside = np.all((at >= 0) & (at < ratio.shape), axis=1)
+    flat = np.ravel_multi_index(tuple(at[inside].T), ratio.shape)
+    mine = classes.ravel()[inside]
+    counts = np.bincount(flat, minlength=ratio.size).astype(float)
+    seen = counts > 0
+
+    def spread(values: FloatArray, unseen: float) -> FloatArray:
+        total = np.bincount(flat, values[mine], minlength=ratio.size)
+        mean = np.where(seen, total / np.maximum(counts, 1), unseen).reshape(ratio.shape)
+        return ndimage.gaussian_filter(mean, sigma_mm / spacing[::-1], truncate=REACH)
+
+    names = list(ORDINARY)
+    usual = np.array([ORDINARY[name][0] for name in names])
+    limit = np.array([ORDINARY[name][1] for name in names])
+    bone = np.array([float(name in ("vertebra", "sacrum", "hip", "bone")) for name in names])
+    return Scene(
+        ratio,
+        spread(usual, ORDINARY["unseen"][0]),
+        spread(limit, ORDINARY["unseen"][1]),
+        spread(bone, 0.0),
+        spread(np.ones(len(names)), 0.0),
+        ct_to_index,
+        spacing,
+        sigma_mm,
+        coarse,
+    )
+
+
+def _coarse(ct: sitk.Image, labels: sitk.Image) -> Coarse:
+    step = [max(1, int(STEP_MM / spacing)) for spacing in ct.GetSpacing()]
+    thin = ct[:: step[0], :: step[1], :: step[2]]
+    placed = sitk.Resample(labels, thin, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    label = sitk.GetArrayFromImage(placed).astype(int)
+    hu = sitk.GetArrayFromImage(thin)
+    body = hu > BODY_HU
+    dense = (hu > BONE_HU) | (label > 0)
+    rounds = max(1, round(CLOSING_MM / float(np.mean(thin.GetSpacing()))))
+    padded = np.pad(dense, rounds, mode="edge")
+    closed = ndimage.binary_closing(padded, iterations=rounds)
+    inner = tuple(slice(rounds, -rounds) for _ in range(3))
+    return Coarse(label, dense | (closed[inner] & body), body, ijk_to_lps(thin))
+
+
+def _classes(coarse: Coarse) -> NDArray[np.int_]:
+    names = list(ORDINARY)
+    classes = np.full(coarse.labels.shape, names.index("air"))
+    classes[coarse.body] = names.index("soft")
+    classes[coarse.bone] = names.index("bone")
+    for row in anatomy.vertebrae():
+        name = "sacrum" if row.region == "sacral" else "vertebra"
+        classes[coarse.labels == row.id] = names.index(name)
+    for number in anatomy.hip_ids().values():
+        classes[coarse.labels == number] = names.index("hip")
+    return classes

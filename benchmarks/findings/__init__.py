@@ -1,0 +1,1 @@
+"""What is found outside the joints, and what is taken for it wrongly; see ``__main__``."""
