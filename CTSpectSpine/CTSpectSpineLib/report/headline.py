@@ -36,15 +36,15 @@ def headline(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> str:
     if told.startswith("No verdict"):
         return told
     if str(mapping(manifest.get("registration_check")).get("decision")) == "rejected":
-        return "No verdict: the registration was rejected by the user."
+        return "No verdict. The registration was rejected."
     if verdict is None:
         return status.get("title", "No verdict was recorded") + "."
     name = str(verdict.get("disposition", ""))
     if name == "no_verdict":
-        reason = next(iter(sentences(verdict.get("reasons"))), "the analysis does not support one")
-        return f"No verdict: {reason.rstrip('.')}."
+        reason = next(iter(sentences(verdict.get("reasons"))), "The analysis does not support one")
+        return f"No verdict. {reason.rstrip('.')}."
     if status:
-        return f"No verdict: {str(manifest.get('status_reason')).rstrip('.')}."
+        return f"No verdict. {str(manifest.get('status_reason')).rstrip('.')}."
     if told:
         return told
     bounds = mapping(mapping(manifest.get("protocol")).get("bounds"))

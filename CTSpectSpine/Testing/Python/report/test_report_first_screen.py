@@ -39,7 +39,7 @@ def test_without_it_level_side_ratio_and_interval_are_named(folder: Path) -> Non
     ("change", "words"),
     [
         ({"status": "failed", "status_reason": "The labels lie elsewhere."}, "The labels lie"),
-        ({"registration_check": {"decision": "rejected"}}, "the registration was rejected"),
+        ({"registration_check": {"decision": "rejected"}}, "The registration was rejected"),
     ],
 )
 def test_what_is_no_verdict_is_said_in_the_headline(
@@ -47,7 +47,7 @@ def test_what_is_no_verdict_is_said_in_the_headline(
 ) -> None:
     dump(folder, "manifest.json", {**manifest(), **change})
     found = headline(folder)
-    assert found.startswith("No verdict: ")
+    assert found.startswith("No verdict. ")
     assert words in found
 
 
@@ -58,7 +58,7 @@ def test_no_verdict_shows_no_disposition_anywhere(folder: Path) -> None:
         "candidate_dispositions": ["lumbar_disc"], "areas": [], "headline": "",
     }  # fmt: skip
     dump(folder, "verdict.json", refused)
-    assert headline(folder) == "No verdict: The registration failed."
+    assert headline(folder) == "No verdict. The registration failed."
     text = Page(write_report(folder)).text
     for words in ("Negative scan", "Lumbar disc", "lumbar pain"):
         assert words not in text
