@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from CTSpectSpineLib.hot_metal import hot_colours
 from CTSpectSpineLib.model import FloatArray
@@ -23,6 +25,10 @@ _FULL_RATIO = 1.6
 protocols (about 2, corrected) reads about this much as scanned, and must not look pale."""
 _STRONGEST_ALPHA = 0.85
 """Opacity there. Judgement: the bone below is still seen."""
+_GREYS = 96
+"""Greys among the 256 colours of a small picture. Judgement: steps of 2.7 are not seen in a CT."""
+_GREY_SPREAD = 8
+"""Largest difference of red, green and blue that counts as grey, of 255. Judgement: not seen."""
 _SKELETON = (0.25, 1.0)
 """Uptake where all of the SPECT begins to show, and where it is most opaque, multiples of the
 reference. Judgement: soft tissue takes up less than a quarter of what bone does."""
@@ -82,3 +88,29 @@ def to_rgb(values: FloatArray) -> RgbArray:
     """Values 0 to 1, grey (rows, columns, 1) or colour, as 8-bit colour."""
     rgb: RgbArray = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
+
+
+def small_png(png: bytes) -> bytes:
+    """The picture with 256 colours, about a third of the size; as it is where it cannot be read.
+
+    A part of the colours is greys at even steps: a CT keeps its look, without colour casts.
+    """
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            rgb = np.asarray(image.convert("RGB"))
+    except (OSError, ValueError):
+        return png
+    grey = np.ptp(rgb, axis=2) <= _GREY_SPREAD
+    step = 255.0 / (_GREYS - 1)
+    index = np.rint(rgb.mean(axis=2) / step).astype(np.uint8)
+    palette = np.rint(np.arange(_GREYS) * step).astype(np.uint8).repeat(3)
+    if not grey.all():
+        coloured = Image.fromarray(rgb[~grey][None])
+        few = coloured.quantize(256 - _GREYS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        index[~grey] = np.asarray(few)[0] + _GREYS
+        palette = np.concatenate([palette, np.array(few.getpalette(), dtype=np.uint8)])
+    small = Image.fromarray(index)
+    small.putpalette(palette[: 3 * 256].tobytes())
+    stream = io.BytesIO()
+    small.save(stream, format="png")
+    return stream.getvalue()

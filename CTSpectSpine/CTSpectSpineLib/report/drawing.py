@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,20 +195,6 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar) -> N
         drawn = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
     with replacing(path) as temporary:
         Image.fromarray(_over(drawn, canvas)).save(temporary, format="png")
-
-
-def small_png(png: bytes) -> bytes:
-    """The picture with 256 colours, a third of the size; as it is where it cannot be read."""
-    try:
-        with Image.open(io.BytesIO(png)) as image:
-            few = image.convert("RGB").quantize(
-                256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-            )
-    except (OSError, ValueError):
-        return png
-    stream = io.BytesIO()
-    few.save(stream, format="png")
-    return stream.getvalue()
 
 
 def _over(drawn: RgbArray, ground: RgbArray) -> RgbArray:

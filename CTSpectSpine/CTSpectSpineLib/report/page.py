@@ -13,7 +13,7 @@ from markupsafe import Markup
 from CTSpectSpineLib.files import withdraw
 from CTSpectSpineLib.joint_table import number as cell_number
 from CTSpectSpineLib.model import STABLE_SHARE
-from CTSpectSpineLib.report.drawing import small_png
+from CTSpectSpineLib.report.colour import small_png
 from CTSpectSpineLib.report.finding_rows import finding_rows
 from CTSpectSpineLib.report.headline import against, headline
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records, standing_out
@@ -268,7 +268,7 @@ def _pictures(
     sections: dict[str, list[Mapping[str, str]]] = {name: [] for name in names}
     large = sum(len(picture.png) for picture in results.pictures) > _MOST_BYTES
     for picture in results.pictures:
-        png = small_png(picture.png) if large else picture.png
+        png = small_png(picture.png) if large and picture.section != "key" else picture.png
         sections.setdefault(picture.section or "other", []).append(
             _picture(picture, png, rows.get(picture.joint), bounds)
         )

@@ -15,9 +15,9 @@ from PIL import Image
 
 from CTSpectSpineLib.display import scale_top
 from CTSpectSpineLib.report import draw_pictures
-from CTSpectSpineLib.report.colour import fused
+from CTSpectSpineLib.report.colour import fused, small_png
 from CTSpectSpineLib.report.course import course_of
-from CTSpectSpineLib.report.drawing import Panel, letter_places, small_png
+from CTSpectSpineLib.report.drawing import Panel, letter_places
 from CTSpectSpineLib.report.joint_planes import hottest_point, joint_surfaces
 from CTSpectSpineLib.report.projection import projections
 from CTSpectSpineLib.report.sampling import Sampler, plane
