@@ -67,8 +67,8 @@ def sample_icons() -> None:
     import numpy as np
     import SimpleITK as sitk
 
+    from CTSpectSpineLib.hot_metal import hot_colours
     from CTSpectSpineLib.phantom import load_case, make_phantom
-    from CTSpectSpineLib.scene.colours import hot_colours
     from CTSpectSpineWidgets.sampledata import CASES
 
     for name in CASES:

@@ -34,10 +34,13 @@ INK_HEX = {
 }
 """Uptake classes as ink on the white page of the report, also in ``page.css``. Standard: at least
 3:1 contrast for graphics (WCAG 2.2, 1.4.11)."""
-LEAST_TOP, MOST_TOP = 3, 8
-"""Limits of the top of the colour scale, multiples of the reference. Judgement: below 3 noise would
-look hot; above 8 joints at the positive bound of about 2 would vanish."""
-
+LEAST_TOP, MOST_TOP = 2.5, 6.0
+"""Limits of the top of the colour scale, multiples of the reference. Judgement: below 2.5 noise
+would look hot; above 6 the skeleton and joints at the positive bound of about 2 would be nearly
+black."""
+TOP_STEP = 0.5
+"""Step of the top of the scale, multiples of the reference. Judgement: ends in whole and half
+multiples are easily read, and the hottest joint comes close to the end."""
 
 _WEIGHTS = (0.2126, 0.7152, 0.0722)
 """Share of red, green and blue in luminance. Standard: WCAG 2.2, relative luminance."""
@@ -61,5 +64,12 @@ def _luminance(colour: str) -> float:
 
 
 def scale_top(hottest_ratio: float) -> float:
-    """Top of the colour scale, in whole multiples of the reference: the hottest joint, limited."""
-    return float(min(max(math.ceil(hottest_ratio), LEAST_TOP), MOST_TOP))
+    """Top of the colour scale, in multiples of the reference: the hottest joint, limited.
+
+    Parameters
+    ----------
+    hottest_ratio
+        Highest uptake as scanned (uncorrected, as pictures show it), multiples of the reference.
+    """
+    steps = math.ceil(hottest_ratio / TOP_STEP)
+    return float(min(max(steps * TOP_STEP, LEAST_TOP), MOST_TOP))

@@ -85,6 +85,9 @@ class Owner(Protocol):
     def placed(self, path: Path) -> None:
         """Learn that it is in place."""
 
+    def withdraw(self, path: Path) -> None:
+        """Remove a file that an earlier run wrote and that no longer holds."""
+
 
 _OWNERS: dict[Path, Owner] = {}
 
@@ -119,6 +122,13 @@ def put_in_place(temporary: Path, path: Path) -> None:
     temporary.replace(path)
     if owner is not None:
         owner.placed(path)
+
+
+def withdraw(path: Path) -> None:
+    """Remove a file of ours that no longer holds; a file that no run of ours wrote stays."""
+    owner = _owner_of(path)
+    if owner is not None:
+        owner.withdraw(path)
 
 
 def temporary_name(path: Path) -> Path:

@@ -107,6 +107,8 @@ class ExportSection(Section):
 def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
     """Save the views: fused over the whole CT, and zoomed to every positive joint.
 
+    Each has letters for the patient's directions.
+
     Returns
     -------
     list of Path
@@ -121,6 +123,7 @@ def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
 
     from CTSpectSpineLib.scene.framing import frame
     from CTSpectSpineLib.scene.presentation import present
+    from CTSpectSpineLib.scene.views import orientation_letters
 
     manager, scene = slicer.app.layoutManager(), slicer.mrmlScene
     (nodes, record), capture = panel.shown(), ScreenCapture.ScreenCaptureLogic()
@@ -133,14 +136,15 @@ def capturePictures(panel: CTSpectSpineWidget, folder: Path) -> list[Path]:
                 text = _("{file} is there already: choose another folder.")
                 raise RuntimeError(text.format(file=path))
     written = []
-    for name, centre in places:
-        present(scene, nodes, panel.registration.look())
-        if centre is not None:
-            frame(scene, centre)
-        for view, widget in _views(manager):
-            path = _picture(folder, name, view)
-            capture.captureImageFromView(widget, str(path))
-            written.append(path)
+    with orientation_letters(scene):
+        for name, centre in places:
+            present(scene, nodes, panel.registration.look())
+            if centre is not None:
+                frame(scene, centre)
+            for view, widget in _views(manager):
+                path = _picture(folder, name, view)
+                capture.captureImageFromView(widget, str(path))
+                written.append(path)
     return written
 
 

@@ -74,6 +74,8 @@ def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
             " Dice of 0.87 for L1 to L5 of the first, with any of 36 pairs and HU bounds 0.90 to"
             " 0.92. So their overlap is an optimistic estimate.",
             f"![Real CTs with the labels that were found]({REAL})",
+            "The crop (right) has no landmark: its vertebrae are counted from a guess, and where"
+            " their names are wrong they are flagged as not confirmed.",
             _lines(
                 ["CT", "level", "found", "Dice", "confirmed", "CPU s"],
                 [

@@ -160,6 +160,11 @@ def _protocols(parser: Parser) -> None:
 
 def _report(parser: Parser) -> None:
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder")
+    parser.add_argument(
+        "--pdf",
+        action="store_true",
+        help="also write report.pdf (A4), printed by Chromium, Google Chrome or Microsoft Edge",
+    )
 
 
 def _export(parser: Parser) -> None:

@@ -85,9 +85,13 @@ def joints(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """``ctspectspine report``."""
-    from CTSpectSpineLib.report import write_report
+    from CTSpectSpineLib.report import write_pdf, write_report
 
     with kept_results(options.results), readable(options.results):
         path = write_report(options.results)
-    print_json({"report": str(path)}) if options.json else print(f"Report: {path}")
+        pdf = write_pdf(path) if options.pdf else None
+    if options.json:
+        print_json({"report": str(path), **({"pdf": str(pdf)} if pdf else {})})
+    else:
+        print(f"Report: {pdf or path}")
     return 0

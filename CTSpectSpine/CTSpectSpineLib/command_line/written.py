@@ -65,7 +65,7 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     "joints": (Written("DIR", (*JOINTS_FILES, FILES_RECORD)),),
     "triage": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "protocols": (),
-    "report": (Written("RESULTS", ("report.html", MANIFEST), clears=False),),
+    "report": (Written("RESULTS", ("report.html", "report.pdf", MANIFEST), clears=False),),
     "export": (Written("DIR", (*EXPORT_FILES, FILES_RECORD)),),
     "validate": (
         Written("DIR of --out", (*DOCUMENT_FILES, FILES_RECORD), clears=False),

@@ -39,6 +39,9 @@ class Course:
         Level to the position of its body, caudal to cranial, in the axes above.
     facets
         Middles of the facet joints of each level, shape (n, 3), in the axes above.
+    sides
+        Side to the centres of its facet joints, shape (n, 3), in the axes above; empty where there
+        are none.
     extent
         Lowest and highest coordinates that the CT reaches, shape (2, 3).
     heights
@@ -49,6 +52,7 @@ class Course:
     axes: FloatArray
     bodies: Mapping[str, FloatArray]
     facets: FloatArray
+    sides: Mapping[str, FloatArray]
     extent: FloatArray
     heights: tuple[float, float]
 
@@ -70,6 +74,27 @@ class Course:
             Room beyond the bodies' centres: anterior, posterior, superior, inferior, in mm.
         """
         knots = np.array(list(self.bodies.values()))
+        anterior, posterior, superior, inferior = margins
+        across = self._range(
+            1, knots[:, 1].min() - anterior, knots[:, 1].max() + posterior, pixel_mm
+        )
+        up = self._range(2, self.heights[0] - inferior, self.heights[1] + superior, pixel_mm)
+        return self._ruled(across, up[::-1], 1, _curve(knots[:, 2], knots[:, 0]), pixel_mm)
+
+    def strip(self, side: str, pixel_mm: float, margins: Sequence[float]) -> Surface:
+        """Parasagittal surface through all facet joints of a side, anterior on the left.
+
+        Parameters
+        ----------
+        side
+            ``left`` or ``right``, the patient's.
+        pixel_mm
+            Size of a pixel.
+        margins
+            Room beyond the joints: anterior, posterior, and beyond the bodies: superior, inferior,
+            in mm.
+        """
+        knots = self.sides[side]
         anterior, posterior, superior, inferior = margins
         across = self._range(
             1, knots[:, 1].min() - anterior, knots[:, 1].max() + posterior, pixel_mm
@@ -134,11 +159,14 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     origin = centres.mean(axis=0)
     axes = _axes(joints, centres)
     pairs: dict[str, list[FloatArray]] = {}
+    sides: dict[str, list[FloatArray]] = {}
     for joint in joints.joints:
         if joint.kind == "facet" and joint.centre_mm is not None:
             pairs.setdefault(joint.level, []).append(joint.centre_mm)
+            sides.setdefault(joint.side, []).append(axes @ (joint.centre_mm - origin))
     middles = np.array([np.mean(pair, axis=0) for pair in pairs.values()]).reshape(-1, 3)
     facets = (middles - origin) @ axes.T
+    strips = {side: np.array(centres_) for side, centres_ in sides.items()}
     positions = {name: axes @ (centre - origin) for name, centre in bodies.items()}
     ordered = dict(sorted(positions.items(), key=lambda item: float(item[1][2])))
     corner_index = np.array(np.meshgrid(*[(0, n - 1) for n in ct.GetSize()])).reshape(3, -1).T
@@ -146,7 +174,8 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     extent = np.array([corners.min(axis=0), corners.max(axis=0)])
     every = [*centres, *(frame.centre_mm for frame in joints.frames.values())]
     heights = (np.array(every) - origin) @ axes[2]
-    return Course(origin, axes, ordered, facets, extent, (heights.min(), heights.max()))
+    span = (float(heights.min()), float(heights.max()))
+    return Course(origin, axes, ordered, facets, strips, extent, span)
 
 
 def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:

@@ -7,33 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
+from PIL import Image
 
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.report.colour import (
+    RgbArray,
+    heat,
+    inverse_grey,
+    opacity,
+    opacity_of_all,
+    to_rgb,
+)
 from CTSpectSpineLib.report.sampling import Surface
-
-RgbArray = NDArray[np.uint8]
-
-BONE_WINDOW_HU = (-200.0, 800.0)
-"""HU shown black and white. Judgement: a bone window narrow enough to keep soft tissue apart from
-air."""
-
-FAINTEST_RATIO = 1.0
-"""Uptake (multiples of the reference bone) where the overlay begins to show. Judgement: what is no
-more active than that bone needs no colour."""
-
-_FULL_RATIO = 2.2
-"""Uptake where the overlay is most opaque. Judgement: just above the positive bounds of the shipped
-protocols (about 2)."""
-_STRONGEST_ALPHA = 0.85
-"""Opacity there. Judgement: the bone below is still seen."""
 
 OUTLINE_COLOURS = {"positive": "#35e6ff", "indeterminate": "#9dffb0", "other": "#ffffff"}
 _DPI = 100
@@ -50,6 +42,10 @@ _BAR = 104
 _INSET = 34.0
 """From the edge of a panel to its callouts, pixels. Judgement: the orientation letters stay
 free."""
+_LETTER = 10.0
+"""Width of a letter of a level's name, pixels. Measured on the bold font of 13 points."""
+_CLEAR_ROWS = 22.0
+"""Rows between an orientation letter and a level's name, pixels. Judgement: their heights."""
 _BAR_GREY = 0.35
 """Grey below the colours of the legend, 0 to 1. Judgement: that of cancellous bone of 150 HU in the
 bone window."""
@@ -144,53 +140,36 @@ class Panel:
 
 @dataclass(frozen=True)
 class ColourBar:
-    """Legend of the overlay: colours over mid grey, in multiples of the reference bone."""
+    """Legend of the one window of all pictures, in multiples of the reference bone.
+
+    Attributes
+    ----------
+    highest
+        Upper end of the scale.
+    fused
+        Show the colours of the overlay.
+    alone
+        Show the inverse grey of the SPECT alone.
+    skeleton
+        The colours are those of all of the SPECT.
+    label
+        Words along the legend.
+    """
 
     highest: float
-    label: str = "multiples of reference bone"
+    fused: bool = True
+    alone: bool = False
+    skeleton: bool = False
+    label: str = "as scanned, ÷ reference bone"
 
 
-def bone_grey(hu: FloatArray) -> FloatArray:
-    """Grey value 0 to 1 of CT in the bone window; black outside the CT."""
-    low, high = BONE_WINDOW_HU
-    return np.nan_to_num(np.clip((hu - low) / (high - low), 0.0, 1.0))
-
-
-def heat(ratio: FloatArray, highest: float, start: float = 0.25) -> FloatArray:
-    """Colour (..., 3) of uptake from 0 to `highest`: perceptually uniform, dark to bright.
-
-    The lowest quarter of the map is nearly black and would darken a CT below: overlays
-    `start` above it.
-    """
-    scaled = np.clip(np.nan_to_num(ratio) / highest, 0.0, 1.0)
-    return mpl.colormaps["inferno"](start + (1.0 - start) * scaled)[..., :3]
-
-
-def opacity(ratio: FloatArray) -> FloatArray:
-    """Opacity of the overlay: nothing below the reference bone, rising smoothly above it."""
-    t = np.clip((np.nan_to_num(ratio) - FAINTEST_RATIO) / (_FULL_RATIO - FAINTEST_RATIO), 0, 1)
-    return _STRONGEST_ALPHA * t * t * (3.0 - 2.0 * t)
-
-
-def fused(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
-    """CT in bone window under the SPECT overlay, shape (rows, columns, 3)."""
-    alpha = opacity(ratio)[..., None]
-    return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
-
-
-def to_rgb(values: FloatArray) -> RgbArray:
-    """Values 0 to 1, grey (rows, columns, 1) or colour, as 8-bit colour."""
-    rgb: RgbArray = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
-
-
-def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar | None = None) -> None:
+def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar) -> None:
     """Draw rows of panels, one picture pixel per panel pixel, and save them as PNG."""
     n = max(len(row) for row in rows)
     widths = [max(row[c].rgb.shape[1] for row in rows if c < len(row)) for c in range(n)]
     heights = [max(panel.rgb.shape[0] for panel in row) for row in rows]
     titles = [_TITLE if any(panel.title for panel in row) else 0 for row in rows]
-    width = 2 * _MARGIN + sum(widths) + _GAP * (n - 1) + (_BAR if bar else 0)
+    width = 2 * _MARGIN + sum(widths) + _GAP * (n - 1) + _BAR
     height = 2 * _MARGIN + sum(heights) + sum(titles) + _GAP * (len(rows) - 1)
     canvas: RgbArray = np.full((height, width, 3), 255, dtype=np.uint8)
     placed: list[tuple[Panel, int, int]] = []
@@ -204,20 +183,29 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar | Non
             left += column_width + _GAP
         top += row_height + title + _GAP
     with matplotlib.style.context("default", after_reset=True):
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="none")
+        agg = FigureCanvasAgg(figure)
         # One set of axes in pixels of the sheet: making one per panel costs more than drawing.
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frameon=False)
-        if bar:
-            _draw_bar(
-                axes, canvas, bar, width - _BAR + 24, _MARGIN + titles[0], min(heights[0], 420)
-            )
-        # Pixel for pixel, under everything that the axes draw.
-        figure.figimage(canvas, 0, 0, origin="upper").set_zorder(-1)
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
+        _draw_bar(axes, canvas, bar, width - _BAR + 24, _MARGIN + titles[0], min(heights[0], 420))
         for panel, left, top in placed:
             _draw_panel(axes, panel, left, top)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
+        agg.draw()  # type: ignore[no-untyped-call]
+        drawn = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
+    with replacing(path) as temporary:
+        Image.fromarray(_over(drawn, canvas)).save(temporary, format="png")
+
+
+def _over(drawn: RgbArray, ground: RgbArray) -> RgbArray:
+    """Lines and words (rows, columns, 4) over the pictures (rows, columns, 3)."""
+    result: RgbArray = ground.copy()
+    rows, columns = np.nonzero(drawn[..., 3])
+    above = drawn[rows, columns].astype(np.float32)
+    alpha = above[:, 3:] / 255.0
+    mixed = ground[rows, columns] * (1.0 - alpha) + above[:, :3] * alpha
+    result[rows, columns] = np.rint(mixed).astype(np.uint8)
+    return result
 
 
 def _write(axes: Axes, x: float, y: float, text: str, colour: str, size: float, **how: Any) -> None:
@@ -231,24 +219,23 @@ def _write(axes: Axes, x: float, y: float, text: str, colour: str, size: float, 
 
 
 def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
-    rows, columns = panel.rgb.shape[:2]
+    rows = panel.rgb.shape[0]
     _write(
         axes, left, top - 8, panel.title, _DARK, 13, halo="",
         ha="left", va="bottom", fontweight="bold",
     )  # fmt: skip
     for outline in panel.outlines:
         _draw_outline(axes, outline, left, top)
+    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
     for mark in panel.names:
         _write(
-            axes, left + mark.column, top + mark.row, mark.text, mark.colour, 13,
+            axes, left + mark.column, top + mark.row, mark.text, ink, 13, halo=halo,
             ha="center" if panel.names_centred else "right", fontweight="bold",
         )  # fmt: skip
     _draw_callouts(axes, panel, left, top)
     letters = panel.surface.edge_letters()
-    places = ((14, rows / 2), (columns - 14, rows / 2), (columns / 2, 16), (columns / 2, rows - 16))
-    for letter, (x, y) in zip(letters, places, strict=True):
+    for letter, (x, y) in zip(letters, letter_places(panel), strict=True):
         _write(axes, left + x, top + y, letter, "#ffd75e", 14, fontweight="bold")
-    ink, halo = (_DARK, "#ffffffc0") if panel.light else ("white", "#000000b0")
     bottom, start = top + rows - 12, left + 12
     axes.plot(
         [start, start + panel.bar_mm / panel.surface.pixel_mm], [bottom, bottom], color=ink,
@@ -257,6 +244,31 @@ def _draw_panel(axes: Axes, panel: Panel, left: int, top: int) -> None:
     )  # fmt: skip
     length = f"{panel.bar_mm:g} mm"
     _write(axes, start, bottom - 8, length, ink, 11.5, halo=halo, ha="left", va="bottom")
+
+
+def letter_places(panel: Panel) -> list[tuple[float, float]]:
+    """Column and row of the orientation letters (left, right, top, bottom), clear of level names.
+
+    Each stands at the middle of its edge, or as near to it as the names leave room.
+    """
+    rows, columns = panel.rgb.shape[:2]
+    shifts = (0.0, 0.12, -0.12, 0.24, -0.24, 0.36, -0.36)
+
+    def clear(x: float, y: float) -> bool:
+        return all(
+            abs(y - mark.row) > _CLEAR_ROWS
+            or not mark.column - words - 16 < x < mark.column + 16 + words * panel.names_centred
+            for mark in panel.names
+            for words in [_LETTER * len(mark.text) / (2 if panel.names_centred else 1)]
+        )
+
+    edges = (
+        [(14.0, rows * (0.5 + s)) for s in shifts],
+        [(columns - 14.0, rows * (0.5 + s)) for s in shifts],
+        [(columns * (0.5 + s), 16.0) for s in shifts],
+        [(columns * (0.5 + s), rows - 16.0) for s in shifts],
+    )
+    return [next((place for place in edge if clear(*place)), edge[0]) for edge in edges]
 
 
 def _draw_outline(axes: Axes, outline: Outline, x: int, y: int) -> None:
@@ -341,10 +353,18 @@ def _draw_bar(
 ) -> None:
     """Paint the legend onto the sheet, 20 pixels wide, and write its scale."""
     ratio = np.linspace(bar.highest, 0.0, height)[:, None].repeat(20, axis=1)
-    alpha = opacity(ratio)[..., None]
-    canvas[top : top + height, left : left + 20] = to_rgb(
-        _BAR_GREY * (1.0 - alpha) + heat(ratio, bar.highest) * alpha
-    )
+    alpha = (opacity_of_all if bar.skeleton else opacity)(ratio)[..., None]
+    stripes = []
+    if bar.fused:
+        stripes.append(_BAR_GREY * (1.0 - alpha) + heat(ratio, bar.highest) * alpha)
+    if bar.alone:
+        stripes.append(inverse_grey(ratio, bar.highest).repeat(3, axis=2))
+    part = 20 // len(stripes)
+    for i, stripe in enumerate(stripes):
+        start = left + i * part
+        canvas[top : top + height, start : start + part] = to_rgb(stripe[:, :part])
+    edge = [left - 0.5, left + 19.5, left + 19.5, left - 0.5, left - 0.5]
+    axes.plot(edge, [top, top, top + height, top + height, top], color="#9aa7b5", linewidth=0.8)
     for tick in range(int(bar.highest) + 1):
         y = top + height * (1.0 - tick / bar.highest)
         axes.plot([left + 20, left + 24], [y, y], color=_DARK, linewidth=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -44,14 +45,27 @@ def joint_rows(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> Iterator[Mapp
             "uptake_words": wording("uptake", row["uptake"]),
             "measured": row["status"] == "measured",
             "reason": str(row.get("status_reason", "")),
+            "level_name": row["level"],
             "ratio": ratio,
+            "sort": _sortable(deciding_ratio(row, bounds)),
             "interval": interval,
             "probability": share(row.get("probability_positive")),
+            "mean": number(row.get("ratio_mean")),
             "maximum": number(row.get("ratio_max")),
-            "level_status": str(row.get("level_status") or ""),
+            "suv": number(row.get("suv_max"), 1),
             "asymmetry": number(row.get("asymmetry")),
             "verdict": str(row.get("verdict", "")),
         }
+
+
+def standing_out(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows of `joint_rows` that are positive, then the indeterminate ones, the highest first."""
+    order = ("positive", "indeterminate")
+
+    def place(row: Mapping[str, Any]) -> tuple[int, float]:
+        return order.index(row["uptake"]), -row["sort"]
+
+    return sorted((row for row in rows if row["uptake"] in order), key=place)
 
 
 def records(joints: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -59,3 +73,7 @@ def records(joints: pd.DataFrame | None) -> list[dict[str, Any]]:
     if joints is None:
         return []
     return [{str(key): value for key, value in row.items()} for row in joints.to_dict("records")]
+
+
+def _sortable(value: float) -> float:
+    return value if math.isfinite(value) else 0.0

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from CTSpectSpineLib.files import withdraw
+from CTSpectSpineLib.joint_table import number as cell_number
 from CTSpectSpineLib.model import STABLE_SHARE
+from CTSpectSpineLib.report.colour import small_png
 from CTSpectSpineLib.report.finding_rows import finding_rows
-from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records
+from CTSpectSpineLib.report.headline import against, headline
+from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records, standing_out
+from CTSpectSpineLib.report.pdf import PDF
 from CTSpectSpineLib.report.plot import uptake_plot
+from CTSpectSpineLib.report.provenance import file_name, provenance, scan_line, unit_words, when
 from CTSpectSpineLib.report.reasons import reason_rows
 from CTSpectSpineLib.report.values import data, items, mapping, number, sentences, share, vector
 from CTSpectSpineLib.results.pictures import ShownPicture
@@ -22,13 +28,16 @@ from CTSpectSpineLib.results.text_files import write_text
 from CTSpectSpineLib.wording import disposition, texts, wording
 
 _HERE = Path(__file__).parent
-_NOT_GIVEN = "not given"
+_MOST_BYTES = 4_000_000
+"""Pictures above this size in all stand in the page with 256 colours each. Judgement: the page then
+stays below 6 MB, which mail and archives take; the folder keeps all colours."""
 
 
 def write_report(folder: Path, manifest: Mapping[str, Any] | None = None) -> Path:
     """Render ``report.html`` from the files of a results folder.
 
-    The page needs no network and no script, and is the same for the same files.
+    The page needs no network and no script, and is the same for the same files. A PDF of an older
+    page is removed.
 
     Parameters
     ----------
@@ -49,6 +58,8 @@ def write_report(folder: Path, manifest: Mapping[str, Any] | None = None) -> Pat
     """
     folder = Path(folder)
     page = folder / "report.html"
+    # A PDF shows an older page, perhaps a verdict that no longer counts.
+    withdraw(folder / PDF)
     write_text(page, render(read_folder(folder, manifest)))
     return page
 
@@ -65,7 +76,8 @@ def render(results: ResultsFolder) -> str:
     manifest = results.manifest
     protocol = mapping(manifest.get("protocol"))
     bounds = mapping(protocol.get("bounds"))
-    joints = results.joints
+    joints, rows = results.joints, records(results.joints)
+    shown = None if joints is None else list(joint_rows(joints, bounds))
     return environment.get_template("page.html").render(
         # Both come from the project itself or escape what they hold; all else is autoescaped.
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
@@ -73,19 +85,24 @@ def render(results: ResultsFolder) -> str:
         if joints is None or joints.empty
         else Markup(uptake_plot(joints, bounds, texts("metrics"))),
         title=_title(manifest),
-        created=str(manifest.get("created", "")),
+        headline=headline(results, rows),
+        against=list(against(results, rows)),
+        scan=scan_line(manifest),
+        created=when(manifest.get("created")),
         version=str(mapping(manifest.get("software")).get("ctspectspine", "")),
         status=_status(manifest),
         verdict=_verdict(results, protocol),
         evidence=data("evidence.json"),
         bounds=[_bound(kind, mapping(values)) for kind, values in bounds.items()],
-        joints=None if joints is None else list(joint_rows(joints, bounds)),
+        joints=shown,
+        standing=standing_out(shown or []),
+        with_suv=any(row["suv"] != "–" for row in shown or []),
         reference=_reference(mapping(manifest.get("uptake"))),
         labels=_labels(manifest.get("labels")),
         registration=_registration(results.registration),
         check=_check(manifest.get("registration_check")),
         pictures=_pictures(results, bounds),
-        provenance=_provenance(manifest),
+        provenance=provenance(manifest),
         warnings=list(_warnings(manifest)),
     )
 
@@ -93,7 +110,7 @@ def render(results: ResultsFolder) -> str:
 def _title(manifest: Mapping[str, Any]) -> str:
     """Name of the case: the folder or file of its CT."""
     name = mapping(mapping(manifest.get("inputs")).get("ct")).get("name")
-    return str(name) if name else "images given in memory"
+    return file_name(name) if name else "images given in memory"
 
 
 def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -101,7 +118,9 @@ def _status(manifest: Mapping[str, Any]) -> Mapping[str, str] | None:
     words = wording("status", str(manifest["status"]))
     if not words:
         return None
-    finished = [str(mapping(stage).get("name", "")) for stage in items(manifest.get("stages"))]
+    names = texts("stages")
+    ids = [str(mapping(stage).get("name", "")) for stage in items(manifest.get("stages"))]
+    finished = [names.get(name, name).lower() for name in ids]
     return {
         **words,
         "reason": str(manifest.get("status_reason") or "No reason was recorded."),
@@ -123,11 +142,11 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
     return {
         **disposition(name),
         "name": name,
-        "headline": str(verdict.get("headline") or ""),
         "findings": list(finding_rows(verdict)),
-        "candidates": [
-            disposition(c)["title"] for c in sentences(verdict.get("candidate_dispositions"))
-        ],
+        # Where there is no verdict, nothing may look like one.
+        "candidates": []
+        if name == "no_verdict"
+        else [disposition(c)["title"] for c in sentences(verdict.get("candidate_dispositions"))],
         "recommendation": str(verdict.get("recommendation") or "none"),
         "protocol": " ".join(str(by[key]) for key in ("id", "version") if by.get(key)),
         "protocol_title": str(by.get("title", "")),
@@ -157,6 +176,7 @@ def _verdict(results: ResultsFolder, protocol: Mapping[str, Any]) -> Mapping[str
         "by_region": [
             (str(region), disposition(str(key))["title"])
             for region, key in mapping(verdict.get("by_region")).items()
+            if name != "no_verdict"
         ],
         "reasons": list(reason_rows(verdict, texts("steps"))),
         "caveats": sentences(verdict.get("caveats")),
@@ -171,7 +191,7 @@ def _bound(kind: str, bounds: Mapping[str, Any]) -> Mapping[str, str]:
         "metric_words": texts("metrics").get(str(bounds.get("metric", "")), ""),
         "positive": number(bounds.get("positive")),
         "indeterminate": number(bounds.get("indeterminate")),
-        "provenance": str(bounds.get("provenance", "")),
+        "provenance": str(bounds.get("provenance", "")).rstrip("."),
     }
 
 
@@ -181,7 +201,8 @@ def _reference(uptake: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
     return {
         "name": str(reference.get("name", "")).replace("_", " "),
-        "value": f"{number(reference.get('value'))} {uptake.get('unit') or ''}".strip(),
+        "value": number(reference.get("value")),
+        "unit": unit_words(uptake.get("unit")),
         "used": ", ".join(sentences(reference.get("used"))) or "–",
         "left_out": mapping(reference.get("left_out")),
         "spread": share(reference.get("spread")),
@@ -235,7 +256,7 @@ def _check(check: Any) -> Mapping[str, Any] | None:
         "tone": words.get("tone", "plain"),
         "rejected": decision == "rejected",
         "adjusted": check.get("adjusted_by_hand") is True,
-        "time": str(check.get("time", "")).replace("T", " "),
+        "time": when(check.get("time")),
     }
 
 
@@ -243,105 +264,45 @@ def _pictures(
     results: ResultsFolder, bounds: Mapping[str, Any]
 ) -> Mapping[str, list[Mapping[str, str]]]:
     rows = {row["joint"]: row for row in records(results.joints)}
-    sections: dict[str, list[Mapping[str, str]]] = {"overview": [], "joint": [], "registration": []}
+    names = ("key", "overview", "joint", "registration")
+    sections: dict[str, list[Mapping[str, str]]] = {name: [] for name in names}
+    large = sum(len(picture.png) for picture in results.pictures) > _MOST_BYTES
     for picture in results.pictures:
+        png = small_png(picture.png) if large and picture.section != "key" else picture.png
         sections.setdefault(picture.section or "other", []).append(
-            _picture(picture, rows.get(picture.joint), bounds)
+            _picture(picture, png, rows.get(picture.joint), bounds)
         )
     return sections
 
 
 def _picture(
-    picture: ShownPicture, row: Mapping[str, Any] | None, bounds: Mapping[str, Any]
+    picture: ShownPicture, png: bytes, row: Mapping[str, Any] | None, bounds: Mapping[str, Any]
 ) -> Mapping[str, str]:
-    numbers, uptake = "", ""
+    numbers, uptake, scanned = "", "", ""
     if row is not None:
         ratio, interval = ratio_words(row, bounds)
         uptake = row["uptake"]
         numbers = f"Ratio {ratio}" + (f" (95 % interval {interval})" if interval else "")
+        mean, highest = (cell_number(row.get(name)) for name in ("ratio_mean", "ratio_max"))
+        if number(mean) != "–":
+            scanned = f"in the picture, as scanned: mean {number(mean)}, highest {number(highest)}"
     return {
         "title": picture.title,
         "caption": picture.caption,
         "numbers": numbers,
+        "scanned": scanned,
         "uptake": uptake,
-        "alt": f"{picture.title}. {picture.caption}",
-        "src": "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii"),
+        "alt": picture.alt or picture.title.rstrip(".?!:"),
+        "src": "data:image/png;base64," + base64.b64encode(png).decode("ascii"),
     }
 
 
 def _warnings(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Warnings of the stages, each once, with the stage that gave it first."""
-    seen = set()
+    seen, names = set(), texts("stages")
     for stage in map(mapping, items(manifest.get("stages"))):
         for warning in sentences(stage.get("warnings")):
             if warning not in seen:
                 seen.add(warning)
-                yield str(stage.get("name", "")), warning
-
-
-def _provenance(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {
-        "inputs": [
-            _input(name, mapping(values))
-            for name, values in mapping(manifest.get("inputs")).items()
-        ],
-        "tables": [
-            (title, list(_flat(mapping(manifest.get(key)))))
-            for title, key in (
-                ("Clinical context", "context"),
-                ("Parameters", "parameters"),
-                ("Software", "software"),
-            )
-        ],
-        "stages": [
-            (str(stage.get("name", "")), str(stage.get("start", "")),
-             f"{number(stage.get('seconds'))} s".replace("– s", "–"))
-            for stage in map(mapping, items(manifest.get("stages")))
-        ],
-        "matrix": [
-            [number(value, 4) for value in items(row)]
-            for row in items(mapping(manifest.get("spect_to_ct")).get("ct_to_spect_lps"))
-        ],
-    }  # fmt: skip
-
-
-def _input(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    size = values.get("size")
-    return {
-        "name": {"ct": "CT", "spect": "SPECT", "vertebrae": "Vertebra labels"}.get(name, name),
-        "file": str(values.get("name") or "given in memory"),
-        "sha256": str(values.get("sha256") or "–"),
-        "size": " × ".join(str(n) for n in size) if isinstance(size, list) else "–",
-        "spacing": vector(values.get("spacing_mm"), "mm", 3).replace(", ", " × "),
-        "unit": str(values.get("unit") or "–"),
-        "scan": _scan(mapping(values.get("acquisition"))),
-        "notes": sentences(values.get("notes")),
-    }
-
-
-def _scan(acquisition: Mapping[str, Any]) -> str:
-    """What the header says of the scan, in one line."""
-    names = [
-        str(acquisition.get(key) or "") for key in ("radionuclide", "tracer", "reconstruction")
-    ]
-    windows = acquisition.get("energy_windows_kev")
-    for window in windows if isinstance(windows, list) else ():
-        if isinstance(window, list) and len(window) == 2:
-            names.append(f"{number(window[0])} to {number(window[1])} keV")
-    corrections = acquisition.get("corrections")
-    if isinstance(corrections, list) and corrections:
-        names.append("corrected for " + ", ".join(map(str, corrections)))
-    return "; ".join(dict.fromkeys(filter(None, names)))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Nested settings as dotted names and readable values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is None or value == "" or value == {}:
-            yield f"{prefix}{key}", _NOT_GIVEN
-        elif isinstance(value, list | tuple):
-            yield f"{prefix}{key}", ", ".join(str(item) for item in value) or "none"
-        else:
-            yield f"{prefix}{key}", str(value)
+                name = str(stage.get("name", ""))
+                yield names.get(name, name), warning

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,8 +17,10 @@ from matplotlib.patches import Patch
 
 from CTSpectSpineLib.display import INK_HEX
 from CTSpectSpineLib.joint_table import metric_of
+from CTSpectSpineLib.report.joint_rows import ratio_words, records
 
-_SIDE_MARKERS = {"left": "<", "right": ">", "": "o"}
+_MARKERS = {"positive": "^", "indeterminate": "D", "negative": "o"}
+"""Shapes of the classes, those of their signs in the table: they differ without colour."""
 _SIDE_OFFSETS = {"left": -0.17, "right": 0.17, "": 0.0}
 """Shift of a side off the line of its level, in rows. Judgement: the two markers of 7 points stay
 apart."""
@@ -77,12 +80,39 @@ def uptake_plot(
         bottom = 1.05 / figure.get_size_inches()[1]
         figure.subplots_adjust(
             left=0.08, right=0.985, bottom=bottom, top=1 - 0.3 / figure.get_size_inches()[1],
-            wspace=0.06,
+            wspace=0.1,
         )  # fmt: skip
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator"), None))
     svg = stream.getvalue()
-    return svg[svg.index("<svg") :]
+    svg = svg[svg.index("<svg") :].replace(
+        "<svg ", '<svg role="img" aria-labelledby="plot-title plot-words" ', 1
+    )
+    end = svg.index(">") + 1
+    words = (
+        '<title id="plot-title">Uptake ratio of every joint by level, with 95 % intervals</title>'
+        f'<desc id="plot-words">{escape(_description(joints, bounds))}</desc>'
+    )
+    return svg[:end] + words + svg[end:]
+
+
+def _description(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
+    """What the plot shows, in sentences."""
+    sentences = []
+    rows = records(joints)
+    for uptake in ("positive", "indeterminate"):
+        named = []
+        for row in rows:
+            if row["uptake"] == uptake:
+                ratio, interval = ratio_words(row, bounds)
+                named.append(f"{row['joint']} {ratio}" + (f" ({interval})" if interval else ""))
+        sentences.append(f"{uptake.capitalize()}: {', '.join(named) or 'none'}.")
+    counts = joints["uptake"].value_counts()
+    sentences.append(
+        f"Negative: {counts.get('negative', 0)} joints; not measurable: "
+        f"{counts.get('not_measurable', 0)}. The table holds the same numbers."
+    )
+    return " ".join(sentences)
 
 
 def _draw_kind(
@@ -126,9 +156,14 @@ def _draw_kind(
             [low[i], high[i]], [height, height], color=colour, linewidth=1.6, solid_capstyle="butt"
         )
         ax.plot(
-            values[i], height, marker=_SIDE_MARKERS[row["side"]], markersize=7, color=colour,
-            markerfacecolor="white" if row["uptake"] == "negative" else colour, zorder=3,
+            values[i], height, marker=_MARKERS[row["uptake"]], markersize=7, color=colour,
+            markerfacecolor=colour if row["uptake"] == "positive" else "white",
+            markeredgewidth=1.6, zorder=3,
         )  # fmt: skip
+    if (joints["side"] != "").any():
+        for y in range(len(levels)):
+            for side, letter in (("left", "L"), ("right", "R")):
+                ax.text(0.0, y + _SIDE_OFFSETS[side], letter, fontsize=7, ha="right", va="center")
     ax.set_xlabel(f"Uptake ÷ reference bone ({words})", fontsize=9.5, parse_math=False)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
@@ -143,12 +178,11 @@ def _legend() -> list[Line2D | Patch]:
         )  # fmt: skip
 
     return [
-        point("<", "facet, left", face="white"),
-        point(">", "facet, right", face="white"),
-        point("o", "positive", INK_HEX["positive"]),
-        point("o", "indeterminate", INK_HEX["indeterminate"]),
+        point("^", "positive", INK_HEX["positive"]),
+        point("D", "indeterminate", INK_HEX["indeterminate"], "white"),
         point("o", "negative", INK_HEX["negative"], "white"),
         point("x", "not measurable", INK_HEX["not_measurable"]),
         Patch(facecolor=_BANDS["positive"], label="positive by the protocol"),
-        Patch(facecolor=_BANDS["indeterminate"], label="indeterminate"),
+        Patch(facecolor=_BANDS["indeterminate"], label="indeterminate by the protocol"),
+        Line2D([], [], linestyle="none", label="L, R: facet joint of the left, the right"),
     ]

@@ -10,20 +10,13 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.report.drawing import (
-    Outline,
-    Panel,
-    RgbArray,
-    bone_grey,
-    draw_sheet,
-    heat,
-    to_rgb,
-)
+from CTSpectSpineLib.report.colour import RgbArray, bone_grey, fused, heat, inverse_grey, to_rgb
+from CTSpectSpineLib.report.drawing import Outline, Panel, draw_sheet
 from CTSpectSpineLib.report.sampling import Surface, plane, sample_labels
 from CTSpectSpineLib.report.views import Case, smooth
 from CTSpectSpineLib.results.pictures import Picture
 
-_REGISTRATION_ROWS = 430
+_REGISTRATION_ROWS = 380
 """Height of the pictures, pixels. Judgement: layout."""
 _BONE_CONTOUR_HU = 220.0
 """HU where other bone is outlined. Judgement: above soft tissue and most cancellous bone."""
@@ -58,24 +51,28 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
     hu = {title: case.hu(surface) for title, surface in surfaces.items()}
     before = {t: case.ratio(s, registered=False) for t, s in surfaces.items()}
     after = {t: case.ratio(s) for t, s in surfaces.items()}
-    # The skeleton itself, not only the hottest joint, must be seen to judge a registration.
-    highest = 2.5
+    highest = case.highest
     rows = [
-        [Panel(_skeleton(hu[t], ratio[t], highest), s, f"{t}, {when}") for t, s in surfaces.items()]
+        [
+            Panel(fused(hu[t], ratio[t], highest, skeleton=True), s, f"{t}, {when}")
+            for t, s in surfaces.items()
+        ]
         for when, ratio in (("before", before), ("after", after))
     ]
     name = "registration_fused.png"
-    draw_sheet(target / name, rows)
+    draw_sheet(target / name, rows, case.bar(skeleton=True))
     yield Picture(
         name,
         "registration",
         "Before and after registration",
-        "CT with SPECT on top (all of it, not only what exceeds the reference bone). Above: as "
-        "the two files place them. Below: after registration.",
+        "CT with all of the SPECT on top, also what is colder than the reference bone, in the same "
+        "colours as above. Above: as the two files place them. Below: after registration.",
+        alt="CT with SPECT on top in sagittal, coronal and axial section, before and after "
+        "registration",
     )
     contours = [
         Panel(
-            to_rgb(1.0 - 0.9 * np.clip(np.nan_to_num(after[t]) / highest, 0, 1)[..., None]),
+            to_rgb(inverse_grey(after[t], highest)),
             s,
             f"{t}, bone on SPECT",
             outlines=_bone_edges(case, hu[t], s),
@@ -88,7 +85,7 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
         for t, s in surfaces.items()
     ]
     name = "registration_check.png"
-    draw_sheet(target / name, [contours, boards])
+    draw_sheet(target / name, [contours, boards], case.bar(alone=True, skeleton=True))
     yield Picture(
         name,
         "registration",
@@ -97,13 +94,9 @@ def registration_pictures(case: Case, target: Path) -> Iterable[Picture]:
         "the registered SPECT (dark is active). "
         f"Below: squares of {_CHECK_MM:g} mm, in turn CT (grey) and SPECT (colour); bones should "
         "run on from square to square.",
+        alt="Outlines of the bones of the CT over the registered SPECT, and a checkerboard of "
+        "both, in sagittal, coronal and axial section",
     )
-
-
-def _skeleton(hu: FloatArray, ratio: FloatArray, highest: float) -> RgbArray:
-    """CT under all of the SPECT, also what lies below the reference bone."""
-    alpha = 0.8 * np.clip((np.nan_to_num(ratio) - 0.25) / 0.75, 0.0, 1.0)[..., None]
-    return to_rgb(bone_grey(hu)[..., None] * (1.0 - alpha) + heat(ratio, highest) * alpha)
 
 
 def _bone_edges(case: Case, hu: FloatArray, surface: Surface) -> list[Outline]:
@@ -125,4 +118,4 @@ def _bone_edges(case: Case, hu: FloatArray, surface: Surface) -> list[Outline]:
 def _checkerboard(hu: FloatArray, ratio: FloatArray, surface: Surface, highest: float) -> RgbArray:
     rows, columns = np.indices(surface.shape) * surface.pixel_mm // _CHECK_MM
     odd = ((rows + columns) % 2 == 1)[..., None]
-    return to_rgb(np.where(odd, heat(ratio, highest, start=0.0), bone_grey(hu)[..., None]))
+    return to_rgb(np.where(odd, heat(ratio, highest), bone_grey(hu)[..., None]))

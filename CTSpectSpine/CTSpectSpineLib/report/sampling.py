@@ -127,6 +127,13 @@ class Sampler:
             self._array = ndimage.spline_filter(values, order=3, output=np.float32, mode="mirror")
             self._order = 3
 
+    @property
+    def corners_mm(self) -> FloatArray:
+        """Centres of the volume's eight corner voxels, LPS mm, shape (8, 3)."""
+        ends = [(0, n - 1) for n in self._image.GetSize()]
+        index = np.array(np.meshgrid(*ends)).reshape(3, -1).T
+        return apply_matrix(ijk_to_lps(self._image), index.astype(float))
+
     def __call__(self, points: FloatArray, lps_to_lps: FloatArray | None = None) -> FloatArray:
         """Values at points (..., 3), LPS mm; NaN outside the volume.
 

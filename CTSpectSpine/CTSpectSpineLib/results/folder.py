@@ -49,6 +49,7 @@ ANALYSIS_FILES = (
     "findings.csv",
     "verdict.json",
     "report.html",
+    "report.pdf",
     "scene.mrb",
 )
 """Files of the results folder of an analysis, besides those in ``pictures``."""

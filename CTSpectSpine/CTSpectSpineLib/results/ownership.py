@@ -117,6 +117,14 @@ class OwnedFolder(ABC):
         elif name in self.pending:
             self.files[name] = self.pending.pop(name)
 
+    def withdraw(self, path: Path) -> None:
+        """Remove a file that an earlier run wrote and nobody changed, and strike it off."""
+        name = self._name(path)
+        if name in self.files and self._hash(name) == self.files[name]:
+            path.unlink()
+            del self.files[name]
+            self.save()
+
     def begin(self) -> None:
         """Say in the record that a run has begun, then remove what the earlier ones wrote."""
         if self.begun:

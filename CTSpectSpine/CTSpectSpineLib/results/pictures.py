@@ -13,6 +13,7 @@ from CTSpectSpineLib.results.text_files import AGAIN, read_json_part, write_text
 FOLDER, INDEX = "pictures", "index.json"
 _PNG = b"\x89PNG\r\n\x1a\n"
 """Standard: PNG (ISO/IEC 15948), the first eight bytes of a file."""
+_WORDS = ("section", "title", "caption", "joint", "alt")
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Picture:
     file
         Name of the PNG beside the index.
     section
-        ``overview``, ``joint`` or ``registration``.
+        ``key``, ``overview``, ``joint`` or ``registration``.
     title, caption
         Words for the page; the caption says what is seen, without numbers of the table.
     joint
         Joint id for pictures of one joint, else empty.
+    alt
+        What is seen, for those who cannot see it; without a full stop.
     """
 
     file: str
@@ -36,6 +39,7 @@ class Picture:
     title: str
     caption: str
     joint: str = ""
+    alt: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class ShownPicture:
     title: str
     caption: str
     joint: str
+    alt: str
     png: bytes
 
 
@@ -90,6 +95,6 @@ def read_pictures(results: Path) -> tuple[ShownPicture, ...]:
             ) from error
         if not png.startswith(_PNG):
             raise InputError(f"{path}: is not a PNG picture; {AGAIN}")
-        words = {key: str(entry.get(key, "")) for key in ("section", "title", "caption", "joint")}
+        words = {key: str(entry.get(key, "")) for key in _WORDS}
         pictures.append(ShownPicture(png=png, **words))
     return tuple(pictures)

@@ -122,4 +122,14 @@ def acquisition_record(acquisition: Acquisition) -> dict[str, Any]:
         "filter": acquisition.filter,
         "corrections": acquisition.corrections,
         "decay_correction": acquisition.decay_correction,
+        "injected_dose_MBq": acquisition.injected_dose_MBq,
+        "uptake_time_min": _uptake_time_min(acquisition),
     }
+
+
+def _uptake_time_min(acquisition: Acquisition) -> float | None:
+    """Minutes from injection to scan; None where a time is missing or only one has a zone."""
+    injected, scanned = acquisition.injection_time, acquisition.scan_time
+    if injected is None or scanned is None or (injected.tzinfo is None) != (scanned.tzinfo is None):
+        return None
+    return round((scanned - injected).total_seconds() / 60.0, 1)

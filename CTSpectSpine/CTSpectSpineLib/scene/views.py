@@ -5,7 +5,8 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from CTSpectSpineLib.scene.mrml import Node, by_class, mrml
 from CTSpectSpineLib.scene.overlays import (
@@ -162,6 +163,31 @@ def _to_local(transform: Node, ras: Sequence[float], local: list[float]) -> None
     inverse = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformFromParent(inverse)
     local[:] = list(inverse.MultiplyPoint([*ras, 1.0])[:3])
+
+
+@contextmanager
+def orientation_letters(scene: Node) -> Iterator[None]:
+    """Letters of the patient's directions in all slice and 3D views while the block lasts.
+
+    A picture that leaves Slicer must say where right, anterior and superior are. A view in which
+    the user has an orientation marker keeps it.
+    """
+    views = [*by_class(scene, "vtkMRMLSliceNode"), *by_class(scene, "vtkMRMLViewNode")]
+    plain = [
+        view for view in views if view.GetOrientationMarkerType() == view.OrientationMarkerTypeNone
+    ]
+    before = [
+        (view, view.GetOrientationMarkerType(), view.GetOrientationMarkerSize()) for view in plain
+    ]
+    for view in plain:
+        view.SetOrientationMarkerType(view.OrientationMarkerTypeAxes)
+        view.SetOrientationMarkerSize(view.OrientationMarkerSizeMedium)
+    try:
+        yield
+    finally:
+        for view, kind, size in before:
+            view.SetOrientationMarkerType(kind)
+            view.SetOrientationMarkerSize(size)
 
 
 def middle_lps(volume: Node) -> tuple[float, float, float]:

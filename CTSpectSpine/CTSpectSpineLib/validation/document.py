@@ -100,7 +100,8 @@ def render(study: Study, split: str, command: str, pictures: Pictures) -> str:
 def _heading(study: Study, split: str, command: str) -> str:
     lines = [
         "# Truth study: from CT and SPECT to verdict, against a known truth",
-        f"Made by `{command}` with version {__version__}. With `--resume` it continues where "
+        f"Written by `{command}` with version {__version__}; sets that this command does not name "
+        "come from earlier runs into the same folder. With `--resume` it continues where "
         f"it stopped; `{JOINTS_FILE}` and `{PATIENTS_FILE}` beside the study's results hold one "
         "row per joint and per patient. Every number and sentence on this page comes from these "
         "rows.",

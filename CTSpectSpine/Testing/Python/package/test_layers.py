@@ -20,8 +20,9 @@ LIBRARY = MODULE / "CTSpectSpineLib"
 NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"anatomy", "display", "errors", "files", "finding", "geometry", "joint_columns"})
-    | frozenset({"processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
+    frozenset({"anatomy", "display", "errors", "files", "finding", "geometry", "hot_metal"})
+    | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet"})
+    | frozenset({"version", "wording"}),
     frozenset({"host", "locks"}),
     frozenset({"model", "terminology"}),
     frozenset({"joint_table"}),

@@ -228,11 +228,20 @@ def test_pictures_are_captured_for_every_positive_joint(
 ) -> None:
     import slicer_panel as tests
 
-    captured = []
+    from CTSpectSpineLib.scene.views import add_views
+
+    captured, letters = [], []
+
+    def markers() -> set[int]:
+        views = slicer.mrmlScene.GetNodesByClass("vtkMRMLAbstractViewNode")
+        nodes = [views.GetItemAsObject(i) for i in range(views.GetNumberOfItems())]
+        kinds = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+        return {n.GetOrientationMarkerType() for n in nodes if n.GetClassName() in kinds}
 
     class Logic:
         def captureImageFromView(self, view: str, path: str) -> None:
             captured.append((view, Path(path).name))
+            letters.append(markers())
 
     layout = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
     manager = slicer_host.LayoutManager(layout)
@@ -242,6 +251,7 @@ def test_pictures_are_captured_for_every_positive_joint(
     class Case(tests.PanelTestCase):
         def runTest(self) -> None:
             slicer.mrmlScene.AddNode(layout)
+            add_views(slicer.mrmlScene)
             self.addResults()
             assert layout.GetViewArrangement() == LAYOUT_ID
             self.widget.ask = tests.Answers(tmp_path / "pictures")
@@ -253,3 +263,6 @@ def test_pictures_are_captured_for_every_positive_joint(
     assert captured[0] == ("Yellow", "overview_sagittal.png")
     assert captured[-1] == ("3D", "L5-S1_facet_right_3d.png")
     assert len({name for _, name in captured}) == 8
+    axes = slicer.vtkMRMLSliceNode.OrientationMarkerTypeAxes
+    assert letters == [{axes}] * 8
+    assert axes not in markers()

@@ -10,14 +10,14 @@ from typing import Any
 
 import matplotlib.image
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_case import CENTRES, HOT, LEVELS
 from scipy.spatial.transform import Rotation
 
-from CTSpectSpineLib import anatomy, model
+from CTSpectSpineLib import model
 from CTSpectSpineLib.geometry import (
     apply_matrix,
     ijk_to_lps,
@@ -25,7 +25,10 @@ from CTSpectSpineLib.geometry import (
 )
 from CTSpectSpineLib.report import draw_pictures
 from CTSpectSpineLib.report.course import course_of
-from CTSpectSpineLib.report.drawing import OUTLINE_COLOURS, spread
+from CTSpectSpineLib.report.drawing import (
+    OUTLINE_COLOURS,
+    spread,
+)
 from CTSpectSpineLib.report.sampling import (
     Sampler,
     Surface,
@@ -34,105 +37,6 @@ from CTSpectSpineLib.report.sampling import (
     sample_labels,
     sample_region,
 )
-
-HOT = "L4-L5 facet left"
-LEVELS = ("L3", "L4", "L5")
-# Bodies one below the other, with a side bend and a lordosis that the surfaces must follow.
-CENTRES = {"L3": (6.0, -8.0, 36.0), "L4": (0.0, -12.0, 0.0), "L5": (-7.0, -6.0, -36.0)}
-
-
-def ball(image: sitk.Image, centre: Any, radius: float, value: float) -> None:
-    """Set a ball of an image, in place, by the positions of its voxels."""
-    array = sitk.GetArrayFromImage(image)
-    k, j, i = np.indices(array.shape)
-    points = apply_matrix(ijk_to_lps(image), np.stack([i, j, k], axis=-1).reshape(-1, 3))
-    inside = np.linalg.norm(points - np.asarray(centre), axis=1).reshape(array.shape) <= radius
-    array[inside] = value
-    filled = sitk.GetImageFromArray(array)
-    filled.CopyInformation(image)
-    image[:] = filled
-
-
-def grid(size: tuple[int, int, int], spacing: float, pixel: int, value: float) -> sitk.Image:
-    image = sitk.Image(size, pixel) + value
-    image.SetSpacing([spacing] * 3)
-    image.SetOrigin([-(n - 1) * spacing / 2 for n in size])
-    return image
-
-
-def box_region(centre: np.ndarray, half: tuple[float, float, float]) -> model.Region:
-    """Box region on a 1 mm grid that is turned against the patient's axes."""
-    turn = Rotation.from_euler("xyz", [10, -7, 5], degrees=True).as_matrix()
-    n = 2 * int(max(half)) + 9
-    matrix = np.eye(4)
-    matrix[:3, :3] = turn
-    matrix[:3, 3] = centre - turn @ np.full(3, (n - 1) / 2)
-    k, j, i = np.indices((n, n, n)) - (n - 1) / 2
-    mask = (abs(i) <= half[0]) & (abs(j) <= half[1]) & (abs(k) <= half[2])
-    return model.Region(mask, matrix)
-
-
-def make_case() -> dict[str, Any]:
-    ct = grid((64, 64, 60), 2.5, sitk.sitkInt16, 40)
-    labels = grid((64, 64, 60), 2.5, sitk.sitkUInt8, 0)
-    frames, joints = {}, []
-    for level, centre in CENTRES.items():
-        ball(ct, centre, 16, 300)
-        ball(labels, centre, 16, anatomy.vertebra(level).id)
-        region = box_region(np.array(centre), (10, 10, 8))
-        frames[level] = model.VertebraFrame(level, np.array(centre), np.eye(3), region, region)
-    for upper, lower in itertools.pairwise(LEVELS):
-        middle = (np.array(CENTRES[upper]) + np.array(CENTRES[lower])) / 2
-        level = f"{upper}-{lower}"
-        for kind, side, offset, half in (
-            ("disc", "", (0, 0, 0), (16, 12, 5)),
-            ("facet", "left", (18, 32, 0), (5, 5, 7)),
-            ("facet", "right", (-18, 32, 0), (5, 5, 7)),
-        ):
-            centre = middle + np.array(offset, dtype=float)
-            region = box_region(centre, half)
-            name = f"{level} {kind} {side}".strip()
-            joints.append(
-                model.Joint(name, level, kind, side, "lumbar", upper, lower, region, region, centre)
-            )
-    spine = model.SpineJoints(tuple(joints), frames)
-    transform = sitk.Euler3DTransform()
-    transform.SetRotation(0.05, -0.04, 0.1)
-    transform.SetTranslation((14.0, -9.0, 11.0))
-    spect = grid((48, 48, 48), 4.8, sitk.sitkFloat32, 0.0)
-    for level in LEVELS:
-        ball(spect, transform.TransformPoint(CENTRES[level]), 14, 100)
-    ball(spect, transform.TransformPoint(spine[HOT].centre_mm.tolist()), 9, 500)
-    table = pd.DataFrame(
-        {
-            "joint": [joint.id for joint in joints],
-            "uptake": ["positive" if joint.id == HOT else "negative" for joint in joints],
-            "ratio_max": [4.4 if joint.id == HOT else 1.1 for joint in joints],
-        }
-    )
-    reference = model.ReferenceUptake(100.0, "vertebral_bodies", LEVELS, {}, 0.1)
-    return {
-        "ct": ct,
-        "spect": spect,
-        "registration": model.Registration(transform, "m", 0, 1, 1.0, "good", (), 1.0),
-        "labels": labels,
-        "joints": spine,
-        "table": table,
-        "verdict": model.Verdict({}, "x", "", (), (), {}, None, (), {HOT: "counts as an area"}),
-        "uptake": model.Uptake(table, reference, np.zeros((0, 6)), 10.0, "given", 1.0),
-    }
-
-
-@pytest.fixture(scope="module")
-def case() -> dict[str, Any]:
-    return make_case()
-
-
-@pytest.fixture(scope="module")
-def drawn(case: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn")
-    draw_pictures(folder, **case)
-    return folder / "pictures"
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -148,13 +52,16 @@ def hot_pixels(rgb: np.ndarray) -> np.ndarray:
 def test_index_names_every_picture_and_only_conspicuous_joints(drawn: Path) -> None:
     index = json.loads((drawn / "index.json").read_text(encoding="utf-8"))
     assert {entry["file"] for entry in index} == {path.name for path in drawn.glob("*.png")}
-    assert {entry["section"] for entry in index} == {"overview", "joint", "registration"}
-    assert [entry["joint"] for entry in index if entry["joint"]] == [HOT]
+    assert {entry["section"] for entry in index} == {"key", "overview", "joint", "registration"}
+    assert [entry["joint"] for entry in index if entry["joint"]] == [HOT, HOT]
     assert all(entry["title"] and entry["caption"] for entry in index)
-    (joint,) = [entry for entry in index if entry["joint"]]
+    # Said aloud after the title, so no full stop, and never the caption once more.
+    assert all(entry["alt"] and entry["alt"][-1] not in ".?!" for entry in index)
+    (joint,) = [entry for entry in index if entry["section"] == "joint"]
     assert "counts as an area" in joint["caption"]
 
 
+@pytest.mark.usefixtures("sheets")
 def test_indeterminate_joints_get_a_picture_too(case: dict[str, Any], tmp_path: Path) -> None:
     table = case["table"].assign(uptake="indeterminate")
     draw_pictures(tmp_path, **{**case, "table": table})
@@ -163,14 +70,14 @@ def test_indeterminate_joints_get_a_picture_too(case: dict[str, Any], tmp_path: 
 
 
 def test_left_facet_is_on_the_right_of_the_axial_picture(drawn: Path) -> None:
-    # Two panels of 245 pixels; the legend begins beyond them.
+    # Two panels of 290 pixels; the legend begins beyond them.
     rgb = pixels(drawn / "overview_axial.png")
-    second = rgb[38 : 38 + 245, 8 + 245 + 12 : 8 + 245 + 12 + 245]
+    second = rgb[38 : 38 + 290, 8 + 290 + 12 : 8 + 290 + 12 + 290]
     hot = hot_pixels(second)
     assert len(hot) > 100
     row, column = hot.mean(axis=0)
-    assert column > 245 / 2 + 20
-    assert row > 245 / 2  # posterior is below
+    assert column > 290 / 2 + 20
+    assert row > 290 / 2  # posterior is below
 
 
 def test_left_facet_is_on_the_right_of_the_coronal_picture(case: dict[str, Any]) -> None:
@@ -262,24 +169,27 @@ def test_positive_joint_is_outlined(drawn: Path, case: dict[str, Any], tmp_path:
     assert outlined(tmp_path / "pictures" / "overview.png") == 0
 
 
-def test_without_frames_the_labels_give_the_course(case: dict[str, Any], tmp_path: Path) -> None:
+def test_without_frames_the_labels_give_the_course(
+    case: dict[str, Any], tmp_path: Path, sheets: dict[str, Any]
+) -> None:
     joints = replace(case["joints"], frames={})
     course = course_of(joints, case["labels"], case["ct"])
     for level, centre in CENTRES.items():
         position = course.origin + course.bodies[level] @ course.axes
         assert np.allclose(position, centre, atol=1.5)
     draw_pictures(tmp_path, **{**case, "joints": joints})
-    assert (tmp_path / "pictures" / "overview.png").exists()
+    assert "overview.png" in sheets
 
 
-def test_without_joints_and_labels_pictures_are_drawn(case: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("sheets")
+def test_without_joints_and_labels_pictures_are_made(case: dict[str, Any], tmp_path: Path) -> None:
     nothing = model.SpineJoints((), {})
     draw_pictures(
         tmp_path,
         **{**case, "joints": nothing, "labels": case["labels"] * 0, "table": case["table"][:0]},
     )
     index = json.loads((tmp_path / "pictures" / "index.json").read_text(encoding="utf-8"))
-    assert {entry["section"] for entry in index} == {"overview", "registration"}
+    assert {entry["section"] for entry in index} == {"key", "overview", "registration"}
 
 
 def test_a_cut_vertebra_does_not_bend_the_course(case: dict[str, Any]) -> None:
@@ -293,6 +203,7 @@ def test_a_cut_vertebra_does_not_bend_the_course(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, float("nan")])
+@pytest.mark.usefixtures("sheets")
 def test_without_a_reference_the_range_of_the_spect_scales_the_pictures(
     case: dict[str, Any], tmp_path: Path, value: float
 ) -> None:

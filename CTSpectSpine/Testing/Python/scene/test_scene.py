@@ -17,9 +17,9 @@ from slicer_results import HOT_POINT_CT, REFERENCE, ResultsFolder
 
 from CTSpectSpineLib.display import LEAST_TOP
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.hot_metal import hot_colours
 from CTSpectSpineLib.scene import populate
 from CTSpectSpineLib.scene.bundle import write_scene
-from CTSpectSpineLib.scene.colours import hot_colours
 from CTSpectSpineLib.scene.mrml import (
     add_volume,
     headless_scene,

@@ -1,0 +1,80 @@
+"""Numbers and names in the documents are those that the software gives."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from CTSpectSpineLib.joint_columns import COLUMNS
+from CTSpectSpineLib.results.folder import ANALYSIS_FILES
+
+DOCS = Path(__file__).resolve().parents[4] / "docs"
+NUMBER = re.compile(r"[-−]?\d+(?:\.\d+)?")
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("worked_example", DOCS / "worked_example.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two lines have the same words, and numbers that differ in rounding only."""
+    if NUMBER.sub("#", one).split() != NUMBER.sub("#", other).split():
+        return False
+    pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
+    return all(math.isclose(float(a), float(b), rel_tol=0.02, abs_tol=0.02) for a, b in pairs)
+
+
+@pytest.mark.slow
+def test_the_worked_example_prints_what_the_page_says(shared_data: Path) -> None:
+    module = example()
+    page = text("usage.md")
+    said = module.printed(page)
+    fresh = module.lines_for(said, module.run(page, shared_data))
+    pairs = list(zip(said.splitlines(), fresh.splitlines(), strict=True))
+    assert len(pairs) > 6
+    wrong = [(old, new) for old, new in pairs if not same(old, new)]
+    assert not wrong, f"run python docs/worked_example.py: {wrong}"
+
+
+def test_lines_are_compared_by_words_and_numbers() -> None:
+    assert same("L4-L5 disc  4.05  3.49 to 4.73", "L4-L5 disc  4.06  3.49 to 4.73")
+    assert not same("L4-L5 disc  4.05  3.49 to 4.73", "L4-L5 disc  4.55  3.49 to 4.73")
+    assert not same("L4-L5 disc  4.05 positive", "L4-L5 disc  4.05 negative")
+
+
+def test_every_file_and_column_of_the_results_is_described() -> None:
+    page = text("results.md")
+    files, columns = page.split("## `joints.csv`")
+    named = set(re.findall(r"`([\w.]+\.(?:json|nrrd|nii\.gz|csv|tfm|html|pdf|mrb))`", files))
+    assert set(ANALYSIS_FILES) <= named
+    described = set(re.findall(r"`(\w+)`", columns))
+    assert set(COLUMNS) <= described, set(COLUMNS) - described
+
+
+def test_what_is_said_of_mildly_raised_facets_is_what_the_study_found() -> None:
+    said = re.search(r"it reads about\s+(\d+) % low", text("uptake.md"))
+    found = re.search(r"\| facet, 1\.2 to 2 \| \d+ \| −([\d.]+) %", text("validation/truth.md"))
+    assert said is not None
+    assert found is not None
+    assert abs(int(said[1]) - float(found[1])) <= 0.5
+
+
+def test_a_scene_is_promised_only_where_it_is_asked_for() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    for page in (readme, text("index.md")):
+        for sentence in re.findall(r"[^.]*Slicer scene[^.]*\.", page):
+            assert "--save-scene" in sentence
