@@ -1,8 +1,7 @@
-"""Pairs that scanners deliver and simple phantoms do not: organs, arms, contrast, motion, little
-field.
+"""Images that scanners deliver and simple phantoms do not: organs, arms, contrast, other tracers.
 
-Activities are changed before the scanner sees them; what is not rigid about the scan (movement,
-missing attenuation correction, scatter) is made with the activity or with the image.
+Activities are changed before the scanner sees them; missing attenuation correction and scatter are
+made with the activity.
 """
 
 from __future__ import annotations
@@ -50,19 +49,16 @@ def with_arms(patient: Patient, rng: np.random.Generator, spot: bool) -> sitk.Im
     x, y, z = (
         matrix[a, 0] * i + matrix[a, 1] * j + matrix[a, 2] * k + matrix[a, 3] for a in range(3)
     )
-    low, high = (
-        grid_of(activity).corners_mm().min(axis=0),
-        grid_of(activity).corners_mm().max(axis=0),
-    )
+    corners = grid_of(activity).corners_mm()
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    middle = 0.5 * (low[1] + high[1])
     for side in (low[0] - 50.0, high[0] + 50.0):
         away = np.hypot(x - side, y - middle)
         values[np.broadcast_to((away < 42.0), values.shape)] = 0.12
         values[np.broadcast_to((away < 11.0), values.shape)] = rng.uniform(0.4, 0.9)
     if spot:
         height = rng.uniform(low[2] + 0.2 * (high[2] - low[2]), high[2] - 20.0)
-        ball = np.sqrt(
-            (x - high[0] - 50.0) ** 2 + (y - 0.5 * (low[1] + high[1])) ** 2 + (z - height) ** 2
-        )
+        ball = np.sqrt((x - high[0] - 50.0) ** 2 + (y - middle) ** 2 + (z - height) ** 2)
         values[ball < 12.0] = rng.uniform(30.0, 150.0)
     return _of(wide, values)
 
@@ -111,15 +107,7 @@ def other_tracer(patient: Patient, rng: np.random.Generator) -> sitk.Image:
     tissue = sitk.GetArrayViewFromImage(patient.anatomy.tissue)
     table = np.zeros(max(Tissue) + 1, dtype=np.float32)
     low = {Tissue.MUSCLE: 0.15, Tissue.FAT: 0.05, Tissue.LUNG: 0.08, Tissue.BLOOD: 0.4}
-    bone = (
-        Tissue.BODY,
-        Tissue.POSTERIOR,
-        Tissue.RIB,
-        Tissue.PELVIS,
-        Tissue.SACRUM,
-        Tissue.OTHER_BONE,
-    )
-    low |= dict.fromkeys(bone, float(rng.uniform(0.12, 0.25)))
+    low |= dict.fromkeys(BONE, float(rng.uniform(0.12, 0.25)))
     low |= {Tissue.LIVER: 1.5, Tissue.KIDNEY: 12.0, Tissue.BLADDER: 10.0, Tissue.CARTILAGE: 0.1}
     for code, value in low.items():
         table[code] = value
@@ -130,11 +118,6 @@ def scaled(image: sitk.Image, factor: float) -> sitk.Image:
     """The image of a patient larger or smaller by a factor."""
     result = sitk.Image(image)
     result.SetSpacing([s * factor for s in image.GetSpacing()])
-    centre = np.array(
-        image.TransformContinuousIndexToPhysicalPoint([0.5 * (n - 1) for n in image.GetSize()])
-    )
-    now = np.array(
-        result.TransformContinuousIndexToPhysicalPoint([0.5 * (n - 1) for n in image.GetSize()])
-    )
-    result.SetOrigin((np.array(image.GetOrigin()) + centre - now).tolist())
+    shift = image_centre_mm(image) - image_centre_mm(result)
+    result.SetOrigin((np.array(image.GetOrigin()) + shift).tolist())
     return result

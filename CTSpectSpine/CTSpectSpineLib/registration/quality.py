@@ -301,8 +301,8 @@ def _judge_decoys(solution: Solution, findings: _Findings) -> None:
                 other.log10_ratio < TURNED_FAILED,
                 other.log10_ratio < TURNED_CHECK,
                 f"A CT with {words} swapped fits nearly as well (the odds are {_odds(other)}): "
-                "check the orientation of both images, or they are of different patients or parts of "
-                "the body.",
+                "check the orientation of both images, or they are of different patients or parts "
+                "of the body.",
             )
 
 

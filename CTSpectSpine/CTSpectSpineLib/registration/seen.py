@@ -1,5 +1,4 @@
-"""What the SPECT shows in bone and in soft tissue at a pose: signs of other tracers and other
-images."""
+"""What the SPECT shows in bone and in soft tissue: signs of other tracers and images."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ BRIGHT_HU = 130.0
 """Mean HU of a map's voxel from which it is bright. Judgement: above muscle, liver and blood
 without contrast agent, below blood with it."""
 THICK_MM = 16.0
-"""Radius of a ball of bright voxels that is no bone of the trunk. Judgement: half the height of a
+"""Half the height of an octahedron of bright voxels that is no bone of the trunk. Judgement: half the height of a
 vertebra is 13 mm, that of a heart 40 mm. The heads of the femora count as well, which does no
 harm: what is thick is taken from the map of bone, not from the model."""
 EVEN_HU, EVEN_SHARE = 170.0, 0.16
@@ -49,8 +49,8 @@ def solid_regions(mean_hu: Float32Array, square: Float32Array, spacing_mm: Float
     bright = mean_hu > BRIGHT_HU
     if not bright.any():
         return np.zeros(bright.shape, dtype=bool)
-    depth = ndimage.distance_transform_edt(bright, sampling=spacing_mm[::-1].tolist())
-    thick = depth > THICK_MM
+    steps = int(np.ceil(THICK_MM / float(spacing_mm.min())))
+    thick = ndimage.binary_erosion(bright, iterations=steps, border_value=1)
     local = ndimage.uniform_filter(mean_hu, 3, mode="nearest")
     variance = ndimage.uniform_filter(square, 3, mode="nearest") - local * local
     even = bright & (local > EVEN_HU) & (variance < (EVEN_SHARE * local) ** 2)
@@ -78,7 +78,7 @@ def outside_trunk(mean_hu: Float32Array, spacing_mm: FloatArray) -> BoolArray:
         return np.zeros(tissue.shape, dtype=bool)
     sizes = np.bincount(names.reshape(-1))
     sizes[0] = 0
-    trunk = _grown(names == int(np.argmax(sizes)), 2.0 * float(spacing_mm.max()), spacing_mm)
+    trunk = ndimage.binary_dilation(names == int(np.argmax(sizes)), iterations=2)
     return np.asarray(~trunk)
 
 

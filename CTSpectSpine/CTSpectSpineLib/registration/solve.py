@@ -15,7 +15,11 @@ import numpy as np
 
 from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.registration.attenuation import weakened
+from CTSpectSpineLib.registration.attenuation import (
+    escaping_share,
+    looks_uncorrected,
+    weakened,
+)
 from CTSpectSpineLib.registration.bending import column_bending
 from CTSpectSpineLib.registration.column import Column, along_column, find_column
 from CTSpectSpineLib.registration.compare import margin, restless_share
@@ -45,7 +49,7 @@ time; steps end earlier where converged."""
 COMPARE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=0)
 """Comparison of two fits, without steps. Numerical: points enough for the scatter of the
 patches."""
-MIRROR = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=5000, iterations=6)
+MIRROR = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=4000, iterations=5)
 """Refinement against a reversed CT, as `SCREEN`. Numerical: there are three of them."""
 LOCAL = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=0)
 """Comparison with shifted poses, as `COMPARE`. Numerical: fewer points, as there are six shifts."""
@@ -80,7 +84,7 @@ what the best explains is taken as worse by so many standard errors. By definiti
 bound; the share is a judgement."""
 QUICK = Level(fwhm_mm=18.0, smooth=True, points=2000, iterations=5)
 """First steps of all starts, as `COARSE`. Numerical: enough to see which are worth going on."""
-MOST_STARTS = 5
+MOST_STARTS = 4
 """Most distinct starts that are refined further. Numerical: bounds the time; the ones that explain
 least are left out."""
 MOST_SCREENED = 3
@@ -94,9 +98,6 @@ LEAST_SHARE = 0.7
 Judgement: a neighbouring level explains nearly as much as the right one at this resolution."""
 REFLECTIONS = ("left and right", "front and back", "head and feet")
 """Names of the reflected bodies that a SPECT is compared with, by LPS axis. By definition."""
-WEAK_GAIN = 0.005
-"""How much more the weakened maps must explain for the attenuation not to be corrected. Measured on
-simulated pairs: corrected ones lose, uncorrected ones gain 0.02."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,6 @@ class Solution:
         How much the fit would still stretch; None where too little is seen.
     weakened
         Whether the SPECT shows bone as one without attenuation correction does.
-    weak_gain
-        How much more the maps of such a SPECT explain.
     common_mm
         Length of the column that lies in both images.
     uptake
@@ -175,7 +174,6 @@ class Solution:
     bent_mm: float
     strain: Strain | None
     weakened: bool
-    weak_gain: float
     common_mm: float
     uptake: UptakeSeen
 
@@ -233,7 +231,7 @@ def solve(
         return None
     best = ends[0]
     report(0.2, "Testing the attenuation correction")
-    pair, gain = _suited(pair, whole, best)
+    pair, weak = _suited(pair, whole, best)
     report(0.25, "Trying the neighbouring levels")
     beside = _coarse_fits(pair, _neighbours(pair, best), QUICK, pool)
     chosen_ends = _distinct(best, ends, MOST_SCREENED, LEAST_SHARE)
@@ -270,8 +268,7 @@ def solve(
         restless=restless.result(),
         bent_mm=settled.result()[1],
         strain=strain.result(),
-        weakened=gain >= WEAK_GAIN,
-        weak_gain=gain,
+        weakened=weak,
         common_mm=_common_mm(pair, final),
         uptake=uptake_seen(pair.spect, pair.ct, final.spect_to_ct),
     )
@@ -308,16 +305,14 @@ def _ends(
     return fits
 
 
-def _suited(pair: Prepared, whole: CtMaps, best: Fit) -> tuple[Prepared, float]:
-    """The maps that suit the SPECT: weakened where its attenuation is not corrected, or as they
-    are."""
-    weak = about_bone(weakened(whole))
+def _suited(pair: Prepared, whole: CtMaps, best: Fit) -> tuple[Prepared, bool]:
+    """The maps that suit the SPECT: weakened where its attenuation is not corrected."""
+    share = escaping_share(whole)
+    if not looks_uncorrected(whole, share, pair.spect, best.spect_to_ct):
+        return pair, False
+    weak = about_bone(weakened(whole, share))
     coarse = sampled_maps(halved(weak), COARSE.fwhm_mm)
-    fit = refine_pose(pair.smooth, coarse, best.spect_to_ct, COARSE)
-    gain = -1.0 if fit is None else fit.explained - best.explained
-    if gain < WEAK_GAIN:
-        return pair, gain
-    return replace(pair, coarse=coarse, fine=sampled_maps(weak, FINE.fwhm_mm)), gain
+    return replace(pair, coarse=coarse, fine=sampled_maps(weak, FINE.fwhm_mm)), True
 
 
 def _field_mm(pair: Prepared, fit: Fit) -> tuple[float, float]:

@@ -1,5 +1,4 @@
-"""Whether the SPECT shows a body of the CT's size: how much it would stretch along each axis to
-fit."""
+"""Whether the SPECT shows a body of the CT's size: how much it would stretch to fit."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class Strain:
-    """Relative stretch along x, y, z that the fit still wants, and its standard errors, shape
-    (3,)."""
+    """Relative stretch along x, y, z that the fit wants, and its standard errors, shape (3,)."""
 
     stretch: FloatArray
     error: FloatArray
