@@ -99,7 +99,7 @@ def weakened(ct: CtMaps, share: Float32Array) -> CtMaps:
 
 def escaping_share(ct: CtMaps) -> Float32Array:
     """Mean over the views of the share of photons that leave the body, shape (k, j, i)."""
-    tissue = np.einsum("kjic,c->kji", ct.channels[..., : len(RELATIVE)], np.float32(RELATIVE))
+    tissue = ct.channels[..., : len(RELATIVE)] @ np.array(RELATIVE, dtype=np.float32)
     if ct.channels.shape[-1] > len(RELATIVE):
         tissue = tissue + np.float32(RELATIVE[BONE_CHANNELS[0]]) * ct.channels[..., -1]
     by = factors(tissue.shape, ct.spacing_mm, COARSE_MM)

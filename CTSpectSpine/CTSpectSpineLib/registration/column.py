@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array
+from CTSpectSpineLib.registration.blocks import Float32Array
+from CTSpectSpineLib.registration.prepare import CtMaps
 
 REACH_MM = 45.0
 """From the column's line, which runs near the posterior wall of the bodies, to the tips of most

@@ -25,9 +25,9 @@ EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
 simulated pairs."""
 DETAIL_FAILED, DETAIL_CHECK = 0.12, 0.20
 """The same at full resolution, where noise takes its part. Measured on simulated pairs."""
-LEVEL_FAILED, LEVEL_CHECK = 0.5, 1.0
+LEVEL_FAILED, LEVEL_CHECK = 1.1, 1.5
 """Likelihood ratio, log10, by which the solution must beat every other position and level. Measured
-on simulated pairs: 1.3 and more for right ones; 1 is ten to one."""
+on simulated pairs: 2 and more for right ones, 1.0 one vertebra off; 1 is ten to one."""
 MIRROR_FAILED, MIRROR_CHECK, MIRROR_NOTE = -1.0, -0.3, 0.7
 """Likelihood ratio, log10, over the CT with left and right swapped; below the last, the images are
 called symmetric. Measured on simulated pairs: mirrored ones -3, right ones 2 and more, or about 0
@@ -37,10 +37,10 @@ TURNED_FAILED, TURNED_CHECK = 1.2, 2.0
 2.8 and more for right ones."""
 RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
 """Share of the skeleton that would fit better elsewhere. Measured on simulated pairs."""
-STRAIN_CHECK, STRAIN_FAILED = 0.010, 0.020
+STRAIN_CHECK, STRAIN_FAILED = 0.014, 0.020
 """Stretch, beyond two standard errors, that the fit may still want. Measured on simulated pairs:
-0.006 at most for right ones; bodies scaled by 3 % want 0.02 and more."""
-CONTRAST_FAILED, CONTRAST_CHECK = 1.6, 2.0
+0.011 at most for right ones; bodies scaled by 3 % want 0.02 and more."""
+CONTRAST_FAILED, CONTRAST_CHECK = 1.35, 1.6
 """Uptake of bone over soft tissue. Measured on simulated pairs: bone tracers 2.5 and more, even
 without attenuation correction; attenuation maps 1.2, a tracer of the prostate 1.0."""
 EVEN_TISSUE = 0.2
@@ -64,7 +64,7 @@ mm. Judgement: no patient on the table between two scans moves farther."""
 COVARIANCE_SCALE = 1.3
 """Factor on the error that the scatter of the patches implies, which underestimates: neighbouring
 patches are not quite independent. Measured on simulated pairs."""
-ERROR_FLOOR_MM = 0.3
+ERROR_FLOOR_MM = 0.38
 """Error that remains however little the patches scatter, mm, because the linear mixture is only a
 model. Measured on simulated pairs."""
 WEAK_ERROR_MM = 0.3
@@ -202,7 +202,7 @@ def _judge_kind(solution: Solution, findings: _Findings) -> None:
         seen.contrast < CONTRAST_FAILED,
         True,
         f"Bone shows only {seen.contrast:.1f} times the uptake of soft tissue (a bone tracer shows "
-        f"{CONTRAST_CHECK:.0f} times and more): this is no bone SPECT, or one of another tracer or "
+        f"{CONTRAST_CHECK:.1f} times and more): this is no bone SPECT, or one of another tracer or "
         "energy window, or it was taken too early. Give the bone SPECT.",
     )
 

@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.registration.blocks import Float32Array
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
     CtMaps,
-    Float32Array,
     SpectMap,
     blur,
     column_lengths,

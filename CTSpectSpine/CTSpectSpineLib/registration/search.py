@@ -18,10 +18,10 @@ from scipy import fft, ndimage
 
 from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.blocks import Float32Array
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
     CtMaps,
-    Float32Array,
     SpectMap,
     blur,
 )

@@ -52,7 +52,7 @@ def uptake_seen(spect: SpectMap, ct: CtMaps, spect_to_ct: FloatArray) -> UptakeS
     values = np.sort(np.maximum(spect.values.reshape(-1), 0.0))
     hot = float(values[int(0.99 * len(values)) :].sum() / max(float(values.sum()), 1e-9))
     k, j, i = np.nonzero(ct.valid[::2, ::2, ::2])
-    index = 2.0 * np.stack([i, j, k], axis=1)
+    index: FloatArray = 2.0 * np.stack([i, j, k], axis=1).astype(np.float64)
     points = apply_matrix(inverse(spect.ijk_to_lps) @ inverse(spect_to_ct) @ ct.ijk_to_lps, index)
     nearest = np.rint(points).astype(int)
     inside = np.all((nearest >= 0) & (nearest < spect.values.shape[::-1]), axis=1)

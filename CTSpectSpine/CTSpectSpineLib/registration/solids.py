@@ -16,9 +16,9 @@ BRIGHT_HU = 130.0
 """Mean HU of a map's voxel from which it is bright. Judgement: above muscle, liver and blood
 without contrast agent, below blood with it."""
 THICK_MM = 16.0
-"""Half the height of an octahedron of bright voxels that is no bone of the trunk. Judgement: half the height of a
-vertebra is 13 mm, that of a heart 40 mm. The heads of the femora count as well, which does no
-harm: what is thick is taken from the map of bone, not from the model."""
+"""Half the height of an octahedron of bright voxels that is no bone of the trunk. Judgement: half
+the height of a vertebra is 13 mm, that of a heart 40 mm. The heads of the femora count as well,
+which does no harm: what is thick is taken from the map of bone, not from the model."""
 EVEN_HU, EVEN_SHARE = 170.0, 0.16
 """Mean HU and standard deviation over the mean, in a cube of three voxels, of blood with contrast
 agent. Measured on a chest with contrast agent: aorta 400 HU and 0.06 to 0.14, vertebrae 130 HU and

@@ -72,6 +72,9 @@ LEVEL_SHIFTS_MM = (-72.0, -56.0, -37.0, -28.0, -18.0, 18.0, 28.0, 37.0, 56.0, 72
 a lumbar, a thoracic and a cervical level, and two of a thoracic and a lumbar one, in the range of
 Panjabi et al. 1991 and 1992, and Gilad and Nissan 1986; levels of other heights lie within the
 reach of a coarse fit."""
+USUAL_LEVEL_MM = 28.0
+"""One of `LEVEL_SHIFTS_MM`: about a thoracic or upper lumbar level, mm. Judgement: Panjabi et al.
+1991 and 1992."""
 SAME_MM = 5.0
 """Fits nearer to each other than this are the same solution, mm. Judgement: half of the
 resolution."""
@@ -237,7 +240,7 @@ def solve(
     chosen_ends = _distinct(best, ends, MOST_SCREENED, LEAST_SHARE)
     levels = _distinct(best, [end for end in beside if end is not None], 1 + MOST_LEVELS, 0.0)
     new = [e for e in levels[1:] if all(_distance(e, o) > SAME_MM for o in chosen_ends)]
-    distinct = [*chosen_ends, *new]
+    distinct = [*chosen_ends, *(new or _beside(pair, best))]
     report(0.45, "Comparing the solutions")
     fine = pool.map(lambda f: refine_pose(pair.spect, pair.fine, f.spect_to_ct, SCREEN), distinct)
     screened = [_Screened(c, f) for c, f in zip(distinct, fine, strict=True) if f is not None]
@@ -341,6 +344,17 @@ def _neighbours(pair: Prepared, best: Fit) -> list[FloatArray]:
             change = affine(np.eye(3), np.array([0.0, 0.0, shift]))
         moved.append(change @ best.spect_to_ct)
     return moved
+
+
+def _beside(pair: Prepared, best: Fit) -> list[Fit]:
+    """The neighbouring levels as they are, where every fit from them led back to the best."""
+    poses = [
+        pose
+        for pose, shift in zip(_neighbours(pair, best), LEVEL_SHIFTS_MM, strict=True)
+        if abs(shift) == USUAL_LEVEL_MM
+    ]
+    fits = [measure(pair.smooth, pair.coarse, pose, COARSE) for pose in poses]
+    return [fit for fit in fits if fit is not None]
 
 
 def _distance(one: Fit, other: Fit) -> float:
