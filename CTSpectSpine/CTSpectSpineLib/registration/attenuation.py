@@ -30,7 +30,7 @@ VIEWS = 16
 STRENGTH = 0.75
 """Exponent of the share in the maps. Measured on the physical scanner of the phantom: scatter fills
 in part of what is lost, and the fit is best with 0.5 to 0.75."""
-UNCORRECTED_SLOPE = -0.03
+UNCORRECTED_SLOPE = 0.02
 """Slope of the logarithms of soft tissue's uptake and of the share from which attenuation is taken
 as not corrected. Measured on both simulators: corrected ones -0.12 and less, uncorrected ones 0.07
 to 0.6."""

@@ -124,7 +124,7 @@ def test_noise_fails(pair: Pair) -> None:
     noise = rng.poisson(20.0, size=sitk.GetArrayViewFromImage(pair.spect).shape)
     result = register(pair.ct, with_values(pair.spect, noise.astype(np.float32)))
     assert result.quality == "failed"
-    assert "do not seem to show the same body part" in result.reasons[0]
+    assert any("do not seem to show the same body part" in r for r in result.reasons)
 
 
 def test_constant_spect_fails(pair: Pair) -> None:
