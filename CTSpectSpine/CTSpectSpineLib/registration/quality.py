@@ -49,7 +49,7 @@ uptake. Measured on simulated pairs: attenuation maps 0.03, SPECT 0.5 and more."
 OVERLAP_CHECK = 0.5
 """Share of the bone in the SPECT that lies inside the CT, below which it is to be checked.
 Judgement: less than half of the skeleton may not stand for the whole."""
-LEAST_COMMON_MM = 120.0
+LEAST_COMMON_MM = 110.0
 """Length of the column in both images below which too few levels stand for the whole. Judgement:
 about four levels of the thoracic and lumbar spine."""
 MOST_CHECKS = 2
@@ -64,15 +64,15 @@ mm. Judgement: no patient on the table between two scans moves farther."""
 COVARIANCE_SCALE = 1.3
 """Factor on the error that the scatter of the patches implies, which underestimates: neighbouring
 patches are not quite independent. Measured on simulated pairs."""
-ERROR_FLOOR_MM = 0.38
+ERROR_FLOOR_MM = 0.42
 """Error that remains however little the patches scatter, mm, because the linear mixture is only a
 model. Measured on simulated pairs."""
 WEAK_ERROR_MM = 0.3
 """What missing attenuation correction adds, mm. Measured on simulated pairs."""
-RESTLESS_ERROR_MM = 2.0
-"""What parts of the skeleton that would fit better elsewhere add, mm, times their share: motion
-during the scan. Measured on simulated pairs."""
-CUT_ERROR_MM, CUT_MM = 0.3, 250.0
+RESTLESS_ERROR_MM, RESTLESS_USUAL = 5.0, 0.1
+"""What parts of the skeleton that would fit better elsewhere add, mm, times their share beyond the
+usual one: motion during the scan. Measured on simulated pairs."""
+CUT_ERROR_MM, CUT_MM = 0.8, 300.0
 """What a short column in common adds, mm, and the length up to which it does. Measured on simulated
 pairs."""
 CONFORMAL = 1.0
@@ -155,8 +155,8 @@ def judge(
     findings.weigh(
         error > REFUSED_ERROR_MM,
         error > ACCEPTED_ERROR_MM,
-        f"The expected error at the joints is {error:.1f} mm (good up to "
-        f"{ACCEPTED_ERROR_MM:.0f} mm, refused above {REFUSED_ERROR_MM:.0f} mm).",
+        f"The joints may lie more than {ACCEPTED_ERROR_MM:.0f} mm off: too little of what the "
+        "images show tells where the bones are.",
     )
     if len(findings.check) > MOST_CHECKS and not findings.failed:
         findings.failed.append(
@@ -320,7 +320,7 @@ def expected_error(solution: Solution) -> float:
     """
     scatter = COVARIANCE_SCALE * covariance_error(solution.whole)
     cut = CUT_ERROR_MM * max(0.0, 1.0 - solution.common_mm / CUT_MM)
-    motion = RESTLESS_ERROR_MM * solution.restless
+    motion = RESTLESS_ERROR_MM * max(0.0, solution.restless - RESTLESS_USUAL)
     weak = WEAK_ERROR_MM * solution.weakened
     parts = (scatter, ERROR_FLOOR_MM, weak, motion, cut)
     error = math.hypot(CONFORMAL * float(np.linalg.norm(parts)), solution.bent_mm)

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
@@ -330,7 +331,7 @@ def _field_mm(pair: Prepared, fit: Fit) -> tuple[float, float]:
 def _common_mm(pair: Prepared, fit: Fit) -> float:
     """Length of the column's line inside both images."""
     low, high = _field_mm(pair, fit)
-    line = pair.column.line_mm
+    line = ndimage.gaussian_filter1d(pair.column.line_mm, 3.0, axis=0)
     inside = (line[:-1, 2] >= low) & (line[:-1, 2] <= high)
     return float(np.linalg.norm(np.diff(line, axis=0), axis=1)[inside].sum())
 

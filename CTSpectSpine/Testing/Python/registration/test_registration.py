@@ -149,7 +149,7 @@ def test_turned_spect_is_not_good(pair: Pair, axes: tuple[int, ...], name: str) 
 def test_other_patient_fits_less(pair: Pair, result: Registration) -> None:
     """Another body in the SPECT: smaller vertebrae, and another curve."""
     other = register(pair.ct, make_pair(15, pitch=29.0).spect)
-    assert other.metric_end < 0.85 * result.metric_end
+    assert other.metric_end < 0.95 * result.metric_end
     assert other.quality != "good", other.reasons
 
 
