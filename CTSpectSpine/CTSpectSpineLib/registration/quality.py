@@ -50,7 +50,7 @@ OVERLAP_CHECK = 0.5
 """Share of the bone in the SPECT that lies inside the CT, below which it is to be checked.
 Judgement: less than half of the skeleton may not stand for the whole."""
 LEAST_COMMON_MM = 110.0
-"""Length of the column in both images below which too few levels stand for the whole. Judgement:
+"""Height of the column in both images below which too few levels stand for the whole. Judgement:
 about four levels of the thoracic and lumbar spine."""
 MOST_CHECKS = 2
 """More findings to be checked than this are a failure together. Measured on simulated pairs."""

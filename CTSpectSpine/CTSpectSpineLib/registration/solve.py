@@ -12,7 +12,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
@@ -164,7 +163,7 @@ class Solution:
     weakened
         Whether the SPECT shows bone as one without attenuation correction does.
     common_mm
-        Length of the column that lies in both images.
+        Height of the column that lies in both images.
     uptake
         What is seen where.
     """
@@ -329,11 +328,10 @@ def _field_mm(pair: Prepared, fit: Fit) -> tuple[float, float]:
 
 
 def _common_mm(pair: Prepared, fit: Fit) -> float:
-    """Length of the column's line inside both images."""
+    """Height of the column that lies in both images, mm."""
     low, high = _field_mm(pair, fit)
-    line = ndimage.gaussian_filter1d(pair.column.line_mm, 3.0, axis=0)
-    inside = (line[:-1, 2] >= low) & (line[:-1, 2] <= high)
-    return float(np.linalg.norm(np.diff(line, axis=0), axis=1)[inside].sum())
+    heights = pair.column.line_mm[:, 2]
+    return max(0.0, min(high, float(heights.max())) - max(low, float(heights.min())))
 
 
 def _neighbours(pair: Prepared, best: Fit) -> list[FloatArray]:

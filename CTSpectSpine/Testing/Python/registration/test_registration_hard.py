@@ -160,7 +160,7 @@ def test_documented_bounds_are_those_of_the_code() -> None:
         ("stretch", quality.STRAIN_CHECK, quality.STRAIN_FAILED),
         ("share of the skeleton", quality.RESTLESS_CHECK, quality.RESTLESS_FAILED),
         ("share of the bone", quality.OVERLAP_CHECK, None),
-        ("length of the spine", quality.LEAST_COMMON_MM, None),
+        ("height of the spine", quality.LEAST_COMMON_MM, None),
         ("distance from the scanner's", quality.FRAME_SHIFT_MM, None),
     ]
     for start, check, failed in rows:
