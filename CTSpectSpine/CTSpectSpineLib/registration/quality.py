@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from CTSpectSpineLib.model import ACCEPTED_ERROR_MM, REFUSED_ERROR_MM, FloatArray, Quality
+from CTSpectSpineLib.registration.decoys import REFLECTIONS, Rival
 from CTSpectSpineLib.registration.refine import Fit
-from CTSpectSpineLib.registration.solve import Rival, Solution
+from CTSpectSpineLib.registration.solve import Solution
 
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
 """Share of the SPECT's local variation, at coarse resolution, that the CT must explain. Measured on
@@ -295,7 +296,7 @@ def _judge_decoys(solution: Solution, findings: _Findings) -> None:
                 "What the images show is so symmetric that a swap of left and right would go "
                 "unnoticed."
             )
-    for other, words in zip(turned, ("front and back", "head and feet"), strict=True):
+    for other, words in zip(turned, REFLECTIONS[1:], strict=True):
         if other is not None:
             findings.weigh(
                 other.log10_ratio < TURNED_FAILED,

@@ -20,10 +20,11 @@ from CTSpectSpineLib.geometry import affine, image_centre_mm, inverse, transform
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration.files import as_rigid, centred
+from CTSpectSpineLib.registration.pair import prepared
 from CTSpectSpineLib.registration.prepare import CtMaps, SpectMap, ct_maps, spect_map
 from CTSpectSpineLib.registration.quality import judge
 from CTSpectSpineLib.registration.search import global_search, rotation_matrix
-from CTSpectSpineLib.registration.solve import explained_at, prepared, solve
+from CTSpectSpineLib.registration.solve import explained_at, solve
 
 METHOD = "masked correlation search, local linear uptake model (rigid)"
 STARTS = 8
