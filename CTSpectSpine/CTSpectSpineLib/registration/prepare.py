@@ -128,13 +128,20 @@ def _centre_mm(shape: tuple[int, ...], ijk_to_lps: FloatArray) -> FloatArray:
     return np.asarray(ijk_to_lps[:3, :3] @ middle + ijk_to_lps[:3, 3])
 
 
-def about_bone(ct: CtMaps, margin_mm: float = 40.0) -> CtMaps:
+def about_bone(ct: CtMaps, like: CtMaps | None = None, margin_mm: float = 40.0) -> CtMaps:
     """Maps cropped to the bone and a margin around it.
 
-    The margin, mm, is numerical: about twice the FWHM of the coarse blur.
+    Parameters
+    ----------
+    ct
+        The maps.
+    like
+        Maps on the same grid whose bone counts; None for that of the maps themselves.
+    margin_mm
+        Numerical: about twice the FWHM of the coarse blur.
     """
     margin = np.ceil(margin_mm / ct.spacing_mm[::-1]).astype(int).tolist()
-    box = content_box(ct.bone > 0.3)
+    box = content_box((like or ct).bone > 0.3)
     assert box is not None, "ct_maps finds bone in every CT"
     k, j, i = (slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
     matrix = ct.ijk_to_lps.copy()

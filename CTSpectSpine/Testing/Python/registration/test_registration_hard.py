@@ -17,10 +17,10 @@ from CTSpectSpineLib.geometry import ijk_to_lps, image_from_array, inverse, tran
 from CTSpectSpineLib.model import Registration
 from CTSpectSpineLib.phantom.scanner.attenuation import attenuated
 from CTSpectSpineLib.registration import quality, register, registration_record
-from CTSpectSpineLib.registration.attenuation import escaping_share, looks_uncorrected
+from CTSpectSpineLib.registration.attenuation import escaping_share, looks_uncorrected, weakened
 from CTSpectSpineLib.registration.column import along_column
 from CTSpectSpineLib.registration.compare import Comparison
-from CTSpectSpineLib.registration.prepare import ct_maps, spect_map, typical_bone
+from CTSpectSpineLib.registration.prepare import about_bone, ct_maps, spect_map, typical_bone
 from CTSpectSpineLib.volumes import Acquisition, Volume, share_frame
 
 
@@ -172,6 +172,17 @@ def test_documented_bounds_are_those_of_the_code() -> None:
             found = re.search(r"[<>] (-?[\d.]+)( %)?", cell)
             assert found is not None, line
             assert float(found[1]) / (100 if found[2] else 1) == pytest.approx(bound), line
+
+
+def test_weakened_maps_keep_their_field(pair: Pair) -> None:
+    """Bone that hardly any photon leaves is still in the maps' box."""
+    maps = ct_maps(pair.ct)
+    share = np.ones(maps.valid.shape, dtype=np.float32)
+    share[:, :, ::2] = 0.05
+    share[:, 30:] = 0.05
+    weak = weakened(maps, share)
+    assert about_bone(weak).valid.shape != about_bone(maps).valid.shape
+    assert about_bone(weak, maps).valid.shape == about_bone(maps).valid.shape
 
 
 def test_likelihood_ratio_is_honest_about_few_samples() -> None:
