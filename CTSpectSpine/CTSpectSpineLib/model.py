@@ -8,6 +8,7 @@ column) as `SimpleITK.GetArrayFromImage` returns them, whereas index vectors in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -232,7 +233,8 @@ class Registration:
     metric_start, metric_end
         Similarity before and after (method's own scale; higher magnitude is better).
     expected_error_mm
-        Estimated error at the joints, 1 SD, in mm.
+        Estimated error at the joints, 1 SD, in mm; infinite where none is stated, as with every
+        failed registration.
     quality, reasons
         Verdict on the result, and the sentences it rests on.
     seconds
@@ -257,6 +259,11 @@ class Registration:
     def matrix(self) -> FloatArray:
         """4×4 matrix from CT points to SPECT points, LPS mm."""
         return transform_matrix(self.transform)
+
+    @property
+    def stated_error_mm(self) -> float | None:
+        """The expected error as it is shown and written: None where none is stated."""
+        return self.expected_error_mm if math.isfinite(self.expected_error_mm) else None
 
 
 @dataclass(frozen=True)

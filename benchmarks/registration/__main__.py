@@ -112,6 +112,19 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path
     return None
 
 
+def _command(options: argparse.Namespace) -> str:
+    """The command that makes the document again."""
+    if options.sets == ALL_SETS:
+        return COMMAND if options.split == "test" else f"{COMMAND} --split {options.split}"
+    parts = ["python -m benchmarks.registration"]
+    if options.split != "test":
+        parts.append(f"--split {options.split}")
+    if options.methods != tuple(METHODS):
+        parts.append(f"--methods {','.join(options.methods)}")
+    parts += [f"--count {options.count}", f"--sets {','.join(options.sets)}"]
+    return " ".join([*parts, f"--out {options.out}"])
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = _parser()
@@ -136,7 +149,7 @@ def main() -> None:
     if not options.rows.exists():
         print(f"{options.rows} does not exist: there is nothing to write about", file=sys.stderr)
         sys.exit(0 if options.speed_only else 2)
-    command = COMMAND if options.split == "test" else f"{COMMAND} --split {options.split}"
+    command = _command(options)
     speed = read_speed_rows(options.speed_rows) if options.speed_rows.exists() else None
     write_document(options.out, read_rows(options.rows), speed, options.split, command)
     print(f"wrote {options.out}", file=sys.stderr)

@@ -119,7 +119,7 @@ def _join(words: Sequence[str]) -> str:
 
 def _heading(rows: pd.DataFrame, split: str, command: str) -> str:
     lines = [
-        "# Registration against general tools",
+        "# Registration against general tools" if _peers(rows) else "# Registration of hard pairs",
         f'Made by `{command}`, after `pip install -e ".[bench]"`, in the root of the '
         "repository; it takes hours, goes on where it stopped, and `--document-only` writes this "
         "page again from its rows.",
@@ -137,6 +137,11 @@ def _heading(rows: pd.DataFrame, split: str, command: str) -> str:
     if absent:
         lines.append(f"**Not run: {', '.join(absent)}.**")
     return "\n\n".join(lines)
+
+
+def _peers(rows: pd.DataFrame) -> bool:
+    """Whether somebody else's method was run."""
+    return bool((rows.method != OURS).any())
 
 
 def _all_sets() -> list[tuple[str, SetInfo]]:

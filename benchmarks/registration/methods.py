@@ -107,9 +107,7 @@ def _centred_transform(ct: sitk.Image, spect: sitk.Image) -> sitk.Transform:
 
 def _ours(ct: sitk.Image, spect: sitk.Image, threads: int) -> Answer:
     result = register(ct, spect, threads=threads)
-    return Answer(
-        result.matrix, float(result.expected_error_mm), result.quality, " ".join(result.reasons)
-    )
+    return Answer(result.matrix, result.stated_error_mm, result.quality, " ".join(result.reasons))
 
 
 def _mattes(ct: sitk.Image, spect: sitk.Image, start: sitk.Transform, threads: int) -> Answer:

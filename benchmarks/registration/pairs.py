@@ -108,24 +108,29 @@ def make_pairs(
     FileNotFoundError
         If a set on a real CT is asked for without that folder.
     """
-    make = _MAKERS[set_name]
+    # Imported here, as the hard pairs are made with the helpers of this module.
+    from benchmarks.registration.hard_pairs import HARD_MAKERS
+
+    make = {**_MAKERS, **HARD_MAKERS}[set_name]
     # The standard, hard and degraded sets share patients; only the wrong sets draw others.
     for n in range(count):
         seed = FIRST_SEED[split] + n
         yield make(set_name, seed, FIRST_SEED[split] + n // POSES_PER_PATIENT, shared_data)
 
 
-def _rng(set_name: str, seed: int) -> np.random.Generator:
+def rng_of(set_name: str, seed: int) -> np.random.Generator:
+    """Random numbers of a pair."""
     return np.random.default_rng([seed, zlib.crc32(set_name.encode())])
 
 
-def _movement(info: SetInfo, rng: np.random.Generator, centre_mm: FloatArray) -> FloatArray:
+def moved_by(info: SetInfo, rng: np.random.Generator, centre_mm: FloatArray) -> FloatArray:
+    """A misalignment of a set."""
     shift = rng.uniform(-info.shift_mm, info.shift_mm, 3)
     turn = rng.uniform(-info.turn_deg, info.turn_deg, 3)
     return rigid_matrix(shift.tolist(), turn.tolist(), centre_mm.tolist())
 
 
-def _image(
+def some_scanner(
     activity: sitk.Image, matrix: FloatArray, rng: np.random.Generator, share: float = 1.0
 ) -> sitk.Image:
     """SPECT of a scanner drawn at random."""
@@ -137,7 +142,7 @@ def _image(
     return simulate_spect(activity, matrix, fwhm, counts, spacing, seed=seed, noise_gain=gain)
 
 
-def _seen(joints: tuple[Joint, ...], ct: sitk.Image) -> FloatArray:
+def seen_joints(joints: tuple[Joint, ...], ct: sitk.Image) -> FloatArray:
     """Centres of the joints inside a CT, LPS mm."""
     size = np.array(ct.GetSize())
     centres = []
@@ -162,7 +167,7 @@ def _crop(ct: sitk.Image, low_mm: FloatArray, high_mm: FloatArray) -> sitk.Image
     return sitk.RegionOfInterest(ct, (high - low).tolist(), low.tolist())
 
 
-def _axial_field(spect: sitk.Image, centre_mm: FloatArray, length_mm: float) -> sitk.Image:
+def flat_field(spect: sitk.Image, centre_mm: FloatArray, length_mm: float) -> sitk.Image:
     """SPECT cut to an axial field."""
     low = np.array(spect.TransformIndexToPhysicalPoint((0, 0, 0)))
     last = (np.array(spect.GetSize()) - 1).tolist()
@@ -185,17 +190,17 @@ def _plain(set_name: str, seed: int, patient_seed: int, shared_data: Path | None
     """Standard, hard and degraded pairs: the CT shows what the SPECT shows."""
     variant = set_name if set_name in ("focal", "metal", "contrast") else ""
     patient = _patient_of(set_name, patient_seed, shared_data, variant)
-    rng = _rng(set_name, seed)
+    rng = rng_of(set_name, seed)
     ct = patient.anatomy.ct
-    matrix = _movement({**SETS, **WRONG_SETS}[set_name], rng, image_centre_mm(ct))
-    joints = _seen(patient.anatomy.joints, ct)
+    matrix = moved_by({**SETS, **WRONG_SETS}[set_name], rng, image_centre_mm(ct))
+    joints = seen_joints(patient.anatomy.joints, ct)
     activity = patient.activity
     if set_name == "no-ac":
         activity = attenuated(activity, ct)
     elif set_name in ("bent", "strongly-bent"):
         amplitude = 3.0 if set_name == "bent" else 10.0
         activity = bend(activity, joints, amplitude, seed).image
-    spect = _image(activity, matrix, rng, 0.25 if set_name == "low-counts" else 1.0)
+    spect = some_scanner(activity, matrix, rng, 0.25 if set_name == "low-counts" else 1.0)
     return Pair(set_name, f"{set_name}-{seed}", seed, ct, spect, matrix, joints, True)
 
 
@@ -207,7 +212,7 @@ _FIELDS: Mapping[str, Field] = {
 """Fields of the cropped CTs. Judgement: reconstructions of the spine alone, and half a chest."""
 
 
-def _field(anatomy: Anatomy, field: Field) -> sitk.Image:
+def cut_field(anatomy: Anatomy, field: Field) -> sitk.Image:
     """CT of some levels only, of a given width and depth."""
     (first, last), margin = field
     points = np.array([j.centre_mm for j in anatomy.joints if _between(j, first, last)])
@@ -226,13 +231,13 @@ def _between(joint: Joint, first: str, last: str) -> bool:
 def _cropped(set_name: str, seed: int, patient_seed: int, shared_data: Path | None) -> Pair:
     """A CT of a few levels against a SPECT of the camera's axial field."""
     patient = phantom_patient(patient_seed, "whole")
-    rng = _rng(set_name, seed)
-    ct = _field(patient.anatomy, _FIELDS[set_name])
-    matrix = _movement(SETS[set_name], rng, image_centre_mm(ct))
-    spect = _image(patient.activity, matrix, rng)
+    rng = rng_of(set_name, seed)
+    ct = cut_field(patient.anatomy, _FIELDS[set_name])
+    matrix = moved_by(SETS[set_name], rng, image_centre_mm(ct))
+    spect = some_scanner(patient.activity, matrix, rng)
     offset = np.array([0.0, 0.0, rng.uniform(-60, 60)])
-    spect = _axial_field(spect, image_centre_mm(ct) + offset, SPECT_AXIAL_MM)
-    joints = _seen(patient.anatomy.joints, ct)
+    spect = flat_field(spect, image_centre_mm(ct) + offset, SPECT_AXIAL_MM)
+    joints = seen_joints(patient.anatomy.joints, ct)
     return Pair(set_name, f"{set_name}-{seed}", seed, ct, spect, matrix, joints, True)
 
 
@@ -247,28 +252,28 @@ def _other_patient(set_name: str, seed: int, patient_seed: int, shared_data: Pat
     ours = _plain("standard", seed, patient_seed, shared_data)
     config = replace(config_of(patient_seed + 5000), first=config_of(patient_seed).first)
     other = make_anatomy(replace(config, spacing_mm=1.8))
-    rng = _rng(set_name, seed)
+    rng = rng_of(set_name, seed)
     activity = assign_activity(other, hot_joints(config, rng, (0, 3), (2.0, 5.0)), [seed, 3]).image
-    matrix = _movement(WRONG_SETS[set_name], rng, image_centre_mm(other.ct))
-    return _wrong(ours, set_name, _image(activity, matrix, rng))
+    matrix = moved_by(WRONG_SETS[set_name], rng, image_centre_mm(other.ct))
+    return _wrong(ours, set_name, some_scanner(activity, matrix, rng))
 
 
 def _other_part(set_name: str, seed: int, patient_seed: int, shared_data: Path | None) -> Pair:
     """CT and SPECT of different levels of one patient."""
     patient = phantom_patient(patient_seed, "whole")
-    rng = _rng(set_name, seed)
+    rng = rng_of(set_name, seed)
     parts: tuple[Field, ...] = (
         (("C1", "C6"), (110.0, 90.0, 5.0)),
         (("T4", "T8"), (150.0, 110.0, 0.0)),
         (("T11", "L5"), (150.0, 110.0, 0.0)),
     )
     a, b = rng.permutation(3)[:2]
-    ct, seen = _field(patient.anatomy, parts[a]), _field(patient.anatomy, parts[b])
-    matrix = _movement(WRONG_SETS[set_name], rng, image_centre_mm(seen))
-    spect = _image(patient.activity, matrix, rng)
+    ct, seen = cut_field(patient.anatomy, parts[a]), cut_field(patient.anatomy, parts[b])
+    matrix = moved_by(WRONG_SETS[set_name], rng, image_centre_mm(seen))
+    spect = some_scanner(patient.activity, matrix, rng)
     length = seen.GetSize()[2] * seen.GetSpacing()[2]
-    spect = _axial_field(spect, image_centre_mm(seen), length)
-    joints = _seen(patient.anatomy.joints, ct)
+    spect = flat_field(spect, image_centre_mm(seen), length)
+    joints = seen_joints(patient.anatomy.joints, ct)
     return Pair(set_name, f"{set_name}-{seed}", seed, ct, spect, matrix, joints, False)
 
 
@@ -296,9 +301,15 @@ def _strongly_bent(set_name: str, seed: int, patient_seed: int, shared_data: Pat
     return replace(_plain(set_name, seed, patient_seed, shared_data), right=False)
 
 
+PLAIN = (
+    *("standard", "standard-real", "hard", "hard-real", "low-counts", "focal", "contrast", "metal"),
+    *("no-ac", "bent"),
+)
+"""Sets whose CT shows what the SPECT shows."""
+
 _Maker = Callable[[str, int, int, Path | None], Pair]
 _MAKERS: Mapping[str, _Maker] = {
-    **dict.fromkeys(SETS, _plain),
+    **dict.fromkeys(PLAIN, _plain),
     **dict.fromkeys(_FIELDS, _cropped),
     "other-patient": _other_patient,
     "other-part": _other_part,

@@ -119,6 +119,55 @@ SETS: Mapping[str, SetInfo] = {
         goal_mean_mm=1.2,
         goal_success=0.98,
     ),
+    "bladder": SetInfo(
+        "Very hot bladder",
+        "The bladder holds 8 to 40 times the uptake of bone.",
+        goal_success=0.98,
+    ),
+    "kidneys": SetInfo(
+        "Very hot kidneys", "The kidneys hold 6 to 12 times the uptake of bone.", goal_success=0.98
+    ),
+    "arms": SetInfo(
+        "Arms and injection site",
+        "Arms beside the trunk in the SPECT only, one with an injection site of 30 to 150 times "
+        "the uptake of bone.",
+        goal_success=0.98,
+    ),
+    "contrast-chest": SetInfo(
+        "Chest with contrast",
+        "A chest CT in the arterial phase (heart, aorta) against a SPECT of the trunk.",
+        goal_mean_mm=1.2,
+        goal_success=1.0,
+    ),
+    "no-ac-scatter": SetInfo(
+        "No attenuation correction, with scatter",
+        "Neither attenuation nor scatter is corrected.",
+        goal_mean_mm=1.2,
+        goal_success=0.98,
+    ),
+    "part-40": SetInfo("SPECT over 40 % of the CT", "A short axial field.", goal_success=1.0),
+    "part-25": SetInfo("SPECT over 25 % of the CT", "A shorter axial field.", goal_success=1.0),
+    "half-moved": SetInfo(
+        "Half of the scan moved",
+        "The patient moves by 16 mm in the middle of the scan; the truth is the mean position.",
+        goal_success=1.0,
+    ),
+    "physical": SetInfo(
+        "Physical scanner",
+        "Projections with attenuation, scatter and collimator, reconstructed by OSEM.",
+        shift_mm=10.0,
+        turn_deg=5.0,
+        goal_mean_mm=1.0,
+        goal_success=1.0,
+    ),
+    "physical-no-ac": SetInfo(
+        "Physical scanner, no correction",
+        "The same, reconstructed without attenuation and scatter correction.",
+        shift_mm=10.0,
+        turn_deg=5.0,
+        goal_mean_mm=1.2,
+        goal_success=0.98,
+    ),
 }
 """Sets of right pairs. Judgement: the goals stand about where a prototype ended (mean errors of 0.4
 to 0.6 mm, 0.9 mm on small lumbar fields, 1.5 mm on crops of the chest); degraded images may cost
@@ -133,5 +182,15 @@ WRONG_SETS: Mapping[str, SetInfo] = {
         "Strongly bent",
         "The spine lies differently in the SPECT: 10 mm at the joints remain after the best "
         "rigid alignment.",
+    ),
+    "scaled": SetInfo(
+        "Another size", "A patient of the same shape, 3 or 5 % larger or smaller, shown as it is."
+    ),
+    "attenuation-map": SetInfo(
+        "Attenuation map", "The attenuation map of the scan in place of the SPECT."
+    ),
+    "other-tracer": SetInfo("Other tracer", "Kidneys, bladder, liver and blood, hardly any bone."),
+    "few-levels": SetInfo(
+        "No or two levels in common", "A CT of T12 to L5, a SPECT of T5 to T10 or T7 to T12."
     ),
 }

@@ -39,7 +39,7 @@ from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
 from CTSpectSpineLib.uptake import measure
-from CTSpectSpineLib.volumes import Volume, check_inputs, in_unit, suv_factor
+from CTSpectSpineLib.volumes import Volume, check_inputs, in_unit, share_frame, suv_factor
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,10 @@ def align(
         registration = alignment.kept.registration
         warnings = ("The registration of an earlier analysis was kept.",)
     elif alignment.fixed is None:
-        registration = register(ct, spect, alignment.start, progress, threads)
+        same_frame = share_frame(images.ct, images.spect)
+        registration = register(
+            ct, spect, alignment.start, progress, threads, same_frame=same_frame
+        )
     else:
         registration = judge_given(ct, spect, alignment.fixed, progress, threads)
     if registration.quality != "good":

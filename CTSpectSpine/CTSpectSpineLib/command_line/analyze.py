@@ -79,7 +79,7 @@ def _results_record(results: Results) -> dict[str, Any]:
         "status": results.manifest["status"],
         "registration": {
             "quality": results.registration.quality,
-            "expected_error_mm": results.registration.expected_error_mm,
+            "expected_error_mm": results.registration.stated_error_mm,
         },
         "verdict": verdict_record(results.verdict),
         "joints": results.table.to_dict("records"),
@@ -97,8 +97,9 @@ def print_results(
         return
     ratios = truth and {name: joint["true_ratio"] for name, joint in truth["joints"].items()}
     print_lines(joint_lines(results.table, results.bounds, ratios))
-    quality, error = results.registration.quality, results.registration.expected_error_mm
-    print(f"\nRegistration: {quality}, expected error at the joints {error:.1f} mm")
+    quality, error = results.registration.quality, results.registration.stated_error_mm
+    stated = "" if error is None else f", expected error at the joints {error:.1f} mm"
+    print(f"\nRegistration: {quality}{stated}")
     print_lines(verdict_lines(results.verdict))
     print_lines(_unused(results))
     if compared is not None:

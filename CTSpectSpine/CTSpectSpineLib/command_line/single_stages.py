@@ -28,7 +28,7 @@ def register(options: Namespace) -> int:
     from CTSpectSpineLib.registration import register as run
     from CTSpectSpineLib.registration.files import read_transform
     from CTSpectSpineLib.results.stage_files import RegisteredPair, write_registration
-    from CTSpectSpineLib.volumes.checks import check_inputs
+    from CTSpectSpineLib.volumes.checks import check_inputs, share_frame
 
     check_step_folder(options.out)
     ct_source, spect_source = named_images(options)
@@ -43,16 +43,16 @@ def register(options: Namespace) -> int:
             start,
             progress=progress_printer(options.progress),
             threads=options.threads,
+            same_frame=share_frame(ct, spect),
         )
         pair = RegisteredPair.of(ct.image, spect.image)
         record = write_registration(registration, pair, folder, notes)
     if options.json:
         print_json({"folder": str(folder), **record})
     else:
-        print(
-            f"Registration: {registration.quality}, expected error "
-            f"{registration.expected_error_mm:.1f} mm; {folder / 'spect_to_ct.tfm'}"
-        )
+        error = registration.stated_error_mm
+        stated = "" if error is None else f", expected error {error:.1f} mm"
+        print(f"Registration: {registration.quality}{stated}; {folder / 'spect_to_ct.tfm'}")
         print_lines([*registration.reasons, *notes])
     return 1 if registration.quality == "failed" else 0
 

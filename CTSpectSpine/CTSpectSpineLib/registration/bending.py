@@ -132,7 +132,7 @@ def column_bending(
         straight = evaluate(maps, points, pose)
     if splines is None or straight is None:
         return None
-    better = state_margin(points, state, straight)
+    better = state_margin(points, state, straight).margin
     return _rigid_part(state, splines, coefficients, pose, lowest_mm, better)
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
+from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.registration.prepare import CtMaps, Float32Array
+from CTSpectSpineLib.registration.blocks import Float32Array
+from CTSpectSpineLib.registration.prepare import CtMaps
 
 REACH_MM = 45.0
 """From the column's line, which runs near the posterior wall of the bodies, to the tips of most
@@ -21,6 +24,9 @@ sacrum."""
 CREST_TO_JOINT_MM = 45.0
 """How far the lumbosacral joints lie below the top of the iliac crests, mm. Judgement: the crests
 reach L4 or L4-L5 (Tuffier's line), somewhat more than one level above."""
+SHORTEST_LINE = 8
+"""Fewest slices of the column that can be moved along it. Numerical: a line of 3 cm has a
+direction."""
 _IN_PLANE_SIGMA_MM = 12.0
 """Standard deviation of the blur across the body, mm. Judgement: half the half width of a lumbar
 body, as of a uniform disk that wide."""
@@ -43,10 +49,13 @@ class Column:
         Voxels within `REACH_MM`, across the body, of the column's line, shape (k, j, i).
     lowest_mm
         Height (LPS z) of the lumbosacral joints, about; minus infinity where no pelvis is seen.
+    line_mm
+        Points of the column's line, LPS mm, one a slice, shape (n, 3).
     """
 
     near: BoolArray
     lowest_mm: float
+    line_mm: FloatArray
 
 
 def find_column(ct: CtMaps) -> Column:
@@ -70,7 +79,43 @@ def find_column(ct: CtMaps) -> Column:
     down = (rows[None] - line[:, 0, None, None]) * spacing[0]
     across = (columns[None] - line[:, 1, None, None]) * spacing[1]
     near: BoolArray = np.moveaxis(np.hypot(down, across) <= REACH_MM, 0, along)
-    return Column(near, _lowest_mm(ct, near, along))
+    index = np.insert(line, along, np.arange(len(line)), axis=1)[:, ::-1]
+    return Column(near, _lowest_mm(ct, near, along), apply_matrix(ct.ijk_to_lps, index))
+
+
+def along_column(
+    line_mm: FloatArray, field_mm: tuple[float, float], by_mm: float
+) -> FloatArray | None:
+    """Rigid movement (4x4) that shifts the column along its own curve.
+
+    Parameters
+    ----------
+    line_mm
+        Points of the column's line; see `Column`.
+    field_mm
+        Lowest and highest LPS z of the stretch to be moved.
+    by_mm
+        How far along the curve, upwards where positive.
+
+    Returns
+    -------
+    The movement; None where the line is too short.
+    """
+    line = ndimage.gaussian_filter1d(line_mm[np.argsort(line_mm[:, 2])], 3.0, axis=0)
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    inside = (line[:, 2] >= field_mm[0]) & (line[:, 2] <= field_mm[1])
+    inside &= (length + by_mm >= 0) & (length + by_mm <= length[-1])
+    if np.count_nonzero(inside) < SHORTEST_LINE:
+        return None
+    before, wanted = line[inside], length[inside] + by_mm
+    after = np.stack([np.interp(wanted, length, line[:, axis]) for axis in range(3)], axis=1)
+    # The line says nothing of rotation about itself: points beside it move like it.
+    beside = np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])
+    before = (before[None] + beside[:, None]).reshape(-1, 3)
+    after = (after[None] + beside[:, None]).reshape(-1, 3)
+    middle, target = before.mean(axis=0), after.mean(axis=0)
+    turn = Rotation.align_vectors(after - target, before - middle)[0].as_matrix()
+    return affine(turn, target - turn @ middle)
 
 
 def _lowest_mm(ct: CtMaps, near: BoolArray, along: int) -> float:

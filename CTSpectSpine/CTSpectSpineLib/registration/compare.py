@@ -8,7 +8,9 @@ their sum is more than chance (as in cluster-robust statistics: Liang and Zeger,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,13 +40,40 @@ Judgement: leaves out gains of a few per cent, which noise makes; the bounds on 
 patches in `quality` were set with it."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How clearly one pose fits better than another.
+
+    Attributes
+    ----------
+    margin
+        Sum of the patches' differences in standard errors: positive where ours fits better.
+    samples
+        Effective number of patches that took part: (sum of |d|)² / sum of d².
+    """
+
+    margin: float
+    samples: float
+
+    @property
+    def log10_ratio(self) -> float:
+        """Likelihood ratio of ours over theirs, log10.
+
+        The profile likelihood of a mean from `samples` independent patches of unknown spread,
+        against a mean of zero; with few patches no margin makes it large.
+        """
+        freedom = max(self.samples - 1.0, 1.0)
+        ratio = 0.5 * self.samples * math.log10(1.0 + self.margin**2 / freedom)
+        return math.copysign(ratio, self.margin)
+
+
 def margin(
     spect: SpectMap,
     ours: tuple[SampledMaps, FloatArray],
     theirs: tuple[SampledMaps, FloatArray],
     level: Level,
-) -> float | None:
-    """How clearly one pose fits better than another, in standard errors.
+) -> Comparison | None:
+    """How clearly one pose fits better than another.
 
     Parameters
     ----------
@@ -57,13 +86,13 @@ def margin(
 
     Returns
     -------
-    float
-        Positive where ours fits better, negative where theirs does; None where they cannot be
-        compared, because hardly any voxel lies inside the CT under both.
+    Comparison
+        None where they cannot be compared, because hardly any voxel lies inside the CT under both.
     """
-    voxels = np.union1d(
-        near_bone_voxels(ours[0], spect, ours[1]), near_bone_voxels(theirs[0], spect, theirs[1])
-    )
+    either = np.zeros(spect.values.size, dtype=bool)
+    either[near_bone_voxels(ours[0], spect, ours[1])] = True
+    either[near_bone_voxels(theirs[0], spect, theirs[1])] = True
+    voxels = np.flatnonzero(either)
     points = points_of(spect, voxels, ours[1], level.points)
     if not len(points.values):
         return None
@@ -73,13 +102,14 @@ def margin(
     return state_margin(points, a, b)
 
 
-def state_margin(points: Points, ours: State, theirs: State) -> float:
+def state_margin(points: Points, ours: State, theirs: State) -> Comparison:
     """How clearly one state fits some points better than another; see `margin`."""
     scale = min(robust_scale(ours.scaled), robust_scale(theirs.scaled))
     gain = _costs(points, theirs, scale) - _costs(points, ours, scale)
     differences = points.patch_sum(np.where(ours.inside & theirs.inside, gain, 0.0))
-    spread = float(np.sqrt(np.sum(differences**2)))
-    return float(differences.sum()) / max(spread, 1e-9)
+    square = float(np.sum(differences**2))
+    samples = float(np.sum(np.abs(differences))) ** 2 / max(square, 1e-18)
+    return Comparison(float(differences.sum()) / max(float(np.sqrt(square)), 1e-9), samples)
 
 
 def _costs(points: Points, state: State, scale: float) -> FloatArray:

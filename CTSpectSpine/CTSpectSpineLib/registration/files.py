@@ -141,7 +141,7 @@ def registration_record(registration: Registration) -> dict[str, Any]:
 
     The translation and the angles are those of ITK's ``Euler3DTransform`` about the
     transform's centre, which `register` puts at the CT's centre. A value that is not finite
-    (the expected error where nothing was found) is None.
+    (the expected error of a failed registration) is None.
     """
     transform = registration.transform
     angles = (transform.GetAngleX(), transform.GetAngleY(), transform.GetAngleZ())
@@ -151,7 +151,7 @@ def registration_record(registration: Registration) -> dict[str, Any]:
         "rotation_deg": [math.degrees(v) for v in angles],
         "metric_start": _finite(registration.metric_start),
         "metric_end": _finite(registration.metric_end),
-        "expected_error_mm": _finite(registration.expected_error_mm),
+        "expected_error_mm": registration.stated_error_mm,
         "deformation_mm": registration.deformation_mm,
         "quality": registration.quality,
         "reasons": list(registration.reasons),

@@ -63,12 +63,13 @@ def judge_given(
         f"The transform was given and is used as it is; refinement would move it by "
         f"{distance:.1f} mm."
     )
+    quality = _quality(refined.quality, error)
     return replace(
         refined,
         transform=centred(given, image_centre_mm(ct)),
         method="given",
-        expected_error_mm=error,
-        quality=_quality(refined.quality, error),
+        expected_error_mm=math.inf if quality == "failed" else error,
+        quality=quality,
         reasons=(sentence, *refined.reasons),
     )
 

@@ -59,7 +59,7 @@ def fit_mixture(points: Points, columns: FloatArray, weight: FloatArray) -> Mixt
     normal: FloatArray = scatter + np.diag(prior)
     solved = np.linalg.solve(normal, (right + prior * common)[..., None])
     coefficients = solved[..., 0].astype(np.float64)
-    predicted = np.einsum("nb,nb->n", columns, coefficients[points.patch])
+    predicted = (columns * coefficients[points.patch]).sum(axis=1)
     return Mixture(columns, coefficients, normal, predicted)
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, content_box, ijk_to_lps
+from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, content_box
 from CTSpectSpineLib.model import BoolArray, FloatArray
-
-Float32Array = NDArray[np.float32]
-
+from CTSpectSpineLib.registration.blocks import (
+    Float32Array,
+    Ordered,
+    block_means,
+    factors,
+    ordered,
+    shrunk_matrix,
+    slabs,
+)
+from CTSpectSpineLib.registration.solids import outside_trunk, solid_regions
 
 AVERAGING_MM = 2.0
 """Voxel size to which HU are averaged before banding, mm. Numerical: finer detail is lost at SPECT
@@ -35,6 +41,15 @@ neighbours."""
 METAL_HU = 2200
 """Above this lies metal, whose surroundings say nothing about bone. Judgement: beyond cortical bone
 averaged to 2 mm."""
+
+FEWEST_BONE = 20
+"""Fewest voxels of bone in a CT's maps. Judgement: about one ml, less than a vertebral arch."""
+LEAST_SOLID_ML = 20.0
+"""Least volume of solid regions, ml, that get a channel of their own. Judgement: less disturbs
+nothing."""
+BONE_CM2 = 12.0
+"""Area of bone in an axial layer through the trunk, cm². Judgement: that of a lumbar body without
+its edge (about 45 by 32 mm)."""
 
 RAMPS_HU = ((-500.0, -150.0), (-120.0, 20.0), (110.0, 300.0), (300.0, 900.0))
 """Ramps (from, to) of HU: lung to fat, fat to muscle, soft tissue to trabecular bone, trabecular to
@@ -68,6 +83,11 @@ class CtMaps:
         return column_lengths(self.ijk_to_lps)
 
     @property
+    def centre_mm(self) -> FloatArray:
+        """Centre of the grid, LPS mm."""
+        return _centre_mm(self.valid.shape, self.ijk_to_lps)
+
+    @property
     def bone(self) -> Float32Array:
         """Share of bone, 0 to 1, shape (k, j, i)."""
         return self.channels[..., BONE_CHANNELS[0]]
@@ -96,14 +116,32 @@ class SpectMap:
         """Voxel size along i, j, k."""
         return column_lengths(self.ijk_to_lps)
 
+    @property
+    def centre_mm(self) -> FloatArray:
+        """Centre of the grid, LPS mm."""
+        return _centre_mm(self.values.shape, self.ijk_to_lps)
 
-def about_bone(ct: CtMaps, margin_mm: float = 40.0) -> CtMaps:
+
+def _centre_mm(shape: tuple[int, ...], ijk_to_lps: FloatArray) -> FloatArray:
+    """Centre of a volume of shape (k, j, i), LPS mm."""
+    middle = 0.5 * (np.array(shape[::-1]) - 1.0)
+    return np.asarray(ijk_to_lps[:3, :3] @ middle + ijk_to_lps[:3, 3])
+
+
+def about_bone(ct: CtMaps, like: CtMaps | None = None, margin_mm: float = 40.0) -> CtMaps:
     """Maps cropped to the bone and a margin around it.
 
-    The margin, mm, is numerical: about twice the FWHM of the coarse blur.
+    Parameters
+    ----------
+    ct
+        The maps.
+    like
+        Maps on the same grid whose bone counts; None for that of the maps themselves.
+    margin_mm
+        Numerical: about twice the FWHM of the coarse blur.
     """
     margin = np.ceil(margin_mm / ct.spacing_mm[::-1]).astype(int).tolist()
-    box = content_box(ct.bone > 0.3)
+    box = content_box((like or ct).bone > 0.3)
     assert box is not None, "ct_maps finds bone in every CT"
     k, j, i = (slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
     matrix = ct.ijk_to_lps.copy()
@@ -131,15 +169,6 @@ def column_lengths(matrix: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.norm(matrix[:3, :3], axis=0))
 
 
-def _shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
-    """Average whole blocks of voxels to at most `target_mm`."""
-    factors = [
-        max(1, min(size, int(target_mm / spacing + 0.25)))
-        for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True)
-    ]
-    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
-
-
 def _require_volume(image: sitk.Image, name: str) -> None:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(f"The {name} is not a scalar 3D volume; give one with three dimensions.")
@@ -153,6 +182,8 @@ def _require_volume(image: sitk.Image, name: str) -> None:
 def ct_maps(ct: sitk.Image) -> CtMaps:
     """Reduce a CT of any size to maps of HU ramps at about 4 mm.
 
+    The volume is read a slab at a time, so little memory is taken beyond it.
+
     Parameters
     ----------
     ct
@@ -164,36 +195,80 @@ def ct_maps(ct: sitk.Image) -> CtMaps:
         If the image is not a scalar volume, or shows no bone.
     """
     _require_volume(ct, "CT")
-    fine = sitk.Cast(_shrink(_in_patient_order(ct), AVERAGING_MM), sitk.sitkFloat32)
-    hu = sitk.GetArrayFromImage(fine)
-    valid = np.isfinite(hu) & (hu > PADDING_HU)
-    hu[~valid] = -1000.0
-    metal = hu > METAL_HU
+    volume = ordered(ct)
+    fine = factors(volume.voxels.shape, volume.spacing_mm, AVERAGING_MM)
+    matrix = shrunk_matrix(volume.ijk_to_lps, fine)
+    size = tuple(n // f for n, f in zip(volume.voxels.shape, fine, strict=True))
+    coarse = factors(size, column_lengths(matrix), MAP_MM)
+    parts = [_slab(hu, coarse) for hu in slabs(volume.voxels, fine, coarse)]
+    channels = np.concatenate([part.channels for part in parts])
+    invalid = np.concatenate([part.invalid for part in parts])
+    metal = invalid >= _METAL
     if metal.any():
-        valid &= ~ndimage.binary_dilation(metal, iterations=2)
+        # Streaks and blooming reach two voxels of the averaging beyond the metal.
+        away = ndimage.distance_transform_edt(
+            ~metal, sampling=column_lengths(shrunk_matrix(matrix, coarse))[::-1].tolist()
+        )
+        invalid = np.where(away <= 2 * AVERAGING_MM, 1.0, invalid)
+    if np.count_nonzero(channels[..., BONE_CHANNELS[0]] > 0.5) < FEWEST_BONE:
+        raise InputError("The CT shows no bone (nothing above 200 HU); check that it is in HU.")
+    means = tuple(np.concatenate([getattr(p, n) for p in parts]) for n in ("mean", "square"))
+    maps = CtMaps(channels, invalid < 0.3, shrunk_matrix(matrix, coarse))
+    return _without_solids(maps, means[0], means[1])
+
+
+_METAL = 10.0
+"""Weight of metal beside padding in the share of a voxel that is not measured. By definition: above
+any share."""
+
+
+@dataclass(frozen=True)
+class _Slab:
+    """Maps of one layer of coarse voxels; `invalid` is the share that was not measured."""
+
+    channels: Float32Array
+    invalid: Float32Array
+    mean: Float32Array
+    square: Float32Array
+
+
+def _slab(hu: Float32Array, coarse: tuple[int, int, int]) -> _Slab:
+    """Ramps, validity, mean and mean square of a slab of averaged HU."""
+    measured = np.isfinite(hu) & (hu > PADDING_HU)
+    if not measured.all():
+        hu = np.where(measured, hu, np.float32(-1000.0))
     maps = []
     for low, high in RAMPS_HU:
         ramp = np.clip(hu, low, high)
         ramp -= low
         ramp /= high - low
-        maps.append(_coarse(ramp, fine))
-    coarse_valid = sitk.GetArrayFromImage(_coarse(valid.astype(np.float32), fine)) > 0.7
-    channels = np.stack([sitk.GetArrayFromImage(m) for m in maps], axis=-1)
-    if np.count_nonzero(channels[..., BONE_CHANNELS[0]] > 0.5) < 20:
-        raise InputError("The CT shows no bone (nothing above 200 HU); check that it is in HU.")
-    return CtMaps(channels, coarse_valid, ijk_to_lps(maps[0]))
+        maps.append(block_means(ramp, coarse))
+    invalid = block_means(~measured, coarse)
+    metal = hu > METAL_HU
+    if metal.any():
+        invalid += np.float32(_METAL * np.prod(coarse)) * block_means(metal, coarse)
+    mean = block_means(hu, coarse)
+    return _Slab(np.stack(maps, axis=-1), invalid, mean, block_means(hu * hu, coarse))
 
 
-def _in_patient_order(image: sitk.Image) -> sitk.Image:
-    """The same volume with its axes nearest to L, P, S: results do not depend on its storage."""
-    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
-    return image if code == "LPS" else sitk.DICOMOrient(image, "LPS")
+def _without_solids(maps: CtMaps, mean_hu: Float32Array, square: Float32Array) -> CtMaps:
+    """Take what is bright and no bone out of the bone, and air and objects about the trunk away.
 
-
-def _coarse(array: Float32Array, grid: sitk.Image) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.CopyInformation(grid)
-    return _shrink(image, MAP_MM)
+    Solid regions get a channel of their own, so that the model can still give them uptake.
+    """
+    channels = maps.channels
+    outside = outside_trunk(mean_hu, maps.spacing_mm)
+    solid = solid_regions(mean_hu, square, maps.spacing_mm) & ~outside
+    left = channels[..., BONE_CHANNELS[0]] * ~(solid | outside)
+    if np.count_nonzero(left > 0.5) < FEWEST_BONE:
+        return maps
+    channels[outside] = 0.0
+    if np.count_nonzero(solid) * float(np.prod(maps.spacing_mm)) < LEAST_SOLID_ML * 1000.0:
+        return maps
+    own = np.where(solid, channels[..., BONE_CHANNELS[0]], 0.0).astype(np.float32)
+    for channel in BONE_CHANNELS:
+        channels[..., channel][solid] = 0.0
+    return replace(maps, channels=np.concatenate([channels, own[..., None]], axis=-1))
 
 
 def spect_map(spect: sitk.Image) -> SpectMap | None:
@@ -214,34 +289,57 @@ def spect_map(spect: sitk.Image) -> SpectMap | None:
         If the image is not a scalar volume.
     """
     _require_volume(spect, "SPECT")
-    ordered = _in_patient_order(sitk.Cast(spect, sitk.sitkFloat32))
-    image = _shrink(_without_empty_ends(ordered), MAP_MM)
-    values = np.nan_to_num(sitk.GetArrayFromImage(image), nan=0.0, posinf=0.0, neginf=0.0)
-    positive = values[values > 0]
-    if positive.size < 100 or float(np.ptp(values)) <= 1e-6 * float(np.abs(values).max()):
+    volume = _without_empty_ends(ordered(spect))
+    by = factors(volume.voxels.shape, volume.spacing_mm, MAP_MM)
+    values = block_means(volume.voxels, by)
+    matrix = shrunk_matrix(volume.ijk_to_lps, by)
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    if np.count_nonzero(values > 0) < 100 or float(np.ptp(values)) <= 1e-6 * float(
+        np.abs(values).max()
+    ):
         return None
-    # The body is what exceeds a small share of the bright voxels; bone is its bright tail.
-    body = positive[positive > 0.05 * np.percentile(positive, 99.0)]
-    scale = float(np.percentile(body, 92.0))
-    return SpectMap((values / scale).astype(np.float32), scale, ijk_to_lps(image))
+    scale = typical_bone(values, column_lengths(matrix))
+    return SpectMap((values / scale).astype(np.float32), scale, matrix)
 
 
-def _without_empty_ends(spect: sitk.Image) -> sitk.Image:
+def typical_bone(values: Float32Array, spacing_mm: FloatArray) -> float:
+    """Typical uptake of bone, whatever else is hot.
+
+    In every axial layer it is the uptake that `BONE_CM2` of the layer exceed; bladder, kidneys and
+    other hot organs fill some layers only, so the median over the layers with a body in them is
+    that of bone.
+
+    Parameters
+    ----------
+    values
+        Uptake, shape (k, j, i), k along the body.
+    spacing_mm
+        Voxel size along i, j, k.
+    """
+    rank = max(1, int(BONE_CM2 * 100.0 / float(spacing_mm[0] * spacing_mm[1])))
+    flat = values.reshape(len(values), -1)
+    rank = min(rank, flat.shape[1] // 2)
+    bright = -np.partition(-flat, rank, axis=1)[:, rank]
+    bright = bright[bright > 0]
+    if not bright.size:
+        return float(np.percentile(values[values > 0], 92.0))
+    body = bright[bright > 0.25 * np.median(bright)]
+    return float(np.median(body))
+
+
+def _without_empty_ends(spect: Ordered) -> Ordered:
     """SPECT without the empty slices at its cranial and caudal end.
 
     The camera saw nothing there, or the slices were blanked; taken as measured zeros they would
     pull the bone out of them.
     """
-    values = sitk.GetArrayViewFromImage(spect)
-    matrix = ijk_to_lps(spect)
-    axis = int(np.argmax(np.abs(matrix[2, :3]) / column_lengths(matrix)))
-    filled = np.flatnonzero((values > 0).any(axis=tuple(a for a in range(3) if a != 2 - axis)))
+    filled = np.flatnonzero((spect.voxels > 0).any(axis=(1, 2)))
     if len(filled) < FEWEST_SLICES:
         return spect
-    size, start = list(spect.GetSize()), [0, 0, 0]
-    start[axis] = int(filled[0])
-    size[axis] = int(filled[-1] - filled[0]) + 1
-    return sitk.RegionOfInterest(spect, size, start)
+    first, last = int(filled[0]), int(filled[-1])
+    matrix = spect.ijk_to_lps.copy()
+    matrix[:3, 3] += first * matrix[:3, 2]
+    return Ordered(spect.voxels[first : last + 1], matrix)
 
 
 def smoothed(spect: SpectMap, fwhm_mm: float) -> SpectMap:

@@ -1,56 +1,90 @@
 """Quality of a registration without truth: expected error, verdict, and the reasons for it.
 
-Most bounds were set on simulated pairs (right pairs of full, cropped, noisy, bent and uncorrected
-SPECT against other patients, other body parts, mirrored, turned and strongly bent SPECT), with
-seeds apart from those of the published comparison.
+A pair is judged by its own decoys: the CT reversed along each axis, and the positions one and two
+vertebrae away along the column's curve, all refined as the solution was. How clearly the solution
+beats each of them is a likelihood ratio over the patches that differ (`compare.Comparison`). Beside
+them stand what the CT explains, how much the fit would stretch, and what the SPECT shows in bone.
+
+Bounds were set on simulated pairs whose seeds and simulators are apart from those of the published
+comparison.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from CTSpectSpineLib.model import ACCEPTED_ERROR_MM, REFUSED_ERROR_MM, FloatArray, Quality
+from CTSpectSpineLib.registration.decoys import REFLECTIONS, Rival
 from CTSpectSpineLib.registration.refine import Fit
 from CTSpectSpineLib.registration.solve import Solution
 
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
 """Share of the SPECT's local variation, at coarse resolution, that the CT must explain. Measured on
 simulated pairs."""
-DETAIL_FAILED, DETAIL_CHECK = 0.12, 0.25
+DETAIL_FAILED, DETAIL_CHECK = 0.12, 0.20
 """The same at full resolution, where noise takes its part. Measured on simulated pairs."""
-MARGIN_FAILED, MARGIN_CHECK = 1.0, 2.0
-"""Standard errors by which the solution must fit better than any other. Measured on simulated
-pairs."""
-MIRROR_FAILED, MIRROR_CHECK, MIRROR_NOTE = -2.0, -1.0, 1.5
-"""Standard errors by which the CT must fit better than its mirror image; below the last of them,
-the images are called symmetric. Measured on simulated pairs."""
-UNREST_CHECK_MM, UNREST_FAILED_MM = 2.6, 3.5
-"""Shifts that parts of the skeleton would still make on their own, at coarse resolution, mm.
-Measured on simulated pairs."""
+LEVEL_FAILED, LEVEL_CHECK = 1.1, 1.5
+"""Likelihood ratio, log10, by which the solution must beat every other position and level. Measured
+on simulated pairs: 2 and more for right ones, 1.0 one vertebra off; 1 is ten to one."""
+MIRROR_FAILED, MIRROR_CHECK, MIRROR_NOTE = -1.0, -0.3, 0.7
+"""Likelihood ratio, log10, over the CT with left and right swapped; below the last, the images are
+called symmetric. Measured on simulated pairs: mirrored ones -3, right ones 2 and more, or about 0
+where few levels are seen."""
+TURNED_FAILED, TURNED_CHECK = 1.2, 2.0
+"""The same over the CT with front and back, or head and feet, swapped. Measured on simulated pairs:
+2.8 and more for right ones."""
 RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
 """Share of the skeleton that would fit better elsewhere. Measured on simulated pairs."""
+STRAIN_CHECK, STRAIN_FAILED = 0.014, 0.020
+"""Stretch, beyond two standard errors, that the fit may still want. Measured on simulated pairs:
+0.011 at most for right ones; bodies scaled by 3 % want 0.02 and more."""
+CONTRAST_FAILED, CONTRAST_CHECK = 1.35, 1.6
+"""Uptake of bone over soft tissue. Measured on simulated pairs: bone tracers 2.5 and more, even
+without attenuation correction; attenuation maps 1.2, a tracer of the prostate 1.0."""
+EVEN_TISSUE = 0.2
+"""Quartiles' distance over the median of soft tissue, below which an image shows density, not
+uptake. Measured on simulated pairs: attenuation maps 0.03, SPECT 0.5 and more."""
 OVERLAP_CHECK = 0.5
 """Share of the bone in the SPECT that lies inside the CT, below which it is to be checked.
 Judgement: less than half of the skeleton may not stand for the whole."""
+LEAST_COMMON_MM = 110.0
+"""Height of the column in both images below which too few levels stand for the whole. Judgement:
+about four levels of the thoracic and lumbar spine."""
 MOST_CHECKS = 2
 """More findings to be checked than this are a failure together. Measured on simulated pairs."""
 LARGE_SHIFT_MM, LARGE_ROTATION_DEG = 20.0, 10.0
 """Correction, mm and degrees, from which the attenuation correction is doubted. Judgement: several
 voxels of the SPECT, and more than a patient shifts while lying still."""
+FRAME_SHIFT_MM = 40.0
+"""Distance from the scanner's own alignment from which a shared frame of reference is contradicted,
+mm. Judgement: no patient on the table between two scans moves farther."""
 
 COVARIANCE_SCALE = 1.3
 """Factor on the error that the scatter of the patches implies, which underestimates: neighbouring
 patches are not quite independent. Measured on simulated pairs."""
-ERROR_FLOOR_MM = 0.2
+ERROR_FLOOR_MM = 0.42
 """Error that remains however little the patches scatter, mm, because the linear mixture is only a
 model. Measured on simulated pairs."""
+WEAK_ERROR_MM = 0.3
+"""What missing attenuation correction adds, mm. Measured on simulated pairs."""
+RESTLESS_ERROR_MM, RESTLESS_USUAL = 5.0, 0.1
+"""What parts of the skeleton that would fit better elsewhere add, mm, times their share beyond the
+usual one: motion during the scan. Measured on simulated pairs."""
+CUT_ERROR_MM, CUT_MM = 0.8, 300.0
+"""What a short column in common adds, mm, and the length up to which it does. Measured on simulated
+pairs."""
+CONFORMAL = 1.0
+"""Factor on the whole, so that as many errors stay below it as of a normal distribution: the
+quantile of true over expected error (split conformal: Papadopoulos et al., ECML 2002). Measured on
+simulated pairs."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Expected error (1 SD, mm), verdict and reasons."""
+    """Expected error (1 SD, mm; infinite where none is stated), verdict and reasons."""
 
     expected_error_mm: float
     quality: Quality
@@ -81,7 +115,12 @@ def covariance_error(fit: Fit) -> float:
     return float(np.sqrt(shift + turn))
 
 
-def judge(solution: Solution, ct_to_spect: FloatArray, ct_centre_mm: FloatArray) -> Judgement:
+def judge(
+    solution: Solution,
+    ct_to_spect: FloatArray,
+    ct_centre_mm: FloatArray,
+    same_frame: bool = False,
+) -> Judgement:
     """Judge a registration.
 
     Parameters
@@ -92,32 +131,53 @@ def judge(solution: Solution, ct_to_spect: FloatArray, ct_centre_mm: FloatArray)
         The result, 4×4, LPS mm.
     ct_centre_mm
         Centre of the CT, LPS mm.
+    same_frame
+        Whether the scanner states one frame of reference for both images.
+
+    Returns
+    -------
+    Judgement
+        Its expected error is infinite, that is, none, where the registration failed.
     """
     findings = _Findings()
+    moved = _correction(ct_to_spect, ct_centre_mm)
+    _judge_kind(solution, findings)
     _judge_fit(solution, findings)
+    _judge_field(solution, findings)
     _judge_rest(solution, findings)
-    _judge_rivals(solution, findings)
-    _judge_mirror(solution, findings)
-    error = _expected_error(solution)
+    _judge_decoys(solution, findings)
+    findings.weigh(
+        False,
+        same_frame and moved.shift_mm > FRAME_SHIFT_MM,
+        f"Both images state the scanner's own frame of reference, but fit {moved.shift_mm:.0f} mm "
+        "away from it: check that the headers are right, or that the patient lay still.",
+    )
+    error = expected_error(solution)
     findings.weigh(
         error > REFUSED_ERROR_MM,
         error > ACCEPTED_ERROR_MM,
-        f"The expected error at the joints is {error:.1f} mm (good up to "
-        f"{ACCEPTED_ERROR_MM:.0f} mm, refused above {REFUSED_ERROR_MM:.0f} mm).",
+        f"The joints may lie more than {ACCEPTED_ERROR_MM:.0f} mm off: too little of what the "
+        "images show tells where the bones are.",
     )
     if len(findings.check) > MOST_CHECKS and not findings.failed:
         findings.failed.append(
             f"{len(findings.check)} findings together suggest that SPECT and CT do not belong "
             "together, or not in this position."
         )
-    findings.notes.extend(_correction_note(ct_to_spect, ct_centre_mm))
+    if solution.weakened:
+        findings.notes.append(
+            "The SPECT looks like one without attenuation correction: bone deep in the body shows "
+            "less than it has. The position allows for that, ratios of uptake do not; give a "
+            "SPECT with attenuation correction if there is one."
+        )
+    findings.notes.extend(_correction_note(moved))
     return _verdict(solution, findings, error)
 
 
 def _verdict(solution: Solution, findings: _Findings, error_mm: float) -> Judgement:
     failed, check, notes = findings.failed, findings.check, findings.notes
     if failed:
-        return Judgement(error_mm, "failed", (*failed, *check, *notes))
+        return Judgement(math.inf, "failed", (*failed, *check, *notes))
     if check:
         return Judgement(error_mm, "check", (*check, *notes))
     passed = (
@@ -126,6 +186,26 @@ def _verdict(solution: Solution, findings: _Findings, error_mm: float) -> Judgem
         f"{error_mm:.1f} mm."
     )
     return Judgement(error_mm, "good", (passed, *notes))
+
+
+def _judge_kind(solution: Solution, findings: _Findings) -> None:
+    """Whether the SPECT is one of bone."""
+    seen = solution.uptake
+    if not seen.contrast < CONTRAST_CHECK:
+        return
+    if seen.evenness < EVEN_TISSUE:
+        findings.failed.append(
+            "The SPECT shows density, not uptake: soft tissue is as even as in an attenuation map. "
+            "Give the emission images of the same scan."
+        )
+        return
+    findings.weigh(
+        seen.contrast < CONTRAST_FAILED,
+        True,
+        f"Bone shows only {seen.contrast:.1f} times the uptake of soft tissue (a bone tracer shows "
+        f"{CONTRAST_CHECK:.1f} times and more): this is no bone SPECT, or one of another tracer or "
+        "energy window, or it was taken too early. Give the bone SPECT.",
+    )
 
 
 def _judge_fit(solution: Solution, findings: _Findings) -> None:
@@ -143,11 +223,33 @@ def _judge_fit(solution: Solution, findings: _Findings) -> None:
         f"The CT explains only {max(detail, 0.0):.0%} of the fine detail of the uptake (usual is "
         f"{DETAIL_CHECK:.0%} and more): few counts, or another patient.",
     )
+    strain = solution.strain
+    if strain is None:
+        return
+    beyond = np.maximum(np.abs(strain.stretch) - 2.0 * strain.error, 0.0)
+    excess = float(np.sqrt(np.mean(beyond**2)))
+    sizes = ", ".join(f"{100.0 * -value:+.1f} %" for value in strain.stretch)
+    findings.weigh(
+        excess > STRAIN_FAILED,
+        excess > STRAIN_CHECK,
+        f"The SPECT shows a body of another size than the CT (from side to side, front to back and "
+        f"along the body: {sizes}): another patient, or a wrong voxel size in a header.",
+    )
+
+
+def _judge_field(solution: Solution, findings: _Findings) -> None:
+    """Whether enough of the skeleton is in both images."""
     overlap = solution.whole.overlap
     findings.weigh(
         False,
         overlap < OVERLAP_CHECK,
         f"Only {overlap:.0%} of the bone in the SPECT lies inside the CT.",
+    )
+    findings.weigh(
+        False,
+        solution.common_mm < LEAST_COMMON_MM,
+        f"Only {solution.common_mm:.0f} mm of the spine are in both images, fewer than about four "
+        "levels: check the level at the pictures, or give a CT of more of the spine.",
     )
 
 
@@ -161,71 +263,93 @@ def _judge_rest(solution: Solution, findings: _Findings) -> None:
     findings.weigh(bent > REFUSED_ERROR_MM, bent > ACCEPTED_ERROR_MM, sentence)
     if 0 < bent <= ACCEPTED_ERROR_MM:
         findings.notes.append(sentence)
-    unrest = solution.coarse.unrest_mm
-    findings.weigh(
-        unrest > UNREST_FAILED_MM,
-        unrest > UNREST_CHECK_MM,
-        f"Parts of the skeleton would each move by about {unrest:.1f} mm to fit better: the spine "
-        "is bent differently in the two images, or they are of different patients.",
-    )
     findings.weigh(
         solution.restless > RESTLESS_FAILED,
         solution.restless > RESTLESS_CHECK,
         f"{solution.restless:.0%} of the skeleton would fit better some millimetres away "
-        f"(at most {RESTLESS_CHECK:.0%} is usual): another patient, another vertebral level, "
-        "or a spine that is bent differently.",
+        f"(at most {RESTLESS_CHECK:.0%} is usual): the patient moved during the scan, or this is "
+        "another patient, another vertebral level, or a spine that is bent differently.",
     )
 
 
-def _judge_rivals(solution: Solution, findings: _Findings) -> None:
-    if not solution.rivals:
-        return
-    rival = solution.rivals[0]
-    findings.weigh(
-        rival.margin < MARGIN_FAILED,
-        rival.margin < MARGIN_CHECK,
-        f"Another position {rival.distance_mm:.0f} mm away fits nearly as well or better (the "
-        f"difference is {rival.margin:.1f} standard errors), so the match is ambiguous.",
-    )
-
-
-def _judge_mirror(solution: Solution, findings: _Findings) -> None:
-    mirror = solution.mirrored
-    if mirror is None:
-        return
-    findings.weigh(
-        mirror.margin < MIRROR_FAILED,
-        mirror.margin < MIRROR_CHECK,
-        "The SPECT fits the CT better with left and right swapped: check the orientation of both "
-        "images.",
-    )
-    if MIRROR_CHECK <= mirror.margin < MIRROR_NOTE:
-        findings.notes.append(
-            "What the images show is so symmetric that a swap of left and right would go unnoticed."
+def _judge_decoys(solution: Solution, findings: _Findings) -> None:
+    """Other positions and levels, and the reversed CT."""
+    if solution.rivals:
+        rival = min(solution.rivals, key=lambda other: other.log10_ratio)
+        findings.weigh(
+            rival.log10_ratio < LEVEL_FAILED,
+            rival.log10_ratio < LEVEL_CHECK,
+            f"Another position {rival.distance_mm:.0f} mm away fits nearly as well or better (the "
+            f"odds are {_odds(rival)}): it may be one vertebra off, or another patient's.",
         )
+    mirror, *turned = solution.reflected
+    if mirror is not None:
+        ratio = mirror.log10_ratio
+        findings.weigh(
+            ratio < MIRROR_FAILED,
+            ratio < MIRROR_CHECK,
+            "The SPECT fits the CT better with left and right swapped: check the orientation of "
+            "both images.",
+        )
+        if MIRROR_CHECK <= ratio < MIRROR_NOTE:
+            findings.notes.append(
+                "What the images show is so symmetric that a swap of left and right would go "
+                "unnoticed."
+            )
+    for other, words in zip(turned, REFLECTIONS[1:], strict=True):
+        if other is not None:
+            findings.weigh(
+                other.log10_ratio < TURNED_FAILED,
+                other.log10_ratio < TURNED_CHECK,
+                f"A CT with {words} swapped fits nearly as well (the odds are {_odds(other)}): "
+                "check the orientation of both images, or they are of different patients or parts "
+                "of the body.",
+            )
 
 
-def _expected_error(solution: Solution) -> float:
+def _odds(other: Rival) -> str:
+    """Likelihood ratio in words."""
+    ratio = 10.0 ** float(np.clip(abs(other.log10_ratio), 0.0, 6.0))
+    return f"{ratio:.0f} to 1" if other.log10_ratio >= 0 else f"1 to {ratio:.0f}"
+
+
+def expected_error(solution: Solution) -> float:
     """Expected error at the joints, mm: of the fit, or the distance of a rival as good.
 
-    A deformation that no rigid movement follows is an error at the joints like any other.
+    A deformation that no rigid movement follows is an error at the joints like any other; motion
+    during the scan, missing attenuation correction and a short column in common add their parts.
     """
     scatter = COVARIANCE_SCALE * covariance_error(solution.whole)
-    parts = (scatter, ERROR_FLOOR_MM, solution.bent_mm)
-    error = float(np.linalg.norm(parts))
-    doubtful = [r.distance_mm for r in solution.rivals if r.margin < MARGIN_FAILED]
+    cut = CUT_ERROR_MM * max(0.0, 1.0 - solution.common_mm / CUT_MM)
+    motion = RESTLESS_ERROR_MM * max(0.0, solution.restless - RESTLESS_USUAL)
+    weak = WEAK_ERROR_MM * solution.weakened
+    parts = (scatter, ERROR_FLOOR_MM, weak, motion, cut)
+    error = math.hypot(CONFORMAL * float(np.linalg.norm(parts)), solution.bent_mm)
+    doubtful = [r.distance_mm for r in solution.rivals if r.log10_ratio < LEVEL_FAILED]
     return max([error, *doubtful])
 
 
-def _correction_note(ct_to_spect: FloatArray, centre_mm: FloatArray) -> list[str]:
-    """Warn that attenuation was corrected in the wrong place where the correction is large."""
+@dataclass(frozen=True)
+class _Correction:
+    """How far the result moves the CT's centre from where the headers put it."""
+
+    shift_mm: float
+    angle_deg: float
+
+
+def _correction(ct_to_spect: FloatArray, centre_mm: FloatArray) -> _Correction:
     rotation = ct_to_spect[:3, :3]
     shift = float(np.linalg.norm(rotation @ centre_mm + ct_to_spect[:3, 3] - centre_mm))
     angle = float(np.rad2deg(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1.0, 1.0))))
-    if shift <= LARGE_SHIFT_MM and angle <= LARGE_ROTATION_DEG:
+    return _Correction(shift, angle)
+
+
+def _correction_note(moved: _Correction) -> list[str]:
+    """Warn that attenuation was corrected in the wrong place where the correction is large."""
+    if moved.shift_mm <= LARGE_SHIFT_MM and moved.angle_deg <= LARGE_ROTATION_DEG:
         return []
     return [
-        f"The correction is large ({shift:.0f} mm, {angle:.0f} degrees): if attenuation was "
-        "corrected with this CT in its uncorrected position, the uptake values are biased, and "
-        "registration does not correct that."
+        f"The correction is large ({moved.shift_mm:.0f} mm, {moved.angle_deg:.0f} degrees): if "
+        "attenuation was corrected with this CT in its uncorrected position, the uptake values are "
+        "biased, and registration does not correct that."
     ]

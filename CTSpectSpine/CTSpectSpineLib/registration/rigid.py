@@ -20,10 +20,11 @@ from CTSpectSpineLib.geometry import affine, image_centre_mm, inverse, transform
 from CTSpectSpineLib.model import FloatArray, Registration
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration.files import as_rigid, centred
-from CTSpectSpineLib.registration.prepare import ct_maps, spect_map
+from CTSpectSpineLib.registration.pair import prepared
+from CTSpectSpineLib.registration.prepare import CtMaps, SpectMap, ct_maps, spect_map
 from CTSpectSpineLib.registration.quality import judge
 from CTSpectSpineLib.registration.search import global_search, rotation_matrix
-from CTSpectSpineLib.registration.solve import explained_at, prepared, solve
+from CTSpectSpineLib.registration.solve import explained_at, solve
 
 METHOD = "masked correlation search, local linear uptake model (rigid)"
 STARTS = 8
@@ -49,6 +50,8 @@ def register(
     initial: sitk.Transform | None = None,
     progress: ProgressCallback = silent,
     threads: int | None = None,
+    *,
+    same_frame: bool = False,
 ) -> Registration:
     """Register a bone SPECT to a CT, rigidly.
 
@@ -65,12 +68,16 @@ def register(
         Called with the stage ``"register"``; it may raise `errors.Cancelled`.
     threads
         Most threads, None for those of the machine. The result does not depend on it.
+    same_frame
+        Whether the headers of both images state the same frame of reference, as those of a hybrid
+        scanner do. A result far from it is to be checked.
 
     Returns
     -------
     Registration
         Its ``transform`` maps CT points to SPECT points and is centred at the CT's centre. A
-        SPECT that does not match comes back with quality ``failed``, never as an exception.
+        SPECT that does not match comes back with quality ``failed``, never as an exception, and
+        with an infinite expected error, which is written as none.
 
     Raises
     ------
@@ -109,18 +116,23 @@ def register(
         report(0.15, "Searching for the position")
         if start is None:
             found = global_search(pair.ct, uptake, STARTS, pool, lambda m: report(0.25, m))
-            starts = [candidate.spect_to_ct for candidate in found]
+            starts = [*_simple_starts(maps, uptake), *(one.spect_to_ct for one in found)]
         else:
             starts = _around(inverse(start), centre)
         report(0.4, "Refining")
         solution = solve(
-            pair, starts, start is not None, pool, lambda share, m: report(0.4 + 0.6 * share, m)
+            pair,
+            maps,
+            starts,
+            start is not None,
+            pool,
+            lambda share, m: report(0.4 + 0.6 * share, m),
         )
     if solution is None:
         reason = "No position was found in which SPECT and CT show the same bones."
         return _nothing(start, centre, reason, began)
     ct_to_spect = inverse(solution.fit.spect_to_ct)
-    judgement = judge(solution, ct_to_spect, centre)
+    judgement = judge(solution, ct_to_spect, centre, same_frame)
     before = explained_at(pair, np.eye(4) if start is None else inverse(start))
     report(1.0, "Registered")
     return Registration(
@@ -134,6 +146,12 @@ def register(
         seconds=time.perf_counter() - began,
         deformation_mm=solution.bent_mm,
     )
+
+
+def _simple_starts(ct: CtMaps, spect: SpectMap) -> list[FloatArray]:
+    """The images as their headers place them, and their centres on each other."""
+    between = affine(np.eye(3), ct.centre_mm - spect.centre_mm)
+    return [np.eye(4), between]
 
 
 def _around(spect_to_ct: FloatArray, centre_mm: FloatArray) -> list[FloatArray]:

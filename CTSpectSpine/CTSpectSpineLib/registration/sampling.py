@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
+from CTSpectSpineLib.registration.blocks import Float32Array
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
     CtMaps,
-    Float32Array,
     SpectMap,
     blur,
     column_lengths,
@@ -118,13 +118,25 @@ def sampled_maps(ct: CtMaps, fwhm_mm: float) -> SampledMaps:
 
 
 def mirrored(maps: SampledMaps) -> SampledMaps:
-    """Swap left and right of the maps, about the middle of the bone.
+    """Swap left and right of the maps, about the middle of the bone; see `reflected`."""
+    return reflected(maps, 0)
 
-    The result is a patient that does not exist, but that a SPECT with left and right swapped
-    would fit.
+
+def reflected(maps: SampledMaps, lps: int) -> SampledMaps:
+    """Reverse the maps along an axis of the patient, about the middle of the bone.
+
+    The result is a patient that does not exist, but that a SPECT with this axis reversed would
+    fit.
+
+    Parameters
+    ----------
+    maps
+        Maps of one resolution.
+    lps
+        0 swaps left and right, 1 front and back, 2 head and feet.
     """
     matrix = maps.ijk_to_lps
-    axis = int(np.argmax(np.abs(matrix[0, :3]) / column_lengths(matrix)))
+    axis = int(np.argmax(np.abs(matrix[lps, :3]) / column_lengths(matrix)))
     along = 2 - axis
     weight = maps.table[..., BONE_CHANNELS[0], 0].sum(axis=tuple(a for a in range(3) if a != along))
     position = np.arange(len(weight))
@@ -157,24 +169,32 @@ def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatA
     Values (n, channels), gradients per mm in LPS (n, channels, 3), and whether each point lies
     in the measured part of the CT (n,).
     """
-    shape = np.array(maps.usable.shape[::-1])
+    k, j, i = maps.usable.shape
     to_index = inverse(maps.ijk_to_lps)
-    table, usable = maps.table.reshape(-1, *maps.table.shape[3:]), maps.usable.reshape(-1)
+    table, usable = maps.table.reshape(k * j * i, -1), maps.usable.reshape(-1)
     index: FloatArray = apply_matrix(to_index, points_mm)
-    inside = np.all((index >= 0) & (index <= shape - 1), axis=1)
-    index = np.clip(index, 0, shape - 1)
-    base = np.minimum(index.astype(np.int64), shape - 2)
-    part = (index - base).astype(np.float32)
-    stride = np.array([1, shape[0], shape[0] * shape[1]])
-    flat = base @ stride
-    inside &= usable[np.rint(index).astype(np.int64) @ stride]
-    total = np.zeros((len(index), *table.shape[1:]), dtype=np.float32)
+    inside = np.ones(len(index), dtype=bool)
+    nearest = np.zeros(len(index), dtype=np.int64)
+    flat = np.zeros(len(index), dtype=np.int64)
+    parts = []
+    for axis, (size, stride) in enumerate(((i, 1), (j, i), (k, i * j))):
+        along = index[:, axis]
+        inside &= (along >= 0) & (along <= size - 1)
+        along = np.minimum(np.maximum(along, 0.0), size - 1.0)
+        base = np.minimum(along.astype(np.int64), size - 2)
+        part = (along - base).astype(np.float32)
+        flat += base * stride
+        nearest += np.rint(along).astype(np.int64) * stride
+        parts.append((1 - part, part))
+    inside &= usable[nearest]
+    total = np.zeros((len(index), table.shape[1]), dtype=np.float32)
     for corner in range(8):
-        bits = np.array([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
-        weight = np.prod(np.where(bits, part, 1 - part), axis=1)
-        total += weight[:, None, None] * table[flat + bits @ stride]
-    gradients = np.einsum("ncg,gx->ncx", total[..., 1:].astype(np.float64), to_index[:3, :3])
-    return total[..., 0].astype(np.float64), gradients, inside
+        x, y, z = corner & 1, corner >> 1 & 1, corner >> 2 & 1
+        weight = parts[0][x] * parts[1][y] * parts[2][z]
+        total += weight[:, None] * table.take(flat + (x + y * i + z * i * j), axis=0)
+    sampled = total.reshape(len(index), -1, 4).astype(np.float64)
+    gradients = sampled[..., 1:] @ to_index[:3, :3]
+    return sampled[..., 0], gradients, inside
 
 
 def _near_bone(ct: CtMaps) -> BoolArray:

@@ -18,10 +18,10 @@ from scipy import fft, ndimage
 
 from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.blocks import Float32Array
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
     CtMaps,
-    Float32Array,
     SpectMap,
     blur,
 )
@@ -42,6 +42,10 @@ only the order of scores depends on it."""
 SATURATION = 0.7
 """Uptake, relative to bone, at which the SPECT is half saturated, so that hot spots,
 kidneys and bladder do not outweigh the skeleton. Judgement: somewhat below typical bone uptake."""
+HOT, HOT_SHARE = 4.0, 0.3
+"""Uptake relative to bone from which a voxel is not bone alone, and the share of such voxels about
+a point from which the search leaves it out. Judgement: above the hottest sound bone; small lesions
+stay."""
 MINIMUM_OVERLAP = 0.35
 """Least share of the template's mass that must lie inside the SPECT, or of the SPECT's
 inside the CT. Judgement: smaller overlaps score well by chance."""
@@ -135,7 +139,10 @@ class _Search:
         to_lps = _scaling(SEARCH_MM, low)
         image = _to_grid(smooth, spect.ijk_to_lps, to_lps, shape)
         inside = _to_grid(np.ones_like(smooth), spect.ijk_to_lps, to_lps, shape)
-        mask = (inside > 0.5).astype(np.float32)
+        # Bladder, kidneys and injection sites say nothing about bone.
+        hot = blur((spect.values > HOT).astype(np.float32), SEARCH_MM, spect.spacing_mm)
+        cool = _to_grid(hot, spect.ijk_to_lps, to_lps, shape) < HOT_SHARE
+        mask = ((inside > 0.5) & cool).astype(np.float32)
         image = image * mask
         size = tuple(
             fft.next_fast_len(a + b - 1, real=True)

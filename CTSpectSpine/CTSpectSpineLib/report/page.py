@@ -223,6 +223,11 @@ def _labels(labels: Any) -> Mapping[str, Any] | None:
     }
 
 
+def _stated(error_mm: Any) -> str:
+    """An expected error, or that there is none."""
+    return "none stated" if error_mm is None else f"{number(error_mm, 1)} mm"
+
+
 def _registration(registration: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if registration is None:
         return None
@@ -233,7 +238,7 @@ def _registration(registration: Mapping[str, Any] | None) -> Mapping[str, Any] |
         "numbers": [
             (
                 "Expected error at the joints",
-                f"{number(registration.get('expected_error_mm'), 1)} mm",
+                _stated(registration.get("expected_error_mm")),
             ),
             ("Translation (x, y, z)", vector(registration.get("translation_mm"), "mm")),
             ("Rotation (x, y, z)", vector(registration.get("rotation_deg"), "°")),

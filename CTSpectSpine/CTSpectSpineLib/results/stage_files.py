@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,7 @@ def _registration(record: Any, folder: Path) -> Registration:
             method=str(record["method"]),
             metric_start=_number(record["metric_start"]),
             metric_end=_number(record["metric_end"]),
-            expected_error_mm=_number(error),
+            expected_error_mm=math.inf if error is None else float(error),
             quality=record["quality"],
             reasons=tuple(str(reason) for reason in record["reasons"]),
             seconds=float(record["seconds"]),

@@ -237,7 +237,7 @@ def _patient_row(
         candidates="; ".join(verdict.candidate_dispositions),
         stability=verdict.stability,
         quality=registration.quality,
-        expected_mm=registration.expected_error_mm,
+        expected_mm=registration.stated_error_mm,
         registration_mm=float(np.mean(list(errors.values()))),
         registration_worst_mm=float(np.max(list(errors.values()))),
         message=" ".join(registration.reasons),

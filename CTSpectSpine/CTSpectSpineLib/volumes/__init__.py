@@ -1,6 +1,12 @@
 """Reading, checking and writing of volumes."""
 
-from CTSpectSpineLib.volumes.checks import check_ct, check_inputs, check_pair, check_spect
+from CTSpectSpineLib.volumes.checks import (
+    check_ct,
+    check_inputs,
+    check_pair,
+    check_spect,
+    share_frame,
+)
 from CTSpectSpineLib.volumes.reading import read_volume, volume_from_image
 from CTSpectSpineLib.volumes.segmentation_nrrd import (
     Segment,
@@ -23,6 +29,7 @@ __all__ = [
     "in_unit",
     "read_segmentation",
     "read_volume",
+    "share_frame",
     "suv_factor",
     "volume_from_image",
     "write_image",

