@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.reconstruction import given_reconstruction
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -53,6 +54,9 @@ class Options:
         Numbering of a label map, one of `anatomy.LABEL_SCHEMES`.
     fwhm_mm
         Resolution of the SPECT (FWHM in mm); None to estimate it.
+    reconstruction
+        How the SPECT was reconstructed: ``recovery``, ``no-recovery`` or a JSON file
+        (`reconstruction.given_reconstruction`); None to take it from the SPECT's header.
     reference
         Reference bone, one of `anatomy.REFERENCE_BONES`.
     accept_registration
@@ -95,6 +99,13 @@ class Options:
         "NAME",
     )
     fwhm_mm: float | None = _setting(None, "--fwhm", "SPECT resolution, if known", "MM", float)
+    reconstruction: Path | str | None = _setting(
+        None,
+        "--reconstruction",
+        "how the SPECT was reconstructed: recovery, no-recovery or a JSON file",
+        "NAME|FILE",
+        Path,
+    )
     reference: str = _setting(
         REFERENCE_BONES[0],
         "--reference",
@@ -143,6 +154,8 @@ class Options:
             raise InputError(
                 f"fwhm_mm is {self.fwhm_mm:g}; give the SPECT resolution, {low:g} to {high:g} mm."
             )
+        if self.reconstruction is not None:
+            given_reconstruction(str(self.reconstruction))
         if self.reference not in REFERENCE_BONES:
             raise InputError(
                 f"The reference bone '{self.reference}' is not known; use one of "

@@ -47,6 +47,7 @@ def _analyze(parser: Parser) -> None:
         "initial_transform",
         "registration",
         "fwhm_mm",
+        "reconstruction",
         "reference",
         "accept_registration",
         "confirm_levels",

@@ -33,6 +33,7 @@ from CTSpectSpineLib.triage_protocol.joint_rows import (
     resolved_classes,
 )
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
+from CTSpectSpineLib.uptake_bounds import class_of
 from CTSpectSpineLib.wording import said
 
 RESEARCH_CAVEAT = "Research use only: neither a medical device nor a clinical recommendation."
@@ -248,7 +249,8 @@ def _stability(
 def _is_overruled(engine: Engine, row: JointRow) -> bool:
     """Whether a person states another class than the ratio gives."""
     ratio = row.ratio
-    return ratio is not None and engine.protocol.bounds[row.kind].class_of(ratio) != row.uptake
+    bounds = engine.protocol.bounds[row.kind]
+    return ratio is not None and class_of(ratio, bounds, row.low, row.high) != row.uptake
 
 
 def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list[str]:

@@ -22,9 +22,9 @@ NAME = LIBRARY.name
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "files", "geometry", "joint_columns"})
     | frozenset({"processes", "progress", "protocol_files", "spreadsheet", "version", "wording"}),
-    frozenset({"host", "locks"}),
+    frozenset({"host", "locks", "reconstruction"}),
     frozenset({"model", "terminology"}),
-    frozenset({"joint_table"}),
+    frozenset({"joint_table", "uptake_bounds"}),
     frozenset({"joints", "registration", "volumes"}),
     frozenset({"labelling", "triage_protocol", "uptake"}),
     frozenset({"results"}),
@@ -158,7 +158,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_panel_starts_without_packages_that_slicer_lacks() -> None:
     """What the widgets import of the library at file scope is plain Python."""
-    light = {"analysis.options", "anatomy", "display", "joint_columns", "protocol_files", "wording"}
+    light = {
+        "analysis.options",
+        "anatomy",
+        "display",
+        "joint_columns",
+        "protocol_files",
+        "reconstruction",
+        "wording",
+    }
     for file in sorted((MODULE / "CTSpectSpineWidgets").glob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in tree.body:
