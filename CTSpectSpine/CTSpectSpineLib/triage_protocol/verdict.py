@@ -247,10 +247,13 @@ def _stability(
 
 
 def _is_overruled(engine: Engine, row: JointRow) -> bool:
-    """Whether a person states another class than the ratio gives."""
+    """Whether a person states another class than ratio, interval or bounds give."""
     ratio = row.ratio
     bounds = engine.protocol.bounds[row.kind]
-    return ratio is not None and class_of(ratio, bounds, row.low, row.high) != row.uptake
+    if ratio is None:
+        return False
+    # Tables of earlier versions have classes by the bounds alone.
+    return row.uptake not in (class_of(ratio, bounds, row.low, row.high), class_of(ratio, bounds))
 
 
 def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list[str]:
