@@ -6,8 +6,8 @@ stays near one at low frequencies and then falls fast, as the iterations converg
 with a Gaussian ``g``, which is a sum of Gaussians of the variances s², 2 s² and 3 s²; so profiles
 stay separable. Which shape holds comes from what is known of the reconstruction, not from the
 image: the likelihood of one scan prefers the wrong one as often as the right one.
-``responses.json`` holds the families; ``python -m benchmarks.uptake derive`` makes it with the
-physical scanner.
+``responses.json`` holds
+the families and says how they were found.
 """
 
 from __future__ import annotations
