@@ -52,6 +52,11 @@ def _joint_step(engine: Engine, row: JointRow) -> Step:
             f"{bounds.positive:g} for a {row.kind}",
             "negative": f"below the bound {bounds.indeterminate:g} for a {row.kind}",
         }
+        if row.uptake != bounds.class_of(row.ratio):
+            words["indeterminate"] = (
+                f"its interval leaves open whether it reaches the bound {bounds.positive:g} for a"
+                f" {row.kind}"
+            )
         sentence = f"{row.id} is {row.uptake} ({row.evidence}): {words[row.uptake]}."
     if row.uptake != row.stated:
         sentence += (
