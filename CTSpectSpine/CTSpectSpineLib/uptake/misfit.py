@@ -26,6 +26,11 @@ _CLEAR = 0.1
 0.7."""
 
 
+_LEAST_MISFIT = 0.1
+"""Least misfit, relative to the SPECT's variation, with which there is noise to judge by. Measured:
+0.25 and more on simulated scans."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """Families that may hold.
@@ -96,7 +101,7 @@ _DOUBT = {
 def score(widths: Mapping[str, Width], noise: Noise) -> float:
     """About 1 with resolution recovery, about -1 without; 0 where nothing can be said."""
     plain = widths["no-recovery"]
-    if not plain.known:
+    if not plain.known or not plain.misfit > _LEAST_MISFIT:
         return 0.0
     quotient = widths["recovery"].misfit / plain.misfit - 1.0
     weights = discriminant()
