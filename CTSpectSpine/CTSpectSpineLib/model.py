@@ -334,6 +334,8 @@ class Uptake:
         Condition number of the system that the correction solves.
     warnings
         Sentences.
+    reconstruction
+        What is known of the reconstruction, and which families of responses were allowed for.
     """
 
     table: pd.DataFrame
@@ -343,6 +345,7 @@ class Uptake:
     fwhm_source: str
     condition_number: float
     warnings: tuple[str, ...] = ()
+    reconstruction: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,12 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL, protocol_files
+from CTSpectSpineLib.reconstruction import FAMILIES
 from CTSpectSpineWidgets.patient import CHOICES, NOT_GIVEN
 
 DEFAULT_PROTOCOL = USUAL_PROTOCOL
 PROTOCOLS = sorted(protocol_files(), key=lambda name: (name != DEFAULT_PROTOCOL, name))
+RECONSTRUCTIONS = [NOT_GIVEN, *FAMILIES]
 USUAL = Options()
 """Settings as the command line has them; panel and command line offer the same."""
 
@@ -35,7 +37,7 @@ class CTSpectSpineParameterNode:
         Input nodes; the vertebra labels and the transform are optional.
     protocol, protocolFile
         Id of the triage protocol; a protocol file that is used instead, or empty.
-    labeller, labelScheme, fwhm, referenceBone, threads, saveVolumes
+    labeller, labelScheme, fwhm, reconstruction, referenceBone, threads, saveVolumes
         Settings, as the command line has them; ``fwhm`` empty and ``threads`` 0 for the default.
     outputFolder
         Results folder, empty for a temporary one.
@@ -58,6 +60,7 @@ class CTSpectSpineParameterNode:
     labeller: str = "auto"
     labelScheme: Annotated[str, Choice(list(LABEL_SCHEMES))] = USUAL.label_scheme
     fwhm: str = ""
+    reconstruction: Annotated[str, Choice(RECONSTRUCTIONS)] = NOT_GIVEN
     referenceBone: Annotated[str, Choice(list(REFERENCE_BONES))] = USUAL.reference
     threads: Annotated[int, WithinRange(0, 64)] = 0
     saveVolumes: bool = USUAL.save_volumes

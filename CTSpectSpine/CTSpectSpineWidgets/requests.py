@@ -106,10 +106,12 @@ def _options(
     """The panel's settings; raises `InputError` that names a wrong one."""
     from CTSpectSpineLib.analysis.options import Options
     from CTSpectSpineLib.panel.context_form import number_from_text
+    from CTSpectSpineWidgets.patient import NOT_GIVEN
 
     fwhm = values.fwhm.strip()
     settings: dict[str, Any] = {
         "fwhm_mm": number_from_text("SPECT resolution", fwhm) if fwhm else None,
+        "reconstruction": None if values.reconstruction == NOT_GIVEN else values.reconstruction,
         "reference": values.referenceBone,
         "save_volumes": values.saveVolumes,
         "threads": values.threads or None,

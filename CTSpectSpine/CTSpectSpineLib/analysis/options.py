@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.reconstruction import given_reconstruction
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -58,6 +59,9 @@ class Options:
         Unit of the SPECT, one of `SPECT_UNITS`, where its file states none.
     fwhm_mm
         Resolution of the SPECT (FWHM in mm); None to estimate it.
+    reconstruction
+        How the SPECT was reconstructed: ``recovery``, ``no-recovery`` or a JSON file
+        (`reconstruction.given_reconstruction`); None to take it from the SPECT's header.
     reference
         Reference bone, one of `anatomy.REFERENCE_BONES`.
     accept_registration
@@ -106,6 +110,13 @@ class Options:
         "UNIT",
     )
     fwhm_mm: float | None = _setting(None, "--fwhm", "SPECT resolution, if known", "MM", float)
+    reconstruction: Path | str | None = _setting(
+        None,
+        "--reconstruction",
+        "how the SPECT was reconstructed: recovery, no-recovery or a JSON file",
+        "NAME|FILE",
+        Path,
+    )
     reference: str = _setting(
         REFERENCE_BONES[0],
         "--reference",
@@ -158,6 +169,8 @@ class Options:
             raise InputError(
                 f"The unit '{self.unit}' is not known; use {_listed(SPECT_UNITS, 'or')}."
             )
+        if self.reconstruction is not None:
+            given_reconstruction(str(self.reconstruction))
         if self.reference not in REFERENCE_BONES:
             raise InputError(
                 f"The reference bone '{self.reference}' is not known; use one of "

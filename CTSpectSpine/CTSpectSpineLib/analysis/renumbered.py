@@ -17,6 +17,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.labelling import import_labels, judge
 from CTSpectSpineLib.model import VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.reconstruction import FAMILIES
 from CTSpectSpineLib.results.folder import check_folder
 from CTSpectSpineLib.results.inputs import find_input
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA
@@ -122,6 +123,15 @@ def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Pa
 
 def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:
     kept = {k: v for k, v in manifest.get("parameters", {}).items() if k not in _NOT_KEPT}
+    stated = kept.get("reconstruction")
+    if isinstance(stated, str) and stated not in FAMILIES:
+        found = _found(stated, earlier)
+        if found is None:
+            raise InputError(
+                f"{earlier}: the reconstruction file '{stated}' of the earlier analysis is not"
+                " found; put it beside the results folder."
+            )
+        kept["reconstruction"] = found
     try:
         return Options.from_record(kept, registration=earlier)
     except TypeError as error:

@@ -34,6 +34,11 @@ from CTSpectSpineLib.labelling import (
 )
 from CTSpectSpineLib.model import Registration, SpineJoints, Uptake, Verdict, VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
+from CTSpectSpineLib.reconstruction import (
+    ReconstructionFacts,
+    given_reconstruction,
+    read_reconstruction,
+)
 from CTSpectSpineLib.registration import judge_given, register
 from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.stage_files import RegisteredPair
@@ -212,6 +217,7 @@ def measure_joints(
         registration,
         protocol.bounds,
         fwhm_mm=options.fwhm_mm,
+        reconstruction=reconstruction_facts(spect, options),
         reference=options.reference,
         suv_factor=factor,
         seed=options.seed,
@@ -263,6 +269,14 @@ def with_level_status(
     return replace(
         uptake, table=uptake.table.assign(level_status=uptake.table["joint"].map(status))
     )
+
+
+def reconstruction_facts(spect: Volume, options: Options) -> ReconstructionFacts:
+    """What is known of the reconstruction: as given, else as the header says."""
+    if options.reconstruction is not None:
+        return given_reconstruction(str(options.reconstruction))
+    found = spect.acquisition
+    return read_reconstruction(found.reconstruction, found.filter, found.corrections)
 
 
 def decide(

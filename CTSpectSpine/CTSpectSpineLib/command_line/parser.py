@@ -48,6 +48,7 @@ def _analyze(parser: Parser) -> None:
         "registration",
         "unit",
         "fwhm_mm",
+        "reconstruction",
         "reference",
         "accept_registration",
         "confirm_levels",

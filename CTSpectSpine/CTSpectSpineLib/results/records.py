@@ -42,6 +42,7 @@ def uptake_record(uptake: Uptake, unit: str) -> dict[str, Any]:
         "fwhm_mm": uptake.fwhm_mm,
         "fwhm_source": uptake.fwhm_source,
         "condition_number": uptake.condition_number,
+        "reconstruction": dict(uptake.reconstruction),
         "unit": unit,
         "warnings": list(uptake.warnings),
     }

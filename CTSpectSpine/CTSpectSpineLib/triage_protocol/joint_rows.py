@@ -16,6 +16,7 @@ from CTSpectSpineLib.joint_table import deciding_ratio, joint_id, number, place_
 from CTSpectSpineLib.model import JointKind, UptakeBounds
 from CTSpectSpineLib.spreadsheet import is_number
 from CTSpectSpineLib.triage_protocol.context import is_level
+from CTSpectSpineLib.uptake_bounds import class_of
 
 Classes: TypeAlias = Literal["auto", "derived", "stated"]
 """Uptake classes by the protocol's bounds where the table has the ratio, or as stated there;
@@ -197,7 +198,7 @@ def _row(
         level=texts["level"],
         kind=kind,
         side=texts["side"],
-        uptake=bounds[kind].class_of(cast(float, ratio)) if derive else stated,
+        uptake=class_of(cast(float, ratio), bounds[kind], low, high) if derive else stated,
         stated=stated,
         metric=bounds[kind].metric,
         ratio=ratio,

@@ -22,6 +22,7 @@ from CTSpectSpineLib.triage_protocol.decision import (
 )
 from CTSpectSpineLib.triage_protocol.joint_rows import JointRow
 from CTSpectSpineLib.triage_protocol.protocol import Supporting
+from CTSpectSpineLib.uptake_bounds import class_of
 from CTSpectSpineLib.wording import said
 
 Step = dict[str, Any]
@@ -42,7 +43,7 @@ def joint_steps(engine: Engine) -> Iterator[Step]:
 def _joint_step(engine: Engine, row: JointRow) -> Step:
     bounds = engine.protocol.bounds[row.kind]
     supporting = list(_supporting(engine, row))
-    if row.ratio is None or row.uptake != bounds.class_of(row.ratio):
+    if row.ratio is None or row.uptake != class_of(row.ratio, bounds, row.low, row.high):
         sentence = f"{row.id} is {row.uptake}, as the joint table states."
     else:
         words = {
@@ -51,6 +52,11 @@ def _joint_step(engine: Engine, row: JointRow) -> Step:
             f"{bounds.positive:g} for a {row.kind}",
             "negative": f"below the bound {bounds.indeterminate:g} for a {row.kind}",
         }
+        if row.uptake != bounds.class_of(row.ratio):
+            words["indeterminate"] = (
+                f"its interval leaves open whether it reaches the bound {bounds.positive:g} for a"
+                f" {row.kind}"
+            )
         sentence = f"{row.id} is {row.uptake} ({row.evidence}): {words[row.uptake]}."
     if row.uptake != row.stated:
         sentence += (

@@ -37,6 +37,7 @@ from CTSpectSpineLib.triage_protocol.joint_rows import (
 )
 from CTSpectSpineLib.triage_protocol.outside import Outside, outside_of, unmeasured_steps
 from CTSpectSpineLib.triage_protocol.protocol import Protocol, load_protocol, protocol_ids
+from CTSpectSpineLib.uptake_bounds import class_of
 from CTSpectSpineLib.wording import said
 
 RESEARCH_CAVEAT = "Research use only: neither a medical device nor a clinical recommendation."
@@ -267,9 +268,13 @@ def _stability(
 
 
 def _is_overruled(engine: Engine, row: JointRow) -> bool:
-    """Whether a person states another class than the ratio gives."""
+    """Whether a person states another class than ratio, interval or bounds give."""
     ratio = row.ratio
-    return ratio is not None and engine.protocol.bounds[row.kind].class_of(ratio) != row.uptake
+    bounds = engine.protocol.bounds[row.kind]
+    if ratio is None:
+        return False
+    # Tables of earlier versions have classes by the bounds alone.
+    return row.uptake not in (class_of(ratio, bounds, row.low, row.high), class_of(ratio, bounds))
 
 
 def _unstable(name: str, shares: Stability | None, from_intervals: bool) -> list[str]:

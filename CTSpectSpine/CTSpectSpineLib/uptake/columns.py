@@ -13,6 +13,7 @@ from CTSpectSpineLib.geometry import MAD_TO_SD
 from CTSpectSpineLib.joint_columns import MEASURED_COLUMNS, METRICS
 from CTSpectSpineLib.joint_table import deciding_ratios
 from CTSpectSpineLib.model import FloatArray, Joint, JointKind, UptakeBounds
+from CTSpectSpineLib.uptake_bounds import class_of, probability_of, unanswerable
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
 _FEWEST_FOR_Z = 4
@@ -57,17 +58,6 @@ def check_bounds(bounds: Mapping[JointKind, UptakeBounds], kinds: Iterable[Joint
             )
 
 
-def classify(ratio: float, bounds: UptakeBounds) -> str:
-    """Uptake class of a deciding ratio.
-
-    Returns
-    -------
-    ``positive`` at or above ``bounds.positive``, ``indeterminate`` at or above
-    ``bounds.indeterminate``, ``negative`` below; ``not_measurable`` for NaN.
-    """
-    return bounds.class_of(ratio)
-
-
 def joint_table(
     joints: tuple[Joint, ...],
     measured: Mapping[str, Measured],
@@ -90,7 +80,7 @@ def joint_table(
     table["z_score"] = _z_scores(table["kind"], deciding)
     table["asymmetry"] = _asymmetry(table, deciding)
     table["uptake"] = [
-        classify(float(ratio), bounds[kind])
+        class_of(float(ratio), bounds[kind])
         for ratio, kind in zip(deciding, table["kind"], strict=True)
     ]
     numbers = [c for c in MEASURED_COLUMNS[MEASURED_COLUMNS.index("mean") :] if c != "uptake"]
@@ -133,21 +123,28 @@ def reference_per_joint(
 def add_uncertainty(
     table: pd.DataFrame, draws: FloatArray, bounds: Mapping[JointKind, UptakeBounds]
 ) -> pd.DataFrame:
-    """Table with interval and probability from perturbed repetitions, shape (n, joints).
+    """Table with interval, probability and class from repetitions, shape (n, joints).
 
-    ``probability_positive`` is the share of repetitions at or above the positive bound, counted
-    as (k + 1/2) / (n + 1) so that it never claims certainty.
+    ``probability_positive`` is that of the interval (`uptake_bounds.probability_of`); it never
+    claims more certainty than n repetitions can give.
     """
     table = pd.DataFrame(table, copy=True)
+    ratios = deciding_ratios(table, bounds)
+    least = 0.5 / (len(draws) + 1.0)
     for number, kind in enumerate(table["kind"]):
-        column = draws[:, number]
+        column, ratio = draws[:, number], float(ratios[number])
         if len(column) == 0 or np.isnan(column).any():
             continue
-        low, high = np.percentile(column, [2.5, 97.5])
-        above = int(np.count_nonzero(column >= bounds[kind].positive))
+        low, high = (float(value) for value in np.percentile(column, [2.5, 97.5]))
+        # A few repetitions need not hold their own mean.
+        low, high = min(low, ratio), max(high, ratio)
+        chance = probability_of(ratio, bounds[kind].positive, low, high)
+        if chance is None:
+            chance = float(np.mean(column >= bounds[kind].positive))
         table.loc[number, "ratio_low"] = low
         table.loc[number, "ratio_high"] = high
-        table.loc[number, "probability_positive"] = (above + 0.5) / (len(column) + 1.0)
+        table.loc[number, "probability_positive"] = min(max(chance, least), 1.0 - least)
+        table.loc[number, "uptake"] = class_of(ratio, bounds[kind], low, high)
     return table
 
 
@@ -160,23 +157,18 @@ def drop_unreliable(
     """Call joints not measurable on whose numbers nothing may rest.
 
     These are joints whose place or level is in doubt (`Joint.doubts`), and joints whose interval
-    reaches from nothing to a positive joint (a sliver of a joint at the border of the field,
-    mostly): neither may count as negative or positive. Their numbers stay in the table; their
-    draws become NaN.
+    leaves everything open (`uptake_bounds.unanswerable`): neither may count as negative or
+    positive. Their numbers stay in the table; their draws become NaN.
     """
     table, draws = table.copy(), draws.copy()
     for number, joint in enumerate(joints):
         row = table.loc[number]
         if row["status"] != "measured":
             continue
+        reason = unanswerable(row["ratio_low"], row["ratio_high"], bounds[joint.kind])
         if joint.doubts:
             reason = "its numbers cannot be relied on"
-        elif row["ratio_low"] <= 0.0 and row["ratio_high"] >= bounds[joint.kind].positive:
-            reason = (
-                f"the interval of its ratio, {row['ratio_low']:.2f} to {row['ratio_high']:.2f}, "
-                "reaches from no uptake to increased uptake"
-            )
-        else:
+        if not reason:
             continue
         table.loc[number, "status"] = "not_measurable"
         table.loc[number, "uptake"] = "not_measurable"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from CTSpectSpineLib.model import (
     UptakeBounds,
 )
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
+from CTSpectSpineLib.reconstruction import ReconstructionFacts
 from CTSpectSpineLib.uptake.columns import (
     Measured,
     add_uncertainty,
@@ -32,7 +33,7 @@ from CTSpectSpineLib.uptake.columns import (
     other_sides,
     reference_per_joint,
 )
-from CTSpectSpineLib.uptake.correction import Solution, solve_spine
+from CTSpectSpineLib.uptake.families import DEFAULT_FWHM_MM, Answer, solve_families
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine, observe_spine
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.reference import (
@@ -44,8 +45,7 @@ from CTSpectSpineLib.uptake.reference import (
     draw_reference,
     eligible_bodies,
 )
-from CTSpectSpineLib.uptake.repetition import bone_part, draw_corrected, repeat_plain
-from CTSpectSpineLib.uptake.resolution import DEFAULT_FWHM_MM, Systems, estimate_psf
+from CTSpectSpineLib.uptake.repetition import bone_part, repeat_plain
 from CTSpectSpineLib.uptake.sampling import (
     SpectField,
     region_max,
@@ -61,6 +61,7 @@ _LARGEST_ERROR_MM = 20.0
 """Cap on the expected registration error, which is infinite for a failed one: intervals grow no
 further beyond it. Judgement: four times the 5 mm at which a verdict is refused."""
 _STAGE = "uptake"
+_NOTHING_KNOWN = ReconstructionFacts()
 
 
 def measure(
@@ -73,6 +74,7 @@ def measure(
     fwhm_mm: float | None = None,
     reference: str = "vertebral_bodies",
     suv_factor: float | None = None,
+    reconstruction: ReconstructionFacts = _NOTHING_KNOWN,
     repetitions: int = 200,
     seed: int = 0,
     progress: ProgressCallback = silent,
@@ -81,10 +83,10 @@ def measure(
 
     ``mean``, ``max`` and ``peak`` are plain measures of the SPECT as it is (`sampling`);
     ``corrected_mean`` is the uptake of the joint's bone after partial-volume correction
-    (`transfer`). All ratios share one denominator, the corrected reference uptake (`reference`);
+    (`families`). All ratios share one denominator, the corrected reference uptake (`reference`);
     ``ratio_corrected`` is therefore free of blur on both sides, and the other ratios show what
     blur does to the joint alone. Intervals and probabilities come from draws of the corrected
-    uptake (`uncertainty`, `repetition`).
+    uptake (`gibbs`), or from repeated plain measures (`repetition`).
 
     Parameters
     ----------
@@ -97,14 +99,16 @@ def measure(
     bounds
         Per kind of joint: the deciding ratio and what counts as increased.
     fwhm_mm
-        Point spread of the SPECT, before voxels average over their size; estimated from the
-        SPECT when None.
+        Resolution of the SPECT, before voxels average over their size; estimated from the SPECT
+        when None.
     reference
         ``vertebral_bodies``, ``sacrum``, ``iliac``, or ``contralateral``: facet joints against
         the other side's corrected uptake, discs (and facets whose other side was not measured)
         against the vertebral bodies.
     suv_factor
         SUV per SPECT unit; None leaves the SUV columns NaN.
+    reconstruction
+        What is known of the reconstruction; it decides which response is taken.
     repetitions, seed
         Of the perturbed repetitions behind intervals and probabilities. With 200 the standard
         error of a probability is at most 0.035.
@@ -129,20 +133,18 @@ def measure(
     if spine is None:
         return _nothing_measured(joints, problems, bounds, fwhm_mm, reference, repetitions)
 
-    progress(Progress(_STAGE, 0.3, "Estimating the resolution of the SPECT"))
-    resolution = _point_spread(spine, fwhm_mm)
-    progress(Progress(_STAGE, 0.6, "Correcting for the resolution"))
+    progress(Progress(_STAGE, 0.2, "Correcting for the resolution of the SPECT"))
     error_mm = min(registration.expected_error_mm, _LARGEST_ERROR_MM)
-    solution = solve_spine(spine, resolution.systems, resolution.fwhm_mm, joints, error_mm)
+    answer = solve_families(spine, reconstruction, fwhm_mm, joints, error_mm, repetitions, seed)
 
     progress(Progress(_STAGE, 0.7, "Measuring the joints"))
-    corrected = solution.corrected
+    corrected = answer.corrected
     measured = {
         joint.id: _measure_joint(whole, spine.partition, joint, corrected, problems[joint.id])
         for joint in joints.joints
     }
     chosen, warnings = _reference(reference, spine, joints, measured, bounds, corrected)
-    warnings = resolution.warnings + warnings
+    warnings = answer.warnings + warnings
     if np.isnan(chosen.value):
         measured = {
             key: value
@@ -156,9 +158,7 @@ def measure(
 
     progress(Progress(_STAGE, 0.8, "Repeating the measurement to estimate its uncertainty"))
     rng = np.random.default_rng(seed)
-    draws = _draws(
-        spine, solution, joints.joints, chosen, bounds, table, error_mm, repetitions, rng
-    )
+    draws = _draws(spine, answer, joints.joints, chosen, bounds, table, error_mm, repetitions, rng)
     progress(Progress(_STAGE, 1.0, "Uptake measured"))
     table = add_uncertainty(table, draws, bounds)
     table, draws = drop_unreliable(table, draws, joints.joints, bounds)
@@ -166,10 +166,11 @@ def measure(
         table=table,
         reference=chosen,
         draws=draws,
-        fwhm_mm=resolution.fwhm_mm,
-        fwhm_source=resolution.source,
-        condition_number=solution.condition_number,
+        fwhm_mm=answer.fwhm_mm,
+        fwhm_source=answer.fwhm_source,
+        condition_number=answer.condition_number,
         warnings=warnings,
+        reconstruction=answer.reconstruction,
     )
 
 
@@ -212,28 +213,6 @@ def _problem(field: SpectField, joint: Joint) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _Resolution:
-    """Point spread, where it comes from, the systems around it, and warnings."""
-
-    fwhm_mm: float
-    source: str
-    systems: Systems
-    warnings: tuple[str, ...] = ()
-
-
-def _point_spread(spine: ObservedSpine, given: float | None) -> _Resolution:
-    if given is not None:
-        return _Resolution(float(given), "given", spine.view.around(given))
-    found = estimate_psf(spine.view)
-    if found.estimated:
-        return _Resolution(found.fwhm_mm, "estimated from the SPECT", found.systems)
-    warning = (
-        f"The resolution of the SPECT is taken as {DEFAULT_FWHM_MM:g} mm FWHM: {found.reason}."
-    )
-    return _Resolution(DEFAULT_FWHM_MM, "default", found.systems, (warning,))
-
-
 def _measure_joint(
     field: SpectField, partition: Partition, joint: Joint, corrected: FloatArray, problem: str
 ) -> Measured:
@@ -273,7 +252,7 @@ def _reference(
 
 def _draws(
     spine: ObservedSpine,
-    solution: Solution,
+    answer: Answer,
     joints: tuple[Joint, ...],
     reference: ReferenceUptake,
     bounds: Mapping[JointKind, UptakeBounds],
@@ -286,8 +265,12 @@ def _draws(
     ratios = deciding_ratios(table, bounds)
     if not repetitions or not np.isfinite(ratios).any():
         return np.full((repetitions, len(joints)), np.nan)
-    true = solution.posterior.draw(rng, repetitions) * solution.unit
-    corrected = draw_corrected(spine.partition, joints, true, solution.unit, error_mm, rng)
+    true = answer.draws[rng.permutation(len(answer.draws))[:repetitions]]
+    corrected = np.full((repetitions, len(joints)), np.nan)
+    for n, joint in enumerate(joints):
+        part = bone_part(spine.partition, joint)
+        if part is not None:
+            corrected[:, n] = true[:, part]
     uptake = corrected.copy()
     statistics = [METRICS[bounds[joint.kind].metric] for joint in joints]
     for statistic in sorted(set(statistics) - {"corrected_mean"}):
@@ -297,7 +280,7 @@ def _draws(
                 spine.field,
                 [joints[n] for n in mine],
                 statistic,
-                solution.noise,
+                answer.noise,
                 error_mm,
                 repetitions,
                 rng,

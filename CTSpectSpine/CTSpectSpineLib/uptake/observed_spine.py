@@ -10,7 +10,6 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.model import SpineJoints, VertebraFrame
 from CTSpectSpineLib.uptake.partition import Partition, build_partition, nodes_inside
-from CTSpectSpineLib.uptake.posterior import build_prior
 from CTSpectSpineLib.uptake.reference import MIN_COVERAGE
 from CTSpectSpineLib.uptake.resolution import View
 from CTSpectSpineLib.uptake.sampling import SpectField
@@ -59,7 +58,7 @@ def observe_spine(
         return None
     masks = _observed_in(field, partition, joints.frames)
     weights = mean_weights(partition, field, masks)
-    return ObservedSpine(View(field, partition, weights, build_prior(partition)), masks)
+    return ObservedSpine(View(field, partition, weights), masks)
 
 
 def _observed_in(

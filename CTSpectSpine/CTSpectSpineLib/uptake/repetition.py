@@ -1,7 +1,7 @@
-"""Repetitions of the deciding ratio: draws of corrected uptake, or repeated plain measures.
+"""Repetitions of plain measures.
 
-Corrected uptake is drawn from its posterior. Plain measures (mean, max, peak) have none, so each
-repetition moves the regions as a registration of the given error and labels of usual quality
+Corrected uptake comes with draws. Plain measures (mean, max, peak) have none, so each repetition
+moves the regions as a registration of the given error and labels of usual quality
 would, adds noise like that of the SPECT, and measures again.
 """
 
@@ -14,15 +14,11 @@ import numpy as np
 from scipy import ndimage
 
 from CTSpectSpineLib.model import FloatArray, Joint
+from CTSpectSpineLib.uptake.equations import REGION_SD_MM
+from CTSpectSpineLib.uptake.noise import Noise
 from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.rigid import rigid_error
 from CTSpectSpineLib.uptake.sampling import SpectField, sphere_offsets
-from CTSpectSpineLib.uptake.uncertainty import (
-    REGION_SD_MM,
-    SURROUNDINGS,
-    Noise,
-    rigid_error,
-    size_sd,
-)
 
 _POINTS_PER_JOINT = 400
 """Least number that thinning leaves. Numerical: ample for a region that is small beside the
@@ -33,39 +29,6 @@ def bone_part(partition: Partition, joint: Joint) -> int | None:
     """Number of the region that is a joint's bone."""
     kind: PartKind = "disc_bone" if joint.kind == "disc" else "facet_bone"
     return partition.position(kind, joint.id)
-
-
-def draw_corrected(
-    partition: Partition,
-    joints: Sequence[Joint],
-    draws: FloatArray,
-    unit: float,
-    error_mm: float,
-    rng: np.random.Generator,
-) -> FloatArray:
-    """Draws of the joints' corrected uptake, shape (repetitions, joints).
-
-    A region of the wrong size holds some of its surroundings, or lacks some of its own bone, so
-    the size's error acts on the contrast with the surroundings.
-
-    Parameters
-    ----------
-    draws
-        Of the regions' uptake, shape (repetitions, regions).
-    unit
-        About the reference uptake, in the units of `draws`.
-    error_mm
-        Root mean square displacement at the joints by misregistration.
-    """
-    sizes = rng.standard_normal((len(draws), len(joints)))
-    result = np.full(sizes.shape, np.nan)
-    for number, joint in enumerate(joints):
-        part = bone_part(partition, joint)
-        if part is not None:
-            size = np.exp(size_sd(joint.kind, error_mm) * sizes[:, number])
-            around = SURROUNDINGS * unit
-            result[:, number] = np.maximum(0.0, around + (draws[:, part] - around) * size)
-    return result
 
 
 @dataclass(frozen=True)

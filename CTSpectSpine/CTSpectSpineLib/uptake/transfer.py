@@ -1,9 +1,9 @@
 """How regions are seen in the SPECT: the geometric transfer matrix (GTM).
 
-Rousset OG, Ma Y, Evans AC. Correction for partial volume effects in PET: principle and
-validation. J Nucl Med 1998;39:904-911. The SPECT is taken as the sum over regions of a uniform
-uptake blurred by a Gaussian point spread and averaged over voxels; the mean that is seen in
-region *i* is then ``sum_j omega[i, j] * true[j]``. `posterior` solves for the true means.
+Rousset OG, Ma Y, Evans AC. Correction for partial volume effects in PET: principle and validation.
+J Nucl Med 1998;39:904-911. The SPECT is taken as the sum over regions of a uniform uptake blurred
+by the reconstruction's response and averaged over voxels; the mean that is seen in region *i* is
+then ``sum_j omega[i, j] * true[j]``. `equations` and `gibbs` solve for the true means.
 
 Vertebral bodies are *observed* in their eroded core only, where their own share is largest,
 though they *spill* from their whole volume: any set of weights gives a valid equation.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from scipy import sparse, special
 from CTSpectSpineLib.geometry import FWHM_PER_SIGMA
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.uptake.partition import Box, Partition, PartKind
+from CTSpectSpineLib.uptake.response import Response
 from CTSpectSpineLib.uptake.sampling import SpectField
 
 REGION_BLUR_MM: Mapping[PartKind, float] = {"disc_bone": 0.5, "facet_bone": 1.0}
@@ -65,6 +68,17 @@ def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) ->
     return _project(partition.masks(), field, [axes[blur] for blur in blurs])
 
 
+def response_profiles(
+    partition: Partition, field: SpectField, response: Response
+) -> sparse.csc_matrix:
+    """`blurred_profiles` of a response that is a sum of Gaussians."""
+    parts = [
+        weight * blurred_profiles(partition, field, fwhm_mm)
+        for weight, fwhm_mm in response.gaussians()
+    ]
+    return sparse.csc_matrix(reduce(add, parts))
+
+
 def shifted_profiles(
     partition: Partition, field: SpectField, fwhm_mm: float, numbers: Sequence[int]
 ) -> sparse.csc_matrix:
@@ -107,22 +121,6 @@ def mean_weights(
         hat = np.maximum(0.0, 1.0 - np.abs(away))
         axes.append(_Axis(hat, factor, 1.0))
     masks = partition.masks() if masks is None else masks
-    return _normalised(_project(masks, field, [axes] * len(masks)))
-
-
-def smooth_weights(
-    partition: Partition, field: SpectField, masks: Sequence[Mask], smoothing: Sequence[float]
-) -> sparse.csc_matrix:
-    """`mean_weights` filtered by a Gaussian.
-
-    Parameters
-    ----------
-    smoothing
-        Standard deviations in voxels ``(k, j, i)``.
-    """
-    # The trilinear splat has a variance of a sixth of a voxel squared.
-    widths = np.sqrt(np.square(smoothing) + 1.0 / 6.0) * field.spacing[::-1]
-    axes = _gaussian_axes(partition, field, widths)
     return _normalised(_project(masks, field, [axes] * len(masks)))
 
 

@@ -23,9 +23,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"anatomy", "display", "errors", "files", "finding", "geometry", "hot_metal"})
     | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet"})
     | frozenset({"version", "wording"}),
-    frozenset({"host", "locks"}),
+    frozenset({"host", "locks", "reconstruction"}),
     frozenset({"model", "terminology"}),
-    frozenset({"joint_table"}),
+    frozenset({"joint_table", "uptake_bounds"}),
     frozenset({"headline"}),
     frozenset({"joints", "registration", "volumes"}),
     frozenset({"findings", "labelling", "triage_protocol", "uptake"}),
@@ -169,7 +169,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_panel_starts_without_packages_that_slicer_lacks() -> None:
     """What the widgets import of the library at file scope is plain Python."""
-    light = {"analysis.options", "anatomy", "display", "joint_columns", "protocol_files", "wording"}
+    light = {
+        "analysis.options",
+        "anatomy",
+        "display",
+        "joint_columns",
+        "protocol_files",
+        "reconstruction",
+        "wording",
+    }
     for file in sorted((MODULE / "CTSpectSpineWidgets").glob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in tree.body:

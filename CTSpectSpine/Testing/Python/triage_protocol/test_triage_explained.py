@@ -187,3 +187,11 @@ def test_protocols_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_every_context_field_that_a_protocol_asks_for_exists() -> None:
     for name in protocol_ids():
         assert {row["key"] for row in load_protocol(name).eligibility} <= set(context_fields())
+
+
+def test_an_interval_that_leaves_the_bound_open_is_said() -> None:
+    joints = measured(L4L5=DISC.positive + 0.05)
+    joints["uptake"] = joints["uptake"].where(joints["uptake"] != "positive", "indeterminate")
+    reasons = " ".join(triage(joints, {"pain_region": "lumbar"}).reasons)
+    assert "L4-L5 disc is indeterminate" in reasons
+    assert f"its interval leaves open whether it reaches the bound {DISC.positive:g}" in reasons

@@ -16,6 +16,8 @@ from test_uptake_scene import BOUNDS, Scene, registration, rigid
 from CTSpectSpineLib import uptake
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import SpineJoints, UptakeBounds
+from CTSpectSpineLib.reconstruction import ReconstructionFacts
+from CTSpectSpineLib.uptake_bounds import class_of as classify
 
 CONTRACT_COLUMNS = [
     "joint",
@@ -50,6 +52,8 @@ CONTRACT_COLUMNS = [
 ]
 HOT = {"L3-L4 disc": 4.0, "L4-L5 facet right": 4.0}
 SCENE = Scene(hot=HOT)
+PLAIN = ReconstructionFacts("no-recovery", "given")
+"""What the scenes are: blurred by a Gaussian."""
 POSE = rigid((5.0, -4.0, 8.0), (12.0, -8.0, 15.0))
 
 
@@ -58,11 +62,12 @@ def noisy(seed=0, error_mm=1.0, repetitions=60):
     return uptake.measure(
         SCENE.spect(POSE, noise=0.08, seed=3), SCENE.joints(), SCENE.labels(),
         registration(POSE, error_mm), BOUNDS, seed=seed, repetitions=repetitions,
+        reconstruction=PLAIN,
     )  # fmt: skip
 
 
 def quick(spect=None, scene=SCENE, joints=None, pose=None, **options):
-    options = {"repetitions": 0, "fwhm_mm": 10.0, **options}
+    options = {"repetitions": 0, "fwhm_mm": 10.0, "reconstruction": PLAIN, **options}
     bounds, error = options.pop("bounds", BOUNDS), options.pop("error_mm", 0.0)
     return uptake.measure(
         scene.spect(pose) if spect is None else spect,
@@ -253,6 +258,7 @@ def test_intervals_cover_the_truth():
         result = uptake.measure(
             SCENE.spect(POSE, noise=0.1, seed=seed), SCENE.joints(), SCENE.labels(),
             registration(POSE @ error, 1.2), BOUNDS, repetitions=60, seed=seed,
+            reconstruction=PLAIN,
         )  # fmt: skip
         table = result.table
         covered += list((table["ratio_low"] <= truth()) & (truth() <= table["ratio_high"]))
@@ -301,7 +307,7 @@ def test_progress_is_told_and_can_cancel():
 @given(st.floats(0.0, 10.0), st.floats(0.5, 3.0), st.floats(0.0, 3.0))
 def test_classes_follow_the_bounds(ratio, indeterminate, gap):
     bounds = UptakeBounds("ratio_corrected", indeterminate + gap, indeterminate)
-    found = uptake.classify(ratio, bounds)
+    found = classify(ratio, bounds)
     assert (found == "positive") == (ratio >= indeterminate + gap)
     assert (found == "negative") == (ratio < indeterminate)
-    assert uptake.classify(float("nan"), bounds) == "not_measurable"
+    assert classify(float("nan"), bounds) == "not_measurable"

@@ -12,8 +12,8 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import SpineJoints
 from CTSpectSpineLib.uptake import partition as partition_module
-from CTSpectSpineLib.uptake import posterior
 from CTSpectSpineLib.uptake.reference import bone_reference, draw_reference
+from CTSpectSpineLib.uptake.response import Response
 
 STEP = 2.0
 HALF = 75.0
@@ -52,11 +52,9 @@ def scene():
 def uptake_of_the_joint(scene) -> float:
     field, joint, labels = scene
     view = view_of(field, SpineJoints((joint,), {}), labels)
-    _, omega = view.system(FWHM)
-    error = 0.01**2 * np.eye(len(omega))
-    found = posterior.solve(omega, view.observed(), error, view.prior)
+    true = view.first(view.profiles(Response(FWHM)))
     number = view.partition.position("facet_bone", "a")
-    return float(found.true[number])
+    return float(true[number])
 
 
 def test_pieces_divide_the_sacrum(scene) -> None:

@@ -188,7 +188,8 @@ class Scene:
         array = array.reshape(at.shape[:3]) + BACKGROUND * 100.0
         if noise:
             rng = np.random.default_rng(seed)
-            white = ndimage.gaussian_filter(rng.standard_normal(array.shape), 1.0)
+            # Finer than the resolution, as without resolution recovery: the post filter alone.
+            white = ndimage.gaussian_filter(rng.standard_normal(array.shape), 0.5)
             array = array + white / white.std() * noise * np.sqrt(100.0 * np.maximum(array, 1.0))
         return image_from_array(array.astype(np.float32), to_lps)
 

@@ -46,7 +46,7 @@ def test_joints_whose_numbers_say_nothing_are_not_measurable() -> None:
     dropped = found.loc[found.uptake == "not_measurable", "joint"].tolist()
     assert dropped == ["says nothing", "disc, own bound", "in doubt"]
     assert (found.status == found.uptake.where(found.uptake == "not_measurable", "measured")).all()
-    assert found.loc[0, "status_reason"].startswith("flag; the interval")
+    assert found.loc[0, "status_reason"].startswith("flag; blur and noise")
     assert found.loc[5, "status_reason"] == "flag; its numbers cannot be relied on"
     assert np.isnan(kept[:, [0, 3, 5]]).all()
     assert np.isfinite(kept[:, [1, 2, 4]]).all()

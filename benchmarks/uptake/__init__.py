@@ -1,0 +1,1 @@
+"""How well ratios, intervals and classes hold on physically simulated scans."""

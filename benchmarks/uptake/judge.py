@@ -1,0 +1,141 @@
+"""Measure scans and compare with the truth: a row for each joint and each scan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.uptake.scans import Scanned, family_of
+from CTSpectSpineLib.geometry import euler_transform
+from CTSpectSpineLib.model import Registration
+from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
+from CTSpectSpineLib.reconstruction import GIVEN, ReconstructionFacts
+from CTSpectSpineLib.triage_protocol import load_protocol
+from CTSpectSpineLib.uptake import measure
+from CTSpectSpineLib.uptake.rigid import rigid_error
+
+ERROR_MM = 0.6
+"""Registration error at the joints. Judgement: that of the project's registration."""
+BINS = (0.0, 0.9, 1.1, 1.4, 2.0, 3.0, 20.0)
+"""Bins of true ratios. Convention: ordinary, mild and hot joints."""
+
+
+def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure all scans.
+
+    Parameters
+    ----------
+    patients
+        The patients.
+    stated
+        What is said of the reconstruction: ``right``, ``wrong`` or ``unknown``.
+
+    Returns
+    -------
+    joints, scans
+    """
+    bounds = load_protocol(USUAL_PROTOCOL).bounds
+    joints: list[dict[str, Any]] = []
+    scans: list[dict[str, Any]] = []
+    for one in patients:
+        located = [j.centre_mm for j in one.joints.joints if j.centre_mm is not None]
+        error = rigid_error(np.array(located), ERROR_MM, np.random.default_rng(one.seed))
+        transform = euler_transform(one.ct_to_spect @ error)
+        registration = Registration(transform, "truth", 0.0, 0.0, ERROR_MM, "good", (), 0.0)
+        for preset, spect in one.spects.items():
+            begin = time.process_time()
+            found = measure(
+                spect,
+                one.joints,
+                one.labels,
+                registration,
+                bounds,
+                reconstruction=_facts(preset, stated),
+            )
+            seconds = time.process_time() - begin
+            scan = {"patient": one.name, "preset": preset, "family": family_of(preset)}
+            record = found.reconstruction
+            scans.append(
+                {**scan, "fwhm_mm": found.fwhm_mm, "seconds": seconds}
+                | {key: record[key] for key in ("looks_like", "doubted")}
+            )
+            for row in found.table.to_dict("records"):
+                if row["joint"] in one.ratios and np.isfinite(row["ratio_corrected"]):
+                    values = {str(key): value for key, value in row.items()}
+                    joints.append({**scan, "true": one.ratios[row["joint"]], **values})
+    return pd.DataFrame(joints), pd.DataFrame(scans)
+
+
+def _facts(preset: str, stated: str) -> ReconstructionFacts:
+    if stated == "unknown":
+        return ReconstructionFacts()
+    family = family_of(preset)
+    if stated == "wrong":
+        family = "recovery" if family == "no-recovery" else "no-recovery"
+    corrected = False if preset == "no-attenuation-correction" else None
+    return ReconstructionFacts(
+        "recovery" if family == "recovery" else "no-recovery",
+        GIVEN,
+        family,
+        attenuation_correction=corrected,
+    )
+
+
+def bins(joints: pd.DataFrame) -> pd.DataFrame:
+    """Bias, its spread, coverage and width by reconstruction and true ratio."""
+    error = joints.ratio_corrected / joints.true - 1.0
+    held = (joints.ratio_low <= joints.true) & (joints.true <= joints.ratio_high)
+    width = (joints.ratio_high - joints.ratio_low) / (2.0 * 1.96)
+    table = pd.DataFrame(
+        {
+            "reconstruction": joints.preset,
+            "true ratio": pd.cut(joints.true, list(BINS), right=False),
+            "error": error,
+            "held": held,
+            "sd": width,
+        }
+    )
+    groups = table.groupby(["reconstruction", "true ratio"], observed=True)
+    result: pd.DataFrame = groups.agg(
+        joints=("error", "size"),
+        bias=("error", "mean"),
+        spread=("error", "std"),
+        coverage=("held", "mean"),
+        sd=("sd", "mean"),
+    )
+    made: pd.DataFrame = result.reset_index()
+    return made
+
+
+def counts(joints: pd.DataFrame) -> pd.DataFrame:
+    """Missed and falsely positive joints, and how well ranks agree, by reconstruction."""
+    rows = []
+    for preset, part in joints.groupby("preset"):
+        hot, ordinary = part[part.true >= 2.5], part[part.true <= 1.45]
+        some = part[(part.true >= 1.8) & (part.true < 2.5)]
+        order = some.ratio_corrected.to_numpy()[:, None] > ordinary.ratio_corrected.to_numpy()[None]
+        ranks = [
+            group[["true", "ratio_corrected"]].corr("spearman").iloc[0, 1]
+            for _, group in ordinary.groupby("patient")
+        ]
+        rows.append(
+            {
+                "reconstruction": preset,
+                "patients": part.patient.nunique(),
+                "hot": len(hot),
+                "hot_negative": int((hot.uptake == "negative").sum()),
+                "hot_positive": int((hot.uptake == "positive").sum()),
+                "ordinary": len(ordinary),
+                "ordinary_positive": int((ordinary.uptake == "positive").sum()),
+                "ordinary_negative": int((ordinary.uptake == "negative").sum()),
+                "auc": float(order.mean()) if order.size else np.nan,
+                "auc_joints": len(some),
+                "spearman": float(np.nanmean(ranks)) if ranks else np.nan,
+            }
+        )
+    made: pd.DataFrame = pd.DataFrame(rows)
+    return made

@@ -1,0 +1,81 @@
+"""Scans of patients on the physical scanner, kept in a folder so that they are made once."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.model import FloatArray, SpineJoints
+from CTSpectSpineLib.phantom import load_reconstruction, make_patient, patient, scan
+
+KINDS = ("mixed", "beside", "hot", "ordinary", "mixed", "mild", "beside")
+FIELDS = ("lumbar", "cervical", "lumbar")
+"""Kinds and fields in turn. Judgement: mostly patients with something to find."""
+PRESETS = ("recovery", "no-recovery", "no-attenuation-correction")
+SOMETIMES = "displaced-attenuation"
+"""Reconstructions of each patient, and one more of every third."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A patient with its scans.
+
+    Attributes
+    ----------
+    name, seed
+        What it was drawn from.
+    joints, labels
+        Joints as they are found in the labels, and these.
+    ratios
+        Joint id to true ratio.
+    ct_to_spect
+        True 4×4 matrix from CT to SPECT points, LPS mm.
+    spects
+        Name of the reconstruction to SPECT.
+    """
+
+    name: str
+    seed: int
+    joints: SpineJoints
+    labels: sitk.Image
+    ratios: Mapping[str, float]
+    ct_to_spect: FloatArray
+    spects: Mapping[str, sitk.Image]
+
+
+def scans(folder: Path, first: int, count: int) -> Iterator[Scanned]:
+    """Patients with the seeds from ``first`` on; those in the folder are read, the others made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        kind, field = KINDS[number % len(KINDS)], FIELDS[number % len(FIELDS)]
+        name = f"{field}-{kind}-{first + number}"
+        path = folder / f"{name}.scans"
+        if not path.exists():
+            presets = (*PRESETS, SOMETIMES) if number % 3 == 0 else PRESETS
+            made = _scanned(name, kind, field, first + number, presets)
+            part = path.with_suffix(".part")
+            part.write_bytes(pickle.dumps(made))
+            part.rename(path)
+        found: Scanned = pickle.loads(path.read_bytes())
+        yield found
+
+
+def family_of(preset: str) -> str:
+    """Family of a reconstruction of the physical scanner."""
+    return load_reconstruction(preset).family
+
+
+def _scanned(name: str, kind: str, field: str, seed: int, presets: Sequence[str]) -> Scanned:
+    drawn = patient(kind, seed, field)
+    specimen = make_patient(drawn)
+    joints = build_joints(specimen.anatomy.labels, specimen.anatomy.ct)
+    found = scan(specimen, drawn.spect, presets)[0]
+    matrix = next(iter(found.values())).ct_to_spect
+    spects = {preset: phantom.spect for preset, phantom in found.items()}
+    labels, ratios = specimen.anatomy.labels, dict(specimen.painted.truth.ratios)
+    return Scanned(name, seed, joints, labels, ratios, matrix, spects)
