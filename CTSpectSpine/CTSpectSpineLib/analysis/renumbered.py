@@ -125,7 +125,7 @@ def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:
     kept = {k: v for k, v in manifest.get("parameters", {}).items() if k not in _NOT_KEPT}
     stated = kept.get("reconstruction")
     if isinstance(stated, str) and stated not in FAMILIES:
-        found = _found(stated, earlier)
+        found = find_input(stated, earlier)
         if found is None:
             raise InputError(
                 f"{earlier}: the reconstruction file '{stated}' of the earlier analysis is not"

@@ -68,8 +68,8 @@ def _arguments(options: Namespace) -> tuple[str, ...]:
 
 def _files(options: Namespace) -> tuple[Path, ...]:
     """Files that the shared words name."""
-    protocol = Path(options.protocol)
-    return (protocol,) if protocol.is_file() else ()
+    named = (options.protocol, options.reconstruction)
+    return tuple(path for path in map(Path, filter(None, named)) if path.is_file())
 
 
 def _check(options: Namespace) -> None:

@@ -78,7 +78,8 @@ def _batch(parser: Parser) -> None:
     )
     add_settings(
         parser,
-        *("unit", "fwhm_mm", "reference", "accept_registration", "confirm_levels"),
+        *("unit", "fwhm_mm", "reconstruction", "reference"),
+        *("accept_registration", "confirm_levels"),
         *("save_volumes", "save_scene", "threads", "seed"),
     )
 
