@@ -203,6 +203,54 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         results = self._analyze(*images, vertebrae, context, outputFolder, settings)
         return self._populate(results, *(volume.image for volume in images))
 
+    def processCohort(
+        self,
+        cohortFile: str | os.PathLike[str],
+        outputFolder: str | os.PathLike[str],
+        workers: int = 1,
+        protocol: str = DEFAULT_PROTOCOL,
+        labeller: str = "auto",
+        progress: ProgressCallback | None = None,
+        **settings: Any,
+    ) -> Path:
+        """Analyse a cohort, one process per patient, while the window answers.
+
+        The same as ``ctspectspine batch --resume``: what an earlier call finished is kept, and the
+        folders are the same to the last digit.
+
+        Parameters
+        ----------
+        cohortFile
+            Table with one row per patient.
+        outputFolder
+            Gets a results folder for each patient, the tables and the page.
+        workers
+            Patients at a time.
+        protocol, labeller
+            As for `process`, and the labeller of patients without labels.
+        progress
+            Called with each `CTSpectSpineLib.progress.Progress`.
+        settings
+            Further settings of `CTSpectSpineLib.Options`, such as ``fwhm_mm=10``.
+
+        Returns
+        -------
+        pathlib.Path
+            The page over the cohort, ``cohort.html``.
+
+        Raises
+        ------
+        CTSpectSpineLib.errors.InputError
+            If the cohort file cannot be used.
+        """
+        from CTSpectSpineLib.analysis.options import Options
+        from CTSpectSpineLib.panel.cohort import run_cohort
+
+        words = [str(cohortFile), f"--workers={workers}", f"--protocol={protocol}"]
+        words += [f"--labeller={labeller}", *Options(**settings).arguments()]
+        idle = slicer.app.processEvents
+        return run_cohort(words, Path(outputFolder), self.workplace(), progress, idle)
+
     def _analyze(
         self,
         ct: VolumeSource,
