@@ -76,10 +76,6 @@ usual one: motion during the scan. Measured on simulated pairs."""
 CUT_ERROR_MM, CUT_MM = 0.8, 300.0
 """What a short column in common adds, mm, and the length up to which it does. Measured on simulated
 pairs."""
-CONFORMAL = 1.0
-"""Factor on the whole, so that as many errors stay below it as of a normal distribution: the
-quantile of true over expected error (split conformal: Papadopoulos et al., ECML 2002). Measured on
-simulated pairs."""
 
 
 @dataclass(frozen=True)
@@ -324,7 +320,7 @@ def expected_error(solution: Solution) -> float:
     motion = RESTLESS_ERROR_MM * max(0.0, solution.restless - RESTLESS_USUAL)
     weak = WEAK_ERROR_MM * solution.weakened
     parts = (scatter, ERROR_FLOOR_MM, weak, motion, cut)
-    error = math.hypot(CONFORMAL * float(np.linalg.norm(parts)), solution.bent_mm)
+    error = math.hypot(float(np.linalg.norm(parts)), solution.bent_mm)
     doubtful = [r.distance_mm for r in solution.rivals if r.log10_ratio < LEVEL_FAILED]
     return max([error, *doubtful])
 
