@@ -1,9 +1,8 @@
 """The values that travel between the rooms of the library.
 
-Conventions used everywhere: points are **LPS** in millimetres; matrices are 4×4 and map
-homogeneous column vectors; numpy arrays of images are indexed ``[k, j, i]`` (slice, row,
-column) as `SimpleITK.GetArrayFromImage` returns them, whereas index vectors in matrices are
-``(i, j, k)``. Left and right are the patient's.
+Conventions: points are **LPS** in millimetres; matrices are 4×4 and map homogeneous column vectors;
+arrays of images are indexed ``[k, j, i]`` as `SimpleITK.GetArrayFromImage` returns them, whereas index
+vectors in matrices are ``(i, j, k)``. Left and right are the patient's.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 JointKind = Literal["disc", "facet"]
 Side = Literal["left", "right", ""]
 Quality = Literal["good", "check", "failed"]
-
-
 ACCEPTED_ERROR_MM, REFUSED_ERROR_MM = 3.0, 5.0
 """Registration error at the joints up to which a registration is good, and above which there is no
 verdict. Judgement, from what an error costs, measured on simulated SPECT: the mean of a hot facet
@@ -233,16 +230,14 @@ class Registration:
     metric_start, metric_end
         Similarity before and after (method's own scale; higher magnitude is better).
     expected_error_mm
-        Estimated error at the joints, 1 SD, in mm; infinite where none is stated, as with every
-        failed registration.
+        Estimated error at the joints, 1 SD, mm; infinite where none is stated (failed).
     quality, reasons
         Verdict on the result, and the sentences it rests on.
     seconds
         Wall time.
     deformation_mm
-        Root mean square deformation of the vertebral column between the two images that no
-        rigid transform follows; 0 where the posture is the same. It is part of the expected
-        error.
+        Root mean square deformation of the vertebral column between the images that no rigid
+        transform follows; 0 where the posture is the same. It is part of the expected error.
     """
 
     transform: sitk.Euler3DTransform
@@ -326,14 +321,11 @@ class Uptake:
     reference
         The reference uptake that the ratios are made with.
     draws
-        Perturbed repetitions of the deciding ratio, shape (repetitions, joints) in the order
-        of ``table``; NaN for joints that were not measured.
+        Repetitions of the deciding ratio, (repetitions, joints as in ``table``); NaN: not measured.
     fwhm_mm, fwhm_source
         Point spread used for the correction, and where it comes from.
-    condition_number
-        Condition number of the system that the correction solves.
-    warnings
-        Sentences.
+    condition_number, warnings
+        Condition number of the system that the correction solves; sentences.
     reconstruction
         What is known of the reconstruction, and which families of responses were allowed for.
     """
