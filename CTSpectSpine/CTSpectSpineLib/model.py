@@ -1,8 +1,8 @@
 """The values that travel between the rooms of the library.
 
 Conventions: points are **LPS** in millimetres; matrices are 4×4 and map homogeneous column vectors;
-arrays of images are indexed ``[k, j, i]`` as `SimpleITK.GetArrayFromImage` returns them, whereas index
-vectors in matrices are ``(i, j, k)``. Left and right are the patient's.
+arrays of images are indexed ``[k, j, i]`` as `SimpleITK.GetArrayFromImage` returns them, whereas
+index vectors in matrices are ``(i, j, k)``. Left and right are the patient's.
 """
 
 from __future__ import annotations
