@@ -38,7 +38,8 @@ class CohortRow:
     quality, expected_error_mm
         Of the registration.
     level_status
-        ``confirmed`` or ``unconfirmed``.
+        ``unconfirmed`` where the numbering is in doubt, ``confirmed`` where a person named or
+        confirmed it, else ``plausible``.
     positive_joints, findings
         Ids of the positive joints and what was found outside the joints, separated by ``; ``.
     seconds
@@ -119,7 +120,7 @@ def _tables(results: Path, name: str, seconds: float) -> PatientTables:
         stability=_number(verdict.get("stability")),
         quality=str(registration["quality"]),
         expected_error_mm=_number(registration.get("expected_error_mm")),
-        level_status="confirmed" if manifest["labels"]["levels_confirmed"] else "unconfirmed",
+        level_status=_level_status(manifest["labels"], joints),
         positive_joints="; ".join(row.joint for row in joints if row.uptake == "positive"),
         findings="; ".join(_findings(verdict)),
         seconds=seconds,
@@ -127,6 +128,14 @@ def _tables(results: Path, name: str, seconds: float) -> PatientTables:
         reason=str(manifest.get("status_reason") or ""),
     )
     return PatientTables(row, joints)
+
+
+def _level_status(labels: Mapping[str, Any], joints: Sequence[Row]) -> str:
+    if not labels["levels_confirmed"]:
+        return "unconfirmed"
+    # A single doubtful disc has its own status in the joint table.
+    by_person = any(row.cells.get("level_status") == "confirmed" for row in joints)
+    return "confirmed" if by_person else "plausible"
 
 
 def _number(value: Any) -> float | None:

@@ -17,7 +17,7 @@ from typing import Protocol
 from CTSpectSpineLib.cohort.record import PatientRecord, prints_of, unfinished
 from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.files import sha256_of_file, without_folders
+from CTSpectSpineLib.files import without_folders
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 from CTSpectSpineLib.results.text_files import write_json
 from CTSpectSpineLib.version import __version__
@@ -62,15 +62,15 @@ class Batch:
         Folder of the batch; that of a patient lies in it.
     arguments
         Words of ``analyze`` that are the same for all patients.
-    files
-        Files that these words name: their content belongs to the settings.
+    contents
+        SHA-256 of the files that these words name: their content belongs to the settings.
     workers
         Patients at a time.
     """
 
     folder: Path
     arguments: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    contents: tuple[str, ...] = ()
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Batch:
         values = {
             "version": __version__,
             "arguments": [*self.arguments],
-            "files": [sha256_of_file(path) for path in self.files],
+            "files": [*self.contents],
             "context": dict(patient.context),
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

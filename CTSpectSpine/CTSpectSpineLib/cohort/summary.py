@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,9 +171,10 @@ def in_need(rows: Sequence[CohortRow]) -> list[CohortRow]:
 
 
 def _review(rows: Sequence[CohortRow]) -> str:
-    lines = ["id,why,reason,folder"]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("id", "why", "reason", "folder"))
     for row in in_need(rows):
         why = "; ".join(words for _, words in row.needs)
-        cells = (row.id, why, row.reason, row.folder)
-        lines.append(",".join('"' + cell.replace('"', '""') + '"' for cell in cells))
-    return "\n".join(lines) + "\n"
+        writer.writerow((row.id, why, row.reason, row.folder))
+    return buffer.getvalue()

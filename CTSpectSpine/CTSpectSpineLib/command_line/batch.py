@@ -13,6 +13,7 @@ from CTSpectSpineLib.cohort.summary import FILES, CohortSummary, write_tables
 from CTSpectSpineLib.command_line.child import ChildProcess
 from CTSpectSpineLib.command_line.printing import print_json, progress_printer
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.files import sha256_of_file
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 RECORDS = f"{FOLDER}/*.json"
@@ -28,7 +29,7 @@ def batch(options: Namespace) -> int:
     from CTSpectSpineLib.results.folder import step_folder
 
     patients = read_cohort(options.cohort)
-    work = Batch(options.out, _arguments(options), _files(options), options.workers)
+    work = Batch(options.out, _arguments(options), _contents(options), options.workers)
     _check(options)
     progress = progress_printer(options.progress)
     if options.progress == "auto":
@@ -66,10 +67,10 @@ def _arguments(options: Namespace) -> tuple[str, ...]:
     )
 
 
-def _files(options: Namespace) -> tuple[Path, ...]:
-    """Files that the shared words name."""
+def _contents(options: Namespace) -> tuple[str, ...]:
+    """SHA-256 of the files that the shared words name."""
     named = (options.protocol, options.reconstruction)
-    return tuple(path for path in map(Path, filter(None, named)) if path.is_file())
+    return tuple(sha256_of_file(p) for p in map(Path, filter(None, named)) if p.is_file())
 
 
 def _check(options: Namespace) -> None:

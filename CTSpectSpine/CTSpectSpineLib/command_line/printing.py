@@ -65,13 +65,14 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
     yield f"Verdict by {verdict.protocol['id']}: {verdict.disposition}{_stability(verdict)}"
     yield f"Recommendation: {verdict.recommendation}"
     yield f"Eligibility: {_eligibility(verdict)}"
-    outside = [str(entry["sentence"]) for entry in verdict.findings]
-    if outside:
+    sentences = [str(entry["sentence"]) for entry in verdict.findings]
+    untold = [s for s in sentences if not any(r.startswith(s) for r in verdict.reasons)]
+    if untold:
         yield "Outside the joints:"
-        yield from _bullets(outside)
-    for title, sentences in (("Reasons", verdict.reasons), ("Caveats", verdict.caveats)):
+        yield from _bullets(untold)
+    for title, told in (("Reasons", verdict.reasons), ("Caveats", verdict.caveats)):
         yield f"{title}:"
-        yield from _bullets(sentences)
+        yield from _bullets(told)
 
 
 def _stability(verdict: Verdict) -> str:

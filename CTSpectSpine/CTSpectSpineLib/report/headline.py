@@ -88,7 +88,9 @@ def against(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> Iterat
         many = f"{_count(len(missing), 'criterion', 'criteria')} of the protocol not given."
         yield f"Eligibility {texts('eligibility').get(status, status).split(':')[0]}", many
     for finding in map(mapping, items(verdict.get("findings"))):
-        yield "Outside the joints", _finding(finding)
+        # Kidneys and bladder are in every scan; the headline and the table name them.
+        if not finding.get("physiologic"):
+            yield "Outside the joints", _finding(finding)
 
 
 def _hottest(

@@ -116,11 +116,12 @@ class StandIn:
 
 
 def _joints(number: int) -> str:
-    lines = ["joint,level,kind,side,status,ratio_corrected,uptake"]
+    lines = ["joint,level,kind,side,status,ratio_corrected,uptake,level_status"]
+    named = "confirmed" if number == 2 else "plausible"
     for place, joint in enumerate(JOINTS):
         kind, side = joint.split()[1], [*joint.split(), ""][2]
         ratio = 1.0 + 0.1 * place + 0.01 * number
         uptake = "positive" if place == 0 and number % 2 else "negative"
         status = "measured" if place < 2 else "not_measurable"
-        lines.append(f"{joint},L4-L5,{kind},{side},{status},{ratio},{uptake}")
+        lines.append(f"{joint},L4-L5,{kind},{side},{status},{ratio},{uptake},{named}")
     return "\n".join(lines) + "\n"
