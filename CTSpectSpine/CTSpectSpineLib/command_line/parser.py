@@ -72,14 +72,14 @@ def _batch(parser: Parser) -> None:
         help="go on: keep what is finished, analyse what is missing, failed or changed",
     )
     add_settings(parser, "label_scheme")
-    add_labeller(parser)
+    # What a person says of one patient's levels or registration does not hold for all.
+    add_labeller(parser, ("device", "fast"))
     parser.add_argument(
         "--protocol", default=USUAL_PROTOCOL, metavar="ID|FILE", help="triage protocol"
     )
     add_settings(
         parser,
         *("unit", "fwhm_mm", "reconstruction", "reference"),
-        *("accept_registration", "confirm_levels"),
         *("save_volumes", "save_scene", "threads", "seed"),
     )
 

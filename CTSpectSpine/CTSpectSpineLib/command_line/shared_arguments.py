@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
@@ -68,7 +69,9 @@ def _two_numbers(text: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def add_labeller(parser: argparse.ArgumentParser) -> None:
+def add_labeller(
+    parser: argparse.ArgumentParser, settings: Sequence[str] = LABELLER_OPTIONS
+) -> None:
     """Add the labeller and its settings."""
     parser.add_argument(
         "--labeller",
@@ -76,7 +79,7 @@ def add_labeller(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="labeller to use: auto (default), totalsegmentator or builtin",
     )
-    add_settings(parser, *LABELLER_OPTIONS)
+    add_settings(parser, *settings)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -42,6 +42,12 @@ def test_a_batch_is_not_begun_twice(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["batch", str(cohort), "--out", str(tmp_path / "new"), "--protocol", "x"]) == 2
 
 
+@pytest.mark.parametrize("option", ["--anchor=L5@0,0,0", "--confirm-levels", "--registration=x"])
+def test_what_holds_for_one_patient_is_not_taken_for_all(option: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["batch", "c.csv", "--out", str(tmp_path / "out"), option])
+
+
 def test_a_patient_is_analysed_as_the_command_line_does(
     lumbar_phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
