@@ -17,8 +17,8 @@ from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import sha256_of_file, sha256_of_files
 from CTSpectSpineLib.results.manifest import MANIFEST
-from CTSpectSpineLib.results.ownership import manifest_of
-from CTSpectSpineLib.results.text_files import read_json, write_json
+from CTSpectSpineLib.results.ownership import manifest_of, record_in
+from CTSpectSpineLib.results.text_files import write_json
 
 FOLDER = "batch"
 """Folder of the records, beside those of the patients."""
@@ -67,16 +67,11 @@ def place(folder: Path, patient: str) -> Path:
 
 def read_record(folder: Path, patient: str) -> PatientRecord | None:
     """The record of a patient; None where there is none that can be used."""
-    path = place(folder, patient)
-    if not path.is_file():
-        return None
-    try:
-        values = read_json(path)
-    except InputError:
-        return None
+    values = record_in(place(folder, patient), SCHEMA)
     names = {field.name for field in fields(PatientRecord)}
-    good = isinstance(values, dict) and values.get("schema") == SCHEMA and names <= set(values)
-    good = good and values["ended"] in get_args(Ended) and isinstance(values["inputs"], dict)
+    if values is None or not names <= set(values):
+        return None
+    good = values["ended"] in get_args(Ended) and isinstance(values["inputs"], dict)
     return PatientRecord(**{name: values[name] for name in names}) if good else None
 
 

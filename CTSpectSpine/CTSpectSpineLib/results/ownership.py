@@ -318,19 +318,20 @@ def _damaged(folder: Path, error: Exception) -> InputError:
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:
     """The manifest of a results folder; None where none is there that a run wrote."""
-    return _ours(folder / MANIFEST, SCHEMA)
+    return record_in(folder / MANIFEST, SCHEMA)
 
 
 def runs_of(folder: Path) -> dict[str, Any] | None:
     """What the commands without a manifest recorded in a folder; None where none did."""
-    values = _ours(folder / FILES_RECORD, FILES_SCHEMA)
+    values = record_in(folder / FILES_RECORD, FILES_SCHEMA)
     runs = None if values is None else values.get("runs")
     if not isinstance(runs, dict):
         return None
     return {name: run for name, run in runs.items() if isinstance(run, dict)}
 
 
-def _ours(path: Path, schema: str) -> dict[str, Any] | None:
+def record_in(path: Path, schema: str) -> dict[str, Any] | None:
+    """The record of a schema of ours in a JSON file; None where none is that can be read."""
     if not path.is_file():
         return None
     try:
