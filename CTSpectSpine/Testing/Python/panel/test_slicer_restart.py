@@ -71,6 +71,9 @@ for number, block in enumerate(blocks):
             image = SimpleITK.ReadImage(str(path))
             SimpleITK.WriteImage(image, str(folder / f"{name}.nii.gz"))
         (folder / "patient.json").write_text('{"vas_axial": 8}', encoding="utf-8")
+        named = ",".join(f"{name}.nii.gz" for name in written)
+        cohort = "id," + ",".join(written) + "\\n" + f"patient1,{named}\\n"
+        (folder / "cohort.csv").write_text(cohort, encoding="utf-8")
     exec(compile(block, f"block {number}", "exec"), names)
     if number == 0:
         for line in block.splitlines():
@@ -80,6 +83,8 @@ for number, block in enumerate(blocks):
                 assert found == wanted, (expression, found)
         assert eval("logic.results is results", names)
 assert (folder / "results" / "report.html").is_file()
+assert names["page"].is_file()
+assert (folder / "cohort" / "patient1" / "report.html").is_file()
 assert (names["folder"] / "verdict.json").is_file()
 assert names["run"].succeeded
 """
@@ -125,9 +130,11 @@ def test_reload_takes_panel_sections_and_library() -> None:
 def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     text = TUTORIAL.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert "/data/patient1" in blocks[1]
-    blocks[1] = blocks[1].replace("/data/patient1", tmp_path.as_posix())
+    assert "/data/cohort.csv" in blocks[2]
+    for place in ("/data/patient1", "/data"):
+        blocks = [block.replace(place, tmp_path.as_posix()) for block in blocks]
     file = tmp_path / "blocks.txt"
     file.write_text("\0".join(blocks), encoding="utf-8")
     slicer_host.run_python(START + CONSOLE, str(file), str(tmp_path))
