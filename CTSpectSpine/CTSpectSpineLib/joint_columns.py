@@ -12,7 +12,7 @@ MEASURED_COLUMNS = (
     "status", "status_reason", "mean", "max", "peak", "corrected_mean", "reference",
     "ratio_mean", "ratio_max", "ratio_peak", "ratio_corrected", "z_score", "asymmetry",
     "ratio_low", "ratio_high", "probability_positive", "uptake", "suv_mean", "suv_max",
-    "suv_peak",
+    "suv_peak", "ratio_upper_endplate", "ratio_lower_endplate",
 )  # fmt: skip
 """Columns that the measurement fills, in order."""
 COLUMNS = (*MEASURED_COLUMNS, "verdict", "level_status")

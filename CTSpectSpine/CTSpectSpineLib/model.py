@@ -317,7 +317,7 @@ class Uptake:
     Attributes
     ----------
     table
-        One row per joint with the columns of ``joints.csv`` up to ``suv_peak``.
+        One row per joint with the columns of ``joints.csv`` up to ``ratio_lower_endplate``.
     reference
         The reference uptake that the ratios are made with.
     draws

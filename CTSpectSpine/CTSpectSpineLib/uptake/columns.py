@@ -25,12 +25,17 @@ agree by chance."""
 
 @dataclass(frozen=True)
 class Measured:
-    """Uptake of one joint in SPECT units, NaN where not measured, with the reason."""
+    """Uptake of one joint in SPECT units, NaN where not measured, with the reason.
+
+    ``upper_endplate`` and ``lower_endplate`` are relative to ``corrected_mean``.
+    """
 
     mean: float = np.nan
     max: float = np.nan
     peak: float = np.nan
     corrected_mean: float = np.nan
+    upper_endplate: float = np.nan
+    lower_endplate: float = np.nan
     problem: str = ""
 
 
@@ -76,6 +81,9 @@ def joint_table(
     table["reference"] = references
     for ratio, uptake in METRICS.items():
         table[ratio] = table[uptake].astype(float) / references
+    for endplate in ("upper_endplate", "lower_endplate"):
+        relative = np.array([getattr(measured[joint.id], endplate) for joint in joints])
+        table[f"ratio_{endplate}"] = relative * table["ratio_corrected"]
     deciding = deciding_ratios(table, bounds)
     table["z_score"] = _z_scores(table["kind"], deciding)
     table["asymmetry"] = _asymmetry(table, deciding)

@@ -15,6 +15,7 @@ import numpy as np
 
 from CTSpectSpineLib.model import FloatArray, SpineJoints
 from CTSpectSpineLib.reconstruction import ReconstructionFacts
+from CTSpectSpineLib.uptake.endplates import EndplateUptake, mean_endplates
 from CTSpectSpineLib.uptake.misfit import judge
 from CTSpectSpineLib.uptake.noise import Noise
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
@@ -48,6 +49,8 @@ class Answer:
         As in `solution.Solution`, of the first family.
     fwhm_mm, fwhm_source
         Resolution (FWHM of the response), and where it comes from.
+    endplates
+        Uptake of discs' endplates relative to the disc's, by joint id.
     reconstruction
         What is known of the reconstruction and what was made of it, for the manifest.
     warnings
@@ -61,6 +64,7 @@ class Answer:
     condition_number: float
     fwhm_mm: float
     fwhm_source: str
+    endplates: Mapping[str, EndplateUptake]
     reconstruction: Mapping[str, Any]
     warnings: tuple[str, ...]
 
@@ -126,6 +130,7 @@ def solve_families(
         condition_number=solved[0].condition_number,
         fwhm_mm=round(fwhm, 3),
         fwhm_source=source,
+        endplates=mean_endplates([s.endplates for s in solved]),
         reconstruction={**facts.record(), **judged.record()},
         warnings=tuple(warnings),
     )

@@ -33,6 +33,7 @@ from CTSpectSpineLib.uptake.columns import (
     other_sides,
     reference_per_joint,
 )
+from CTSpectSpineLib.uptake.endplates import EndplateUptake
 from CTSpectSpineLib.uptake.families import DEFAULT_FWHM_MM, Answer, solve_families
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine, observe_spine
 from CTSpectSpineLib.uptake.partition import Partition
@@ -62,6 +63,7 @@ _LARGEST_ERROR_MM = 20.0
 further beyond it. Judgement: four times the 5 mm at which a verdict is refused."""
 _STAGE = "uptake"
 _NOTHING_KNOWN = ReconstructionFacts()
+_NO_ENDPLATES = EndplateUptake(np.nan, np.nan)
 
 
 def measure(
@@ -140,7 +142,7 @@ def measure(
     progress(Progress(_STAGE, 0.7, "Measuring the joints"))
     corrected = answer.corrected
     measured = {
-        joint.id: _measure_joint(whole, spine.partition, joint, corrected, problems[joint.id])
+        joint.id: _measure_joint(whole, spine.partition, joint, answer, problems[joint.id])
         for joint in joints.joints
     }
     chosen, warnings = _reference(reference, spine, joints, measured, bounds, corrected)
@@ -214,7 +216,7 @@ def _problem(field: SpectField, joint: Joint) -> str:
 
 
 def _measure_joint(
-    field: SpectField, partition: Partition, joint: Joint, corrected: FloatArray, problem: str
+    field: SpectField, partition: Partition, joint: Joint, answer: Answer, problem: str
 ) -> Measured:
     if problem or joint.region is None:
         return Measured(problem=problem)
@@ -222,11 +224,14 @@ def _measure_joint(
     if number is None:
         return Measured(problem="its bone lies wholly inside that of neighbouring joints")
     points = joint.region.points_mm()
+    endplates = answer.endplates.get(joint.id, _NO_ENDPLATES)
     return Measured(
         mean=region_mean(field, points),
         max=region_max(field, points),
         peak=region_peak(field, points),
-        corrected_mean=max(0.0, float(corrected[number])),
+        corrected_mean=max(0.0, float(answer.corrected[number])),
+        upper_endplate=endplates.upper,
+        lower_endplate=endplates.lower,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray, JointKind, SpineJoints
+from CTSpectSpineLib.uptake.endplates import EndplateUptake, endplate_uptakes, find_endplates
 from CTSpectSpineLib.uptake.equations import SURROUNDINGS, Equations, build_equations
 from CTSpectSpineLib.uptake.first_solution import unit_of
 from CTSpectSpineLib.uptake.gibbs import Chain, evidence
@@ -44,6 +45,8 @@ class Solution:
         Of the bones' transfer matrix, before the prior.
     family
         Family of reconstructions that it rests on.
+    endplates
+        Uptake of discs' endplates relative to the disc's, by joint id.
     """
 
     draws: FloatArray
@@ -51,6 +54,7 @@ class Solution:
     noise: Noise
     condition_number: float
     family: Family
+    endplates: Mapping[str, EndplateUptake]
 
     @property
     def corrected(self) -> FloatArray:
@@ -97,9 +101,18 @@ def solve_spine(
     ways = rigid_ways(spine.field, fitted, centres, error_mm)
     equations = build_equations(spine, family, response, noise, first, unit, ways)
     draws = _sample(equations, spine.partition, first / unit, max(repetitions, _SWEEPS), rng)
+    endplates = endplate_uptakes(
+        find_endplates(view.field, view.partition, joints.joints),
+        view,
+        profiles,
+        response,
+        draws.mean(axis=0) * unit,
+        unit,
+        noise,
+    )
     draws = _true(draws, spine.partition, family, error_mm, rng)
     number = condition_number(equations.transfer, spine.partition)
-    return Solution(draws * unit, unit, noise, number, family)
+    return Solution(draws * unit, unit, noise, number, family, endplates)
 
 
 def _sample(

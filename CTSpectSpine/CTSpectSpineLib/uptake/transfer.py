@@ -79,6 +79,28 @@ def response_profiles(
     return sparse.csc_matrix(reduce(add, parts))
 
 
+def mask_profiles(
+    masks: Sequence[Mask], kind: PartKind, partition: Partition, field: SpectField, response: Response
+) -> sparse.csc_matrix:
+    """What masks of a partition's lattice with uptake 1 look like, shape (voxels, masks).
+
+    Parameters
+    ----------
+    masks
+        The masks.
+    kind
+        What they are part of: bone of joints is smeared by `REGION_BLUR_MM`.
+    partition, field, response
+        The lattice, the SPECT, and how it sees.
+    """
+    parts = []
+    for weight, fwhm_mm in response.gaussians():
+        widths = np.hypot(sigmas_mm(fwhm_mm, field), REGION_BLUR_MM.get(kind, 0.0))
+        axes = _gaussian_axes(partition, field, widths)
+        parts.append(weight * _project(masks, field, [axes] * len(masks)))
+    return sparse.csc_matrix(reduce(add, parts))
+
+
 def shifted_profiles(
     partition: Partition, field: SpectField, fwhm_mm: float, numbers: Sequence[int]
 ) -> sparse.csc_matrix:

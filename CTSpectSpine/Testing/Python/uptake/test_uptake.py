@@ -49,6 +49,8 @@ CONTRACT_COLUMNS = [
     "suv_mean",
     "suv_max",
     "suv_peak",
+    "ratio_upper_endplate",
+    "ratio_lower_endplate",
 ]
 HOT = {"L3-L4 disc": 4.0, "L4-L5 facet right": 4.0}
 SCENE = Scene(hot=HOT)

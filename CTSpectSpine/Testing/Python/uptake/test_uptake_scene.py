@@ -99,19 +99,26 @@ def joint_id(upper, lower, kind, side=""):
 
 @dataclass
 class Scene:
-    """Truth: uptake ratio of each joint's bone to the bodies' (1.0)."""
+    """Truth: uptake ratio of each joint's bone to the bodies' (1.0).
+
+    ``endplates`` has the ratios of a disc's upper and lower endplate where they differ.
+    """
 
     hot: Mapping[str, float] = field(default_factory=dict)
     normal: Mapping[str, float] = field(default_factory=lambda: {"disc": 1.1, "facet": 0.9})
     body: Mapping[str, float] = field(default_factory=dict)
     posterior: float = 0.8
     levels: tuple[str, ...] = LEVELS
+    endplates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def pairs(self):
         return list(zip(self.levels, self.levels[1:], strict=False))
 
     def true_ratio(self, upper, lower, kind, side=""):
-        return self.hot.get(joint_id(upper, lower, kind, side), self.normal[kind])
+        name = joint_id(upper, lower, kind, side)
+        if name in self.endplates:
+            return sum(self.endplates[name]) / 2.0
+        return self.hot.get(name, self.normal[kind])
 
     def labels(self, step=1.5):
         z = [body_z(level) for level in self.levels]
@@ -135,9 +142,14 @@ class Scene:
         bone = _region(lambda p: in_bands(p, upper), *box)
         space = _region(lambda p: in_space(p, upper), *box)
         both = Region(bone.mask | space.mask, bone.ijk_to_lps)
+        parts = {
+            "disc_space": space,
+            "endplate_upper": _region(lambda p: in_bands(p, upper) & (p[..., 2] > z), *box),
+            "endplate_lower": _region(lambda p: in_bands(p, upper) & (p[..., 2] < z), *box),
+        }
         return Joint(
             joint_id(upper, lower, "disc"), f"{upper}-{lower}", "disc", "", "lumbar", upper,
-            lower, both, bone, np.array([0.0, 0.0, z]), {"disc_space": space},
+            lower, both, bone, np.array([0.0, 0.0, z]), parts,
         )  # fmt: skip
 
     def _facet(self, upper, lower, side):
@@ -167,6 +179,11 @@ class Scene:
             value[in_body(p, level)] = self.body.get(level, 1.0)
         for upper, lower in self.pairs():
             value[in_bands(p, upper)] = self.true_ratio(upper, lower, "disc")
+            for above, ratio in zip(
+                (True, False), self.endplates.get(joint_id(upper, lower, "disc"), ()), strict=False
+            ):
+                side_of = (p[..., 2] > body_z(upper) - PITCH / 2) == above
+                value[in_bands(p, upper) & side_of] = ratio
             value[in_space(p, upper)] = 0.1
             for side in ("left", "right"):
                 ratio = self.true_ratio(upper, lower, "facet", side)
