@@ -328,6 +328,8 @@ class Uptake:
         Condition number of the system that the correction solves; sentences.
     reconstruction
         What is known of the reconstruction, and which families of responses were allowed for.
+    calibration
+        The site's calibration that was used; empty where there was none.
     """
 
     table: pd.DataFrame
@@ -338,6 +340,7 @@ class Uptake:
     condition_number: float
     warnings: tuple[str, ...] = ()
     reconstruction: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

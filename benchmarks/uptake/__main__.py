@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scans", type=Path, required=True, help="folder for the scans")
     parser.add_argument("--first", type=int, default=2001, help="first seed")
     parser.add_argument("--count", type=int, default=20, help="patients")
-    parser.add_argument("--stated", choices=("right", "wrong", "unknown"), default="right")
+    parser.add_argument(
+        "--stated", choices=("right", "wrong", "unknown", "calibrated"), default="right"
+    )
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / "docs/validation/uptake-families.md"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
+from CTSpectSpineLib.calibration_file import read_calibration
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.reconstruction import given_reconstruction
 
@@ -62,6 +63,8 @@ class Options:
     reconstruction
         How the SPECT was reconstructed: ``recovery``, ``no-recovery`` or a JSON file
         (`reconstruction.given_reconstruction`); None to take it from the SPECT's header.
+    calibration
+        File of the site's calibration (`calibration_file.read_calibration`); None for none.
     reference
         Reference bone, one of `anatomy.REFERENCE_BONES`.
     accept_registration
@@ -115,6 +118,13 @@ class Options:
         "--reconstruction",
         "how the SPECT was reconstructed: recovery, no-recovery or a JSON file",
         "NAME|FILE",
+        Path,
+    )
+    calibration: Path | str | None = _setting(
+        None,
+        "--calibration",
+        "the site's calibration, a file that calibrate wrote",
+        "FILE",
         Path,
     )
     reference: str = _setting(
@@ -171,6 +181,8 @@ class Options:
             )
         if self.reconstruction is not None:
             given_reconstruction(str(self.reconstruction))
+        if self.calibration is not None:
+            read_calibration(self.calibration)
         if self.reference not in REFERENCE_BONES:
             raise InputError(
                 f"The reference bone '{self.reference}' is not known; use one of "

@@ -123,15 +123,16 @@ def _image(inputs: Mapping[str, Any], role: Role, given: Path | None, folder: Pa
 
 def _options(manifest: Mapping[str, Any], earlier: Path) -> Options:
     kept = {k: v for k, v in manifest.get("parameters", {}).items() if k not in _NOT_KEPT}
-    stated = kept.get("reconstruction")
-    if isinstance(stated, str) and stated not in FAMILIES:
-        found = find_input(stated, earlier)
-        if found is None:
-            raise InputError(
-                f"{earlier}: the reconstruction file '{stated}' of the earlier analysis is not"
-                " found; put it beside the results folder."
-            )
-        kept["reconstruction"] = found
+    for setting in ("reconstruction", "calibration"):
+        stated = kept.get(setting)
+        if isinstance(stated, str) and stated not in FAMILIES:
+            found = find_input(stated, earlier)
+            if found is None:
+                raise InputError(
+                    f"{earlier}: the {setting} file '{stated}' of the earlier analysis is not"
+                    " found; put it beside the results folder."
+                )
+            kept[setting] = found
     try:
         return Options.from_record(kept, registration=earlier)
     except TypeError as error:

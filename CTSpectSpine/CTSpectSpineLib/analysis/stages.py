@@ -22,6 +22,7 @@ from CTSpectSpineLib.analysis.inputs import (
 from CTSpectSpineLib.analysis.level_trust import level_statuses, trust_after_joints
 from CTSpectSpineLib.analysis.obstacles import obstacles_and_caveats
 from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.calibration_file import read_calibration
 from CTSpectSpineLib.finding import Finding
 from CTSpectSpineLib.findings import find_findings
 from CTSpectSpineLib.joints import build_joints, check_neighbours
@@ -218,6 +219,7 @@ def measure_joints(
         protocol.bounds,
         fwhm_mm=options.fwhm_mm,
         reconstruction=reconstruction_facts(spect, options),
+        calibration=None if options.calibration is None else read_calibration(options.calibration),
         reference=options.reference,
         suv_factor=factor,
         seed=options.seed,

@@ -69,7 +69,7 @@ def _arguments(options: Namespace) -> tuple[str, ...]:
 
 def _contents(options: Namespace) -> tuple[str, ...]:
     """SHA-256 of the files that the shared words name."""
-    named = (options.protocol, options.reconstruction)
+    named = (options.protocol, options.reconstruction, options.calibration)
     return tuple(sha256_of_file(p) for p in map(Path, filter(None, named)) if p.is_file())
 
 

@@ -49,6 +49,7 @@ def _analyze(parser: Parser) -> None:
         "unit",
         "fwhm_mm",
         "reconstruction",
+        "calibration",
         "reference",
         "accept_registration",
         "confirm_levels",
@@ -79,9 +80,34 @@ def _batch(parser: Parser) -> None:
     )
     add_settings(
         parser,
-        *("unit", "fwhm_mm", "reconstruction", "reference"),
+        *("unit", "fwhm_mm", "reconstruction", "calibration", "reference"),
         *("save_volumes", "save_scene", "threads", "seed"),
     )
+
+
+def _calibrate(parser: Parser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "phantom_spect",
+        nargs="?",
+        type=Path,
+        metavar="PHANTOM_SPECT",
+        help="SPECT of a phantom with hot spheres: file or DICOM folder",
+    )
+    what.add_argument(
+        "--normals", type=Path, metavar="COHORT", help="folder that batch wrote for your normals"
+    )
+    parser.add_argument(
+        "--layout", default="nema-iec", metavar="NAME", help="phantom: nema-iec or jaszczak"
+    )
+    parser.add_argument(
+        "--contrast",
+        type=float,
+        metavar="RATIO",
+        help="activity concentration of the spheres over the background's, if known",
+    )
+    add_settings(parser, "reconstruction")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
 
 
 def _register(parser: Parser) -> None:
@@ -201,6 +227,11 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     ),
     "analyze": ("analyze", _analyze, "CT and SPECT to joint table and verdict"),
     "batch": ("batch", _batch, "a cohort: every patient as analyze does, tables and a page"),
+    "calibrate": (
+        "calibrate",
+        _calibrate,
+        "a site's resolution from a sphere phantom, or its ordinary values from normals",
+    ),
     "register": ("single_stages", _register, "register SPECT to CT"),
     "label": ("label", _label, "vertebra labels of a CT"),
     "shift": (

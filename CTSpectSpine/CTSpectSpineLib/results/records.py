@@ -43,6 +43,7 @@ def uptake_record(uptake: Uptake, unit: str) -> dict[str, Any]:
         "fwhm_source": uptake.fwhm_source,
         "condition_number": uptake.condition_number,
         "reconstruction": dict(uptake.reconstruction),
+        "calibration": dict(uptake.calibration),
         "unit": unit,
         "warnings": list(uptake.warnings),
     }

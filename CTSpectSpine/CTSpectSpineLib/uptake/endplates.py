@@ -7,7 +7,7 @@ disc's mean, fitted beside changes of the regions around, each held by what is k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,8 @@ from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import Mask, mask_profiles
 
 _DIFFERENCE_SD = 0.6
-"""Expected difference of a disc's endplates, relative to its uptake. Judgement: where a disc is hot,
-often one endplate is (Modic changes, erosive osteochondrosis), so up to twice this is usual."""
+"""Expected difference of a disc's endplates, relative to its uptake. Judgement: where a disc is
+hot, often one endplate is (Modic changes, erosive osteochondrosis); up to twice this is usual."""
 _AROUND_SD = 0.1
 """How far the uptake of regions around may be off, relative to the reference or their own.
 Judgement: about the error with which they were solved."""
@@ -91,7 +91,7 @@ def find_endplates(
 
 
 def endplate_uptakes(
-    endplates: dict[str, Endplates],
+    endplates: Mapping[str, Endplates],
     view: View,
     profiles: sparse.csc_matrix,
     response: Response,
@@ -154,7 +154,7 @@ def _relative(difference: float, own: float, share: float) -> EndplateUptake:
     return EndplateUptake(upper, lower)
 
 
-def mean_endplates(many: Sequence[dict[str, EndplateUptake]]) -> dict[str, EndplateUptake]:
+def mean_endplates(many: Sequence[Mapping[str, EndplateUptake]]) -> dict[str, EndplateUptake]:
     """Mean over solutions of several families."""
     return {
         name: EndplateUptake(

@@ -13,17 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from CTSpectSpineLib.calibration_file import CalibratedResponse, Calibration
 from CTSpectSpineLib.model import FloatArray, SpineJoints
 from CTSpectSpineLib.reconstruction import ReconstructionFacts
+from CTSpectSpineLib.uptake.calibrated import calibrated
 from CTSpectSpineLib.uptake.endplates import EndplateUptake, mean_endplates
 from CTSpectSpineLib.uptake.misfit import judge
 from CTSpectSpineLib.uptake.noise import Noise
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
+from CTSpectSpineLib.uptake.prior import groups_of
 from CTSpectSpineLib.uptake.resolution import Width, estimate_width
 from CTSpectSpineLib.uptake.response import Family, families, family
 from CTSpectSpineLib.uptake.solution import Solution, solve_spine
 
 GIVEN, ESTIMATED, DEFAULT = "given", "estimated from the SPECT", "default"
+CALIBRATED = "site calibration"
 """Where the resolution comes from."""
 DEFAULT_FWHM_MM = 12.0
 """Resolution where it cannot be estimated. Judgement: the middle of the 9 to 16 mm of bone
@@ -53,6 +57,8 @@ class Answer:
         Uptake of discs' endplates relative to the disc's, by joint id.
     reconstruction
         What is known of the reconstruction and what was made of it, for the manifest.
+    calibration
+        The calibration that was used, for the manifest; empty where there was none.
     warnings
         Sentences.
     """
@@ -66,6 +72,7 @@ class Answer:
     fwhm_source: str
     endplates: Mapping[str, EndplateUptake]
     reconstruction: Mapping[str, Any]
+    calibration: Mapping[str, Any]
     warnings: tuple[str, ...]
 
 
@@ -77,6 +84,7 @@ def solve_families(
     error_mm: float,
     repetitions: int,
     seed: int,
+    calibration: Calibration | None = None,
 ) -> Answer:
     """Solve for the uptake of all regions.
 
@@ -94,27 +102,40 @@ def solve_families(
         Draws that are wanted at least.
     seed
         Of the draws.
+    calibration
+        What the site measured of its scanner and its normals.
     """
+    calibration = calibration or Calibration()
+    facts, measured, said = _with_calibration(facts, calibration)
     if fwhm_mm is None:
         widths = {name: estimate_width(spine.view, family(name)) for name in families()}
     else:
         widths = {name: Width(fwhm_mm / family(name).response(1.0).width_mm) for name in families()}
+    first = facts.family or families()[0]
+    seen = {name: (family(name), widths[name]) for name in families()}
+    if measured is not None:
+        shaped, width = calibrated(spine.view, seen[measured.family][0], measured)
+        if fwhm_mm is not None:
+            width = Width(fwhm_mm / shaped.response(1.0).width_mm)
+        seen[measured.family] = shaped, width
+    groups = groups_of(calibration.ordinary)
 
     def solution(name: str) -> Solution:
-        wanted, width = _usable(family(name), widths[name])
+        wanted, width_mm = _usable(*seen[name])
         if facts.attenuation_correction is False:
             wanted = replace(wanted, scale_sd=float(np.hypot(wanted.scale_sd, _UNCORRECTED_SD)))
         rng = np.random.default_rng([seed, families().index(name)])
-        return solve_spine(spine, wanted, width, joints, error_mm, repetitions, rng)
+        return solve_spine(spine, wanted, width_mm, joints, error_mm, repetitions, rng, groups)
 
-    first = facts.family or families()[0]
     solved = [solution(first)]
     judged = judge(widths, solved[0].noise, facts)
     solved += [solution(name) for name in judged.families if name != first]
-    width = widths[first]
+    shape, width = seen[first]
     source = GIVEN if fwhm_mm is not None else ESTIMATED if width.known else DEFAULT
-    fwhm = width.fwhm_mm * family(first).response(1.0).width_mm if width.known else DEFAULT_FWHM_MM
-    warnings = list(judged.sentences)
+    if measured is not None and measured.family == first and fwhm_mm is None:
+        source = CALIBRATED
+    fwhm = width.fwhm_mm * shape.response(1.0).width_mm if width.known else DEFAULT_FWHM_MM
+    warnings = [*said, *judged.sentences]
     if not width.known:
         warnings.insert(
             0,
@@ -132,7 +153,31 @@ def solve_families(
         fwhm_source=source,
         endplates=mean_endplates([s.endplates for s in solved]),
         reconstruction={**facts.record(), **judged.record()},
+        calibration=calibration.summary() if calibration.name else {},
         warnings=tuple(warnings),
+    )
+
+
+def _with_calibration(
+    facts: ReconstructionFacts, calibration: Calibration
+) -> tuple[ReconstructionFacts, CalibratedResponse | None, tuple[str, ...]]:
+    """What is known of the reconstruction, the measured response if it fits it, and sentences."""
+    measured = calibration.response
+    if measured is None:
+        return facts, None, ()
+    if facts.family is None:
+        known = replace(facts, family=measured.family, source=CALIBRATED, stated=calibration.name)
+        return known, measured, ()
+    if facts.family == measured.family:
+        return facts, measured, ()
+    return (
+        facts,
+        None,
+        (
+            f"The calibration '{calibration.name}' was made with another kind of reconstruction"
+            f" ({measured.family}) than the SPECT's ({facts.family}); its response is not used."
+            " Calibrate with the reconstruction that patients have.",
+        ),
     )
 
 

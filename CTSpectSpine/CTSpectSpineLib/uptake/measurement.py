@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from CTSpectSpineLib.calibration_file import Calibration
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_columns import METRICS
 from CTSpectSpineLib.joint_table import deciding_ratios
@@ -77,6 +78,7 @@ def measure(
     reference: str = "vertebral_bodies",
     suv_factor: float | None = None,
     reconstruction: ReconstructionFacts = _NOTHING_KNOWN,
+    calibration: Calibration | None = None,
     repetitions: int = 200,
     seed: int = 0,
     progress: ProgressCallback = silent,
@@ -111,6 +113,8 @@ def measure(
         SUV per SPECT unit; None leaves the SUV columns NaN.
     reconstruction
         What is known of the reconstruction; it decides which response is taken.
+    calibration
+        What the site measured of its scanner and its normals.
     repetitions, seed
         Of the perturbed repetitions behind intervals and probabilities. With 200 the standard
         error of a probability is at most 0.035.
@@ -137,7 +141,9 @@ def measure(
 
     progress(Progress(_STAGE, 0.2, "Correcting for the resolution of the SPECT"))
     error_mm = min(registration.expected_error_mm, _LARGEST_ERROR_MM)
-    answer = solve_families(spine, reconstruction, fwhm_mm, joints, error_mm, repetitions, seed)
+    answer = solve_families(
+        spine, reconstruction, fwhm_mm, joints, error_mm, repetitions, seed, calibration
+    )
 
     progress(Progress(_STAGE, 0.7, "Measuring the joints"))
     corrected = answer.corrected
@@ -173,6 +179,7 @@ def measure(
         condition_number=answer.condition_number,
         warnings=warnings,
         reconstruction=answer.reconstruction,
+        calibration=answer.calibration,
     )
 
 

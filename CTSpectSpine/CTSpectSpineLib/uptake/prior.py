@@ -9,11 +9,12 @@ tissue around is left nearly free.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from CTSpectSpineLib.calibration_file import OrdinaryJoints
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.uptake.partition import Partition, PartKind
 
@@ -92,7 +93,21 @@ class Prior:
     background_sd: FloatArray
 
 
-def build_prior(partition: Partition, first: FloatArray) -> Prior:
+def groups_of(ordinary: Mapping[str, OrdinaryJoints]) -> Mapping[PartKind, Group]:
+    """`GROUPS` with the ordinary joints that a site measured in its normals."""
+    kinds: Mapping[str, PartKind] = {"disc": "disc_bone", "facet": "facet_bone"}
+    changed = {
+        kinds[kind]: replace(
+            GROUPS[kinds[kind]], mean=values.mean, mean_sd=values.mean_sd, sd=values.sd
+        )
+        for kind, values in ordinary.items()
+    }
+    return {**GROUPS, **changed}
+
+
+def build_prior(
+    partition: Partition, first: FloatArray, groups: Mapping[PartKind, Group] = GROUPS
+) -> Prior:
     """The prior of a partition.
 
     Parameters
@@ -101,6 +116,8 @@ def build_prior(partition: Partition, first: FloatArray) -> Prior:
         The regions.
     first
         A first solution in units of the reference, shape (regions,).
+    groups
+        What is known of the kinds.
     """
     kinds = [kind for kind in GROUPS if partition.of_kind(kind)]
     bone = [n for n, part in enumerate(partition.parts) if part.kind in GROUPS]
@@ -111,7 +128,7 @@ def build_prior(partition: Partition, first: FloatArray) -> Prior:
         bone=np.array(bone, dtype=np.intp),
         background=np.array(background, dtype=np.intp),
         group=np.array([kinds.index(partition.parts[n].kind) for n in bone], dtype=np.intp),
-        groups=tuple(GROUPS[kind] for kind in kinds),
+        groups=tuple(groups[kind] for kind in kinds),
         background_mean=np.full(len(background), middle),
         background_sd=np.hypot(BACKGROUND_SD, around - middle),
     )

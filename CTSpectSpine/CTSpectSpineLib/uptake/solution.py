@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ from CTSpectSpineLib.uptake.first_solution import unit_of
 from CTSpectSpineLib.uptake.gibbs import Chain, evidence
 from CTSpectSpineLib.uptake.noise import Noise, estimate_noise
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
-from CTSpectSpineLib.uptake.partition import Partition
-from CTSpectSpineLib.uptake.prior import build_prior
+from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.prior import GROUPS, Group, Prior, build_prior
 from CTSpectSpineLib.uptake.resolution import near_bone
 from CTSpectSpineLib.uptake.response import Family
 from CTSpectSpineLib.uptake.rigid import rigid_ways
@@ -70,6 +71,7 @@ def solve_spine(
     error_mm: float,
     repetitions: int,
     rng: np.random.Generator,
+    groups: Mapping[PartKind, Group] = GROUPS,
 ) -> Solution:
     """Solve for the uptake of all regions.
 
@@ -87,6 +89,8 @@ def solve_spine(
         Draws that are wanted at least.
     rng
         Source of randomness.
+    groups
+        What is known of the regions' uptake, by kind.
     """
     view = spine.view
     response = family.response(fwhm_mm)
@@ -100,7 +104,8 @@ def solve_spine(
         centres = np.array([frame.centre_mm for frame in joints.frames.values()])
     ways = rigid_ways(spine.field, fitted, centres, error_mm)
     equations = build_equations(spine, family, response, noise, first, unit, ways)
-    draws = _sample(equations, spine.partition, first / unit, max(repetitions, _SWEEPS), rng)
+    prior = build_prior(spine.partition, first / unit, groups)
+    draws = _sample(equations, prior, first / unit, max(repetitions, _SWEEPS), rng)
     endplates = endplate_uptakes(
         find_endplates(view.field, view.partition, joints.joints),
         view,
@@ -117,13 +122,12 @@ def solve_spine(
 
 def _sample(
     equations: Equations,
-    partition: Partition,
+    prior: Prior,
     first: FloatArray,
     sweeps: int,
     rng: np.random.Generator,
 ) -> FloatArray:
     """Draws of all regions in units of the reference, shape (sweeps, regions)."""
-    prior = build_prior(partition, first)
     uptake = np.clip(first, 0.0, None)
     chain = Chain(prior, np.clip(uptake[prior.bone], 0.1, 6.0), rng)
     for count in (*_WARM_UP, sweeps):

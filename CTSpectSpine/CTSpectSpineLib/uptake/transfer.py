@@ -80,7 +80,11 @@ def response_profiles(
 
 
 def mask_profiles(
-    masks: Sequence[Mask], kind: PartKind, partition: Partition, field: SpectField, response: Response
+    masks: Sequence[Mask],
+    kind: PartKind,
+    partition: Partition,
+    field: SpectField,
+    response: Response,
 ) -> sparse.csc_matrix:
     """What masks of a partition's lattice with uptake 1 look like, shape (voxels, masks).
 
