@@ -32,7 +32,7 @@ def test_a_blurred_sphere_agrees_with_random_points():
         assert seen[0] == pytest.approx(expected, abs=0.004)
 
 
-@pytest.mark.parametrize("lift", [0.0, 1.0])
+@pytest.mark.parametrize("lift", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_the_response_is_found(lift):
     calibration, fit = calibrated(spect(fwhm=12.0, lift=lift, noise=0.08))
     assert calibration.response.family == ("recovery" if lift else "no-recovery")
@@ -50,6 +50,7 @@ def test_the_response_is_found(lift):
     assert calibration.record["research_use_only"] is True
 
 
+@pytest.mark.slow
 def test_spheres_are_found_in_any_order_and_direction():
     place = {"mirrored": True, "turn_deg": 200.0}
     pose = find_spheres(spect(**place), IEC, "phantom.nii")
@@ -61,6 +62,7 @@ def test_spheres_are_found_in_any_order_and_direction():
     assert np.linalg.norm(found - centres()[:, [0, 2, 1]], axis=1).max() < 9.0
 
 
+@pytest.mark.slow
 def test_a_phantom_without_background_and_a_stated_family_are_taken():
     facts = ReconstructionFacts("recovery", "given")
     calibration, fit = calibrated(spect(background=0.0), reconstruction=facts)
