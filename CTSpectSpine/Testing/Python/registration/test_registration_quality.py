@@ -96,8 +96,10 @@ def test_small_ct_finds_its_level(patient: Patient, spect: sitk.Image) -> None:
     end = patient.ct.TransformPhysicalPointToIndex(high.tolist())
     size = [int(b - a) for a, b in zip(start, end, strict=True)]
     small = sitk.RegionOfInterest(patient.ct, size, start)
-    errors = patient.errors(register(small, spect))
-    assert errors.mean() < 1.5
+    result = register(small, spect)
+    assert patient.errors(result).mean() < 1.5
+    # A right pair is not refused because its column is short.
+    assert result.quality == "good", result.reasons
 
 
 def test_blanked_slices_do_not_pull(patient: Patient, spect: sitk.Image) -> None:
