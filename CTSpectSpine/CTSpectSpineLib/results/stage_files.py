@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy, joint_table
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import transform_matrix
+from CTSpectSpineLib.geometry import label_counts, transform_matrix
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
 from CTSpectSpineLib.registration.files import (
     centred,
@@ -188,12 +188,15 @@ def write_labels(
     ``more`` is added to what ``vertebrae.json`` says of the labels.
     """
     segments = vertebra_segments(labels)
-    hips = set(anatomy.hip_ids().values())
-    bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
+    counts = label_counts(sitk.GetArrayViewFromImage(labels.image))
+    hips = [hip for hip in anatomy.hip_ids().values() if hip < len(counts) and counts[hip]]
+    # The filter copies the image, even where it changes nothing.
+    bones = (
+        sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips}) if hips else labels.image
+    )
     write_image(bones, folder / "vertebrae.nii.gz")
-    only_hips = labels.image - bones
-    if sitk.GetArrayViewFromImage(only_hips).any():
-        write_image(only_hips, folder / "hips.nii.gz")
+    if hips:
+        write_image(labels.image - bones, folder / "hips.nii.gz")
     write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
     write_labels_record(labels, folder, more)
 
