@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def read_bids(root: Path, labels: Sequence[str] = ()) -> tuple[CohortPatient, ..
             paths = _patient(root, place)
             if paths:
                 context = {**contexts.get(subject, {}), **sessions.get(place.parts[-1], {})}
-                found.append(CohortPatient(id=place.name, **paths, context=context))
+                found.append(replace(CohortPatient(place.name, context=context), **paths))
     if not found:
         raise InputError(
             f"{root} holds no participant with a {_WORDS['ct']} and a {_WORDS['spect']}; name the "

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +233,9 @@ class _Reader:
             cells = dict(zip(self.cells.columns, row, strict=True))
             self._check_images(cells, line)
             paths = {name: self._path(cells.get(name, "")) for name in PATHS}
-            yield CohortPatient(
-                id=self._id(cells["id"], line), **paths, context=self.context(cells, number, line)
-            )
+            name = self._id(cells["id"], line)
+            context = self.context(cells, number, line)
+            yield replace(CohortPatient(name, context=context), **paths)
 
     def _id(self, text: str, line: int) -> str:
         if _ID.fullmatch(text) is None or text.lower() in _RESERVED or text.endswith("."):

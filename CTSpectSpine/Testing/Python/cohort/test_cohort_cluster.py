@@ -87,7 +87,7 @@ def kill_a_busy_worker(address: str, killed: list[int]) -> None:
 def test_a_cluster_gives_the_same_and_outlives_a_worker(
     lumbar_phantom: Path, tmp_path: Path
 ) -> None:
-    cohort = write_cohort(tmp_path / "c.csv", lumbar_phantom, 3)
+    cohort = write_cohort(tmp_path / "c.csv", lumbar_phantom, 3, "two")
     here, there = tmp_path / "here", tmp_path / "there"
     assert main(["batch", str(cohort), "--out", str(here), "--progress", "none"]) == 0
     killed: list[int] = []
@@ -114,7 +114,8 @@ def test_a_cluster_gives_the_same_and_outlives_a_worker(
 def test_what_nobody_wants_any_more_ends(lumbar_phantom: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["analyze", f"--out={out}", "--threads=1"]
-    words += [f"--{n}={lumbar_phantom / n}.nii.gz" for n in ("ct", "spect", "vertebrae")]
+    words += [f"--{n}={lumbar_phantom / n}.nii.gz" for n in ("ct", "spect")]
+    words += [f"--vertebrae={lumbar_phantom / 'two'}.nii.gz"]
     context = tmp_path / "p.json"
     context.write_text("{}", encoding="utf-8")
     with (

@@ -20,8 +20,8 @@ LIBRARY = Path(__file__).resolve().parents[3]
 _COUNT = 24
 
 
-def write_cohort(path: Path, phantom: Path, count: int) -> Path:
-    images = [phantom / f"{name}.nii.gz" for name in ("ct", "spect", "vertebrae")]
+def write_cohort(path: Path, phantom: Path, count: int, labels: str = "vertebrae") -> Path:
+    images = [phantom / f"{name}.nii.gz" for name in ("ct", "spect", labels)]
     lines = ["id,ct,spect,vertebrae"]
     lines += [f"p{n:02d},{images[0]},{images[1]},{images[2]}" for n in range(count)]
     path.write_text("\n".join(lines), encoding="utf-8")
