@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from CTSpectSpineLib.findings.grid import REACH, Scene
+from CTSpectSpineLib.geometry import content_box
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, SpineJoints
 
 RADII_MM = (5.0, 7.0, 9.0, 12.0, 15.0)
@@ -41,6 +42,9 @@ MOST_FOCI = 24
 """Foci at most. Judgement: with more than this the patient has what a count does not describe."""
 NEIGHBOUR_MM = 28.0
 """Voxels around a candidate in which fits are compared. Judgement: reach of the largest focus."""
+_LEAST_NEAR = 0.05
+"""Sum over these voxels of what a shape with uptake 1 shows, from which on it is solved for anew.
+Numerical."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def joint_shapes(scene: Scene, joints: SpineJoints) -> list[Shape]:
 def _is_raised(scene: Scene, column: sparse.csc_matrix) -> bool:
     at = column.indices
     core = at[column.data > 0.6 * column.data.max()]
-    excess = (scene.ratio.ravel() - scene.usual.ravel())[core]
+    excess = scene.ratio.ravel()[core] - scene.usual.ravel()[core]
     return bool(len(core)) and float(excess.max()) > 0.15
 
 
@@ -199,20 +203,10 @@ class Model:
         self.scene = scene
         self.excess = (scene.ratio - scene.usual).ravel()
         self.shapes = list(shapes)
-        self.values: FloatArray = np.zeros(len(self.shapes))
-        self.solve()
-
-    @property
-    def matrix(self) -> sparse.csc_matrix:
-        """All shapes as columns."""
-        if not self.shapes:
-            return sparse.csc_matrix((self.excess.size, 0))
-        return sparse.csc_matrix(sparse.hstack([s.column for s in self.shapes], format="csc"))
-
-    def solve(self) -> None:
-        """Solve for all values."""
-        matrix = self.matrix
-        self.values = non_negative((matrix.T @ matrix).toarray(), matrix.T @ self.excess)
+        self.matrix = _side_by_side([s.column for s in self.shapes], self.excess.size)
+        self._gram: FloatArray = (self.matrix.T @ self.matrix).toarray()
+        self._right: FloatArray = np.asarray(self.matrix.T @ self.excess)
+        self.values = non_negative(self._gram, self._right)
 
     def predicted(self, kinds: Sequence[str] | None = None) -> FloatArray:
         """What shapes of some kinds show, ``[k, j, i]``."""
@@ -225,17 +219,15 @@ class Model:
         joints, organs = self.predicted(("joint",)), self.predicted(("organ",))
         foci = self.predicted(("vertebra", "focus"))
         left = self.scene.ratio - self.scene.limit - joints - foci - organs
-        near = 2 * np.ceil(JOINT_MM / self.scene.spacing[::-1]).astype(int) + 1
-        left -= JOINT_SHARE * ndimage.maximum_filter(joints, size=tuple(near))
+        left -= JOINT_SHARE * _highest_near(joints, JOINT_MM / self.scene.spacing[::-1])
         left -= FOCUS_SHARE * foci
-        reach = 2 * np.ceil(ORGAN_MM / self.scene.spacing[::-1]).astype(int) + 1
-        left -= ORGAN_SHARE * ndimage.maximum_filter(organs, size=tuple(reach))
+        left -= ORGAN_SHARE * _highest_near(organs, ORGAN_MM / self.scene.spacing[::-1])
         # Soft tissue and what the CT does not show were taken as whole organs.
         known = (self.scene.bone_share >= SOFT) & (self.scene.seen_share >= SEEN)
         return np.where(known, left, 0.0)
 
-    def with_best(self, candidates: Sequence[Shape], kji: NDArray[np.int_]) -> tuple[float, Shape]:
-        """The candidate with which all shapes near a voxel fit best, and the squares left."""
+    def around(self, kji: NDArray[np.int_]) -> Neighbourhood:
+        """What is left to be explained around a voxel."""
         reach = np.ceil(NEIGHBOUR_MM / self.scene.spacing[::-1]).astype(int)
         low = np.maximum(kji - reach, 0)
         high = np.minimum(kji + reach + 1, self.scene.ratio.shape)
@@ -243,52 +235,123 @@ class Model:
             *(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"
         )
         rows = np.ravel_multi_index([g.ravel() for g in grid], self.scene.ratio.shape)
-        matrix = self.matrix.tocsr()[rows].tocsc()
-        near = np.flatnonzero(np.asarray(abs(matrix).sum(axis=0)).ravel() > 0.05)
-        fixed = np.delete(np.arange(len(self.shapes)), near)
-        target = self.excess[rows] - matrix[:, fixed] @ self.values[fixed]
-        dense = matrix[:, near].toarray()
+        near: list[tuple[NDArray[np.intp], FloatArray]] = []
+        others = np.zeros(len(rows))
+        for shape, value in zip(self.shapes, self.values, strict=True):
+            at, data = _in_rows(shape.column, rows)
+            if np.abs(data).sum() > _LEAST_NEAR:
+                near.append((at, data))
+            else:
+                others[at] += data * value
+        dense = np.zeros((len(rows), len(near)))
+        for number, (at, data) in enumerate(near):
+            dense[at, number] = data
+        return Neighbourhood(rows, self.excess[rows] - others, dense)
+
+    def add(self, shape: Shape) -> None:
+        """Add a shape and solve again."""
+        with_others = np.asarray((shape.column.T @ self.matrix).todense())
+        own = np.asarray((shape.column.T @ shape.column).todense())
+        self._gram = np.block([[self._gram, with_others.T], [with_others, own]])
+        self._right = np.append(self._right, shape.column.T @ self.excess)
+        self.shapes.append(shape)
+        self.matrix = _side_by_side([self.matrix, shape.column], self.excess.size)
+        self.values = non_negative(self._gram, self._right)
+
+    def without(self, number: int) -> None:
+        """Remove a shape and solve again."""
+        del self.shapes[number]
+        self._gram = np.delete(np.delete(self._gram, number, axis=0), number, axis=1)
+        self._right = np.delete(self._right, number)
+        self.matrix = _side_by_side([s.column for s in self.shapes], self.excess.size)
+        self.values = non_negative(self._gram, self._right)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The voxels around a candidate.
+
+    Attributes
+    ----------
+    rows
+        Their flat numbers, rising.
+    target
+        Uptake that is to be explained there, without what distant shapes show.
+    near
+        Shapes that are seen there with uptake 1, shape (voxels, shapes).
+    """
+
+    rows: NDArray[np.intp]
+    target: FloatArray
+    near: FloatArray
+
+    def with_best(self, candidates: Sequence[Shape]) -> tuple[float, Shape]:
+        """The candidate with which all shapes here fit best, and the squares left."""
         best: tuple[float, Shape] | None = None
         for shape in candidates:
-            own = shape.column.tocsr()[rows].toarray()
-            both = np.hstack([dense, own])
-            values = non_negative(both.T @ both, both.T @ target)
-            left = float(np.sum((target - both @ values) ** 2))
+            at, data = _in_rows(shape.column, self.rows)
+            both = np.hstack([self.near, np.zeros((len(self.rows), 1))])
+            both[at, -1] = data
+            values = non_negative(both.T @ both, both.T @ self.target)
+            left = float(np.sum((self.target - both @ values) ** 2))
             if best is None or left < best[0]:
                 best = left, shape
         assert best is not None
         return best
 
-    def add(self, shape: Shape) -> None:
-        """Add a shape and solve again."""
-        self.shapes.append(shape)
-        self.solve()
 
-    def without(self, number: int) -> None:
-        """Remove a shape and solve again."""
-        del self.shapes[number]
-        self.solve()
+def _side_by_side(columns: Sequence[sparse.csc_matrix], voxels: int) -> sparse.csc_matrix:
+    if not columns:
+        return sparse.csc_matrix((voxels, 0))
+    return sparse.csc_matrix(sparse.hstack(columns, format="csc"))
+
+
+def _in_rows(
+    column: sparse.csc_matrix, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Places in ``rows`` (rising) at which a column is not 0, and its values there."""
+    first, last = np.searchsorted(column.indices, (rows[0], rows[-1] + 1))
+    indices, data = column.indices[first:last], column.data[first:last]
+    at = np.searchsorted(rows, indices)
+    found = rows[at] == indices
+    return at[found], data[found]
+
+
+def _highest_near(values: FloatArray, reach: FloatArray) -> FloatArray:
+    """Highest of values of at least 0 within a reach in voxels along ``(k, j, i)``."""
+    half = np.ceil(reach).astype(int)
+    result = np.zeros_like(values)
+    found = content_box(values > 0)
+    if found is not None:
+        box = tuple(
+            slice(max(0, s.start - int(h)), s.stop + int(h))
+            for s, h in zip(found, half, strict=True)
+        )
+        result[box] = ndimage.maximum_filter(values[box], size=tuple(2 * half + 1))
+    return result
 
 
 def non_negative(gram: FloatArray, right: FloatArray, rounds: int = 400) -> FloatArray:
     """Least squares with values of at least 0, by coordinate descent on the normal equations."""
-    values: FloatArray = np.zeros(len(right))
     scale = np.diag(gram) + 1e-3 * max(float(np.max(np.diag(gram), initial=0.0)), 1e-12)
     gram = gram.copy()
     np.fill_diagonal(gram, scale)
+    columns = list(np.ascontiguousarray(gram.T))
     slope = -right.astype(float)
+    # Plain numbers: most values stay 0, and to look at one in an array costs more than to compare.
+    values, scales = [0.0] * len(right), scale.tolist()
     for _ in range(rounds):
         moved = 0.0
-        for n in range(len(values)):
-            new = max(0.0, values[n] - slope[n] / scale[n])
+        for n, column in enumerate(columns):
+            new = max(0.0, values[n] - slope.item(n) / scales[n])
             change = new - values[n]
             if change:
-                slope += gram[:, n] * change
+                slope += column * change
                 values[n] = new
                 moved = max(moved, abs(change))
         if moved < 1e-3:
             break
-    return values
+    return np.array(values)
 
 
 def fitted(scene: Scene, joints: SpineJoints) -> tuple[Model, dict[str, float]]:
@@ -332,23 +395,24 @@ def _best_shape(model: Model, kji: NDArray[np.int_], whole: dict[str, Shape]) ->
         if level not in used
         and np.linalg.norm(shape.centre_mm - scene.point(kji.astype(float))) < 50.0
     ]  # fmt: skip
+    here = model.around(kji)
     step = 0.8
     offsets = [np.zeros(3)] + [s * step * axis for axis in np.eye(3) for s in (-1.0, 1.0)]
     start = kji.astype(float)
-    left, best = model.with_best([ball(scene, start, r) for r in RADII_MM], kji)
+    left, best = here.with_best([ball(scene, start, r) for r in RADII_MM])
     for _ in range(3):
         moved = [ball(scene, start + o, best.radius_mm) for o in offsets]
-        found, shape = model.with_best(moved, kji)
+        found, shape = here.with_best(moved)
         if found >= 0.999 * left:
             break
         left, best = found, shape
         index = np.linalg.inv(scene.index_to_ct) @ np.array([*shape.centre_mm, 1.0])
         start = index[2::-1]
-    found, shape = model.with_best([ball(scene, start, r) for r in RADII_MM], kji)
+    found, shape = here.with_best([ball(scene, start, r) for r in RADII_MM])
     if found < left:
         left, best = found, shape
     if vertebrae:
-        found, shape = model.with_best(vertebrae, kji)
+        found, shape = here.with_best(vertebrae)
         if found < left:
             best = shape
     return best
@@ -359,7 +423,7 @@ def _vertebra(scene: Scene, level: str) -> Shape | None:
 
     if level in anatomy.SACRAL:
         return None
-    points = scene.coarse.points(scene.coarse.labels == anatomy.vertebra(level).id)
+    points = scene.coarse.points_of(anatomy.vertebra(level).id)
     column = scene.blurred(points, scene.coarse.volume_mm3) if len(points) else None
     if column is None:
         return None
