@@ -142,7 +142,7 @@ def _places(root: Path, subject: str) -> list[_Place]:
     return [_Place((subject, session)) for session in sessions]
 
 
-def _patient(root: Path, place: _Place) -> dict[str, Path]:
+def _patient(root: Path, place: _Place) -> dict[str, Any]:
     """The paths of a patient; none where there is neither CT nor SPECT."""
     raw = root.joinpath(*place.parts)
     own = list(_named(raw, place))

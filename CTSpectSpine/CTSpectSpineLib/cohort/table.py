@@ -232,7 +232,7 @@ class _Reader:
         for number, (row, line) in enumerate(rows):
             cells = dict(zip(self.cells.columns, row, strict=True))
             self._check_images(cells, line)
-            paths = {name: self._path(cells.get(name, "")) for name in PATHS}
+            paths: dict[str, Any] = {name: self._path(cells.get(name, "")) for name in PATHS}
             name = self._id(cells["id"], line)
             context = self.context(cells, number, line)
             yield replace(CohortPatient(name, context=context), **paths)
