@@ -90,7 +90,7 @@ class Cluster:
     @property
     def at_a_time(self) -> int:
         """How many patients the scheduler should have at a time."""
-        return max(_AHEAD * sum(self._client.nthreads().values()), _LEAST_AHEAD)
+        return max(_AHEAD * int(sum(self._client.nthreads().values())), _LEAST_AHEAD)
 
     def _check_workers(self) -> None:
         try:
