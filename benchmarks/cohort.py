@@ -1,7 +1,7 @@
 """Time and memory of the tables and the page over a large cohort, and memory of a batch.
 
     python -m benchmarks.cohort RESULTS [--patients 10000]
-    python -m benchmarks.cohort PHANTOM --memory 1 4 [--labels two.nii.gz]
+    python -m benchmarks.cohort PHANTOM --memory 1 3 [--out docs/validation/cohort.md]
 
 The large cohort is made of one finished results folder: links to its tables under other names. The
 memory is measured on real batches of the images in a folder: of the process that runs the batch and
@@ -19,12 +19,23 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import SimpleITK as sitk
+
 from CTSpectSpineLib.cohort.page import write_page
 from CTSpectSpineLib.cohort.record import PatientRecord
 from CTSpectSpineLib.cohort.summary import write_tables
 from CTSpectSpineLib.cohort.table import CohortPatient
 
 SELF, CHILDREN = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+_HEAD = """# Memory of a batch
+
+Made by `python -m benchmarks.cohort PHANTOM --memory`.
+
+Each patient is analysed by a process of its own, so that the memory does not grow with their
+number. Peaks of real batches of one small phantom (CT of {size} voxels), one patient at a time: of
+the process that runs the batch, and of the largest of its analyses.
+
+"""
 TABLES = ("manifest.json", "verdict.json", "registration.json", "joints.csv")
 
 
@@ -75,12 +86,17 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--patients", type=int, default=10_000)
     parser.add_argument("--memory", type=int, nargs="+", help="patients of the real batches")
+    parser.add_argument("--out", type=Path, help="write the memory to this page")
     parser.add_argument("--labels", default="vertebrae.nii.gz", help="name of the label map")
     options = parser.parse_args()
     if options.memory:
         names = ("ct.nii.gz", "spect.nii.gz", options.labels)
         ct, spect, labels = (options.results.absolute() / name for name in names)
-        print(memory_table((ct, spect, labels), options.memory))
+        table = memory_table((ct, spect, labels), options.memory)
+        print(table)
+        if options.out is not None:
+            size = "×".join(map(str, sitk.ReadImage(str(ct)).GetSize()))
+            options.out.write_text(_HEAD.format(size=size) + table + "\n", encoding="utf-8")
         return
     # Beside the results, since links do not cross file systems.
     with tempfile.TemporaryDirectory(dir=options.results.parent) as text:

@@ -92,8 +92,7 @@ def _data(rows: Sequence[CohortRow]) -> str:
             *(row.id, row.status, _title(row.disposition)),
             *(row.stability, row.quality, row.expected_error_mm, row.level_status),
             *(row.positive_joints, row.findings, row.seconds, row.folder, row.reason),
-            "; ".join(words for _, words in row.needs),
-            row.decisions,
+            "; ".join([*(words for _, words in row.needs), *filter(None, [row.decisions])]),
         ]
         for row in rows
     ]

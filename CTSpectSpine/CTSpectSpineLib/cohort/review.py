@@ -164,7 +164,7 @@ def _decided(patient: CohortPatient, decisions: Sequence[ReviewDecision]) -> Coh
     # Sorted: the same decisions in another order are the same analysis.
     for decision in sorted(decisions, key=lambda d: d.decision):
         if decision.decision == "exclude":
-            excluded = decision.sentence
+            excluded = decision.value
         elif decision.decision == "anchor":
             words.append(f"--anchor={decision.value}")
         elif decision.decision != "seen":

@@ -121,7 +121,9 @@ def patient_tables(
 
 def _undecided(folder: Path, patient: CohortPatient) -> PatientTables:
     if patient.excluded:
-        return PatientTables(CohortRow(patient.id, EXCLUDED, reason=f"{patient.excluded}."))
+        return PatientTables(
+            CohortRow(patient.id, EXCLUDED, reason=f"Excluded: {patient.excluded}.")
+        )
     record = read_record(folder, patient.id)
     if record is None:
         return PatientTables(CohortRow(patient.id, NOT_ANALYSED))

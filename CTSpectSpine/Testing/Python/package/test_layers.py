@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,12 @@ class Import:
         return parts[1] if parts[0] == NAME and len(parts) > 1 else None
 
 
-def imports_of(folder: Path) -> Iterator[Import]:
+@cache
+def imports_of(folder: Path) -> tuple[Import, ...]:
+    return tuple(_imports_of(folder))
+
+
+def _imports_of(folder: Path) -> Iterator[Import]:
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
