@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.findings.fit import Shape
+from CTSpectSpineLib.findings.shapes import Shape
 from CTSpectSpineLib.findings.grid import Scene
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import FloatArray, Region, Side, SpineJoints, VertebraFrame

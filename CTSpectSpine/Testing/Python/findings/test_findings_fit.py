@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, sparse
 
-from CTSpectSpineLib.findings.fit import Model, Shape, _highest_near, non_negative
+from CTSpectSpineLib.findings.fit import Model, _highest_near, non_negative
+from CTSpectSpineLib.findings.shapes import Shape
 
 SHAPE = (40, 36, 32)
 DRAW = np.random.default_rng(5)
