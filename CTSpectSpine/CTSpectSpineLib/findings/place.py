@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.findings.shapes import Shape
 from CTSpectSpineLib.findings.grid import Scene
+from CTSpectSpineLib.findings.shapes import Shape
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import FloatArray, Region, Side, SpineJoints, VertebraFrame
 
