@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage, sparse
 
 from CTSpectSpineLib.findings.fit import Model, _highest_near, non_negative
+from CTSpectSpineLib.findings.grid import _count
 from CTSpectSpineLib.findings.shapes import Shape
 
 SHAPE = (40, 36, 32)
@@ -90,3 +91,11 @@ def test_the_highest_near_is_that_of_the_whole_volume(filled: int) -> None:
     values.ravel()[DRAW.integers(0, values.size, filled)] = DRAW.random(filled)
     found = _highest_near(values, np.array([1.2, 2.0, 0.4]))
     assert np.array_equal(found, ndimage.maximum_filter(values, size=(5, 5, 3)))
+
+
+@pytest.mark.parametrize("spread", [3, 4000])
+def test_places_are_counted_near_and_far(spread: int) -> None:
+    at = DRAW.integers(0, spread, 50) + 7
+    found = np.ones(5000, dtype=np.int32)
+    _count(found, at)
+    assert np.array_equal(found, 1 + np.bincount(at, minlength=5000))
