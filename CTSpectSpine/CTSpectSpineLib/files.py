@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,8 @@ class Owner(Protocol):
 
 
 _OWNERS: dict[Path, Owner] = {}
+_DOOR = threading.RLock()
+"""One file at a time goes through the door: an owner's record is changed with it."""
 
 
 @contextmanager
@@ -116,19 +119,21 @@ def put_in_place(temporary: Path, path: Path) -> None:
     InputError
         If a file is there that no earlier run wrote.
     """
-    owner = _owner_of(path)
-    if owner is not None:
-        owner.admit(path, temporary)
-    temporary.replace(path)
-    if owner is not None:
-        owner.placed(path)
+    with _DOOR:
+        owner = _owner_of(path)
+        if owner is not None:
+            owner.admit(path, temporary)
+        temporary.replace(path)
+        if owner is not None:
+            owner.placed(path)
 
 
 def withdraw(path: Path) -> None:
     """Remove a file of ours that no longer holds; a file that no run of ours wrote stays."""
-    owner = _owner_of(path)
-    if owner is not None:
-        owner.withdraw(path)
+    with _DOOR:
+        owner = _owner_of(path)
+        if owner is not None:
+            owner.withdraw(path)
 
 
 def temporary_name(path: Path) -> Path:

@@ -64,6 +64,7 @@ CASES = (
         places=((0, "OUT"), (1, "OUT/a")),
         share=2,
     ),
+    Case("review", "review OUT a exclude --value hip --by me", places=((0, "OUT/review"),)),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -117,11 +118,13 @@ class Workplace:
             self.clear(case)
 
     def clear(self, case: Case) -> None:
-        """Empty the output; ``report`` needs results to work on."""
+        """Empty the output; ``report`` and ``review`` need results to work on."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir(parents=True)
         if case.command == "report":
             shutil.copytree(self.inputs / "results", self.out / "results")
+        if case.command == "review":
+            shutil.copytree(self.inputs / "results", self.out / "a")
 
 
 def prepare(folder: Path) -> Workplace:

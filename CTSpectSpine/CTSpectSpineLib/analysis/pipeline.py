@@ -35,6 +35,7 @@ from CTSpectSpineLib.model import (
 from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.results import records
+from CTSpectSpineLib.results.background import Background, background
 from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.folder import check_folder, check_writable, results_folder
 from CTSpectSpineLib.results.stage_files import (
@@ -173,7 +174,8 @@ def analyze(
                 protocol={**loaded.reference(), "bounds": loaded.bounds_record()},
                 context=dict(given),
             )
-            return _run(plan, recorder, folder, images, labels)
+            with background(plan.options.threads) as later:
+                return _run(plan, recorder, folder, images, labels, later)
 
 
 def _run(
@@ -182,12 +184,13 @@ def _run(
     folder: Path | None,
     images: Images,
     labels: VertebraLabels | None,
+    later: Background,
 ) -> Results:
     """The stages in order, each recorded, its files written at once."""
     if labels is None:
         labels = _label(plan, recorder, images, None)
     if folder is not None:
-        write_labels(labels, folder)
+        write_labels(labels, folder, later=later)
     with recorder.stage("register", "Registering SPECT to CT") as step:
         registration, warnings = stages.align(
             images, plan.alignment, step.progress, plan.options.threads
@@ -248,7 +251,7 @@ def _run(
         plan.protocol.bounds,
         findings,
     )
-    _finish(plan, recorder, results, images)
+    _finish(plan, recorder, results, images, later)
     return results
 
 
@@ -280,13 +283,16 @@ def _label(
     return labels
 
 
-def _finish(plan: _Plan, recorder: Recorder, results: Results, images: Images) -> None:
+def _finish(
+    plan: _Plan, recorder: Recorder, results: Results, images: Images, later: Background
+) -> None:
     """Write the results; the report and the scene show the final status, which comes last."""
     if results.folder is not None:
         with recorder.stage("results", "Writing the results"):
-            write_results(results.folder, results, images, plan.options)
+            write_results(results.folder, results, images, plan.options, later)
         with recorder.stage("report", "Drawing the pictures"):
             draw_report(results.folder, results, images)
+            later.finish()
     refused = results.refused
     status = {
         "status": "failed" if refused else "complete",

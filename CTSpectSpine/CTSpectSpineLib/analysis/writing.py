@@ -10,18 +10,21 @@ from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.analysis.results import Results
 from CTSpectSpineLib.analysis.stages import Images
 from CTSpectSpineLib.finding import to_csv
+from CTSpectSpineLib.results.background import Background
 from CTSpectSpineLib.results.records import verdict_record
 from CTSpectSpineLib.results.stage_files import joint_box, write_joint_segments, write_joint_table
 from CTSpectSpineLib.results.text_files import write_json, write_text
 from CTSpectSpineLib.volumes import write_image
 
 
-def write_results(folder: Path, results: Results, images: Images, options: Options) -> None:
+def write_results(
+    folder: Path, results: Results, images: Images, options: Options, later: Background
+) -> None:
     """Write joint table, findings, verdict, joint regions and what was asked for besides."""
     write_joint_table(results.table, folder / "joints.csv")
     write_text(folder / "findings.csv", to_csv(results.findings))
     write_json(folder / "verdict.json", verdict_record(results.verdict))
-    write_joint_segments(results.joints, results.labels.image, folder, results.table)
+    write_joint_segments(results.joints, results.labels.image, folder, results.table, later)
     if options.save_volumes:
         region = joint_box(images.ct.image, results.joints)
         resampled = sitk.Resample(

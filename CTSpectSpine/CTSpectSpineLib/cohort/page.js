@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const names = ["Patient", "Status", "Verdict", "Stability", "Registration", "Expected error (mm)",
-    "Levels", "Positive joints", "Findings", "Seconds", null, "Reason", "To look at"];
+    "Levels", "Positive joints", "Findings", "Seconds", null, "Reason", "To look at, decided"];
   const numeric = new Set([3, 5, 9]);
   const folderColumn = 10;
   const page = 200;

@@ -61,6 +61,7 @@ def _states(rows: Sequence[CohortRow]) -> str:
         "failed": "analysed without a verdict",
         "error": "could not be analysed",
         "not analysed": "not analysed yet",
+        "excluded": "excluded by a person",
     }
     counts = {words: sum(row.status == name for row in rows) for name, words in names.items()}
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
@@ -91,7 +92,7 @@ def _data(rows: Sequence[CohortRow]) -> str:
             *(row.id, row.status, _title(row.disposition)),
             *(row.stability, row.quality, row.expected_error_mm, row.level_status),
             *(row.positive_joints, row.findings, row.seconds, row.folder, row.reason),
-            "; ".join(words for _, words in row.needs),
+            "; ".join([*(words for _, words in row.needs), *filter(None, [row.decisions])]),
         ]
         for row in rows
     ]

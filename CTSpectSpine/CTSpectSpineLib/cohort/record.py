@@ -86,7 +86,9 @@ def prints_of(patient: CohortPatient) -> dict[str, dict[str, str]]:
     found = {}
     for name, path in patient.paths().items():
         if not path.exists():
-            raise InputError(f"{path} does not exist; correct the column '{name}'.")
+            raise InputError(
+                f"{path} does not exist; correct where the {name} of {patient.id} is said to be."
+            )
         found[name] = {"content": _content(path), "files": _files_print(path)}
     return found
 

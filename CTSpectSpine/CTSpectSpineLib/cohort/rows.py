@@ -6,11 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from CTSpectSpineLib.cohort.record import read_record
+from CTSpectSpineLib.cohort.review import ReviewDecision, is_seen
 from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
@@ -20,7 +21,7 @@ from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.ownership import readable
 from CTSpectSpineLib.results.text_files import read_json
 
-NOT_ANALYSED = "not analysed"
+NOT_ANALYSED, EXCLUDED = "not analysed", "excluded"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class CohortRow:
     id
         The patient.
     status
-        ``complete`` and ``failed`` as in the manifest, ``error`` where there is no result.
+        ``complete`` and ``failed`` as in the manifest, ``error`` where there is no result,
+        ``excluded`` where a person left the patient out.
     disposition, stability
         The verdict.
     quality, expected_error_mm
@@ -48,6 +50,10 @@ class CohortRow:
         The results folder, relative to that of the batch.
     reason
         Why there is no result or no verdict.
+    decisions
+        What people decided on the patient, by whom and when, separated by ``; ``.
+    reviewed
+        ``yes`` where somebody saw this very result, so that nobody has to look any more.
     """
 
     id: str
@@ -62,6 +68,8 @@ class CohortRow:
     seconds: float | None = None
     folder: str = ""
     reason: str = ""
+    decisions: str = ""
+    reviewed: str = ""
 
     @property
     def needs(self) -> tuple[tuple[int, str], ...]:
@@ -69,6 +77,8 @@ class CohortRow:
 
         Judgement: without result, then without verdict, then what a verdict rests on.
         """
+        if self.reviewed:
+            return ()
         reasons = (
             (5, "no result", self.status in ("error", NOT_ANALYSED)),
             (4, "no verdict", self.disposition == "no_verdict"),
@@ -88,14 +98,32 @@ class PatientTables:
     joints: tuple[Row, ...] = ()
 
 
-def patient_tables(folder: Path, patient: CohortPatient) -> PatientTables:
-    """Read what is there of a patient.
+def patient_tables(
+    folder: Path, patient: CohortPatient, decisions: Sequence[ReviewDecision] = ()
+) -> PatientTables:
+    """Read what is there of a patient, on whom people may have decided.
 
     Raises
     ------
     InputError
         If a file of the results is damaged.
     """
+    found = _undecided(folder, patient)
+    if not decisions:
+        return found
+    row = replace(
+        found.row,
+        decisions="; ".join(decision.sentence for decision in decisions),
+        reviewed="yes" if is_seen(folder, patient.id, decisions) else "",
+    )
+    return replace(found, row=row)
+
+
+def _undecided(folder: Path, patient: CohortPatient) -> PatientTables:
+    if patient.excluded:
+        return PatientTables(
+            CohortRow(patient.id, EXCLUDED, reason=f"Excluded: {patient.excluded}.")
+        )
     record = read_record(folder, patient.id)
     if record is None:
         return PatientTables(CohortRow(patient.id, NOT_ANALYSED))

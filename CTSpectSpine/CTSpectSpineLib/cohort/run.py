@@ -26,6 +26,8 @@ _LOOK_SECONDS = 0.2
 """How often processes are looked at. Judgement: far below the seconds that a patient takes."""
 _TELL_SECONDS = 2.0
 """How often progress is told while no patient ends. Judgement."""
+_MOST_TOLD = 8
+"""Most patients that are told by name. Judgement: as many as a line of a terminal holds."""
 PEAK_MB = 1200
 """Most memory of the analysis of one patient, MB. Measured on a CT of 512×512×600 voxels with
 given labels (``python -m benchmarks.chain``), rounded up."""
@@ -66,12 +68,15 @@ class Batch:
         SHA-256 of the files that these words name: their content belongs to the settings.
     workers
         Patients at a time.
+    cluster
+        Whether a cluster runs the analyses, so that their memory is not that of this computer.
     """
 
     folder: Path
     arguments: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()
     workers: int = 1
+    cluster: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -91,11 +96,16 @@ class Batch:
             "arguments": [*self.arguments],
             "files": [*self.contents],
             "context": dict(patient.context),
+            **({"decided": [*patient.decided]} if patient.decided else {}),
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def memory(self) -> str:
         """A sentence on the memory that this may take."""
+        if self.cluster:
+            return (
+                f"a CT of 512×512×600 voxels takes up to {PEAK_MB} MB for each thread of a worker"
+            )
         every = f", {self.workers * PEAK_MB} MB for {self.workers} at a time"
         return (
             f"a CT of 512×512×600 voxels takes up to {PEAK_MB} MB"
@@ -120,6 +130,7 @@ def run_batch(
     start: Start,
     scratch: Path,
     progress: ProgressCallback,
+    keep: Callable[[PatientRecord], None] | None = None,
 ) -> list[str]:
     """Analyse what is missing or no longer holds.
 
@@ -133,14 +144,18 @@ def run_batch(
         Folder for the contexts and what the analyses say.
     progress
         Called with the progress of the whole batch; raises `errors.Cancelled` to end it.
+    keep
+        Keeps how an analysis ended; by default in the folder of the batch.
 
     Returns
     -------
     list
         Ids of the patients that were analysed.
     """
-    waiting = [p for p in patients if unfinished(batch.folder, p, batch.settings(p))]
-    work = _Work(batch, start, scratch, progress, len(patients), len(waiting))
+    wanting = [p for p in patients if not p.excluded]
+    waiting = [p for p in wanting if unfinished(batch.folder, p, batch.settings(p))]
+    work = _Work(batch, start, scratch, progress, len(wanting), len(waiting))
+    work.keep = keep or work.keep
     wanted = [patient.id for patient in waiting]
     work.tell(batch.memory())
     try:
@@ -170,6 +185,7 @@ class _Work:
         self.batch, self.start, self.scratch = batch, start, scratch
         self.progress, self.patients, self.wanted = progress, patients, wanted
         self.running: list[_Running] = []
+        self.keep: Callable[[PatientRecord], None] = lambda record: record.write(batch.folder)
         self.done = self.failed = 0
         self.began = self.told = time.monotonic()
 
@@ -200,7 +216,9 @@ class _Work:
             if code is not None:
                 self.running.remove(running)
                 reason = "" if code in DONE else running.child.failure()
-                self._end(running.patient, running.inputs, running.begin, reason)
+                # One that waited for a worker knows better how long it took.
+                seconds = getattr(running.child, "seconds", None)
+                self._end(running.patient, running.inputs, running.begin, reason, seconds)
                 ended = True
         if ended or time.monotonic() - self.told > _TELL_SECONDS:
             self.tell("")
@@ -212,16 +230,18 @@ class _Work:
         inputs: Mapping[str, Mapping[str, str]],
         begin: float,
         reason: str,
+        seconds: float | None = None,
     ) -> None:
         places = (self.batch.folder / patient.id, *patient.paths().values())
-        PatientRecord(
+        record = PatientRecord(
             id=patient.id,
             ended="error" if reason else "done",
             reason=without_folders(reason, places),
-            seconds=round(time.monotonic() - begin, 1),
+            seconds=round(time.monotonic() - begin if seconds is None else seconds, 1),
             settings=self.batch.settings(patient),
             inputs=inputs,
-        ).write(self.batch.folder)
+        )
+        self.keep(record)
         self.done += 1
         self.failed += bool(reason)
 
@@ -231,7 +251,9 @@ class _Work:
         parts = [f"{kept + self.done} of {self.patients} patients done"]
         if self.failed:
             parts.append(f"{self.failed} failed")
-        parts += [f"{r.patient.id} {r.last.fraction:.0%}" for r in self.running]
+        parts += [f"{r.patient.id} {r.last.fraction:.0%}" for r in self.running[:_MOST_TOLD]]
+        if len(self.running) > _MOST_TOLD:
+            parts.append(f"{len(self.running) - _MOST_TOLD} more begun")
         share = self._share()
         elapsed = time.monotonic() - self.began
         if 0.0 < share < 1.0 and self.done:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.cohort.review import ReviewDecision, read_decisions
 from CTSpectSpineLib.cohort.rows import (
     CohortRow,
     PatientTables,
@@ -89,12 +90,13 @@ def write_tables(folder: Path, patients: Sequence[CohortPatient]) -> CohortSumma
         If a file cannot be written.
     """
     rows: list[CohortRow] = []
+    decisions = read_decisions(folder)
     ratios: dict[tuple[str, str], list[float]] = {}
     positive: Counter[tuple[str, str]] = Counter()
     with replacing(folder / JOINTS) as temporary, temporary.open("w", encoding="utf-8") as stream:
         writer: Any = None
         for patient in patients:
-            found = _found(folder, patient)
+            found = _found(folder, patient, decisions.get(patient.id, ()))
             rows.append(found.row)
             for joint in found.joints:
                 if writer is None:
@@ -116,9 +118,11 @@ def write_tables(folder: Path, patients: Sequence[CohortPatient]) -> CohortSumma
     )
 
 
-def _found(folder: Path, patient: CohortPatient) -> PatientTables:
+def _found(
+    folder: Path, patient: CohortPatient, decisions: Sequence[ReviewDecision]
+) -> PatientTables:
     try:
-        return patient_tables(folder, patient)
+        return patient_tables(folder, patient, decisions)
     except InputError as error:
         return PatientTables(CohortRow(patient.id, "error", folder=patient.id, reason=str(error)))
 

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from CTSpectSpineLib.triage_protocol.context import check_context, context_field
 
 PATHS = ("ct", "spect", "study", "vertebrae", "transform")
 """Columns that hold paths, relative to the folder of the cohort file."""
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MOST_LETTERS = 64
+"""Of an id, which names a folder. Judgement: far below what file systems allow."""
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_MOST_LETTERS - 1}}}")
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 )
@@ -37,6 +39,10 @@ class CohortPatient:
         Paths; CT and SPECT, or the study that holds both; None where not given.
     context
         Clinical context.
+    decided
+        Words of ``analyze`` that a person's decisions on this patient add.
+    excluded
+        Why a person excluded the patient; empty for nobody did.
     """
 
     id: str
@@ -46,6 +52,8 @@ class CohortPatient:
     vertebrae: Path | None = None
     transform: Path | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    decided: tuple[str, ...] = ()
+    excluded: str = ""
 
     def paths(self) -> dict[str, Path]:
         """The inputs that are given, by column."""
@@ -53,8 +61,8 @@ class CohortPatient:
         return {name: path for name, path in named.items() if path is not None}
 
     def arguments(self) -> list[str]:
-        """The words of ``analyze`` that name the inputs."""
-        return [f"--{name}={path}" for name, path in self.paths().items()]
+        """The words of ``analyze`` that are this patient's own."""
+        return [*(f"--{name}={path}" for name, path in self.paths().items()), *self.decided]
 
 
 def read_cohort(path: Path) -> tuple[CohortPatient, ...]:
@@ -73,12 +81,12 @@ def read_cohort(path: Path) -> tuple[CohortPatient, ...]:
     InputError
         Naming row and column, if the table cannot be read or a value is not allowed.
     """
-    try:
-        text = decoded(path.read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"{path} cannot be read ({why}); give a table of patients.") from error
-    cells = _cells(path, text)
+    cells = _cells(path, "id", {"id", *PATHS, *context_fields()})
+    for name in cells.unknown:
+        raise InputError(
+            f"{path} has the column '{name}', which is not known; allowed are "
+            f"{', '.join(sorted({'id', *PATHS, *context_fields()}))}."
+        )
     patients = tuple(_Reader(path, cells).patients())
     if not patients:
         raise InputError(f"{path} holds no patients; give one row for each.")
@@ -94,18 +102,82 @@ def read_cohort(path: Path) -> tuple[CohortPatient, ...]:
     return patients
 
 
+def read_contexts(
+    path: Path, key: str, aliases: Mapping[str, str], values: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """Read the clinical context of patients from a table that may hold other columns as well.
+
+    Parameters
+    ----------
+    path
+        The table.
+    key
+        Column that names the patients.
+    aliases
+        Other names of columns to fields of the context.
+    values
+        Per field: other words for its values, in small letters.
+
+    Returns
+    -------
+    dict
+        Name of each patient to the context.
+
+    Raises
+    ------
+    InputError
+        Naming row and column, if the table cannot be read or a value is not allowed.
+    """
+    fields = context_fields()
+    cells = _cells(path, key, {key, *fields, *aliases}, aliases)
+    for n, name in enumerate(cells.columns):
+        for row in cells.rows:
+            row[n] = values.get(name, {}).get(row[n].lower(), row[n])
+    reader = _Reader(path, cells)
+    found: dict[str, dict[str, Any]] = {}
+    for number, (row, line) in enumerate(zip(cells.rows, cells.lines, strict=True)):
+        named = dict(zip(cells.columns, row, strict=True))
+        if named[key] in found:
+            raise InputError(
+                f"{path}, row {line}, column {key}: '{named[key]}' stands in an earlier row as "
+                "well; keep one of them."
+            )
+        found[named[key]] = reader.context(named, number, line)
+    return found
+
+
 @dataclass(frozen=True)
 class _Cells:
-    """Names of the columns, rows of the same length, the line that each ends in, the separator."""
+    """A table.
+
+    Attributes
+    ----------
+    columns, rows
+        Names of the columns, and rows of the same length.
+    lines
+        Line of the file that each row ends in.
+    separator
+        What separates the cells.
+    unknown
+        Columns that nobody asked for; they are among ``columns`` too.
+    """
 
     columns: list[str]
     rows: list[list[str]]
     lines: list[int]
     separator: str
+    unknown: list[str]
 
 
-def _cells(path: Path, text: str) -> _Cells:
-    known = {"id", *PATHS, *context_fields()}
+def _cells(
+    path: Path, key: str, known: Collection[str], aliases: Mapping[str, str] | None = None
+) -> _Cells:
+    """Read a table with the column ``key``; aliases of columns are replaced."""
+    try:
+        text = decoded(path.read_bytes())
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"{path} cannot be read ({why}); give a table of patients.") from error
     body, separator = separated(text, known)
     skipped = text.count("\n") - body.count("\n")
     reader = csv.reader(io.StringIO(body), delimiter=separator, strict=True)
@@ -118,23 +190,25 @@ def _cells(path: Path, text: str) -> _Cells:
     except csv.Error as error:
         raise InputError(f"{path} cannot be read as a table ({error}); save it again.") from error
     (columns, _), *rest = found or [([], 0)]
-    if "id" not in columns:
-        raise InputError(f"{path} has no column 'id'; the first row must name the columns.")
+    if key not in columns:
+        raise InputError(f"{path} has no column '{key}'; the first row must name the columns.")
+    columns = [(aliases or {}).get(name, name) for name in columns]
     for name in columns:
         if columns.count(name) > 1:
             raise InputError(f"{path} has the column '{name}' twice; remove one.")
-        if name not in known:
-            raise InputError(
-                f"{path} has the column '{name}', which is not known; allowed are "
-                f"{', '.join(sorted(known))}."
-            )
     for row, line in rest:
         if len(row) != len(columns):
             raise InputError(
                 f"{path}, row {line}: {len(row)} cells where the first row names {len(columns)} "
                 "columns; correct it."
             )
-    return _Cells(columns, [row for row, _ in rest], [line for _, line in rest], separator)
+    return _Cells(
+        columns,
+        [row for row, _ in rest],
+        [line for _, line in rest],
+        separator,
+        [name for name in columns if name not in known],
+    )
 
 
 class _Reader:
@@ -158,16 +232,16 @@ class _Reader:
         for number, (row, line) in enumerate(rows):
             cells = dict(zip(self.cells.columns, row, strict=True))
             self._check_images(cells, line)
-            paths = {name: self._path(cells.get(name, "")) for name in PATHS}
-            yield CohortPatient(
-                id=self._id(cells["id"], line), **paths, context=self._context(cells, number, line)
-            )
+            paths: dict[str, Any] = {name: self._path(cells.get(name, "")) for name in PATHS}
+            name = self._id(cells["id"], line)
+            context = self.context(cells, number, line)
+            yield replace(CohortPatient(name, context=context), **paths)
 
     def _id(self, text: str, line: int) -> str:
         if _ID.fullmatch(text) is None or text.lower() in _RESERVED or text.endswith("."):
             raise InputError(
                 f"{self.path}, row {line}, column id: '{text}' cannot name a folder; use letters "
-                "without accents, digits, '.', '-' and '_', at most 64."
+                f"without accents, digits, '.', '-' and '_', at most {_MOST_LETTERS}."
             )
         return text
 
@@ -182,7 +256,8 @@ class _Reader:
     def _path(self, text: str) -> Path | None:
         return self.path.parent / Path(text).expanduser() if text else None
 
-    def _context(self, cells: Mapping[str, str], number: int, line: int) -> dict[str, Any]:
+    def context(self, cells: Mapping[str, str], number: int, line: int) -> dict[str, Any]:
+        """Clinical context in a row."""
         fields, values = context_fields(), {}
         for name, cell in cells.items():
             if name not in fields or cell.lower() in MISSING:

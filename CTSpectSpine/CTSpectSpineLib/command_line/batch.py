@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from CTSpectSpineLib.analysis.options import Options
-from CTSpectSpineLib.cohort.record import FOLDER
+from CTSpectSpineLib.cohort.record import FOLDER, PatientRecord
 from CTSpectSpineLib.cohort.summary import FILES, CohortSummary, write_tables
+from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.command_line.child import ChildProcess
 from CTSpectSpineLib.command_line.printing import print_json, progress_printer
 from CTSpectSpineLib.errors import InputError
@@ -18,37 +20,117 @@ from CTSpectSpineLib.progress import Progress, ProgressCallback
 
 RECORDS = f"{FOLDER}/*.json"
 """Records of the patients, beside the tables."""
+_WAIT_SECONDS = 60.0
+"""How long to wait for another command in the folder. Judgement: far longer than a record takes to
+be written, shorter than patience."""
 
 
 def batch(options: Namespace) -> int:
     """``ctspectspine batch``."""
     from CTSpectSpineLib.cohort.page import write_page
-    from CTSpectSpineLib.cohort.run import Batch, run_batch
-    from CTSpectSpineLib.cohort.table import read_cohort
-    from CTSpectSpineLib.locks import scratch_folder
+    from CTSpectSpineLib.cohort.review import read_decisions, with_decisions
     from CTSpectSpineLib.results.folder import step_folder
 
-    patients = read_cohort(options.cohort)
-    work = Batch(options.out, _arguments(options), _contents(options), options.workers)
+    patients = with_decisions(_patients(options), read_decisions(options.out))
     _check(options)
     progress = progress_printer(options.progress)
     if options.progress == "auto":
         progress = _EachPatient(progress)
-    inputs = [path for patient in patients for path in patient.paths().values()]
-    names = [*FILES, *(f"{FOLDER}/{patient.id}.json" for patient in patients)]
-    with (
-        step_folder(
-            options.out, "batch", names, [options.cohort, *inputs], among=True, clears=False
-        ) as folder,
-        scratch_folder() as scratch,
-    ):
+    inputs = [
+        options.cohort or options.bids,
+        *(path for patient in patients for path in patient.paths().values()),
+    ]
+    if options.level == "participant":
+        return _participants(options, patients, inputs, progress)
+    names = [*FILES, *(_record(patient.id) for patient in patients)]
+    with step_folder(options.out, "batch", names, inputs, among=True, clears=False) as folder:
         try:
-            run_batch(work, patients, ChildProcess, scratch, progress)
+            if options.level != "group":
+                _analyse(options, patients, progress)
         finally:
             # Also of a batch that was cancelled: what is done is done.
             summary = write_tables(folder, patients)
             write_page(folder, summary)
     return _print(summary, options)
+
+
+def _patients(options: Namespace) -> tuple[CohortPatient, ...]:
+    from CTSpectSpineLib.cohort.bids import read_bids
+    from CTSpectSpineLib.cohort.table import read_cohort
+
+    if (options.cohort is None) == (options.bids is None):
+        raise InputError("Give a cohort file, or a BIDS tree with --bids ROOT.")
+    if options.bids is not None:
+        return read_bids(options.bids, options.participant_label)
+    if options.participant_label:
+        raise InputError("--participant-label names participants of a BIDS tree (--bids ROOT).")
+    return read_cohort(options.cohort)
+
+
+def _analyse(
+    options: Namespace,
+    patients: Sequence[CohortPatient],
+    progress: ProgressCallback,
+    keep: Callable[[PatientRecord], None] | None = None,
+) -> list[str]:
+    """Analyse what is missing, here or on a cluster."""
+    from CTSpectSpineLib.cohort.run import Batch, run_batch
+    from CTSpectSpineLib.locks import scratch_folder
+
+    work = Batch(options.out, _arguments(options), _contents(options), options.workers or 1)
+    with scratch_folder() as scratch:
+        if options.scheduler is None:
+            return run_batch(work, patients, ChildProcess, scratch, progress, keep)
+        from CTSpectSpineLib.command_line.cluster import Cluster
+
+        with Cluster(options.scheduler) as cluster:
+            many = options.workers or cluster.at_a_time
+            work = replace(work, workers=many, cluster=True)
+            return run_batch(work, patients, cluster.start, scratch, progress, keep)
+
+
+def _participants(
+    options: Namespace,
+    patients: Sequence[CohortPatient],
+    inputs: Sequence[Path],
+    progress: ProgressCallback,
+) -> int:
+    """Only analyse: several commands may do so at once in one folder, each for its patients."""
+    from CTSpectSpineLib.cohort.record import read_record
+    from CTSpectSpineLib.results.folder import step_folder
+
+    def held(names: Sequence[str]) -> AbstractContextManager[Path]:
+        return step_folder(
+            options.out,
+            "batch",
+            names,
+            inputs,
+            among=True,
+            clears=False,
+            wait_seconds=_WAIT_SECONDS,
+        )
+
+    def keep(record: PatientRecord) -> None:
+        with held([_record(record.id)]) as folder:
+            record.write(folder)
+
+    # A batch that analyses everybody holds the folder until it has ended.
+    with held([_record(patient.id) for patient in patients]):
+        pass
+    _analyse(options, patients, progress, keep)
+    records = {patient.id: read_record(options.out, patient.id) for patient in patients}
+    failed = {name: r.reason for name, r in records.items() if r is not None and r.ended == "error"}
+    if options.json:
+        folder = str(options.out)
+        print_json({"folder": folder, "patients": len(patients), "failed": len(failed)})
+    for name, reason in failed.items():
+        print(f"{name}: {reason}")
+    return 1 if failed else 0
+
+
+def _record(patient: str) -> str:
+    """Name of a patient's record in the folder of the batch."""
+    return f"{FOLDER}/{patient}.json"
 
 
 def _arguments(options: Namespace) -> tuple[str, ...]:
@@ -78,7 +160,9 @@ def _check(options: Namespace) -> None:
     from CTSpectSpineLib.triage_protocol import load_protocol
 
     load_protocol(options.protocol)
-    if (options.out / FOLDER).is_dir() and not options.resume:
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers is {options.workers}; give 1 or more.")
+    if options.level is None and (options.out / FOLDER).is_dir() and not options.resume:
         raise InputError(
             f"{options.out} holds a batch already; give --resume to go on with it, or another "
             "folder."

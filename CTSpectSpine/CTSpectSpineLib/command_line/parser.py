@@ -62,10 +62,30 @@ def _analyze(parser: Parser) -> None:
 
 
 def _batch(parser: Parser) -> None:
-    parser.add_argument("cohort", type=Path, metavar="COHORT", help="table: one row per patient")
+    parser.add_argument(
+        "cohort", nargs="?", type=Path, metavar="COHORT", help="table: one row per patient"
+    )
+    parser.add_argument(
+        "--bids", type=Path, metavar="ROOT", help="a BIDS tree in place of the table"
+    )
+    parser.add_argument(
+        "--participant-label",
+        nargs="+",
+        default=(),
+        metavar="LABEL",
+        help="only these participants of the tree",
+    )
+    parser.add_argument(
+        "--level",
+        choices=("participant", "group"),
+        help="only analyse, or only write tables and page; both where it is not given",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder")
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="patients at a time (1)"
+        "--workers", type=int, metavar="N", help="patients at a time (1; what a cluster can do)"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="analyse on the workers of this Dask scheduler"
     )
     parser.add_argument(
         "--resume",
@@ -108,6 +128,22 @@ def _calibrate(parser: Parser) -> None:
     )
     add_settings(parser, "reconstruction")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+
+
+def _review(parser: Parser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a batch")
+    parser.add_argument("patient", nargs="?", metavar="PATIENT", help="id; all when left out")
+    parser.add_argument(
+        "decision",
+        nargs="?",
+        metavar="DECISION",
+        help="seen, accept-registration, confirm-levels, anchor, exclude or withdraw",
+    )
+    parser.add_argument(
+        "--value", default="", metavar="TEXT", help="LEVEL@x,y,z of an anchor, why of an exclude"
+    )
+    parser.add_argument("--by", metavar="NAME", help="who decides")
+    parser.add_argument("--open", action="store_true", help="open the report in the browser")
 
 
 def _register(parser: Parser) -> None:
@@ -232,6 +268,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
         _calibrate,
         "a site's resolution from a sphere phantom, or its ordinary values from normals",
     ),
+    "review": ("review", _review, "who of a cohort wants eyes, and what you decide on them"),
     "register": ("single_stages", _register, "register SPECT to CT"),
     "label": ("label", _label, "vertebra labels of a CT"),
     "shift": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from CTSpectSpineLib.cohort.review import DECISIONS
 from CTSpectSpineLib.cohort.summary import FILES as COHORT_FILES
 from CTSpectSpineLib.command_line.batch import RECORDS
 from CTSpectSpineLib.command_line.export import EXPORT_FILES
@@ -56,6 +57,7 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
         Written("DIR", (*COHORT_FILES, RECORDS, FILES_RECORD), clears=False),
         Written("DIR/PATIENT", _ANALYSIS),
     ),
+    "review": (Written("DIR/review", (DECISIONS, FILES_RECORD), clears=False),),
     "register": (Written("DIR", (*REGISTER_FILES, FILES_RECORD)),),
     "label": (Written("DIR", (*LABEL_FILES, FILES_RECORD)),),
     "shift": (

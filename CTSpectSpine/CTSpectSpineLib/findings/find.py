@@ -9,9 +9,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.finding import Finding
-from CTSpectSpineLib.findings.fit import EXCESS, Model, Shape, fitted, joint_excess
+from CTSpectSpineLib.findings.fit import Model, fitted, joint_excess
 from CTSpectSpineLib.findings.grid import Scene, scene_of
 from CTSpectSpineLib.findings.place import Place, place_of
+from CTSpectSpineLib.findings.shapes import EXCESS, Shape
 from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.model import FloatArray, Joint, SpineJoints
 

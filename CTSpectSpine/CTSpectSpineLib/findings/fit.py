@@ -1,32 +1,31 @@
-"""Shapes that explain uptake above the ordinary: parts of joints, whole vertebrae, foci."""
+"""What explains uptake above the ordinary: joints, then whole vertebrae and foci."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from CTSpectSpineLib.findings.grid import REACH, Scene
-from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, SpineJoints
+from CTSpectSpineLib.findings.grid import Scene
+from CTSpectSpineLib.findings.shapes import (
+    EXCESS,
+    SEEN,
+    SOFT,
+    Shape,
+    ball,
+    joint_shapes,
+    organ_shapes,
+    vertebra_shape,
+)
+from CTSpectSpineLib.geometry import content_box
+from CTSpectSpineLib.model import FloatArray, SpineJoints
 
 RADII_MM = (5.0, 7.0, 9.0, 12.0, 15.0)
 """Radii of foci that are tried. Numerical: steps of a third of the point spread's width; smaller
 ones look like the smallest, larger ones are several."""
-SOFT, SEEN = 0.15, 0.5
-"""Share of bone below which a voxel is soft tissue, and share of the CT below which it is not seen.
-Judgement: the blur carries some bone into every neighbour."""
-OUTSIDE_EXCESS = 1.0
-"""As `EXCESS`, outside the CT. Judgement: nothing is known of what lies there."""
-HOLLOW_MM = 12.0
-"""Organs larger than this are placed by their middle, smaller ones by their hottest voxel.
-Numerical."""
-EXCESS = 0.5
-"""Least excess over the upper limit of the ordinary that begins a focus, as a ratio. Judgement, see
-docs/validation/findings.md for what it finds and what it takes for foci wrongly."""
 JOINT_SHARE, FOCUS_SHARE, ORGAN_SHARE = 0.35, 0.3, 0.3
 """Share of what foci show at a voxel, hot joints within `JOINT_MM` and organs within `ORGAN_MM` of
 it, by which the model may be wrong there.
@@ -41,155 +40,9 @@ MOST_FOCI = 24
 """Foci at most. Judgement: with more than this the patient has what a count does not describe."""
 NEIGHBOUR_MM = 28.0
 """Voxels around a candidate in which fits are compared. Judgement: reach of the largest focus."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One shape.
-
-    Attributes
-    ----------
-    kind
-        ``joint``, ``vertebra``, ``focus``, ``organ``.
-    name
-        Joint id or level; empty for foci.
-    part
-        Part of the joint.
-    column
-        What it looks like with uptake 1, over all voxels.
-    centre_mm
-        Its middle, LPS mm.
-    radius_mm
-        Radius of a ball of its volume.
-    """
-
-    kind: str
-    name: str
-    part: str
-    column: sparse.csc_matrix = field(repr=False)
-    centre_mm: FloatArray
-    radius_mm: float
-
-
-def joint_shapes(scene: Scene, joints: SpineJoints) -> list[Shape]:
-    """Parts of the joints that read above the ordinary."""
-    shapes: list[Shape] = []
-    for joint in joints.joints:
-        if joint.bone is None or joint.centre_mm is None or not joint.bone.mask.any():
-            continue
-        for part, points, volume in _parts(joint, joints):
-            column = scene.blurred(points, volume)
-            if column is None or not _is_raised(scene, column):
-                continue
-            radius = float((0.75 / np.pi * len(points) * volume) ** (1 / 3))
-            shapes.append(Shape("joint", joint.id, part, column, points.mean(axis=0), radius))
-    return shapes
-
-
-def _is_raised(scene: Scene, column: sparse.csc_matrix) -> bool:
-    at = column.indices
-    core = at[column.data > 0.6 * column.data.max()]
-    excess = (scene.ratio.ravel() - scene.usual.ravel())[core]
-    return bool(len(core)) and float(excess.max()) > 0.15
-
-
-def _parts(joint: Joint, joints: SpineJoints) -> list[tuple[str, FloatArray, float]]:
-    assert joint.bone is not None
-    assert joint.centre_mm is not None
-    ends = {name: joint.parts[name] for name in ("endplate_upper", "endplate_lower")
-            if name in joint.parts}  # fmt: skip
-    if joint.kind == "facet" or not ends:
-        return [("", joint.bone.points_mm(), joint.bone.voxel_volume_mm3)]
-    frame = joints.frames.get(joint.upper) or joints.frames.get(joint.lower)
-    axes = np.eye(3) if frame is None else frame.axes
-    found = []
-    for name, region in ends.items():
-        points = region.points_mm()
-        if not len(points):
-            continue
-        away = (points - joint.centre_mm) @ axes.T
-        front = away[:, 1] < np.median(away[:, 1])
-        left = away[:, 0] > 0
-        for side, chosen in (
-            ("left front", left & front),
-            ("right front", ~left & front),
-            ("left back", left & ~front),
-            ("right back", ~left & ~front),
-        ):
-            if chosen.any():
-                found.append((f"{name} {side}", points[chosen], region.voxel_volume_mm3))
-    return found
-
-
-def organ_shapes(scene: Scene) -> list[Shape]:
-    """Pieces of uptake in soft tissue, or outside the CT: each as it is seen at half its height."""
-    excess = scene.ratio - scene.limit
-    outside = scene.seen_share < SEEN
-    soft = (scene.bone_share < SOFT) & (excess > EXCESS) & ~outside
-    soft |= outside & (excess > OUTSIDE_EXCESS)
-    pieces, count = ndimage.label(soft)
-    shapes = []
-    taken: BoolArray = np.zeros(soft.shape, dtype=bool)
-    for number in _by_peak(pieces, scene.ratio, count):
-        mine = pieces == number
-        if (mine & taken).any():
-            continue  # part of an organ that a hotter part stands for
-        here = _half_height(scene, mine)
-        taken |= ndimage.binary_dilation(here | mine, iterations=2)
-        shapes.append(_organ(scene, here))
-    return shapes
-
-
-def _half_height(scene: Scene, piece: BoolArray) -> BoolArray:
-    """What is connected with the hottest voxel of a piece at half of its uptake, outside bone."""
-    hottest = np.unravel_index(int(np.argmax(np.where(piece, scene.ratio, -np.inf))), piece.shape)
-    high = (scene.ratio > 0.5 * scene.ratio[hottest]) & (scene.bone_share < 0.5)
-    high[hottest] = True
-    pieces, _ = ndimage.label(high)
-    return np.asarray(pieces == pieces[hottest])
-
-
-def _organ(scene: Scene, here: BoolArray) -> Shape:
-    kji = np.argwhere(here)
-    margin = np.ceil(REACH * scene.sigmas).astype(int)
-    low = np.maximum(kji.min(axis=0) - margin, 0)
-    high = np.minimum(kji.max(axis=0) + margin + 1, here.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    seen = ndimage.gaussian_filter(
-        here[box].astype(float), scene.sigmas, mode="constant", truncate=REACH
-    )
-    volume = len(kji) * float(np.prod(scene.spacing))
-    radius = float((0.75 / np.pi * volume) ** (1 / 3))
-    hottest = kji[int(np.argmax(scene.ratio[here]))]
-    middle = kji.mean(axis=0) if radius > HOLLOW_MM else hottest
-    return Shape("organ", "", "", scene.column(seen, low), scene.point(middle), radius)
-
-
-def _by_peak(pieces: NDArray[Any], ratio: FloatArray, count: int) -> list[int]:
-    """Numbers of pieces, the hottest first."""
-    if not count:
-        return []
-    peaks = ndimage.maximum(ratio, pieces, np.arange(1, count + 1))
-    return [int(n) + 1 for n in np.argsort(-np.asarray(peaks), kind="stable")]
-
-
-def ball(scene: Scene, kji: FloatArray, radius_mm: float) -> Shape:
-    """A ball as the SPECT shows it: a Gaussian of its variance and content."""
-    width = (
-        np.sqrt(scene.sigma_mm**2 + radius_mm**2 / 5.0 + scene.spacing[::-1] ** 2 / 12.0)
-        / scene.spacing[::-1]
-    )
-    volume = 4.0 / 3.0 * np.pi * radius_mm**3 / float(np.prod(scene.spacing))
-    reach = REACH * width
-    low = np.maximum(np.floor(kji - reach).astype(int), 0)
-    high = np.minimum(np.ceil(kji + reach).astype(int) + 1, scene.ratio.shape)
-    high = np.maximum(high, low + 1)
-    axes = [
-        np.exp(-0.5 * ((np.arange(a, b) - c) / w) ** 2) / (np.sqrt(2 * np.pi) * w)
-        for a, b, c, w in zip(low, high, kji, width, strict=True)
-    ]
-    values = volume * np.einsum("k,j,i->kji", *axes)
-    return Shape("focus", "", "", scene.column(values, low), scene.point(kji), radius_mm)
+_LEAST_NEAR = 0.05
+"""Sum over these voxels of what a shape with uptake 1 shows, from which on it is solved for anew.
+Numerical."""
 
 
 class Model:
@@ -199,20 +52,10 @@ class Model:
         self.scene = scene
         self.excess = (scene.ratio - scene.usual).ravel()
         self.shapes = list(shapes)
-        self.values: FloatArray = np.zeros(len(self.shapes))
-        self.solve()
-
-    @property
-    def matrix(self) -> sparse.csc_matrix:
-        """All shapes as columns."""
-        if not self.shapes:
-            return sparse.csc_matrix((self.excess.size, 0))
-        return sparse.csc_matrix(sparse.hstack([s.column for s in self.shapes], format="csc"))
-
-    def solve(self) -> None:
-        """Solve for all values."""
-        matrix = self.matrix
-        self.values = non_negative((matrix.T @ matrix).toarray(), matrix.T @ self.excess)
+        self.matrix = _side_by_side([s.column for s in self.shapes], self.excess.size)
+        self._gram: FloatArray = (self.matrix.T @ self.matrix).toarray()
+        self._right: FloatArray = np.asarray(self.matrix.T @ self.excess)
+        self.values = non_negative(self._gram, self._right)
 
     def predicted(self, kinds: Sequence[str] | None = None) -> FloatArray:
         """What shapes of some kinds show, ``[k, j, i]``."""
@@ -225,17 +68,15 @@ class Model:
         joints, organs = self.predicted(("joint",)), self.predicted(("organ",))
         foci = self.predicted(("vertebra", "focus"))
         left = self.scene.ratio - self.scene.limit - joints - foci - organs
-        near = 2 * np.ceil(JOINT_MM / self.scene.spacing[::-1]).astype(int) + 1
-        left -= JOINT_SHARE * ndimage.maximum_filter(joints, size=tuple(near))
+        left -= JOINT_SHARE * _highest_near(joints, JOINT_MM / self.scene.spacing[::-1])
         left -= FOCUS_SHARE * foci
-        reach = 2 * np.ceil(ORGAN_MM / self.scene.spacing[::-1]).astype(int) + 1
-        left -= ORGAN_SHARE * ndimage.maximum_filter(organs, size=tuple(reach))
+        left -= ORGAN_SHARE * _highest_near(organs, ORGAN_MM / self.scene.spacing[::-1])
         # Soft tissue and what the CT does not show were taken as whole organs.
         known = (self.scene.bone_share >= SOFT) & (self.scene.seen_share >= SEEN)
         return np.where(known, left, 0.0)
 
-    def with_best(self, candidates: Sequence[Shape], kji: NDArray[np.int_]) -> tuple[float, Shape]:
-        """The candidate with which all shapes near a voxel fit best, and the squares left."""
+    def around(self, kji: NDArray[np.int_]) -> Neighbourhood:
+        """What is left to be explained around a voxel."""
         reach = np.ceil(NEIGHBOUR_MM / self.scene.spacing[::-1]).astype(int)
         low = np.maximum(kji - reach, 0)
         high = np.minimum(kji + reach + 1, self.scene.ratio.shape)
@@ -243,52 +84,123 @@ class Model:
             *(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"
         )
         rows = np.ravel_multi_index([g.ravel() for g in grid], self.scene.ratio.shape)
-        matrix = self.matrix.tocsr()[rows].tocsc()
-        near = np.flatnonzero(np.asarray(abs(matrix).sum(axis=0)).ravel() > 0.05)
-        fixed = np.delete(np.arange(len(self.shapes)), near)
-        target = self.excess[rows] - matrix[:, fixed] @ self.values[fixed]
-        dense = matrix[:, near].toarray()
+        near: list[tuple[NDArray[np.intp], FloatArray]] = []
+        others = np.zeros(len(rows))
+        for shape, value in zip(self.shapes, self.values, strict=True):
+            at, data = _in_rows(shape.column, rows)
+            if np.abs(data).sum() > _LEAST_NEAR:
+                near.append((at, data))
+            else:
+                others[at] += data * value
+        dense = np.zeros((len(rows), len(near)))
+        for number, (at, data) in enumerate(near):
+            dense[at, number] = data
+        return Neighbourhood(rows, self.excess[rows] - others, dense)
+
+    def add(self, shape: Shape) -> None:
+        """Add a shape and solve again."""
+        with_others = np.asarray((shape.column.T @ self.matrix).todense())
+        own = np.asarray((shape.column.T @ shape.column).todense())
+        self._gram = np.block([[self._gram, with_others.T], [with_others, own]])
+        self._right = np.append(self._right, shape.column.T @ self.excess)
+        self.shapes.append(shape)
+        self.matrix = _side_by_side([self.matrix, shape.column], self.excess.size)
+        self.values = non_negative(self._gram, self._right)
+
+    def without(self, number: int) -> None:
+        """Remove a shape and solve again."""
+        del self.shapes[number]
+        self._gram = np.delete(np.delete(self._gram, number, axis=0), number, axis=1)
+        self._right = np.delete(self._right, number)
+        self.matrix = _side_by_side([s.column for s in self.shapes], self.excess.size)
+        self.values = non_negative(self._gram, self._right)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The voxels around a candidate.
+
+    Attributes
+    ----------
+    rows
+        Their flat numbers, rising.
+    target
+        Uptake that is to be explained there, without what distant shapes show.
+    near
+        Shapes that are seen there with uptake 1, shape (voxels, shapes).
+    """
+
+    rows: NDArray[np.intp]
+    target: FloatArray
+    near: FloatArray
+
+    def with_best(self, candidates: Sequence[Shape]) -> tuple[float, Shape]:
+        """The candidate with which all shapes here fit best, and the squares left."""
         best: tuple[float, Shape] | None = None
         for shape in candidates:
-            own = shape.column.tocsr()[rows].toarray()
-            both = np.hstack([dense, own])
-            values = non_negative(both.T @ both, both.T @ target)
-            left = float(np.sum((target - both @ values) ** 2))
+            at, data = _in_rows(shape.column, self.rows)
+            both = np.hstack([self.near, np.zeros((len(self.rows), 1))])
+            both[at, -1] = data
+            values = non_negative(both.T @ both, both.T @ self.target)
+            left = float(np.sum((self.target - both @ values) ** 2))
             if best is None or left < best[0]:
                 best = left, shape
         assert best is not None
         return best
 
-    def add(self, shape: Shape) -> None:
-        """Add a shape and solve again."""
-        self.shapes.append(shape)
-        self.solve()
 
-    def without(self, number: int) -> None:
-        """Remove a shape and solve again."""
-        del self.shapes[number]
-        self.solve()
+def _side_by_side(columns: Sequence[sparse.csc_matrix], voxels: int) -> sparse.csc_matrix:
+    if not columns:
+        return sparse.csc_matrix((voxels, 0))
+    return sparse.csc_matrix(sparse.hstack(columns, format="csc"))
+
+
+def _in_rows(
+    column: sparse.csc_matrix, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Places in ``rows`` (rising) at which a column is not 0, and its values there."""
+    first, last = np.searchsorted(column.indices, (rows[0], rows[-1] + 1))
+    indices, data = column.indices[first:last], column.data[first:last]
+    at = np.searchsorted(rows, indices)
+    found = rows[at] == indices
+    return at[found], data[found]
+
+
+def _highest_near(values: FloatArray, reach: FloatArray) -> FloatArray:
+    """Highest of values of at least 0 within a reach in voxels along ``(k, j, i)``."""
+    half = np.ceil(reach).astype(int)
+    result = np.zeros_like(values)
+    found = content_box(values > 0)
+    if found is not None:
+        box = tuple(
+            slice(max(0, s.start - int(h)), s.stop + int(h))
+            for s, h in zip(found, half, strict=True)
+        )
+        result[box] = ndimage.maximum_filter(values[box], size=tuple(2 * half + 1))
+    return result
 
 
 def non_negative(gram: FloatArray, right: FloatArray, rounds: int = 400) -> FloatArray:
     """Least squares with values of at least 0, by coordinate descent on the normal equations."""
-    values: FloatArray = np.zeros(len(right))
     scale = np.diag(gram) + 1e-3 * max(float(np.max(np.diag(gram), initial=0.0)), 1e-12)
     gram = gram.copy()
     np.fill_diagonal(gram, scale)
+    columns = list(np.ascontiguousarray(gram.T))
     slope = -right.astype(float)
+    # Plain numbers: most values stay 0, and to look at one in an array costs more than to compare.
+    values, scales = [0.0] * len(right), scale.tolist()
     for _ in range(rounds):
         moved = 0.0
-        for n in range(len(values)):
-            new = max(0.0, values[n] - slope[n] / scale[n])
+        for n, column in enumerate(columns):
+            new = max(0.0, values[n] - slope.item(n) / scales[n])
             change = new - values[n]
             if change:
-                slope += gram[:, n] * change
+                slope += column * change
                 values[n] = new
                 moved = max(moved, abs(change))
         if moved < 1e-3:
             break
-    return values
+    return np.array(values)
 
 
 def fitted(scene: Scene, joints: SpineJoints) -> tuple[Model, dict[str, float]]:
@@ -304,7 +216,9 @@ def fitted(scene: Scene, joints: SpineJoints) -> tuple[Model, dict[str, float]]:
     model = Model(scene, [*organ_shapes(scene), *joint_shapes(scene, joints)])
     alone = joint_excess(model)
     whole = {
-        level: column for level in joints.frames if (column := _vertebra(scene, level)) is not None
+        level: column
+        for level in joints.frames
+        if (column := vertebra_shape(scene, level)) is not None
     }
     tried: set[tuple[int, ...]] = set()
     for _ in range(MOST_FOCI):
@@ -332,39 +246,27 @@ def _best_shape(model: Model, kji: NDArray[np.int_], whole: dict[str, Shape]) ->
         if level not in used
         and np.linalg.norm(shape.centre_mm - scene.point(kji.astype(float))) < 50.0
     ]  # fmt: skip
+    here = model.around(kji)
     step = 0.8
     offsets = [np.zeros(3)] + [s * step * axis for axis in np.eye(3) for s in (-1.0, 1.0)]
     start = kji.astype(float)
-    left, best = model.with_best([ball(scene, start, r) for r in RADII_MM], kji)
+    left, best = here.with_best([ball(scene, start, r) for r in RADII_MM])
     for _ in range(3):
         moved = [ball(scene, start + o, best.radius_mm) for o in offsets]
-        found, shape = model.with_best(moved, kji)
+        found, shape = here.with_best(moved)
         if found >= 0.999 * left:
             break
         left, best = found, shape
         index = np.linalg.inv(scene.index_to_ct) @ np.array([*shape.centre_mm, 1.0])
         start = index[2::-1]
-    found, shape = model.with_best([ball(scene, start, r) for r in RADII_MM], kji)
+    found, shape = here.with_best([ball(scene, start, r) for r in RADII_MM])
     if found < left:
         left, best = found, shape
     if vertebrae:
-        found, shape = model.with_best(vertebrae, kji)
+        found, shape = here.with_best(vertebrae)
         if found < left:
             best = shape
     return best
-
-
-def _vertebra(scene: Scene, level: str) -> Shape | None:
-    from CTSpectSpineLib import anatomy
-
-    if level in anatomy.SACRAL:
-        return None
-    points = scene.coarse.points(scene.coarse.labels == anatomy.vertebra(level).id)
-    column = scene.blurred(points, scene.coarse.volume_mm3) if len(points) else None
-    if column is None:
-        return None
-    radius = float((0.75 / np.pi * len(points) * scene.coarse.volume_mm3) ** (1 / 3))
-    return Shape("vertebra", level, "", column, points.mean(axis=0), radius)
 
 
 def joint_excess(model: Model) -> dict[str, float]:

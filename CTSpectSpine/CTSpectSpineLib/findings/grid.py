@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import FWHM_PER_SIGMA, apply_matrix, ijk_to_lps, inverse
+from CTSpectSpineLib.geometry import (
+    FWHM_PER_SIGMA,
+    Box,
+    apply_matrix,
+    ijk_to_lps,
+    inverse,
+    label_boxes,
+)
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 STEP_MM = 2.0
@@ -25,7 +32,8 @@ CLOSING_MM = 6.0
 REACH = 3.0
 """Reach of a blurred shape in standard deviations. Numerical: 0.3 % of it lies beyond."""
 
-Box = tuple[slice, slice, slice]
+_SPARSE = 8
+"""Places for each one that is named, up to which counting all of them is quicker. Numerical."""
 ORDINARY: Mapping[str, tuple[float, float]] = {
     "vertebra": (0.95, 1.42),
     "sacrum": (1.1, 1.6),
@@ -135,10 +143,22 @@ class Coarse:
         4×4 matrix.
     """
 
-    labels: NDArray[np.int_]
+    labels: NDArray[np.int16]
     bone: BoolArray
     body: BoolArray
     ijk_to_lps: FloatArray
+
+    @cached_property
+    def _boxes(self) -> dict[int, Box]:
+        return label_boxes(self.labels)
+
+    def points_of(self, label: int) -> FloatArray:
+        """Points of a label, LPS mm, shape (n, 3)."""
+        box = self._boxes.get(label)
+        if box is None:
+            return np.zeros((0, 3))
+        kji = np.argwhere(self.labels[box] == label) + [s.start for s in box]
+        return apply_matrix(self.ijk_to_lps, kji[:, ::-1].astype(float))
 
     @property
     def spacing(self) -> FloatArray:
@@ -149,10 +169,6 @@ class Coarse:
     def volume_mm3(self) -> float:
         """Volume of one step."""
         return float(abs(np.linalg.det(self.ijk_to_lps[:3, :3])))
-
-    def points(self, mask: BoolArray) -> FloatArray:
-        """Points of a mask, LPS mm, shape (n, 3)."""
-        return apply_matrix(self.ijk_to_lps, np.argwhere(mask)[:, ::-1].astype(float))
 
     def near(self, centre_mm: FloatArray, radius_mm: float) -> tuple[NDArray[np.int_], FloatArray]:
         """Index ``(k, j, i)`` of the steps within a ball, and their points, LPS mm."""
@@ -182,20 +198,16 @@ def scene_of(
     spacing = np.asarray(spect.GetSpacing(), dtype=float)
     ct_to_index = np.linalg.inv(ijk_to_lps(spect)) @ ct_to_spect
     sigma_mm = fwhm_mm / FWHM_PER_SIGMA
-    classes = _classes(coarse)
-    kji = np.argwhere(np.ones(coarse.labels.shape, dtype=bool))
-    points = apply_matrix(coarse.ijk_to_lps, kji[:, ::-1].astype(float))
-    at = np.rint(apply_matrix(ct_to_index, points)[:, ::-1]).astype(int)
-    inside = np.all((at >= 0) & (at < ratio.shape), axis=1)
-    flat = np.ravel_multi_index(tuple(at[inside].T), ratio.shape)
-    mine = classes.ravel()[inside]
-    counts = np.bincount(flat, minlength=ratio.size).astype(float)
+    of_class = _steps_of_classes(coarse, ct_to_index, ratio.shape)
+    counts = of_class.sum(axis=1).astype(float)
     seen = counts > 0
 
     def spread(values: FloatArray, unseen: float) -> FloatArray:
-        total = np.bincount(flat, values[mine], minlength=ratio.size)
-        mean = np.where(seen, total / np.maximum(counts, 1), unseen).reshape(ratio.shape)
-        return ndimage.gaussian_filter(mean, sigma_mm / spacing[::-1], truncate=REACH)
+        mean = np.where(seen, of_class @ values / np.maximum(counts, 1), unseen)
+        smooth: FloatArray = ndimage.gaussian_filter(
+            mean.reshape(ratio.shape), sigma_mm / spacing[::-1], truncate=REACH
+        )
+        return smooth
 
     names = list(ORDINARY)
     usual = np.array([ORDINARY[name][0] for name in names])
@@ -218,7 +230,7 @@ def _coarse(ct: sitk.Image, labels: sitk.Image) -> Coarse:
     step = [max(1, int(STEP_MM / spacing)) for spacing in ct.GetSpacing()]
     thin = ct[:: step[0], :: step[1], :: step[2]]
     placed = sitk.Resample(labels, thin, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-    label = sitk.GetArrayFromImage(placed).astype(int)
+    label = sitk.GetArrayFromImage(placed).astype(np.int16)
     hu = sitk.GetArrayFromImage(thin)
     body = hu > BODY_HU
     dense = (hu > BONE_HU) | (label > 0)
@@ -229,14 +241,48 @@ def _coarse(ct: sitk.Image, labels: sitk.Image) -> Coarse:
     return Coarse(label, dense | (closed[inner] & body), body, ijk_to_lps(thin))
 
 
-def _classes(coarse: Coarse) -> NDArray[np.int_]:
+def _steps_of_classes(
+    coarse: Coarse, ct_to_index: FloatArray, shape: tuple[int, ...]
+) -> NDArray[np.int32]:
+    """How many steps of each class lie in each SPECT voxel, shape (voxels, classes)."""
+    classes = _classes(coarse)
+    voxels, kinds = int(np.prod(shape)), len(ORDINARY)
+    found = np.zeros(voxels * kinds, dtype=np.int32)
+    _, rows, columns = coarse.labels.shape
+    j, i = np.divmod(np.arange(rows * columns), columns)
+    # Plane by plane: the points of a whole CT are far larger than the CT itself.
+    for k, plane in enumerate(classes):
+        index = np.stack([i, j, np.full_like(i, k)], axis=1).astype(float)
+        points = apply_matrix(coarse.ijk_to_lps, index)
+        at = np.rint(apply_matrix(ct_to_index, points)[:, ::-1]).astype(int)
+        inside = np.all((at >= 0) & (at < shape), axis=1)
+        if inside.any():
+            flat = np.ravel_multi_index(tuple(at[inside].T), shape)
+            _count(found, flat * kinds + plane.ravel()[inside])
+    return found.reshape(voxels, kinds)
+
+
+def _count(found: NDArray[np.int32], at: NDArray[np.intp]) -> None:
+    """Add 1 at each place, as often as it is named."""
+    low, high = int(at.min()), int(at.max()) + 1
+    if high - low > _SPARSE * len(at):
+        np.add.at(found, at, 1)
+    else:
+        found[low:high] += np.bincount(at - low).astype(np.int32)
+
+
+def _classes(coarse: Coarse) -> NDArray[np.int8]:
+    """Place in `ORDINARY` of each step."""
     names = list(ORDINARY)
-    classes = np.full(coarse.labels.shape, names.index("air"))
+    classes = np.full(coarse.labels.shape, names.index("air"), dtype=np.int8)
     classes[coarse.body] = names.index("soft")
     classes[coarse.bone] = names.index("bone")
-    for row in anatomy.vertebrae():
-        name = "sacrum" if row.region == "sacral" else "vertebra"
-        classes[coarse.labels == row.id] = names.index(name)
-    for number in anatomy.hip_ids().values():
-        classes[coarse.labels == number] = names.index("hip")
-    return classes
+    table = np.zeros(int(coarse.labels.max(initial=0)) + 1, dtype=np.int8)
+    named = {
+        row.id: "sacrum" if row.region == "sacral" else "vertebra" for row in anatomy.vertebrae()
+    }
+    for number, name in {**named, **dict.fromkeys(anatomy.hip_ids().values(), "hip")}.items():
+        if number < len(table):
+            table[number] = names.index(name) + 1
+    of_label = table[coarse.labels]
+    return np.where(of_label > 0, of_label - 1, classes).astype(np.int8)

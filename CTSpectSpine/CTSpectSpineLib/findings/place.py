@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.findings.fit import Shape
 from CTSpectSpineLib.findings.grid import Scene
+from CTSpectSpineLib.findings.shapes import Shape
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import FloatArray, Region, Side, SpineJoints, VertebraFrame
 
@@ -258,8 +258,8 @@ def _soft(scene: Scene, around: _Around, shape: Shape, ratio: float) -> Place:
     large = shape.radius_mm >= ORGAN_MM
     sacral = level in anatomy.SACRAL
     tops = [row.id for row in anatomy.vertebrae() if row.region == "sacral"]
-    if not sacral and np.isin(scene.coarse.labels, tops).any():
-        sacrum = scene.coarse.points(np.isin(scene.coarse.labels, tops))
+    sacrum = np.concatenate([scene.coarse.points_of(number) for number in tops])
+    if not sacral and len(sacrum):
         sacral = bool(shape.centre_mm[2] < np.percentile(sacrum[:, 2], 70))
     physiologic = ""
     if large and off < BLADDER_MM and sacral and back < -BEFORE_MM:

@@ -10,7 +10,15 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import Grid, affine, apply_matrix, content_box, ijk_to_lps, inverse
+from CTSpectSpineLib.geometry import (
+    Grid,
+    affine,
+    apply_matrix,
+    content_box,
+    ijk_to_lps,
+    inverse,
+    label_boxes,
+)
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Slices = tuple[slice, slice, slice]
@@ -20,6 +28,8 @@ Occupancy = NDArray[np.float32]
 _COARSE_MM = 1.6
 """Longest voxel edge at which a mask is interpolated itself, not its shape, mm. Judgement: just
 above the 1.5 mm of common label maps, whose steps the grids of 1 mm hardly show."""
+_HIGHEST = 255
+"""Highest number that is a label. By definition: ids fit into eight bits."""
 _MARGIN = 2
 """Voxels around a bone in its distance map. Numerical: enough for linear interpolation at the
 surface."""
@@ -83,12 +93,7 @@ def label_volume(image: sitk.Image) -> LabelVolume:
 
 def from_array(array: NDArray[np.integer], matrix: FloatArray) -> LabelVolume:
     """Labels from an array ``[k, j, i]`` and its matrix, which may be sheared."""
-    boxes = {
-        label: (found[0], found[1], found[2])
-        for label, found in enumerate(ndimage.find_objects(array, max_label=255), start=1)
-        if found is not None
-    }
-    return LabelVolume(array, matrix, boxes)
+    return LabelVolume(array, matrix, label_boxes(array, _HIGHEST))
 
 
 def occupancy(volume: LabelVolume, ids: Sequence[int], grid: Grid) -> Occupancy:

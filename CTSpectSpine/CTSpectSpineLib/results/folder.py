@@ -117,6 +117,7 @@ def step_folder(
     among: bool = False,
     adopt: Sequence[str] = (),
     clears: bool = True,
+    wait_seconds: float = 0.0,
 ) -> Iterator[Path]:
     """Claim the folder of a command that writes no manifest.
 
@@ -136,15 +137,18 @@ def step_folder(
         Files that the user says to go on with.
     clears
         Whether the first write removes what an earlier run of the command wrote.
+    wait_seconds
+        How long to wait for another run in the folder.
 
     Raises
     ------
     InputError
         As for `results_folder`.
     """
-    check_step_folder(folder, among=among)
+    if not wait_seconds:
+        check_step_folder(folder, among=among)
     _check_inputs(folder, inputs)
-    with _claimed(folder, f"'ctspectspine {command}'") as stack:
+    with _claimed(folder, f"'ctspectspine {command}'", wait_seconds) as stack:
         _check_step(folder, among=among)
         remove_temporaries(folder)
         claim = StepFolder(folder, command, clears=clears)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.display import SURFACE_RGB
-from CTSpectSpineLib.geometry import ijk_to_lps
+from CTSpectSpineLib.geometry import Box, ijk_to_lps, label_boxes
 from CTSpectSpineLib.model import FloatArray, Joint, Region, VertebraLabels
 from CTSpectSpineLib.terminology import DISC_PARTS, recommended_rgb, terminology_entry
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment
@@ -38,7 +38,7 @@ def vertebra_segments(labels: VertebraLabels) -> list[Segment]:
     """One segment per vertebra, named as TotalSegmentator names them."""
     array = sitk.GetArrayViewFromImage(labels.image)
     matrix = ijk_to_lps(labels.image)
-    boxes = _label_boxes(labels.image)
+    boxes = label_boxes(array)
     segments = []
     for level in labels.levels:
         label = anatomy.vertebra(level).id
@@ -58,17 +58,7 @@ def vertebra_segments(labels: VertebraLabels) -> list[Segment]:
     return segments
 
 
-def _label_boxes(image: sitk.Image) -> dict[int, tuple[slice, slice, slice]]:
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(image)
-    boxes = {}
-    for label in shape.GetLabels():
-        i, j, k, ni, nj, nk = shape.GetBoundingBox(label)
-        boxes[label] = (slice(k, k + nk), slice(j, j + nj), slice(i, i + ni))
-    return boxes
-
-
-def _shifted(matrix: FloatArray, box: tuple[slice, slice, slice]) -> FloatArray:
+def _shifted(matrix: FloatArray, box: Box) -> FloatArray:
     """Index-to-LPS matrix of a box cut out of a grid."""
     start = np.array([box[2].start, box[1].start, box[0].start, 1.0])
     shifted: FloatArray = matrix.copy()

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy, joint_table
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import transform_matrix
+from CTSpectSpineLib.geometry import grid_of, label_counts, transform_matrix
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
 from CTSpectSpineLib.registration.files import (
     centred,
@@ -22,6 +22,7 @@ from CTSpectSpineLib.registration.files import (
     registration_record,
     write_transform,
 )
+from CTSpectSpineLib.results.background import AT_ONCE, Background
 from CTSpectSpineLib.results.decision import Decision, decision_in
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.records import labels_record
@@ -181,20 +182,27 @@ def _number(value: float | None) -> float:
 
 
 def write_labels(
-    labels: VertebraLabels, folder: Path, more: Mapping[str, Any] | None = None
+    labels: VertebraLabels,
+    folder: Path,
+    more: Mapping[str, Any] | None = None,
+    later: Background = AT_ONCE,
 ) -> None:
     """Write ``vertebrae.nii.gz``, ``.seg.nrrd`` and ``.json``, and ``hips.nii.gz`` if there are.
 
-    ``more`` is added to what ``vertebrae.json`` says of the labels.
+    ``more`` is added to what ``vertebrae.json`` says of the labels; ``later`` writes the segments.
     """
     segments = vertebra_segments(labels)
-    hips = set(anatomy.hip_ids().values())
-    bones = sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips})
+    grid = grid_of(labels.image)
+    later(lambda: write_segmentation(folder / "vertebrae.seg.nrrd", segments, grid))
+    counts = label_counts(sitk.GetArrayViewFromImage(labels.image))
+    hips = [hip for hip in anatomy.hip_ids().values() if hip < len(counts) and counts[hip]]
+    # The filter copies the image, even where it changes nothing.
+    bones = (
+        sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips}) if hips else labels.image
+    )
     write_image(bones, folder / "vertebrae.nii.gz")
-    only_hips = labels.image - bones
-    if sitk.GetArrayViewFromImage(only_hips).any():
-        write_image(only_hips, folder / "hips.nii.gz")
-    write_segmentation(folder / "vertebrae.seg.nrrd", segments, labels.image)
+    if hips:
+        write_image(labels.image - bones, folder / "hips.nii.gz")
     write_labels_record(labels, folder, more)
 
 
@@ -206,11 +214,17 @@ def write_labels_record(
 
 
 def write_joint_segments(
-    joints: SpineJoints, grid: sitk.Image, folder: Path, table: pd.DataFrame | None = None
+    joints: SpineJoints,
+    labels: sitk.Image,
+    folder: Path,
+    table: pd.DataFrame | None = None,
+    later: Background = AT_ONCE,
 ) -> None:
-    """Write ``joints.seg.nrrd`` and ``joint_parts.seg.nrrd`` on the grid of the labels."""
-    write_segmentation(folder / "joints.seg.nrrd", joint_segments(joints.joints, table), grid)
-    write_segmentation(folder / "joint_parts.seg.nrrd", part_segments(joints.joints), grid)
+    """Have ``joints.seg.nrrd`` and ``joint_parts.seg.nrrd`` written on the grid of the labels."""
+    grid = grid_of(labels)
+    segments, parts = joint_segments(joints.joints, table), part_segments(joints.joints)
+    later(lambda: write_segmentation(folder / "joints.seg.nrrd", segments, grid))
+    later(lambda: write_segmentation(folder / "joint_parts.seg.nrrd", parts, grid))
 
 
 def joint_box(ct: sitk.Image, joints: SpineJoints, margin_mm: float = 30.0) -> sitk.Image:

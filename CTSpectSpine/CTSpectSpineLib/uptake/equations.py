@@ -93,6 +93,7 @@ def build_equations(
     spine: ObservedSpine,
     family: Family,
     response: Response,
+    profiles: sparse.csc_matrix,
     noise: Noise,
     first: FloatArray,
     unit: float,
@@ -106,6 +107,8 @@ def build_equations(
         The regions.
     family, response
         How they are seen.
+    profiles
+        What each region with uptake 1 looks like then, shape (voxels, regions).
     noise
         The SPECT's noise.
     first
@@ -117,7 +120,6 @@ def build_equations(
         (voxels, motions).
     """
     view = spine.view
-    profiles = view.profiles(response)
     weights = _voxel_weights(spine, noise, profiles, view.weights)
 
     def seen(other: Response) -> FloatArray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, log
 
 import numpy as np
@@ -37,6 +38,22 @@ class Evidence:
 
     precision: FloatArray
     pull: FloatArray
+
+    # As numbers and columns: to look one up in a matrix costs as much as ten operations.
+    @cached_property
+    def columns(self) -> list[FloatArray]:
+        """Columns of the precision."""
+        return list(np.ascontiguousarray(self.precision.T))
+
+    @cached_property
+    def own(self) -> list[float]:
+        """Diagonal of the precision, which is above 0."""
+        return [max(value, 1e-12) for value in np.diagonal(self.precision).tolist()]
+
+    @cached_property
+    def pulls(self) -> list[float]:
+        """`pull` as numbers."""
+        return [float(value) for value in self.pull.tolist()]
 
 
 def evidence(
@@ -112,39 +129,48 @@ class Chain:
         """Components, one region after the other, each with its uptake."""
         scale = exp(self.log_scale)
         field = found.precision @ self.uptake
-        uniform = self._rng.random(len(self.uptake))
-        normal = self._rng.standard_normal(len(self.uptake))
-        for r in range(len(self.uptake)):
-            g = int(self._prior.group[r])
-            group = self._prior.groups[g]
-            if not group.others:
+        uniform = self._rng.random(len(self.uptake)).tolist()
+        normal = self._rng.standard_normal(len(self.uptake)).tolist()
+        uptake = self.uptake.tolist()
+        all_options = [self._scaled_options(g, scale) for g in range(len(self._prior.groups))]
+        for r, g in enumerate(self._prior.group.tolist()):
+            options = all_options[g]
+            if not options:
                 continue
-            own = max(float(found.precision[r, r]), 1e-12)
-            best = self.uptake[r] + (float(found.pull[r]) - float(field[r])) / own
-            ordinary = 1.0 - sum(other.share for other in group.others)
-            options = [(ordinary, float(self._means[g]), float(self._sds[g]))]
-            options += [(other.share, other.mean, other.sd) for other in group.others]
+            own = found.own[r]
+            best = uptake[r] + (found.pulls[r] - field.item(r)) / own
             logs = []
-            for share, mean, sd in options:
-                variance = (sd * scale) ** 2 + 1.0 / own
-                logs.append(
-                    log(share) - 0.5 * log(variance) - 0.5 * (best - mean * scale) ** 2 / variance
-                )
+            for log_share, _, mean, square in options:
+                variance = square + 1.0 / own
+                logs.append(log_share - 0.5 * log(variance) - 0.5 * (best - mean) ** 2 / variance)
             top = max(logs)
             weights = [exp(value - top) for value in logs]
-            left, choice = float(uniform[r]) * sum(weights), 0
+            left, choice = uniform[r] * sum(weights), 0
             while choice < len(weights) - 1 and left >= weights[choice]:
                 left -= weights[choice]
                 choice += 1
             self._component[r] = choice
-            _, mean, sd = options[choice]
-            pull = 1.0 / (sd * scale) ** 2
-            value = (own * best + pull * mean * scale) / (own + pull) + float(normal[r]) / (
+            _, plain, _, square = options[choice]
+            pull = 1.0 / square
+            value = (own * best + pull * plain * scale) / (own + pull) + normal[r] / (
                 own + pull
             ) ** 0.5
-            change = value - float(self.uptake[r])
-            self.uptake[r] = value
-            field = field + found.precision[:, r] * change
+            field += found.columns[r] * (value - uptake[r])
+            uptake[r] = value
+        self.uptake = np.array(uptake)
+
+    def _scaled_options(self, g: int, scale: float) -> list[tuple[float, float, float, float]]:
+        """A kind's components, the ordinary first; empty where there is no other.
+
+        Logarithm of the share; mean; mean and variance with the scale.
+        """
+        others = self._prior.groups[g].others
+        if not others:
+            return []
+        ordinary = 1.0 - sum(other.share for other in others)
+        options = [(ordinary, float(self._means[g]), float(self._sds[g]))]
+        options += [(other.share, other.mean, other.sd) for other in others]
+        return [(log(share), mean, mean * scale, (sd * scale) ** 2) for share, mean, sd in options]
 
     def _options(self) -> tuple[FloatArray, FloatArray]:
         """Mean and spread of each region's component."""

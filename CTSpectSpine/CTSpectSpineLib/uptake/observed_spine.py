@@ -65,7 +65,7 @@ def _observed_in(
     field: SpectField, partition: Partition, frames: Mapping[str, VertebraFrame]
 ) -> tuple[Mask, ...]:
     """All of each region, but of bodies the core."""
-    masks = partition.masks()
+    masks = list(partition.masks())
     for number, part in enumerate(partition.parts):
         if part.kind != "body":
             continue

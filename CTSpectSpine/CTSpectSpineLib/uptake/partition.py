@@ -102,9 +102,13 @@ class Partition:
         box = self.boxes[number]
         return box, self.codes[box] == number + 1
 
-    def masks(self) -> list[tuple[Box, BoolArray]]:
+    def masks(self) -> tuple[tuple[Box, BoolArray], ...]:
         """`mask` of every region."""
-        return [self.mask(number) for number in range(len(self.parts))]
+        return self._masks
+
+    @cached_property
+    def _masks(self) -> tuple[tuple[Box, BoolArray], ...]:
+        return tuple(self.mask(number) for number in range(len(self.parts)))
 
     def of_kind(self, *kinds: PartKind) -> list[int]:
         """Numbers of the regions of some kinds."""

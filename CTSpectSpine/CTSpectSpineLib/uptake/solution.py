@@ -103,7 +103,7 @@ def solve_spine(
     if not len(centres):
         centres = np.array([frame.centre_mm for frame in joints.frames.values()])
     ways = rigid_ways(spine.field, fitted, centres, error_mm)
-    equations = build_equations(spine, family, response, noise, first, unit, ways)
+    equations = build_equations(spine, family, response, profiles, noise, first, unit, ways)
     prior = build_prior(spine.partition, first / unit, groups)
     draws = _sample(equations, prior, first / unit, max(repetitions, _SWEEPS), rng)
     endplates = endplate_uptakes(

@@ -9,7 +9,14 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
+from CTSpectSpineLib.geometry import (
+    Box,
+    apply_matrix,
+    grid_of,
+    inverse,
+    label_box,
+    label_counts,
+)
 from CTSpectSpineLib.model import FloatArray
 
 _BONE_HU = 150.0
@@ -108,7 +115,7 @@ def check_on_bone(labels: sitk.Image, ct: sitk.Image, name: str) -> tuple[str, .
         If the labels do not lie on bone.
     """
     content = bone_content(labels, ct)
-    present = np.unique(sitk.GetArrayViewFromImage(labels)).size - 1
+    present = np.count_nonzero(label_counts(sitk.GetArrayViewFromImage(labels))) - 1
     refused, doubtful = _CONTRAST["column" if present >= _COLUMN else "few"]
     if content.inside < _LEAST_BONE or content.contrast < refused:
         raise InputError(
@@ -143,16 +150,11 @@ def bone_content(labels: sitk.Image, ct: sitk.Image) -> BoneContent:
     return BoneContent(float(bone[inside].mean()), around)
 
 
-def _label_box(labels: sitk.Image) -> tuple[slice, slice, slice]:
-    """Bounding box of all labels, ``(k, j, i)``."""
-    array = sitk.GetArrayViewFromImage(labels)
-    rows = np.array([[bool(row.any()) for row in plane] for plane in array])
-    columns = np.zeros(array.shape[2], dtype=bool)
-    for plane in array:
-        columns |= plane.any(axis=0)
-    filled = [np.flatnonzero(v) for v in (rows.any(axis=1), rows.any(axis=0), columns)]
-    k, j, i = (slice(int(f[0]), int(f[-1]) + 1) for f in filled)
-    return k, j, i
+def _label_box(labels: sitk.Image) -> Box:
+    """Bounding box of all labels, of which there are some, ``(k, j, i)``."""
+    box = label_box(sitk.GetArrayViewFromImage(labels))
+    assert box is not None
+    return box
 
 
 def _outside(name: str) -> InputError:

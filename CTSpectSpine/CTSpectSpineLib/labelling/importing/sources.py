@@ -13,7 +13,14 @@ from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import image_suffix
-from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
+from CTSpectSpineLib.geometry import (
+    Grid,
+    apply_matrix,
+    grid_of,
+    inverse,
+    label_box,
+    label_counts,
+)
 from CTSpectSpineLib.labelling.importing.level_names import is_hip, level_of_name, library_id
 from CTSpectSpineLib.labelling.importing.schemes import (
     SCHEMES,
@@ -164,7 +171,6 @@ def _require_vertebra(levels: object, name: str, what: str, present: Sequence[st
 def _present_labels(image: sitk.Image, name: str) -> list[int]:
     """Label numbers in the map, without the background; checks that they are whole numbers."""
     array = sitk.GetArrayViewFromImage(image)
-    present: set[int] = set()
     # In slabs, so that a large map in double precision needs no copy.
     for slab in _slabs(array):
         if slab.dtype.kind == "f":
@@ -182,9 +188,7 @@ def _present_labels(image: sitk.Image, name: str) -> list[int]:
                 f"{name}: holds the value {bad:g}, which is not a label of a vertebra; give a "
                 "label map (not the CT)."
             )
-        counts = np.bincount(slab.astype(np.int64).ravel())
-        present.update(np.flatnonzero(counts).tolist())
-    return sorted(present - {0})
+    return [number for number in np.flatnonzero(label_counts(array)).tolist() if number]
 
 
 def label_blobs(image: sitk.Image) -> dict[int, LabelledBlob]:
@@ -220,9 +224,11 @@ def _relabel(image: sitk.Image, mapping: Mapping[int, int]) -> sitk.Image:
     table = np.zeros(_LARGEST_LABEL + 1, dtype=np.uint8)
     for old, new in mapping.items():
         table[old] = new
-    result = np.empty(array.shape, dtype=np.uint8)
-    for slab, out in zip(_slabs(array), _slabs(result), strict=True):
-        out[:] = table[slab.astype(np.int64 if slab.dtype.kind == "f" else slab.dtype)]
+    result = np.zeros(array.shape, dtype=np.uint8)
+    box = label_box(array)
+    if box is not None:
+        for slab, out in zip(_slabs(array[box]), _slabs(result[box]), strict=True):
+            out[:] = table[slab.astype(np.int64 if slab.dtype.kind == "f" else slab.dtype)]
     mapped = sitk.GetImageFromArray(result)
     mapped.CopyInformation(image)
     return mapped

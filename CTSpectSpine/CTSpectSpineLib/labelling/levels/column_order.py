@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of
+from CTSpectSpineLib.geometry import Box, Grid, apply_matrix, grid_of, label_boxes
 from CTSpectSpineLib.labelling.importing.schemes import typical_steps_mm
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
@@ -91,19 +91,17 @@ def check_column(labels: sitk.Image) -> Column:
     numbering make the column implausible: levels out of order, one level in two places, gaps
     without room for the missing vertebra.
     """
-    array = sitk.GetArrayFromImage(labels)
+    array = sitk.GetArrayViewFromImage(labels)
     grid = grid_of(labels)
     pieces: dict[str, list[_Piece]] = {}
-    removed: list[str] = []
-    for number, box in enumerate(ndimage.find_objects(array), start=1):
+    removed: dict[str, tuple[Box, BoolArray]] = {}
+    for number, box in label_boxes(array).items():
         level = anatomy.name_of_id(number)
-        if box is None or level is None:
+        if level is None:
             continue
-        view = array[box]
-        pieces[level], specks = _pieces(view == number, grid, box)
+        pieces[level], specks = _pieces(array[box] == number, grid, box)
         if specks.any():
-            view[specks] = 0
-            removed.append(level)
+            removed[level] = box, specks
     levels = anatomy.sort_levels(pieces)
     main = {level: parts[0] for level, parts in pieces.items()}
     doubts = [*_twice(levels, pieces), *_out_of_order(levels, main), *_numbering_gaps(levels, main)]
@@ -117,6 +115,9 @@ def check_column(labels: sitk.Image) -> Column:
         )
     image = labels
     if removed:
+        array = sitk.GetArrayFromImage(labels)
+        for box, specks in removed.values():
+            array[box][specks] = 0
         image = sitk.GetImageFromArray(array)
         image.CopyInformation(labels)
     return Column(image, levels, (*doubts, *remarks))

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.geometry import label_counts
 from CTSpectSpineLib.labelling.levels.column_order import Finding
 
 TWICE = 1.45
@@ -25,7 +26,7 @@ def merged_findings(labels: sitk.Image) -> list[Finding]:
     C1, C2 and the sacrum are of other sizes by nature; what the image cuts is not compared.
     """
     array = sitk.GetArrayViewFromImage(labels)
-    counts = np.bincount(array.ravel())
+    counts = label_counts(array)
     cut = {int(n) for axis in range(3) for end in (0, -1) for n in np.unique(array.take(end, axis))}
     volumes = {
         row.name: int(counts[row.id])

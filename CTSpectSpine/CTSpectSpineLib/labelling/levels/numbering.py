@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
+from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, label_counts
 from CTSpectSpineLib.model import FloatArray
 
 _CENTRE_MM = 2.0
@@ -196,7 +196,7 @@ def renumber(labels: sitk.Image, mapping: Mapping[str, str]) -> sitk.Image:
 
 def levels_in(labels: sitk.Image) -> tuple[str, ...]:
     """Names of the vertebrae of a label map, cranial to caudal."""
-    values = np.unique(sitk.GetArrayViewFromImage(labels))
+    values = np.flatnonzero(label_counts(sitk.GetArrayViewFromImage(labels)))
     names = (anatomy.name_of_id(int(value)) for value in values)
     return anatomy.sort_levels(name for name in names if name is not None)
 

@@ -23,7 +23,7 @@ NUMBER = r"(\d+\.\d\d)"
 
 @pytest.fixture(scope="module")
 def analysed(
-    lumbar_phantom: Path, tmp_path_factory: pytest.TempPathFactory
+    lumbar_phantom: Path, lumbar_results: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[str]]:
     """Results folder of the lumbar phantom, and what the command line printed."""
     folder = tmp_path_factory.mktemp("metric")
@@ -34,6 +34,7 @@ def analysed(
     protocol = folder / "protocol.json"
     protocol.write_text(json.dumps(values), encoding="utf-8")
     arguments = ["--protocol", str(protocol), "--out", str(folder / "r"), "--progress", "none"]
+    arguments += ["--registration", str(lumbar_results)]
     for name in ("ct", "spect", "vertebrae"):
         arguments += [f"--{name}", str(lumbar_phantom / f"{name}.nii.gz")]
     with pytest.MonkeyPatch.context() as patch:

@@ -191,7 +191,9 @@ def test_a_missing_input_fails_one_patient(tmp_path: Path) -> None:
     run(tmp_path / "out", patients)
     found = tables(tmp_path / "out", patients)[COHORT]
     assert [row["status"] for row in found] == ["error", "complete"]
-    assert found[0]["reason"] == "ct0.nii does not exist; correct the column 'ct'."
+    assert (
+        found[0]["reason"] == "ct0.nii does not exist; correct where the ct of p00 is said to be."
+    )
 
 
 def test_a_damaged_folder_is_a_row_and_not_the_end(tmp_path: Path) -> None:

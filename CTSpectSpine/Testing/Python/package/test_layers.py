@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,12 @@ class Import:
         return parts[1] if parts[0] == NAME and len(parts) > 1 else None
 
 
-def imports_of(folder: Path) -> Iterator[Import]:
+@cache
+def imports_of(folder: Path) -> tuple[Import, ...]:
+    return tuple(_imports_of(folder))
+
+
+def _imports_of(folder: Path) -> Iterator[Import]:
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -135,9 +141,10 @@ def test_only_export_knows_highdicom() -> None:
 def test_joint_tables_are_parsed_in_one_place() -> None:
     """`csv` and pandas read tables; `spreadsheet` looks at headers only.
 
-    The rows of the truth study and the cohort file are other tables.
+    The rows of the truth study, the cohort file and the decisions on it are other tables.
     """
     parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py", "cohort/table.py"}
+    parsers |= {"cohort/review.py", "command_line/review.py"}
     for file in LIBRARY.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):

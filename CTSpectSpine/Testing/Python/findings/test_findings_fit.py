@@ -1,0 +1,101 @@
+"""The fit of shapes: what is looked at in part is what looking at everything gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import ndimage, sparse
+
+from CTSpectSpineLib.findings.fit import Model, _highest_near, non_negative
+from CTSpectSpineLib.findings.grid import _count
+from CTSpectSpineLib.findings.shapes import Shape
+
+SHAPE = (40, 36, 32)
+DRAW = np.random.default_rng(5)
+
+
+@dataclass
+class Scene:
+    """The part of a scene that a model needs."""
+
+    ratio: np.ndarray
+    usual: np.ndarray
+    spacing: np.ndarray
+
+
+def a_shape(kind: str = "focus") -> Shape:
+    """A blurred box somewhere."""
+    values = np.zeros(SHAPE)
+    low = DRAW.integers(0, 28, 3)
+    values[tuple(slice(int(n), int(n) + 4) for n in low)] = 1.0
+    values = ndimage.gaussian_filter(values, 1.0, mode="constant", truncate=2.0)
+    at = np.flatnonzero(values > 1e-3)
+    column = sparse.csc_matrix(
+        (values.ravel()[at], (at, np.zeros(len(at), dtype=int))), shape=(values.size, 1)
+    )
+    return Shape(kind, "", "", column, np.zeros(3), 5.0)
+
+
+def a_model(count: int) -> Model:
+    scene = Scene(DRAW.gamma(2.0, 0.5, SHAPE), np.full(SHAPE, 0.4), np.full(3, 6.0))
+    return Model(scene, [a_shape("joint") for _ in range(count)])  # type: ignore[arg-type]
+
+
+def test_shapes_added_and_removed_one_by_one_are_as_if_there_from_the_beginning() -> None:
+    model = a_model(3)
+    for _ in range(3):
+        model.add(a_shape())
+    model.without(1)
+    again = Model(model.scene, model.shapes)
+    assert np.array_equal(model.values, again.values)
+    assert (model.matrix != again.matrix).nnz == 0
+    assert model.values.max() > 0.1
+
+
+def test_a_model_may_begin_without_shapes() -> None:
+    model = a_model(0)
+    shape = a_shape()
+    model.add(shape)
+    assert np.array_equal(model.values, Model(model.scene, [shape]).values)
+
+
+@pytest.mark.parametrize("number", [0, 5, 11])
+def test_the_best_candidate_is_that_of_all_voxels_around(number: int) -> None:
+    model = a_model(12)
+    candidates = [a_shape() for _ in range(6)]
+    at = np.array(np.unravel_index(model.shapes[number].column.argmax(), SHAPE))
+    here = model.around(at)
+    left, best = here.with_best(candidates)
+    low, high = np.maximum(at - 5, 0), np.minimum(at + 6, SHAPE)  # 28 mm in voxels of 6 mm
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    rows = np.arange(np.prod(SHAPE)).reshape(SHAPE)[box].ravel()
+    dense = model.matrix.toarray()[rows]
+    near = dense.sum(axis=0) > 0.05
+    assert 0 < near.sum() < 12, "a test of nothing"
+    target = model.excess[rows] - dense[:, ~near] @ model.values[~near]
+    assert here.target == pytest.approx(target)
+    found = []
+    for shape in candidates:
+        both = np.hstack([dense[:, near], shape.column.toarray()[rows]])
+        values = non_negative(both.T @ both, both.T @ target)
+        found.append(float(np.sum((target - both @ values) ** 2)))
+    assert left == pytest.approx(min(found))
+    assert best is candidates[int(np.argmin(found))]
+
+
+@pytest.mark.parametrize("filled", [0, 1, 30])
+def test_the_highest_near_is_that_of_the_whole_volume(filled: int) -> None:
+    values = np.zeros(SHAPE)
+    values.ravel()[DRAW.integers(0, values.size, filled)] = DRAW.random(filled)
+    found = _highest_near(values, np.array([1.2, 2.0, 0.4]))
+    assert np.array_equal(found, ndimage.maximum_filter(values, size=(5, 5, 3)))
+
+
+@pytest.mark.parametrize("spread", [3, 4000])
+def test_places_are_counted_near_and_far(spread: int) -> None:
+    at = DRAW.integers(0, spread, 50) + 7
+    found = np.ones(5000, dtype=np.int32)
+    _count(found, at)
+    assert np.array_equal(found, 1 + np.bincount(at, minlength=5000))
