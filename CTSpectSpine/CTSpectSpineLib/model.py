@@ -326,10 +326,9 @@ class Uptake:
         Point spread used for the correction, and where it comes from.
     condition_number, warnings
         Condition number of the system that the correction solves; sentences.
-    reconstruction
-        What is known of the reconstruction, and which families of responses were allowed for.
-    calibration
-        The site's calibration that was used; empty where there was none.
+    reconstruction, calibration
+        What is known of the reconstruction, and which families of responses were allowed for; the
+        site's calibration, empty without one.
     """
 
     table: pd.DataFrame

@@ -16,7 +16,7 @@ from CTSpectSpineLib.phantom.scanner.projections.acquisition import project
 from CTSpectSpineLib.phantom.scanner.projections.osem import reconstruct
 from CTSpectSpineLib.phantom.scanner.projections.settings import load_camera
 from CTSpectSpineLib.phantom.scanner.projections.subject import Subject
-from CTSpectSpineLib.reconstruction import GIVEN, ReconstructionFacts
+from CTSpectSpineLib.reconstruction import GIVEN, FamilyName, ReconstructionFacts
 from CTSpectSpineLib.volumes.reading import volume_from_image
 
 CONTRAST = 8.0
@@ -78,7 +78,7 @@ def sphere_calibration(preset: str) -> Calibration:
     camera = load_camera(settings.camera)
     seen = project(Subject(ct, activity, np.eye(4)), camera, VOXEL_MM, camera.views)
     spect = reconstruct(seen.counted(COUNTS, [7, 1]), settings)
-    family = "recovery" if settings.family == "recovery" else "no-recovery"
+    family: FamilyName = "recovery" if settings.family == "recovery" else "no-recovery"
     facts = ReconstructionFacts(family, GIVEN, preset)
     volume = volume_from_image(spect, "spect")
     found, _ = calibrate_spheres(
