@@ -68,6 +68,8 @@ def phantom(options: Namespace) -> int:
         raise InputError("--case names a procedural phantom; leave it out together with --ct.")
     if options.ct is not None and options.ct_spacing is not None:
         raise InputError("--ct-spacing is for a procedural phantom; a real CT keeps its voxels.")
+    if options.ct is not None and options.facets is not None:
+        raise InputError("--facets is for a procedural phantom; a real CT has its own joints.")
     real = options.ct is not None
     inputs = [path for path in (options.ct, options.vertebrae) if path is not None]
     check_scanner(options)

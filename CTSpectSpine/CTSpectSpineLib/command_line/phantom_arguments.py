@@ -44,6 +44,11 @@ def add_phantom(parser: Parser) -> None:
     parser.add_argument("--counts", type=float, metavar="N", help="total counts of the SPECT")
     parser.add_argument("--spacing", type=float, metavar="MM", help="SPECT voxel size")
     parser.add_argument("--ct-spacing", type=float, metavar="MM", help="CT voxel size")
+    parser.add_argument(
+        "--facets",
+        choices=("regular", "varied"),
+        help="facet joints all alike (default), or as they differ between people and sides",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
     _add_patient(parser)
     _add_scanner(parser)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SpectConfig,
         Surroundings,
     )
+    from CTSpectSpineLib.phantom.config import SpineConfig
     from CTSpectSpineLib.phantom.model import Anatomy
 
 DEFAULT_RECONSTRUCTION = "no-recovery"
@@ -84,8 +85,7 @@ def _drawn(options: Namespace, notes: list[str]) -> tuple[Specimen, SpectConfig]
         drawn = patient_on(anatomy, options.patient, seed)
         return make_patient(drawn, anatomy), scanner(drawn.spect, options)
     drawn = patient(options.patient, seed, options.field or "lumbar")
-    if options.ct_spacing is not None:
-        drawn = replace(drawn, spine=replace(drawn.spine, spacing_mm=options.ct_spacing))
+    drawn = replace(drawn, spine=_spine(drawn.spine, options))
     return make_patient(drawn), scanner(drawn.spect, options)
 
 
@@ -114,11 +114,16 @@ def procedural_config(options: Namespace) -> PhantomConfig:
     from CTSpectSpineLib.phantom import DEFAULT_CASE, load_case
 
     case = load_case(options.case or DEFAULT_CASE)
-    spine = case.spine
-    if options.ct_spacing is not None:
-        spine = replace(spine, spacing_mm=options.ct_spacing)
+    spine = _spine(case.spine, options)
     hot = case.hot if options.hot is None else hot_joints(options.hot)
     return replace(case, spine=spine, hot=hot, spect=scanner(case.spect, options))
+
+
+def _spine(spine: SpineConfig, options: Namespace) -> SpineConfig:
+    """A spine with the CT voxels and facet joints that the options ask for."""
+    if options.ct_spacing is not None:
+        spine = replace(spine, spacing_mm=options.ct_spacing)
+    return spine if options.facets is None else replace(spine, facets=options.facets)
 
 
 def real_anatomy(options: Namespace, notes: list[str]) -> Anatomy:

@@ -12,6 +12,9 @@ _CERVICAL = tuple(f"C{i}" for i in range(1, 8))
 _THORACIC = tuple(f"T{i}" for i in range(1, 13))
 _LUMBAR = tuple(f"L{i}" for i in range(1, 6))
 
+FACETS = ("regular", "varied")
+"""Convention: names of the two kinds of facet joints."""
+
 
 @dataclass(frozen=True)
 class SpineConfig:
@@ -50,6 +53,10 @@ class SpineConfig:
     degenerate
         Joint id (``"L4-L5 disc"``) to severity, 0 to 1: narrowed discs with osteophytes,
         sclerosis and (from 0.7) vacuum; enlarged, sclerotic facets.
+    facets
+        ``"regular"`` (all alike but for jitter) or ``"varied"``: place, orientation, gap,
+        osteoarthritis, osteophytes, fused joints and spondylolysis drawn as they are spread among
+        adults; nothing else of the seed changes.
     noise_hu, texture_hu
         Standard deviation of the scanner's noise and of the marrow.
     blur_mm
@@ -79,6 +86,7 @@ class SpineConfig:
     size: float = 1.0
     shape_jitter: float = 1.0
     degenerate: Mapping[str, float] = field(default_factory=dict)
+    facets: str = "regular"
     noise_hu: float = 18.0
     texture_hu: float = 35.0
     blur_mm: float = 1.2
@@ -101,6 +109,10 @@ class SpineConfig:
             raise InputError(
                 f"phantom option spacing_mm is {self.spacing_mm}; give 0.4 to 10 mm, "
                 "one number or three."
+            )
+        if self.facets not in FACETS:
+            raise InputError(
+                f"phantom option facets is {self.facets!r}; give {' or '.join(FACETS)}."
             )
         if self.eleven_ribs and self.thirteenth_thoracic:
             raise InputError(

@@ -10,7 +10,8 @@ from CTSpectSpineLib.anatomy import level_name, spine_region
 from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.anatomy.body import Disc
-from CTSpectSpineLib.phantom.anatomy.column import Column, Facet
+from CTSpectSpineLib.phantom.anatomy.column import Column
+from CTSpectSpineLib.phantom.anatomy.facet_joints import Facet
 from CTSpectSpineLib.phantom.anatomy.shapes import IDENTITY, Grid, inside, keep_apart
 from CTSpectSpineLib.phantom.anatomy.vertebra import APART_MM, Bone
 

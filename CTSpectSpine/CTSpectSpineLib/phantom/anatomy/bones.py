@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from CTSpectSpineLib.anatomy import SACRUM, hip_ids, vertebra
 from CTSpectSpineLib.geometry import largest_piece
@@ -24,6 +25,7 @@ from CTSpectSpineLib.phantom.anatomy.shapes import (
     Field,
     Grid,
     Part,
+    Slab,
     Solid,
     coverage,
     inside,
@@ -49,6 +51,10 @@ BODY_SHELL_MM = 0.5
 that was measured on 14 levels of 3 real CTs (-116 to -178 HU)."""
 ARCH_SHELL_MM = 1.4
 """Cortex of arch and processes. Judgement: thicker than that of the bodies."""
+ARCH_SHARE = 0.05
+"""Least share of a vertebra with spondylolysis that a piece has. Judgement: far below an arch's."""
+BRIDGE_HU = 550.0
+"""HU of bone that bridges a facet joint. Judgement: sclerotic, below cortex."""
 VACUUM_SEVERITY = 0.7
 """Severity at which a disc holds gas. Judgement: strong degeneration only."""
 
@@ -177,7 +183,31 @@ def _paint_vertebra(canvas: Canvas, labels: Labels, column: Column, item: Evalua
     if name == SACRUM:
         code[:] = Tissue.SACRUM
     canvas.tissue[item.box][bone] = code[bone]
-    labels[item.box][largest_piece(bone, _TOUCHING)] = label
+    labels[item.box][_pieces(bone) if name in column.cleft else largest_piece(bone, _TOUCHING)] = (
+        label
+    )
+
+
+def _pieces(bone: BoolArray) -> BoolArray:
+    """A bone without crumbs, where its arch is apart from its body."""
+    pieces, _ = ndimage.label(bone, structure=_TOUCHING)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray((sizes >= ARCH_SHARE * sizes.sum())[pieces])
+
+
+def paint_bridges(canvas: Canvas, column: Column) -> None:
+    """Fill a part of the space of fused facet joints with bone; the labels stay apart."""
+    for facet in column.facets:
+        if not facet.fused:
+            continue
+        size = facet.size
+        full = (0.6 * size.height, 0.6 * size.width, size.gap + 3.0)
+        edge = facet.centre + 0.25 * size.height * facet.axes[0]
+        solid = Solid(IDENTITY, (Part(Slab(edge, full, facet.axes, 0.8), 0.0),))
+        box = canvas.grid.box_of(solid.bounds, solid.pose, 2.0)
+        if box is not None:
+            paint_bone(canvas, box, solid.distance(canvas.grid.part(box)), BRIDGE_HU, 0.0)
 
 
 def _harden(marrow: Field, grid: Grid, column: Column, bone: Bone) -> None:

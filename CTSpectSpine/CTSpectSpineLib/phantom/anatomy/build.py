@@ -12,6 +12,7 @@ from CTSpectSpineLib.geometry import affine, image_from_array
 from CTSpectSpineLib.model import FloatArray, Joint, Region
 from CTSpectSpineLib.phantom.anatomy.atlas import build_atlas, build_axis
 from CTSpectSpineLib.phantom.anatomy.bones import (
+    paint_bridges,
     paint_column,
     paint_discs,
     paint_metal,
@@ -74,6 +75,7 @@ def make_anatomy(config: SpineConfig) -> Anatomy:
     paint_discs(canvas, column, bones)
     paint_other_bones(canvas, labels, column)
     paint_column(canvas, labels, column, bones)
+    paint_bridges(canvas, column)
     metal = paint_metal(canvas, column)
     truth = [_resized_joint(j, config.size) for j in true_joints(column, bones)]
     joints = tuple(j for j in truth if _in_view(j, coarse))

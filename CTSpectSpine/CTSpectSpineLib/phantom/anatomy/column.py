@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from CTSpectSpineLib.anatomy import SACRUM, level_name, neighbouring_pairs
+from CTSpectSpineLib.anatomy import SACRUM, neighbouring_pairs
 from CTSpectSpineLib.files import json_table
-from CTSpectSpineLib.model import FloatArray, Side
-from CTSpectSpineLib.phantom.anatomy.shapes import Field, Pose, unit
+from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.phantom.anatomy.facet_joints import Facet, FacetPlace, make_facets
+from CTSpectSpineLib.phantom.anatomy.facet_variety import spondylolytic
+from CTSpectSpineLib.phantom.anatomy.shapes import Pose, unit
 from CTSpectSpineLib.phantom.config import SpineConfig
 
 _TABLE = Path(__file__).parent / "morphometry.json"
@@ -50,87 +52,12 @@ class LevelSize:
 
 
 @dataclass(frozen=True)
-class FacetSize:
-    """One row of the facet table (mm, degrees); see ``morphometry.json``."""
-
-    level: str
-    half_distance: float
-    behind_wall: float
-    above_disc: float
-    sagittal_angle_deg: float
-    elevation_deg: float
-    width: float
-    height: float
-    radius: float
-    gap: float
-    thickness: float
-
-
-@dataclass(frozen=True)
 class Vertebra:
     """One vertebra of the column: its sizes (with jitter) and its pose."""
 
     name: str
     size: LevelSize
     pose: Pose
-
-
-@dataclass(frozen=True)
-class Facet:
-    """One facet joint in LPS mm.
-
-    Attributes
-    ----------
-    side, upper, lower
-        Which joint this is.
-    centre
-        Middle of the articular interface.
-    axes
-        Rows: along the facet's height (up), along its width, and the normal from the lower
-        vertebra's articular process to the upper's.
-    size
-        Sizes, with jitter.
-    severity
-        Degeneration, 0 to 1.
-    """
-
-    side: Side
-    upper: str
-    lower: str
-    centre: FloatArray
-    axes: FloatArray
-    size: FacetSize
-    severity: float = 0.0
-
-    @property
-    def level(self) -> str:
-        """Name of the motion segment."""
-        return level_name(self.upper, self.lower)
-
-    def coordinates(self, x: Field, y: Field, z: Field) -> tuple[Field, Field, Field]:
-        """Height, width and distance from the curved interface at LPS points (mm)."""
-        u, v, n = along_axes(self.axes, self.centre, x, y, z)
-        return u, v, n - sag(v, self.size)
-
-
-def along_axes(
-    axes: FloatArray, centre: FloatArray, x: Field, y: Field, z: Field
-) -> tuple[Field, Field, Field]:
-    """Coordinates of points along three axes through a centre."""
-    first, second, third = (
-        (x - np.float32(centre[0])) * np.float32(axis[0])
-        + (y - np.float32(centre[1])) * np.float32(axis[1])
-        + (z - np.float32(centre[2])) * np.float32(axis[2])
-        for axis in axes
-    )
-    return first, second, third
-
-
-def sag(v: Field, size: FacetSize) -> Field:
-    """How far the articular interface bends towards the upper process at width `v` (mm)."""
-    limit = np.float32(0.75 * size.width)
-    bent = np.clip(v, -limit, limit)
-    return np.asarray(bent * bent * np.float32(0.5 / size.radius))
 
 
 @dataclass(frozen=True)
@@ -141,6 +68,12 @@ class Column:
     facets: tuple[Facet, ...]
     pair_poses: Mapping[tuple[str, str], Pose]
     config: SpineConfig
+
+    @property
+    def cleft(self) -> tuple[str, ...]:
+        """Vertebrae with spondylolysis: the last lumbar one, or none."""
+        varied = self.config.facets == "varied" and spondylolytic(self.config.seed)
+        return (self.config.levels[-2],) if varied else ()
 
     def __getitem__(self, name: str) -> Vertebra:
         for vertebra in self.vertebrae:
@@ -165,13 +98,6 @@ def level_table() -> dict[str, LevelSize]:
     """Sizes per level; ``C1`` and the sacrum borrow what applies to them."""
     rows = json_table(_TABLE)["levels"]
     return {row["level"]: LevelSize(**row) for row in rows}
-
-
-@cache
-def facet_table() -> dict[str, FacetSize]:
-    """Sizes of the facet joints below each level."""
-    rows = json_table(_TABLE)["facets"]
-    return {row["level"]: FacetSize(**row) for row in rows}
 
 
 def row_of(name: str, config: SpineConfig) -> str:
@@ -202,7 +128,8 @@ def build_column(config: SpineConfig) -> Column:
     for upper, lower in neighbouring_pairs(config.levels):
         pose = _pair_pose(by_name[upper], by_name[lower])
         pair_poses[upper, lower] = pose
-        facets += _facets(by_name[upper], by_name[lower], pose, config, rng)
+        place = _place_of_facets(by_name[upper], by_name[lower], config)
+        facets += make_facets(place, pose, config, rng)
     return Column(vertebrae, tuple(facets), pair_poses, config)
 
 
@@ -339,55 +266,12 @@ def _pair_pose(upper: Vertebra, lower: Vertebra) -> Pose:
     return Pose(rotation, 0.5 * (bottom + top))
 
 
-def _facets(
-    upper: Vertebra, lower: Vertebra, pose: Pose, config: SpineConfig, rng: np.random.Generator
-) -> list[Facet]:
-    """Both facet joints of a motion segment, with slight differences between the sides."""
-    row = facet_table()[row_of(upper.name, config)]
-    wall = 0.25 * (upper.size.depth + lower.size.depth)
-    facets = []
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        noise = config.shape_jitter * rng.standard_normal(6).clip(-2, 2)
-        grow = 1 + 0.02 * noise[4]
-        severity = float(
-            config.degenerate.get(f"{level_name(upper.name, lower.name)} facet {side}", 0.0)
-        )
-        size = replace(
-            row,
-            width=row.width * grow * (1 + 0.25 * severity),
-            height=row.height * grow * (1 + 0.2 * severity),
-            thickness=row.thickness * (1 + 0.35 * severity),
-            radius=row.radius,
-            gap=row.gap * (1 - 0.45 * severity),
-        )
-        local = np.array(
-            [
-                sign * (row.half_distance + 0.3 * noise[0]),
-                wall + row.behind_wall + 0.3 * noise[1],
-                row.above_disc + 0.3 * noise[2],
-            ]
-        )
-        angle = np.deg2rad(row.sagittal_angle_deg + 2.0 * noise[3])
-        elevation = np.deg2rad(row.elevation_deg + 1.5 * noise[5])
-        normal = np.array(
-            [
-                -sign * np.cos(angle) * np.cos(elevation),
-                np.sin(angle) * np.cos(elevation),
-                np.sin(elevation),
-            ]
-        )
-        along = np.array([0.0, 0.0, 1.0]) if elevation < 1.0 else np.array([0.0, -1.0, 0.0])
-        up = unit(along - normal * float(along @ normal))
-        axes = np.stack([up, np.cross(normal, up), normal]) @ pose.rotation.T
-        facets.append(
-            Facet(
-                "left" if side == "left" else "right",
-                upper.name,
-                lower.name,
-                pose.to_world(local),
-                axes,
-                size,
-                severity,
-            )
-        )
-    return facets
+def _place_of_facets(upper: Vertebra, lower: Vertebra, config: SpineConfig) -> FacetPlace:
+    """What the facet joints of a motion segment depend on."""
+    return FacetPlace(
+        upper.name,
+        lower.name,
+        row_of(upper.name, config),
+        0.25 * (upper.size.depth + lower.size.depth),
+        (upper.size.canal_width, upper.size.canal_depth),
+    )

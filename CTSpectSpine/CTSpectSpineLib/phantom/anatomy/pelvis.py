@@ -122,7 +122,7 @@ def build_sacrum(column: Column) -> Bone:
         processes.append(
             bar(start, process.middle, (12.0, 11.0), (12.0, 9.0), 4.0, process.axes[1])
         )
-        processes.append(process.plate())
+        processes += [process.plate(), *process.spurs()]
     spaces = [p.space() for p in superior]
     whole = Solid(vertebra.pose, (*parts, *cuts, *processes, *spaces))
     return Bone(vertebra, whole, Solid(vertebra.pose, (parts[0],)), endplate)

@@ -15,14 +15,8 @@ import numpy as np
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.phantom.anatomy.body import BodyShape, body_shape
-from CTSpectSpineLib.phantom.anatomy.column import (
-    Column,
-    Facet,
-    FacetSize,
-    Vertebra,
-    along_axes,
-    sag,
-)
+from CTSpectSpineLib.phantom.anatomy.column import Column, Vertebra
+from CTSpectSpineLib.phantom.anatomy.facet_joints import Facet, FacetSize, along_axes, sag
 from CTSpectSpineLib.phantom.anatomy.shapes import (
     Bar,
     Bounds,
@@ -33,11 +27,14 @@ from CTSpectSpineLib.phantom.anatomy.shapes import (
     Slab,
     Solid,
     Tube,
+    unit,
 )
 
 APART_MM = 1.2
 """Least distance between the bones of neighbouring vertebrae. Judgement: just under the narrowest
 degenerate facet joint (2.2 mm × 0.55)."""
+CLEFT_MM = 2.5
+"""Width of a cleft in the pars. Judgement: a plain one, wider than a voxel."""
 SIDES = (1.0, -1.0)
 """Convention: +1 is the patient's left, -1 the right."""
 UP = np.array([0.0, 0.0, 1.0])
@@ -127,6 +124,18 @@ class Process:
         full = (size.height, size.width, size.thickness + excess)
         return Part(Slab(centre, full, self.axes, 0.46 * min(full)), 3.0)
 
+    def spurs(self) -> list[Part]:
+        """Osteophytes at the lateral and the posterior edge of the process."""
+        if not self.facet.spur_mm:
+            return []
+        size, r = self.facet.size, self.facet.spur_mm
+        outward = 1.0 if self.axes[1][0] * self.side > 0 else -1.0
+        edges = (
+            0.5 * outward * size.width * self.axes[1] + 0.15 * size.height * self.axes[0],
+            -0.5 * outward * size.width * self.axes[1] - 0.2 * size.height * self.axes[0],
+        )
+        return [Part(Ellipsoid(self.middle + e, (r, r, 1.4 * r)), 2.0) for e in edges]
+
     def space(self) -> Part:
         """The cut that frees the joint space."""
         shape = JointSpace(self.centre, self.axes, self.sign, self.facet.size, 9.0)
@@ -149,7 +158,11 @@ def build_bone(vertebra: Vertebra, column: Column, lips: tuple[float, float]) ->
     arch = builder(vertebra, superior, inferior)
     if column.config.sacralised_l5 and vertebra is column.vertebrae[-2]:
         arch += sacralised_wings(vertebra)
-    spaces = [p.space() for p in (*superior, *inferior)]
+    processes = (*superior, *inferior)
+    arch += [spur for p in processes for spur in p.spurs()]
+    if region == "L" and vertebra.name in column.cleft:
+        arch += pars_clefts(vertebra)
+    spaces = [p.space() for p in processes]
     canal = canal_cut(size.depth, size.canal_width, size.canal_depth, size.height)
     whole = Solid(vertebra.pose, (body, *arch, canal, *spaces))
     return Bone(vertebra, whole, Solid(vertebra.pose, (body,)), shape)
@@ -237,6 +250,23 @@ def sacralised_wings(v: Vertebra) -> list[Part]:
         tip = (side * 50.0, wall + 10.0, -7.0)
         parts.append(bar(root, tip, (20.0, 32.0), (14.0, 18.0), 4.0))
     return parts
+
+
+def pars_clefts(v: Vertebra) -> list[Part]:
+    """Spondylolysis: clefts between pedicle and lamina on both sides."""
+    s = v.size
+    wall = 0.5 * s.depth
+    z_ped = 0.5 * s.height - 0.5 * s.pedicle_height - 1.0
+    cuts = []
+    for side in SIDES:
+        above = np.array([side * 0.5 * (s.canal_width + s.pedicle_width), wall + 9.0, z_ped - 0.5])
+        below = np.array([side * 0.5 * s.canal_width, wall + 0.62 * s.canal_depth, z_ped - 8.0])
+        along = unit(below - above)
+        behind = unit(np.array([0.0, 1.0, 0.0]) - along * along[1])
+        axes = np.stack([np.cross(behind, along), behind, along])
+        middle = 0.5 * (above + below) + 3.0 * behind
+        cuts.append(Part(Slab(middle, (26.0, 24.0, CLEFT_MM), axes, 0.5), 0.6, cut=True))
+    return cuts
 
 
 def _hatchet(length: float, drop_deg: float, root_y: float, root_z: float) -> list[Part]:
