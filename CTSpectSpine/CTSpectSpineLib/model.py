@@ -158,6 +158,9 @@ class Joint:
     doubts
         Those of the flags for which the joint's place, or the level's name, cannot be relied on:
         no confident number may rest on such a joint.
+    outlined_on
+        Facet joints built with a CT: ``"CT"`` where it shows the joint space, else ``"labels"``
+        with the reason after a colon; else empty.
     """
 
     id: str
@@ -173,6 +176,7 @@ class Joint:
     parts: Mapping[str, Region] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    outlined_on: str = ""
 
     @property
     def located(self) -> bool:

@@ -80,7 +80,7 @@ def shares(
             *where,
             located=True,
             doubted=bool(joint.doubts),
-            refined="CT" in getattr(joint, "outlined_on", ""),
+            refined=joint.outlined_on == "CT",
             error_mm=float(np.linalg.norm(joint.centre_mm - true.centre_mm)),
             volume_ratio=mine / own,
             dice=2 * common / (mine + own),

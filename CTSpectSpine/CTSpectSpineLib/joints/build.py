@@ -17,7 +17,8 @@ from CTSpectSpineLib.joints.doubts import (
     level_doubts,
     spine_warnings,
 )
-from CTSpectSpineLib.joints.facets import Facet, find_facets
+from CTSpectSpineLib.joints.facets import Facet
+from CTSpectSpineLib.joints.joint_space import outline_facets
 from CTSpectSpineLib.joints.label_volume import LabelVolume, label_volume
 from CTSpectSpineLib.joints.mixed_labels import mixed_pairs
 from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
@@ -51,7 +52,8 @@ def build_joints(
         Vertebra labels with the ids of `anatomy`, any orientation and spacing.
     ct
         The CT in HU that the labels belong to (its grid may differ); with it every disc is
-        checked for being darker than its endplates.
+        checked for being darker than its endplates, and facet joints lie where it shows their
+        space (`Joint.outlined_on`), however the labels divide the arch.
     progress
         Called with each step; it cancels by raising `errors.Cancelled`.
 
@@ -110,7 +112,8 @@ def joints_of(
     for done, (upper, lower) in enumerate(pairs):
         name = anatomy.level_name(upper, lower)
         progress(Progress("joints", 0.4 + 0.6 * done / len(pairs), f"Joints of {name}"))
-        segment = _Segment(volume, spine, upper, lower, doubts.get((upper, lower), ()))
+        found = doubts.get((upper, lower), ())
+        segment = _Segment(volume, spine, upper, lower, found, ct)
         joints += check_facets(segment.joints())
         if segment.disc_height_mm is not None:
             heights[name] = segment.disc_height_mm
@@ -129,9 +132,15 @@ class _Segment:
     """Makes the joints of one motion segment."""
 
     def __init__(
-        self, volume: LabelVolume, spine: Spine, upper: str, lower: str, doubts: tuple[str, ...]
+        self,
+        volume: LabelVolume,
+        spine: Spine,
+        upper: str,
+        lower: str,
+        doubts: tuple[str, ...],
+        ct: sitk.Image | None,
     ) -> None:
-        self.volume, self.upper, self.lower = volume, upper, lower
+        self.volume, self.upper, self.lower, self.ct = volume, upper, lower, ct
         cut = [spine.truncated[n] for n in (upper, lower) if n in spine.truncated]
         sliver = [n for n in (upper, lower) if n in spine.fits and spine.fits[n].trust == 0]
         # A remnant of a vertebra says little about where its joints are.
@@ -148,7 +157,7 @@ class _Segment:
     def joints(self) -> list[Joint]:
         """Disc, left and right facet joint; no disc for C1-C2."""
         disc = [] if self.upper == "C1" else [self._disc()]
-        facets = find_facets(self.pair) if self.pair is not None else {}
+        facets = outline_facets(self.pair, self.ct) if self.pair is not None else {}
         sides: tuple[Side, Side] = ("left", "right")
         return [*disc, *(self._facet(side, facets.get(side, self.reason)) for side in sides)]
 
@@ -171,7 +180,8 @@ class _Segment:
         if not isinstance(found, Facet) or self.pair is None:
             return self._lost("facet", side, str(found))
         region, bone = self.pair.region(found.region), self.pair.region(found.bone)
-        return self._located("facet", side, region, bone, found.centre, found.flags)
+        joint = self._located("facet", side, region, bone, found.centre, found.flags)
+        return replace(joint, outlined_on=found.outlined_on) if self.ct is not None else joint
 
     def _located(
         self,

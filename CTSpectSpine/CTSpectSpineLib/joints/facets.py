@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -129,12 +130,18 @@ class Facet:
         Centre of the interface, LPS mm.
     flags
         Sentences on fallbacks.
+    sheet
+        The interface as a mask; None where the joint was placed without one.
+    outlined_on
+        ``"CT"``, or ``"labels"`` with the reason after a colon.
     """
 
     region: BoolArray
     bone: BoolArray
     centre: FloatArray
     flags: tuple[str, ...] = ()
+    sheet: BoolArray | None = None
+    outlined_on: str = "labels"
 
 
 @dataclass(frozen=True)
@@ -223,11 +230,19 @@ def _search(pair: Pair, rule: FacetRule) -> _Search | None:
     )
 
 
+def voxels_to(mask: BoolArray) -> NDArray[np.float32]:
+    """Distance of every voxel to the nearest one of a mask, in voxels; far where it is empty.
+
+    ITK's transform is several times quicker than SciPy's; outside a mask they are equal.
+    """
+    image = sitk.GetImageFromArray(mask.view(np.uint8))
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=False)
+    return np.maximum(sitk.GetArrayFromImage(distance), np.float32(0.0))
+
+
 def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
     """Distance to the bone's surface, negative inside, smoothed over the voxels' steps."""
-    outside = ndimage.distance_transform_edt(~bone)
-    inside = ndimage.distance_transform_edt(bone)
-    distance = np.where(bone, 0.5 - inside, outside - 0.5) * STEP_MM
+    distance = np.where(bone, 0.5 - voxels_to(~bone), voxels_to(bone) - 0.5) * STEP_MM
     return ndimage.gaussian_filter(distance.astype(np.float32), _SMOOTH_MM / STEP_MM, truncate=3.0)
 
 
@@ -273,7 +288,7 @@ def _grow(search: _Search, wider: BoolArray, seed: BoolArray, centre: FloatArray
 
 def _facet(search: _Search, sheet: BoolArray, gap: float, centre: FloatArray) -> Facet:
     """Bone and gap within 4 mm of the interface."""
-    close = ndimage.distance_transform_edt(~sheet) * STEP_MM <= REGION_MM
+    close = voxels_to(sheet) * STEP_MM <= REGION_MM
     bone = close & (search.upper | search.lower)
     # Closing takes in the voxels between the sheet and the bone on either side of it.
     whole = ndimage.binary_closing(bone | sheet, structure=_ANYWHERE.astype(bool))
@@ -286,6 +301,7 @@ def _facet(search: _Search, sheet: BoolArray, gap: float, centre: FloatArray) ->
         bone=search.whole(bone),
         centre=search.pair.to_lps(centre),
         flags=flags,
+        sheet=search.whole(sheet),
     )
 
 

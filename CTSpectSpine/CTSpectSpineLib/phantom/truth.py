@@ -25,16 +25,18 @@ STEP_MM = 1.0
 """Voxels of the true regions. Numerical: a quarter of the bands."""
 
 
-def true_joints(column: Column, bones: Mapping[str, Bone]) -> tuple[Joint, ...]:
-    """All joints whose two bones are given, cranial to caudal."""
+def true_joints(
+    column: Column, bones: Mapping[str, Bone], step_mm: float = STEP_MM
+) -> tuple[Joint, ...]:
+    """All joints whose two bones are given, cranial to caudal, on voxels of a given size."""
     joints: list[Joint] = []
     for upper, lower in column.pair_poses:
         if upper not in bones or lower not in bones:
             continue
         if upper != "C1":
-            joints.append(_disc_joint(column, bones[upper], bones[lower]))
+            joints.append(_disc_joint(column, bones[upper], bones[lower], step_mm))
         joints += [
-            _facet_joint(f, bones[upper], bones[lower])
+            _facet_joint(f, bones[upper], bones[lower], step_mm)
             for f in column.facets_of(upper=upper, lower=lower)
         ]
     return tuple(joints)
@@ -62,7 +64,7 @@ def centred_grid(centre: FloatArray, axes: FloatArray, half: FloatArray, step: f
     return Grid(matrix, (int(shape[2]), int(shape[1]), int(shape[0])))
 
 
-def _disc_joint(column: Column, upper: Bone, lower: Bone) -> Joint:
+def _disc_joint(column: Column, upper: Bone, lower: Bone, step_mm: float) -> Joint:
     """Disc space and the bands of bone next to it."""
     names = upper.vertebra.name, lower.vertebra.name
     pose = column.pair_poses[names]
@@ -70,7 +72,7 @@ def _disc_joint(column: Column, upper: Bone, lower: Bone) -> Joint:
     wide = 0.5 * max(size.width, lower.vertebra.size.width)
     deep = 0.5 * max(size.depth, lower.vertebra.size.depth)
     half = np.array([wide + 6, deep + 6, 0.5 * size.disc + BAND_MM + 10])
-    grid = centred_grid(pose.origin, pose.rotation.T, half, STEP_MM)
+    grid = centred_grid(pose.origin, pose.rotation.T, half, step_mm)
     disc = disc_between(upper, lower)
     above, below, _ = disc.surfaces(grid)
     upper_body, lower_body = upper.body.distance(grid), lower.body.distance(grid)
@@ -98,12 +100,12 @@ def _disc_joint(column: Column, upper: Bone, lower: Bone) -> Joint:
     )
 
 
-def _facet_joint(facet: Facet, upper: Bone, lower: Bone) -> Joint:
+def _facet_joint(facet: Facet, upper: Bone, lower: Bone, step_mm: float) -> Joint:
     """Bone of both articular processes near the interface, and the gap between them."""
     size = facet.size
     reach = FACET_REACH_MM + 1
     half = np.array([0.5 * size.height + reach, 0.5 * size.width + reach, reach + 3])
-    grid = centred_grid(facet.centre, facet.axes, half, STEP_MM)
+    grid = centred_grid(facet.centre, facet.axes, half, step_mm)
     x, y, z = grid.local(IDENTITY)
     u, v, phi = facet.coordinates(x, y, z)
     over_u = np.maximum(np.abs(u) - np.float32(0.5 * size.height), 0)

@@ -77,7 +77,7 @@ def make_anatomy(config: SpineConfig) -> Anatomy:
     paint_column(canvas, labels, column, bones)
     paint_bridges(canvas, column)
     metal = paint_metal(canvas, column)
-    truth = [_resized_joint(j, config.size) for j in true_joints(column, bones)]
+    truth = [resized_joint(j, config.size) for j in true_joints(column, bones)]
     joints = tuple(j for j in truth if _in_view(j, coarse))
     middle = (slice(None), slice(None), slice(None))
     if max(factor) > 1:
@@ -169,8 +169,8 @@ def _resized(grid: Grid, scale: float) -> Grid:
     return Grid(np.diag([scale, scale, scale, 1.0]) @ grid.matrix, grid.shape)
 
 
-def _resized_joint(joint: Joint, scale: float) -> Joint:
-    """The joint in a space of another scale."""
+def resized_joint(joint: Joint, scale: float) -> Joint:
+    """Give the joint in a space of another scale."""
 
     def resized(region: Region | None) -> Region | None:
         if region is None:
