@@ -36,31 +36,28 @@ def outline_facets(pair: Pair, ct: sitk.Image | None) -> dict[str, Facet | str]:
     if ct is None:
         return by_labels
     if pair.upper.level == "C1":
-        return _marked(by_labels, "labels: the lateral joints of C1 and C2 are not sought on CT")
+        reason = "the lateral joints of C1 and C2 are not sought on CT"
+        return {side: _by_labels(found, reason) for side, found in by_labels.items()}
     divided = divide_arch(pair, ct)
     if isinstance(divided, str):
-        return _marked(by_labels, f"labels: {divided}")
+        return {side: _by_labels(found, divided) for side, found in by_labels.items()}
     on_ct = find_facets(divided.pair)
     return {side: _better(by_labels[side], on_ct[side], divided.share) for side in by_labels}
 
 
-def _marked(found: dict[str, Facet | str], mark: str) -> dict[str, Facet | str]:
-    return {
-        side: replace(facet, outlined_on=mark) if isinstance(facet, Facet) else facet
-        for side, facet in found.items()
-    }
+def _by_labels(found: Facet | str, reason: str) -> Facet | str:
+    """The joint by the labels, with the reason why it is not the CT's."""
+    return found if isinstance(found, str) else replace(found, outlined_on=f"labels: {reason}")
 
 
 def _better(by_labels: Facet | str, on_ct: Facet | str, share: Field) -> Facet | str:
     """The joint on the CT where its space is dark throughout, else that by the labels."""
     if isinstance(on_ct, str) or on_ct.sheet is None:
-        return _marked({"": by_labels}, "labels: no joint space was found on the CT")[""]
+        return _by_labels(by_labels, "no joint space was found on the CT")
     if np.mean(share[on_ct.sheet] >= _BRIGHT_SHARE) > _MOST_BRIGHT:
-        return _marked({"": by_labels}, "labels: the CT does not show the joint space throughout")[""]
-    chosen = replace(on_ct, outlined_on=ON_CT)
-    if isinstance(by_labels, str) or by_labels.sheet is None:
-        return chosen
-    if np.linalg.norm(on_ct.centre - by_labels.centre) > _FARTHEST_MM:
-        mark = "labels: the joint space on the CT lies too far from the labels'"
-        return replace(by_labels, outlined_on=mark)
-    return chosen
+        return _by_labels(by_labels, "the CT does not show the joint space throughout")
+    if not isinstance(by_labels, str) and by_labels.sheet is not None:
+        apart = float(np.linalg.norm(on_ct.centre - by_labels.centre))
+        if apart > _FARTHEST_MM:
+            return _by_labels(by_labels, "the joint space on the CT lies too far from there")
+    return replace(on_ct, outlined_on=ON_CT)

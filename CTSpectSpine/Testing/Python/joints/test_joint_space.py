@@ -1,0 +1,125 @@
+"""Facet joints on the CT: the arch divided where it shows their space, else by the labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+
+from CTSpectSpineLib.geometry import affine, image_from_array
+from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.joints.arch import _enclosed, _walks, sample_ct
+from CTSpectSpineLib.joints.facets import voxels_to
+from CTSpectSpineLib.joints.label_volume import local_grid
+from CTSpectSpineLib.model import Joint
+from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
+from CTSpectSpineLib.phantom.config import SpineConfig
+from CTSpectSpineLib.phantom.model import Anatomy
+
+
+@pytest.fixture(scope="module")
+def spine() -> Anatomy:
+    config = SpineConfig(
+        seed=31006,
+        spacing_mm=1.0,
+        first="L4",
+        last="L5",
+        lateral_mm=100,
+        ap_mm=110,
+        margin_mm=6,
+        facets="varied",
+    )
+    return make_anatomy(config)
+
+
+def facets_of(joints: tuple[Joint, ...]) -> dict[str, Joint]:
+    return {j.id: j for j in joints if j.kind == "facet" and j.level == "L4-L5"}
+
+
+def without_tips(spine: Anatomy) -> sitk.Image:
+    """Labels in which what lies below the middle of the joints goes to the vertebra below."""
+    array = sitk.GetArrayFromImage(spine.labels)
+    for joint in facets_of(spine.joints).values():
+        assert joint.centre_mm is not None
+        i, j, k = np.rint(spine.labels.TransformPhysicalPointToContinuousIndex(joint.centre_mm))
+        part = array[: int(k) - 1, int(j) - 10 : int(j) + 11, int(i) - 12 : int(i) + 13]
+        part[part == 28] = 27
+    changed = sitk.GetImageFromArray(array)
+    changed.CopyInformation(spine.labels)
+    return changed
+
+
+def errors(found: dict[str, Joint], spine: Anatomy) -> np.ndarray:
+    true = facets_of(spine.joints)
+    return np.array([np.linalg.norm(found[n].centre_mm - true[n].centre_mm) for n in true])
+
+
+@pytest.mark.slow
+def test_facets_stay_where_they_are_when_the_labels_divide_the_arch_wrongly(
+    spine: Anatomy,
+) -> None:
+    wrong = without_tips(spine)
+    by_labels = facets_of(build_joints(wrong).joints)
+    assert all(joint.outlined_on == "" for joint in by_labels.values())
+    assert errors(by_labels, spine).min() > 1.5
+    on_ct = facets_of(build_joints(wrong, spine.ct).joints)
+    assert all(joint.outlined_on == "CT" for joint in on_ct.values())
+    assert errors(on_ct, spine).max() < 1.5
+    # Neither a doubt nor a flag: the joint is where it should be.
+    assert not any(joint.doubts for joint in on_ct.values())
+
+
+@pytest.mark.slow
+def test_a_ct_without_visible_spaces_leaves_the_joints_to_the_labels(spine: Anatomy) -> None:
+    blurred = sitk.SmoothingRecursiveGaussian(spine.ct, 3.0)
+    found = facets_of(build_joints(spine.labels, blurred).joints)
+    alone = facets_of(build_joints(spine.labels).joints)
+    for name, joint in found.items():
+        assert joint.outlined_on.startswith("labels: ")
+        assert np.array_equal(joint.centre_mm, alone[name].centre_mm)
+
+
+def test_distances_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    mask = ndimage.gaussian_filter(rng.normal(size=(12, 15, 9)), 2) > 0.05
+    assert np.allclose(voxels_to(mask), ndimage.distance_transform_edt(~mask), atol=1e-4)
+    assert voxels_to(np.zeros((3, 4, 5), dtype=bool)).min() > 1e6
+
+
+def test_marrow_is_enclosed_and_a_gap_is_not() -> None:
+    solid = np.zeros((9, 11, 20), dtype=bool)
+    solid[1:8, 1:10, 1:9] = True
+    solid[2:7, 2:9, 2:8] = False
+    solid[1:8, 1:10, 11:19] = True
+    found = _enclosed(solid)
+    assert found[2:7, 2:9, 2:8].all()
+    assert np.count_nonzero(found) == 5 * 7 * 6
+
+
+def test_walks_meet_in_the_dark_line_whatever_the_labels_say() -> None:
+    bone = np.ones((6, 6, 21), dtype=bool)
+    ease = np.ones(bone.shape, dtype=np.float32)
+    ease[:, :, 10] = 0.001
+    # A contact of one voxel, and labels that end five voxels beside the line.
+    ease[3, 3, 10] = 1.0
+    starts = (np.zeros_like(bone), np.zeros_like(bone))
+    starts[0][:, :, :2] = True
+    starts[1][:, :, -2:] = True
+    labels = (np.zeros_like(bone), np.zeros_like(bone))
+    labels[0][:, :, :5] = True
+    labels[1][:, :, 5:] = True
+    upper = _walks(bone, ease, starts, labels) > 0.5
+    assert upper[:, :, :9].all()
+    assert not upper[:, :, 12:].any()
+
+
+def test_the_ct_is_sampled_where_the_grid_lies_and_air_beyond() -> None:
+    values = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    ct = image_from_array(values, affine(np.diag([1.0, 2.0, 3.0]), [10.0, 20.0, 30.0]))
+    grid = local_grid(np.array([11.0, 22.0, 33.0]), np.eye(3), np.zeros(3), np.ones(3) * 0.4, 1.0)
+    assert sample_ct(ct, grid)[0, 0, 0] == values[1, 1, 1]
+    away = replace(grid, ijk_to_lps=affine(np.eye(3), [500.0, 0.0, 0.0]))
+    assert (sample_ct(ct, away) == -1000.0).all()
