@@ -106,11 +106,10 @@ def document(rows: pd.DataFrame) -> str:
         text += [title, _table(rows[rows.kind == kind], kind)]
     text += [
         "## Limits",
-        "The space must be dark throughout on the CT. On the public CT of 1.5 mm of L2-L4"
-        " (`tptbox_L2-L4`) 7 to 40 % of it is bright where the cortices touch, so that its four"
-        " joints stay where the labels put them. Discs are found by the labels alone. The region"
-        " of a facet joint is two plates of bone about 3 mm thick: a shift of its surfaces by 0.25"
-        " mm changes *own* by a tenth.",
+        "The space must be dark throughout on the CT. On real CT with voxels of 1.5 mm or slices of"
+        " 2.5 mm it is partly bright where cortices touch, and most joints stay where the labels"
+        " put them. Labels that are exact, as those of phantoms, are not improved. Discs are found"
+        " by the labels alone.",
     ]
     return "\n\n".join(text) + "\n"
 

@@ -237,7 +237,7 @@ def voxels_to(mask: BoolArray) -> NDArray[np.float32]:
     """
     image = sitk.GetImageFromArray(mask.view(np.uint8))
     distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=False)
-    return np.maximum(sitk.GetArrayFromImage(distance), np.float32(0.0))
+    return np.asarray(np.maximum(sitk.GetArrayFromImage(distance), 0.0), dtype=np.float32)
 
 
 def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
