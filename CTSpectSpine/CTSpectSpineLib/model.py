@@ -159,8 +159,7 @@ class Joint:
         Those of the flags for which the joint's place, or the level's name, cannot be relied on:
         no confident number may rest on such a joint.
     outlined_on
-        Facet joints built with a CT: ``"CT"`` where it shows the joint space, else ``"labels"``
-        with the reason after a colon; else empty.
+        ``"CT"`` where a CT shows the joint space, else ``"labels: …"`` with why; empty without CT.
     """
 
     id: str
@@ -197,9 +196,7 @@ class Joint:
             "kind": self.kind,
             "side": self.side,
             "spine_region": self.spine_region,
-            "x_mm": x,
-            "y_mm": y,
-            "z_mm": z,
+            **{"x_mm": x, "y_mm": y, "z_mm": z},
             "volume_mm3": np.nan if self.region is None else self.region.volume_mm3,
             "status": "measured" if self.located else "not_measurable",
             "status_reason": "; ".join(self.flags),
@@ -215,10 +212,7 @@ class SpineJoints:
     warnings: tuple[str, ...] = ()
 
     def __getitem__(self, joint_id: str) -> Joint:
-        for joint in self.joints:
-            if joint.id == joint_id:
-                return joint
-        raise KeyError(joint_id)
+        return {joint.id: joint for joint in self.joints}[joint_id]
 
 
 @dataclass(frozen=True)
