@@ -92,6 +92,8 @@ class VertebraLabels:
         Sentences about what was doubtful or was changed.
     ribs
         Rib (``"left 12"``) to the vertebra that it meets, where the labels have ribs.
+    engine_reason
+        Why ``auto`` took this labeller, one sentence; empty where it was asked for by name.
     """
 
     image: sitk.Image
@@ -102,6 +104,7 @@ class VertebraLabels:
     confidence: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ribs: Mapping[str, str] = field(default_factory=dict)
+    engine_reason: str = ""
 
 
 @dataclass(frozen=True)

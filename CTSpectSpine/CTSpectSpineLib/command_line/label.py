@@ -126,9 +126,7 @@ def _change(options: Namespace) -> Callable[[VertebraLabels], VertebraLabels]:
             raise InputError("--extra belongs to --by; an anchor says itself what is there.")
         anchors = parse_anchors(options.anchor)
         return lambda labels: anchored(labels, *anchors)
-    return lambda labels: replace(
-        shifted(labels, options.by, options.extra or ()), levels_confirmed=True
-    )
+    return lambda labels: shifted(labels, options.by, options.extra or ())
 
 
 def _write(
@@ -151,7 +149,7 @@ def _write(
     print(f"{_levels(labels)}; {folder / 'vertebrae.seg.nrrd'}")
     if comparison is not None:
         print_lines(_comparison_lines(comparison))
-    print_lines([*labels.warnings, *notes])
+    print_lines([*filter(None, [labels.engine_reason]), *labels.warnings, *notes])
 
 
 def _levels(labels: VertebraLabels) -> str:

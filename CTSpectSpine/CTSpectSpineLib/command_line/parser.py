@@ -53,6 +53,7 @@ def _analyze(parser: Parser) -> None:
         "reference",
         "accept_registration",
         "confirm_levels",
+        "named_levels",
         "keep_levels",
     )
     parser.add_argument(

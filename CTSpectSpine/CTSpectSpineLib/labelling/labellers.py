@@ -114,6 +114,17 @@ def available_labellers() -> tuple[str, ...]:
     return tuple(name for name, labeller in labellers().items() if not labeller.missing())
 
 
+def why_chosen(name: str, settings: Settings = USUAL) -> str:
+    """Why ``auto`` takes a labeller: one sentence, with what those it prefers lack."""
+    lacking = []
+    for key, one in labellers(settings).items():
+        if key == name:
+            break
+        lacking.append(f"{key} cannot run: {one.missing()}")
+    since = f", since {'; '.join(lacking)}" if lacking else ""
+    return f"Labeller chosen automatically: {name}{since}."
+
+
 def labeller_by_name(name: str, settings: Settings = USUAL) -> Labeller:
     """The labeller of a name, or for ``auto`` the first that can run.
 

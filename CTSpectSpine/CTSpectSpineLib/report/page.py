@@ -231,6 +231,7 @@ def _labels(labels: Any) -> Mapping[str, Any] | None:
     engine = f"{labels.get('engine', '')} {labels.get('engine_version') or ''}".strip()
     return {
         "engine": engine,
+        "reason": labels.get("engine_reason") or "",
         "levels": ", ".join(sentences(labels.get("levels"))) or "–",
         "confirmed": labels.get("levels_confirmed"),
         "warnings": sentences(labels.get("warnings")),

@@ -193,7 +193,8 @@ class CTSpectSpineChecksTest(PanelTestCase):
     def levelsOf(self, request, confirmed=True):
         from CTSpectSpineLib.labelling.levels.numbering import levels_in
 
-        self.assertIs(request.options.confirm_levels, confirmed)
+        self.assertIs(request.options.named_levels, confirmed)
+        self.assertFalse(request.options.confirm_levels)
         self.assertIs(request.keep, self.widget.nodes.manifest)
         return levels_in(request.vertebrae)
 
