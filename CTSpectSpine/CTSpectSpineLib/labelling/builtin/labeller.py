@@ -72,7 +72,7 @@ def label_with(
     field = spine_field(ct, network, progress)
     progress(Progress("label", 0.9, "Telling the vertebrae apart"))
     sacrum = sacrum_mask(field)
-    column = find_column(field)
+    column = find_column(field, ct)
     column = chosen(column, on_course(column.instances))
     column = chosen(column, above_sacrum(column.instances, field, sacrum))
     if not column.instances:

@@ -28,20 +28,20 @@ _BEGIN_MM, _END_MM = 30.0, 64.0
 """Beside the column, where ribs are followed. Judgement: from the tip of a thoracic transverse
 process to what all ribs but the shortest last ones reach; the scapula begins beyond."""
 _MEDIAL_MM = 38.0
-"""Where a rib begins at the latest. Judgement: a voxel or two beyond the tips of the processes; what
-begins further out is scapula, hip or a neighbour's rib."""
+"""Where a rib begins at the latest. Judgement: a voxel or two beyond the tips of the processes;
+what begins further out is scapula, hip or a neighbour's rib."""
 _BACK_MM = (-14.0, 55.0)
-"""Where it begins, behind the middle of the column. Judgement: from the front of a rib's head to the
-tip of a transverse process that points back."""
+"""Where it begins, behind the middle of the column. Judgement: from the front of a rib's head to
+the tip of a transverse process that points back."""
 _FRONT_MM = -22.0
 """Front of where ribs are followed. Judgement: the head of a rib lies behind it, the great vessels,
 bright with contrast, before it."""
 _LEAST_MM3, _MOST_MM3 = 150.0, 10000.0
-"""Volume of such a bone. Judgement: a thin rib is 15 mm² in cross-section, here 30 mm long; two that
-touch have 7300 mm³ on a real CT, a kidney with contrast 20000."""
+"""Volume of such a bone. Judgement: a thin rib is 15 mm² in cross-section, here 30 mm long; two
+that touch have 7300 mm³ on a real CT, a kidney with contrast 20000."""
 _LIFT = 0.2
-"""Height of a vertebra's middle above where its rib leaves it, in steps. Measured on two real CTs: 0
-to 0.4 at T1 to T10, -0.1 to 0.25 at T11 and T12."""
+"""Height of a rib's beginning above the middle of its vertebra, in steps. Measured on two real CTs:
+0 to 0.4 at T1 to T10, -0.1 to 0.25 at T11 and T12."""
 _REACH_MM = 54.0
 """Reach beside the column at which a bone is as likely a rib as not. Measured on two real CTs:
 transverse processes end at 50 mm or before, ribs go on beyond 62 mm; on phantoms see
@@ -183,7 +183,7 @@ def _bones(
 
 
 def _in_view(course: Course, grid: Grid, hu: Float, sign: float, count: int) -> BoolArray:
-    """Whether the place of a rib, which goes down on its way, is in the image, for each vertebra."""
+    """Whether the place of a rib, which goes down on its way, is in view, for each vertebra."""
     seen = np.zeros(count, dtype=bool)
     side, back = np.meshgrid(np.linspace(_BEGIN_MM, _END_MM, 5), np.linspace(-5.0, 40.0, 4))
     for number in range(count):
