@@ -142,10 +142,10 @@ def _box(course: Course, grid: Grid) -> tuple[slice, slice, slice]:
 
 
 def _thick(bone: BoolArray, spacing_mm: float) -> BoolArray:
-    """What is too thick for a rib, with the voxels next to it."""
+    """What is too thick for a rib, with its rim, which an opening leaves behind."""
     steps = max(1, round(_THICK_MM / spacing_mm))
     core = ndimage.binary_opening(bone, iterations=steps)
-    return np.asarray(ndimage.binary_dilation(core))
+    return np.asarray(ndimage.binary_dilation(core, iterations=2))
 
 
 def _bones(

@@ -262,7 +262,7 @@ def ribbed_ct(ribs: Sequence[int], reach_mm: float = 80.0) -> tuple[np.ndarray, 
         drop = height + 2.0 - 0.3 * np.maximum(way - 40.0, 0)
         bar = (way > 18) & (way < end) & (np.abs(y - 22.0) < 4) & (np.abs(z - drop) < 4)
         hu[bar] = 300.0
-    hu[(np.hypot(x - 55.0, y - 5.0) < 22) & (np.abs(z - 60.0) < 40)] = 220.0
+    hu[(np.hypot(x - 55.0, y + 10.0) < 22) & (np.abs(z - 60.0) < 40)] = 220.0
     return hu, Grid(shape[::-1], matrix), centres
 
 
