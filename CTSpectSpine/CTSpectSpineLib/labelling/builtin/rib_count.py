@@ -24,6 +24,9 @@ with 120 none did; muscle has 40 to 70."""
 _THICK_MM = 10.0
 """Half thickness from which bone is no rib. Judgement: ribs are up to 9 mm thick in all; kidneys
 with contrast and the liver are thicker than 20 mm."""
+_RIM_SHARE = 0.4
+"""Share of a bone that may lie within 5 mm of something thick. Judgement: what is left around a
+kidney does so for most of it, a rib that passes one only here and there."""
 _BEGIN_MM, _END_MM = 30.0, 64.0
 """Beside the column, where ribs are followed. Judgement: from the tip of a thoracic transverse
 process to what all ribs but the shortest last ones reach; the scapula begins beyond."""
@@ -113,14 +116,16 @@ def rib_odds_in_ct(hu: Float, grid: Grid, centres: FloatArray, frames: FloatArra
     spacing = float(grid.spacing_mm[0])
     bone = part > _BONE_HU
     low = np.array([s.start for s in box])
-    at = np.argwhere(bone & ~_thick(bone, spacing))
+    thick = _thick(bone, spacing)
+    at = np.argwhere(bone & ~thick)
+    rim = ndimage.binary_dilation(thick, iterations=2)[tuple(at.T)]
     odds = np.zeros((len(centres), 2))
     for side, sign in enumerate((1.0, -1.0)):
         view = _in_view(course, grid, hu, sign, len(centres))
         odds[view, side] = -_MOST
         if not len(at):
             continue
-        for place, reach in _bones(at, low, part.shape, grid, course, sign):
+        for place, reach in _bones(at, rim, low, part.shape, grid, course, sign):
             number = round(place + _LIFT)
             if 0 <= number < len(centres):
                 value = float(np.clip((reach - _REACH_MM) / _SOFT_MM, -_MOST, _MOST))
@@ -150,6 +155,7 @@ def _thick(bone: BoolArray, spacing_mm: float) -> BoolArray:
 
 def _bones(
     at: NDArray[np.intp],
+    rim: BoolArray,
     low: NDArray[np.intp],
     shape: tuple[int, ...],
     grid: Grid,
@@ -168,10 +174,13 @@ def _bones(
     pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
     number = pieces[tuple(at[beside].T)]
     place, lateral, back = course.place[nearest][beside], lateral[beside], back[beside]
+    rim = rim[beside]
     cell = float(np.prod(grid.spacing_mm))
     found = []
     for piece in range(1, count + 1):
         mine = number == piece
+        if float(rim[mine].mean()) > _RIM_SHARE:
+            continue
         if not _LEAST_MM3 <= np.count_nonzero(mine) * cell <= _MOST_MM3:
             continue
         begin = lateral[mine].min()
