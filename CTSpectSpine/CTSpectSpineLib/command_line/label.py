@@ -34,6 +34,11 @@ def label(options: Namespace) -> int:
     from CTSpectSpineLib.volumes.checks import check_ct
     from CTSpectSpineLib.volumes.reading import read_volume
 
+    if options.engine_check:
+        return _engine_check(options)
+    for name in ("ct", "out"):
+        if getattr(options, name) is None:
+            raise InputError(f"--{name} is missing; give it, or --engine-check alone.")
     if options.vertebrae is not None and options.labeller != "auto":
         raise InputError("--vertebrae and --labeller are both given; give either.")
     check_step_folder(options.out)
@@ -63,6 +68,18 @@ def label(options: Namespace) -> int:
                 warnings=(*labels.warnings, comparison.sentence),
             )
         _write(labels, folder, options, comparison, notes)
+    return 0
+
+
+def _engine_check(options: Namespace) -> int:
+    from CTSpectSpineLib.labelling import Settings
+    from CTSpectSpineLib.labelling.labellers import engine_check
+
+    said = engine_check(Settings(options.device, options.fast))
+    if options.json:
+        print_json({"engines": said})
+    else:
+        print_lines([f"{name}: {sentence}" for name, sentence in said.items()])
     return 0
 
 
