@@ -302,6 +302,11 @@ def _sentences(
             "The levels were counted from the sacrum alone: without the last ribs in view, a sixth "
             "lumbar vertebra or a sacralised L5 would not be noticed."
         )
+    elif marks == "the last ribs and the sacrum" and not anchored:
+        found.append(
+            "The thoracic levels were counted up from the last ribs: without the neck in view, "
+            "eleven or thirteen pairs of ribs would not be noticed."
+        )
     elif marks == "the last ribs" and not anchored:
         found.append(
             "The levels were counted from the last ribs alone: eleven or thirteen pairs of ribs "
