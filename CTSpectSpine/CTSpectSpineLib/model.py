@@ -77,13 +77,12 @@ class VertebraLabels:
     Attributes
     ----------
     image
-        Label map (uint8) with the ids of `anatomy` (TotalSegmentator's `total` task);
-        besides vertebrae and sacrum it may hold the hips (77 left, 78 right).
+        Label map (uint8) with the ids of `anatomy`; it may hold the hips, too (77 left, 78 right).
     levels
-        Names of the vertebrae present, cranial to caudal, for instance ``("L4", "L5", "S1")``;
-        the sacrum is last as ``"sacrum"``.
-    engine, engine_version
-        Labeller and its version (``"imported"`` for a label map that the user supplies).
+        Names of the vertebrae present, cranial to caudal, like ``("L4", "L5", "S1", "sacrum")``.
+    engine, engine_version, engine_reason
+        Labeller (``"imported"`` for a label map that the user supplies), its version, and in one
+        sentence why ``auto`` took it; empty where it was asked for by name.
     levels_confirmed
         Whether the numbering can be relied on.
     confidence
@@ -92,8 +91,6 @@ class VertebraLabels:
         Sentences about what was doubtful or was changed.
     ribs
         Rib (``"left 12"``) to the vertebra that it meets, where the labels have ribs.
-    engine_reason
-        Why ``auto`` took this labeller, one sentence; empty where it was asked for by name.
     """
 
     image: sitk.Image
