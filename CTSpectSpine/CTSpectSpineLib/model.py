@@ -87,10 +87,8 @@ class VertebraLabels:
         Whether the numbering can be relied on.
     confidence
         Per level 0 to 1: how far outline and name can be relied on; empty when unknown.
-    warnings
-        Sentences about what was doubtful or was changed.
-    ribs
-        Rib (``"left 12"``) to the vertebra that it meets, where the labels have ribs.
+    warnings, ribs
+        Sentences on what was doubtful or changed; rib (``"left 12"``) to the vertebra it meets.
     """
 
     image: sitk.Image
