@@ -137,7 +137,7 @@ def test_real_verse_numbers(shared_data: Path) -> None:
     assert labels.levels_confirmed
     alone = import_labels(shared_data / "verse004" / "sub-verse004_seg-vert_msk.nii.gz", None)
     assert alone.levels == ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
-    with pytest.raises(InputError, match="not clearly those of"):
+    with pytest.raises(InputError, match="seg-vert"):
         import_labels(folder / "sub-ct_seg-subreg_label-22_msk.nii.gz", ct)
 
 
