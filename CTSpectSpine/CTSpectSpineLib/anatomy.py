@@ -21,7 +21,7 @@ SUPERNUMERARY = ("T13", "L6")
 """Those of them that a usual spine does not have."""
 SACRAL = ("S1", SACRUM)
 """Labels of the sacrum: its first segment, and all of it."""
-NUMBERINGS = ("totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v3", "verse")
+NUMBERINGS = ("totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v3", "verse", "spineps")
 """Numberings of vertebrae in label maps that can be read."""
 LABEL_SCHEMES = ("auto", *NUMBERINGS)
 """What a user can choose; ``auto`` tells a numbering by the numbers and where they lie."""

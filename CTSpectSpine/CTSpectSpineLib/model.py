@@ -77,21 +77,18 @@ class VertebraLabels:
     Attributes
     ----------
     image
-        Label map (uint8) with the ids of `anatomy` (TotalSegmentator's `total` task);
-        besides vertebrae and sacrum it may hold the hips (77 left, 78 right).
+        Label map (uint8) with the ids of `anatomy`; it may hold the hips, too (77 left, 78 right).
     levels
-        Names of the vertebrae present, cranial to caudal, for instance ``("L4", "L5", "S1")``;
-        the sacrum is last as ``"sacrum"``.
-    engine, engine_version
-        Labeller and its version (``"imported"`` for a label map that the user supplies).
+        Names of the vertebrae present, cranial to caudal, like ``("L4", "L5", "S1", "sacrum")``.
+    engine, engine_version, engine_reason
+        Labeller (``"imported"`` for a label map that the user supplies), its version, and in one
+        sentence why ``auto`` took it; empty where it was asked for by name.
     levels_confirmed
         Whether the numbering can be relied on.
     confidence
         Per level 0 to 1: how far outline and name can be relied on; empty when unknown.
-    warnings
-        Sentences about what was doubtful or was changed.
-    ribs
-        Rib (``"left 12"``) to the vertebra that it meets, where the labels have ribs.
+    warnings, ribs
+        Sentences on what was doubtful or changed; rib (``"left 12"``) to the vertebra it meets.
     """
 
     image: sitk.Image
@@ -102,6 +99,7 @@ class VertebraLabels:
     confidence: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ribs: Mapping[str, str] = field(default_factory=dict)
+    engine_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,14 @@ class LevelsSection(Section):
 
         nodes, record = self.panel.shown()
         known = self._known.get(_identity(nodes))
-        return known[0] if known else numbering_of(record.levels)
+        if known:
+            return known[0]
+        from CTSpectSpineLib.labelling.levels.column_order import missing_vertebrae
+        from CTSpectSpineLib.scene.level_names import level_centres
+
+        centres = {} if nodes.levels is None else level_centres(nodes.levels)
+        placed = set(record.levels) <= set(centres)
+        return numbering_of(record.levels, missing_vertebrae(centres) if placed else None)
 
     def _labels(self) -> sitk.Image:
         """The label map that the numbering belongs to."""
@@ -170,7 +177,7 @@ class LevelsSection(Section):
     def onConfirm(self, *_unused: object) -> None:
         """Record that the names are right."""
         with errorsShown(_("The levels cannot be confirmed.")):
-            self._measure(confirmed=True)
+            self._measure(confirm_levels=True)
 
     def _change(self, change: Callable[[Numbering], Numbering]) -> None:
         if self._numbering is None:
@@ -180,8 +187,11 @@ class LevelsSection(Section):
                 self._numbering = change(self._numbering)
                 self._preview()
                 if self._pending():
-                    # A level that is lost is a reason to look again, not a confirmation.
-                    self._measure(confirmed=not self._numbering.gap)
+                    # A level that is lost is a reason to look again, not a confirmation; nor can
+                    # a name settle what the checks doubt, such as two vertebrae in one label.
+                    numbering = self._numbering
+                    gaps = any((numbering.apart or {}).values())
+                    self._measure(named_levels=not numbering.gap and not gaps)
         finally:
             self._showNumbering()
 
@@ -207,7 +217,7 @@ class LevelsSection(Section):
             self._preview()
             self._showNumbering()
 
-    def _measure(self, confirmed: bool) -> None:
+    def _measure(self, **settings: bool) -> None:
         from CTSpectSpineLib.labelling.levels.numbering import renumber
 
         numbering = self._numbering
@@ -222,7 +232,7 @@ class LevelsSection(Section):
 
         self.panel.measureAgain(
             vertebrae=renumber(base, numbering.mapping()),
-            settings={"confirm_levels": confirmed},
+            settings=settings,
             whenDone=keep,
         )
 

@@ -71,6 +71,9 @@ class Options:
         Give a verdict although the registration failed; recorded with the verdict.
     confirm_levels
         The user has checked the vertebra levels; recorded with the verdict.
+    named_levels
+        A person gave the vertebrae these names: the levels count as confirmed unless a check
+        finds a doubt; recorded.
     keep_levels
         An earlier analysis of the same label map found its levels plausible; recorded.
     anchor
@@ -140,6 +143,11 @@ class Options:
     )
     confirm_levels: bool = _setting(
         False, "--confirm-levels", "the vertebra levels were checked by a person (recorded)"
+    )
+    named_levels: bool = _setting(
+        False,
+        "--named-levels",
+        "a person named these labels: confirmed unless a check finds a doubt (recorded)",
     )
     keep_levels: bool = _setting(
         False, "--keep-levels", "an earlier analysis found these very levels plausible (recorded)"

@@ -102,6 +102,8 @@ def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> Ve
         image=image,
         engine=str(record.get("engine", labels.engine)),
         engine_version=str(record.get("engine_version", "")),
+        engine_reason=str(record.get("engine_reason", "")),
+        levels_confirmed=bool(record.get("levels_confirmed", False)),
         # What the earlier labels were doubted for is judged again under the new names.
         confidence={},
         warnings=(),

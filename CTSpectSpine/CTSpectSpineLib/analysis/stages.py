@@ -266,7 +266,7 @@ def with_level_status(
     uptake: Uptake, labels: VertebraLabels, joints: SpineJoints, options: Options
 ) -> Uptake:
     """The uptake with the column ``level_status`` in its table."""
-    by_user = options.confirm_levels or options.anchor is not None
+    by_user = options.confirm_levels or options.named_levels or options.anchor is not None
     status = level_statuses(labels, joints, by_user=by_user)
     return replace(
         uptake, table=uptake.table.assign(level_status=uptake.table["joint"].map(status))

@@ -34,6 +34,11 @@ def label(options: Namespace) -> int:
     from CTSpectSpineLib.volumes.checks import check_ct
     from CTSpectSpineLib.volumes.reading import read_volume
 
+    if options.engine_check:
+        return _engine_check(options)
+    for name in ("ct", "out"):
+        if getattr(options, name) is None:
+            raise InputError(f"--{name} is missing; give it, or --engine-check alone.")
     if options.vertebrae is not None and options.labeller != "auto":
         raise InputError("--vertebrae and --labeller are both given; give either.")
     check_step_folder(options.out)
@@ -63,6 +68,18 @@ def label(options: Namespace) -> int:
                 warnings=(*labels.warnings, comparison.sentence),
             )
         _write(labels, folder, options, comparison, notes)
+    return 0
+
+
+def _engine_check(options: Namespace) -> int:
+    from CTSpectSpineLib.labelling import Settings
+    from CTSpectSpineLib.labelling.labellers import engine_check
+
+    said = engine_check(Settings(options.device, options.fast))
+    if options.json:
+        print_json({"engines": said})
+    else:
+        print_lines([f"{name}: {sentence}" for name, sentence in said.items()])
     return 0
 
 
@@ -126,9 +143,7 @@ def _change(options: Namespace) -> Callable[[VertebraLabels], VertebraLabels]:
             raise InputError("--extra belongs to --by; an anchor says itself what is there.")
         anchors = parse_anchors(options.anchor)
         return lambda labels: anchored(labels, *anchors)
-    return lambda labels: replace(
-        shifted(labels, options.by, options.extra or ()), levels_confirmed=True
-    )
+    return lambda labels: shifted(labels, options.by, options.extra or ())
 
 
 def _write(
@@ -151,7 +166,7 @@ def _write(
     print(f"{_levels(labels)}; {folder / 'vertebrae.seg.nrrd'}")
     if comparison is not None:
         print_lines(_comparison_lines(comparison))
-    print_lines([*labels.warnings, *notes])
+    print_lines([*filter(None, [labels.engine_reason]), *labels.warnings, *notes])
 
 
 def _levels(labels: VertebraLabels) -> str:

@@ -53,6 +53,7 @@ def _analyze(parser: Parser) -> None:
         "reference",
         "accept_registration",
         "confirm_levels",
+        "named_levels",
         "keep_levels",
     )
     parser.add_argument(
@@ -152,16 +153,21 @@ def _register(parser: Parser) -> None:
 
 
 def _label(parser: Parser) -> None:
-    parser.add_argument("--ct", type=Path, required=True, help="CT: file or DICOM folder")
+    parser.add_argument("--ct", type=Path, help="CT: file or DICOM folder")
     parser.add_argument("--vertebrae", type=Path, metavar="LABELS", help="a label map to import")
     add_labeller(parser)
+    parser.add_argument(
+        "--engine-check",
+        action="store_true",
+        help="only say which labellers can run here, and what the others lack",
+    )
     add_settings(parser, "label_scheme")
     parser.add_argument(
         "--compare",
         metavar="NAME|LABELS",
         help="compare level by level with another labeller or label map",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
 
 
 def _shift(parser: Parser) -> None:

@@ -10,12 +10,12 @@ import SimpleITK as sitk
 from CTSpectSpineLib.files import SUFFIXES, image_suffix
 from CTSpectSpineLib.labelling.importing.imported import labels_from
 from CTSpectSpineLib.labelling.importing.sources import load_labels
-from CTSpectSpineLib.labelling.labellers import USUAL, Settings, labeller_by_name
+from CTSpectSpineLib.labelling.labellers import USUAL, Settings, labeller_by_name, why_chosen
 from CTSpectSpineLib.labelling.levels.anchor import Anchor, parse_anchors
 from CTSpectSpineLib.labelling.levels.confidence import judge
 from CTSpectSpineLib.labelling.levels.correction import anchored
 from CTSpectSpineLib.model import VertebraLabels
-from CTSpectSpineLib.progress import ProgressCallback, silent
+from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 
 
 def label_vertebrae(
@@ -78,7 +78,11 @@ def label_vertebrae(
     )
     known = anchors[0] if anchors else None
     if isinstance(labeller, str) and not _is_path(labeller):
-        labels = labeller_by_name(labeller, settings).label(ct, known, progress)
+        engine = labeller_by_name(labeller, settings)
+        reason = why_chosen(engine.name, settings) if labeller == "auto" else ""
+        if reason:
+            progress(Progress("label", 0.0, reason))
+        labels = replace(engine.label(ct, known, progress), engine_reason=reason)
         return judge(labels if known is None else anchored(labels, *anchors))
     loaded = load_labels(labeller, scheme)
     if known is None:
@@ -86,7 +90,9 @@ def label_vertebrae(
     # The anchor settles the levels, but not whether the labels lie on the bones.
     labels = labels_from(replace(loaded, certain=True), ct)
     named = anchored(labels, *anchors)
-    return judge(replace(named, levels_confirmed=labels.levels_confirmed))
+    return judge(
+        replace(named, levels_confirmed=named.levels_confirmed and labels.levels_confirmed)
+    )
 
 
 def _is_path(labeller: str) -> bool:

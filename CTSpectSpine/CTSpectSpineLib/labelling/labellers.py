@@ -59,12 +59,15 @@ class Labeller:
         empty when it can run.
     variant
         The labeller with other settings than the usual ones; None where it has no choice.
+    found
+        Says in one sentence, without a full stop, what would run; None where its name says all.
     """
 
     name: str
     label: LabelFunction
     missing: Callable[[], str]
     variant: Callable[[Settings], Labeller] | None = None
+    found: Callable[[], str] | None = None
 
 
 USUAL = Settings()
@@ -112,6 +115,34 @@ def _broken(name: str, why: str) -> Labeller:
 def available_labellers() -> tuple[str, ...]:
     """Names of the labellers that can run here, the preferred one first."""
     return tuple(name for name, labeller in labellers().items() if not labeller.missing())
+
+
+def engine_check(settings: Settings = USUAL) -> dict[str, str]:
+    """Labeller to one sentence: with what it can run, or what is missing and how to get it.
+
+    The key ``auto`` says which one would be taken.
+    """
+    known = labellers(settings)
+    said: dict[str, str] = {}
+    for name, one in known.items():
+        missing = one.missing()
+        with_what = one.found() if one.found is not None and not missing else ""
+        ready = f"ready: {with_what}" if with_what else "ready"
+        said[name] = f"cannot run: {missing}." if missing else f"{ready}."
+    best = next((name for name, one in known.items() if not one.missing()), None)
+    said["auto"] = "none can run here." if best is None else why_chosen(best, settings)
+    return said
+
+
+def why_chosen(name: str, settings: Settings = USUAL) -> str:
+    """Why ``auto`` takes a labeller: one sentence, with what those it prefers lack."""
+    lacking = []
+    for key, one in labellers(settings).items():
+        if key == name:
+            break
+        lacking.append(f"{key} cannot run: {one.missing()}")
+    since = f", since {'; '.join(lacking)}" if lacking else ""
+    return f"Labeller chosen automatically: {name}{since}."
 
 
 def labeller_by_name(name: str, settings: Settings = USUAL) -> Labeller:

@@ -8,9 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from CTSpectSpineLib.joint_columns import LEVEL_STATUSES
 from CTSpectSpineLib.joint_table import deciding_ratio
 from CTSpectSpineLib.report.values import number, share
 from CTSpectSpineLib.wording import wording
+
+LEVEL_WORDS = {status: status for status in LEVEL_STATUSES} | {"unconfirmed": "not confirmed"}
+"""How far the name of a joint's level can be relied on, in words."""
 
 
 def ratio_words(row: Mapping[str, Any], bounds: Mapping[str, Any]) -> tuple[str, str]:
@@ -55,6 +59,8 @@ def joint_rows(joints: pd.DataFrame, bounds: Mapping[str, Any]) -> Iterator[Mapp
             "suv": number(row.get("suv_max"), 1),
             "asymmetry": number(row.get("asymmetry")),
             "verdict": str(row.get("verdict", "")),
+            "level_status": LEVEL_WORDS.get(str(row.get("level_status", "")), "–"),
+            "level_doubted": row.get("level_status") == "unconfirmed",
         }
 
 

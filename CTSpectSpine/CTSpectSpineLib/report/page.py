@@ -96,6 +96,7 @@ def render(results: ResultsFolder) -> str:
         bounds=[_bound(kind, mapping(values)) for kind, values in bounds.items()],
         joints=shown,
         standing=standing_out(shown or []),
+        with_levels=any(row["level_status"] != "–" for row in shown or []),
         with_suv=any(row["suv"] != "–" for row in shown or []),
         reference=_reference(mapping(manifest.get("uptake"))),
         labels=_labels(manifest.get("labels")),
@@ -231,6 +232,7 @@ def _labels(labels: Any) -> Mapping[str, Any] | None:
     engine = f"{labels.get('engine', '')} {labels.get('engine_version') or ''}".strip()
     return {
         "engine": engine,
+        "reason": labels.get("engine_reason") or "",
         "levels": ", ".join(sentences(labels.get("levels"))) or "–",
         "confirmed": labels.get("levels_confirmed"),
         "warnings": sentences(labels.get("warnings")),

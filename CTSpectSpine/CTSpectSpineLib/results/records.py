@@ -54,6 +54,7 @@ def labels_record(labels: VertebraLabels) -> dict[str, Any]:
     return {
         "engine": labels.engine,
         "engine_version": labels.engine_version,
+        "engine_reason": labels.engine_reason,
         "levels": list(labels.levels),
         "levels_confirmed": labels.levels_confirmed,
         "confidence": dict(labels.confidence),

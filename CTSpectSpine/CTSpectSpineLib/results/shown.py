@@ -67,7 +67,9 @@ class Record:
     @property
     def levels_confirmed_by_user(self) -> bool:
         """Whether a person said that the numbering is right."""
-        return bool((self.manifest.get("parameters") or {}).get("confirm_levels", False))
+        said = self.manifest.get("parameters") or {}
+        named = bool(said.get("named_levels") or said.get("anchor"))
+        return bool(said.get("confirm_levels", False)) or (named and self.levels_confirmed)
 
     @property
     def reference(self) -> float:

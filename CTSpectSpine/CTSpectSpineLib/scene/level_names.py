@@ -79,6 +79,14 @@ def show_numbering(names: Node, mapping: Mapping[str, str]) -> None:
         names.SetNthControlPointLabel(index, new if new == found else f"{new} (was {found})")
 
 
+def level_centres(names: Node) -> dict[str, FloatArray]:
+    """Name in the label map to centre of the vertebral body, LPS mm, shape (3,)."""
+    return {
+        str(names.GetNthControlPointDescription(index)): point * np.array([-1.0, -1.0, 1.0])
+        for index, point in enumerate(_points(names))
+    }
+
+
 def nearest_level(names: Node, point_ras: Sequence[float]) -> str | None:
     """Name in the label map of the vertebra at a point, RAS mm; None where none is near."""
     points = _points(names)

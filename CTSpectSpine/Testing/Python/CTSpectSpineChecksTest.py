@@ -190,10 +190,11 @@ class CTSpectSpineChecksTest(PanelTestCase):
         levels = self.widget.nodes.levels
         return [levels.GetNthControlPointLabel(i) for i in range(levels.GetNumberOfControlPoints())]
 
-    def levelsOf(self, request, confirmed=True):
+    def levelsOf(self, request, confirmed=True, byButton=False):
         from CTSpectSpineLib.labelling.levels.numbering import levels_in
 
-        self.assertIs(request.options.confirm_levels, confirmed)
+        self.assertIs(request.options.named_levels, confirmed and not byButton)
+        self.assertIs(request.options.confirm_levels, byButton)
         self.assertIs(request.keep, self.widget.nodes.manifest)
         return levels_in(request.vertebrae)
 
@@ -227,7 +228,7 @@ class CTSpectSpineChecksTest(PanelTestCase):
         self.assertEqual(self.names(), ["L4", "L5", "sacrum"])
         self.assertFalse(ui.sacralised.checked)
         ui.confirmLevelsButton.click()
-        self.assertEqual(self.levelsOf(caught[-1]), ("L4", "L5", "sacrum"))
+        self.assertEqual(self.levelsOf(caught[-1], byButton=True), ("L4", "L5", "sacrum"))
 
     def test_vertebraIsPickedInAView(self):
         nodes = self.addResults()

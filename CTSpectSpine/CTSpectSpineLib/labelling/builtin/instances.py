@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse.csgraph import minimum_spanning_tree
@@ -13,6 +14,7 @@ from scipy.spatial.distance import cdist
 from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.labelling.builtin.atlas import with_atlas_and_axis
 from CTSpectSpineLib.labelling.builtin.curve import Curve, Segment, find_segments, fit_curve
+from CTSpectSpineLib.labelling.builtin.discs import cut_at_discs, disc_darkness
 from CTSpectSpineLib.labelling.builtin.field import SpineField
 from CTSpectSpineLib.labelling.builtin.network import BODY, CLASSES, MIDDLE, VERTEBRA, Float
 from CTSpectSpineLib.model import BoolArray, FloatArray
@@ -112,8 +114,16 @@ class Column:
     assigned: NDArray[np.uint8]
 
 
-def find_column(field: SpineField) -> Column:
+def find_column(field: SpineField, ct: sitk.Image | None = None) -> Column:
     """Find the vertebrae of a CT and put them in order.
+
+    Parameters
+    ----------
+    field
+        The network's output.
+    ct
+        The CT itself, in whose discs long vertebrae are cut where it is fine enough; None to rely
+        on the network alone.
 
     Votes give rough centres and their order along the spine; the curve through the bodies is
     divided into vertebrae where discs and votes say so (`curve`); then every voxel goes
@@ -148,6 +158,7 @@ def find_column(field: SpineField) -> Column:
     segments = find_segments(
         len(curve.points), along[is_body], disc_at[disc_away < _BODY_REACH_MM], aim_at[is_body]
     )
+    segments, _ = cut_at_discs(segments, None if ct is None else disc_darkness(ct, curve))
     owner, distance = _owners(segments, curve, points, along, aims, aim_at, is_body)
     centres = np.array([curve.points[int(s.middle)] for s in segments])
     owner, centres = with_atlas_and_axis(owner, centres, field, index, points, aims)

@@ -10,7 +10,12 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.labelling.builtin.bones import hip_masks
-from CTSpectSpineLib.labelling.builtin.evidence import above_sacrum, look_around, sacrum_mask
+from CTSpectSpineLib.labelling.builtin.evidence import (
+    above_sacrum,
+    look_around,
+    on_course,
+    sacrum_mask,
+)
 from CTSpectSpineLib.labelling.builtin.field import SpineField, spine_field
 from CTSpectSpineLib.labelling.builtin.instances import (
     Column,
@@ -67,7 +72,8 @@ def label_with(
     field = spine_field(ct, network, progress)
     progress(Progress("label", 0.9, "Telling the vertebrae apart"))
     sacrum = sacrum_mask(field)
-    column = find_column(field)
+    column = find_column(field, ct)
+    column = chosen(column, on_course(column.instances))
     column = chosen(column, above_sacrum(column.instances, field, sacrum))
     if not column.instances:
         raise InputError(

@@ -122,7 +122,7 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
     whole = float(sum(w for w, g in zip(weight, guesses, strict=True) if g.names == best.names))
     hard = anchor is not None or _landmarks(seen) != ""
     # Transitional anatomy is rarer than a vertebra found twice or not at all: a person decides.
-    usual = anchor is not None or not best.variant
+    usual = not best.variant
     confirmed = bool(whole >= CONFIRMED and hard and usual and not skipped.any())
     return Naming(
         best.names,
@@ -301,6 +301,11 @@ def _sentences(
         found.append(
             "The levels were counted from the sacrum alone: without the last ribs in view, a sixth "
             "lumbar vertebra or a sacralised L5 would not be noticed."
+        )
+    elif marks == "the last ribs and the sacrum" and not anchored:
+        found.append(
+            "The thoracic levels were counted up from the last ribs: without the neck in view, "
+            "eleven or thirteen pairs of ribs would not be noticed."
         )
     elif marks == "the last ribs" and not anchored:
         found.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,8 +20,14 @@ _LARGEST_ID = {
     "totalsegmentator_v1": 104,
     "totalsegmentator_v3": 117,
     "verse": 28,
+    "spineps": 228,
 }
-"""Largest number of each scheme. Standard: class ids of TotalSegmentator and of VerSe."""
+"""Largest number of each scheme. Standard: class ids of TotalSegmentator, VerSe and SPINEPS."""
+_DISC, _ENDPLATE = 100, 200
+"""Added to a vertebra's number for the disc below it and for its endplates. Standard: SPINEPS'
+vertebra maps (Möller et al. 2024, doi 10.1007/s00330-024-11155-y)."""
+_SUBREGIONS = range(41, 65)
+"""Numbers of parts of vertebrae (arch 41 to rib 64) in SPINEPS' subregion maps. Standard."""
 _MANY_LABELS = 5
 """Judgement: with so many labels and one vertebra only, that one is a coincidence."""
 _LARGEST_MISFIT = 1.0
@@ -64,6 +70,7 @@ def scheme_table(scheme: str) -> Mapping[int, str]:
 
     ``totalsegmentator`` is the ``total`` task of version 2 (with 118 and 119 for L6 and T13, as
     this library writes them); ``totalsegmentator_v3`` its ``total_v3``, where 26 is L6.
+    ``spineps`` is VerSe's with each vertebra's endplates; its discs are no part of a vertebra.
 
     Raises
     ------
@@ -74,14 +81,18 @@ def scheme_table(scheme: str) -> Mapping[int, str]:
         raise KeyError(scheme)
     table: dict[int, str] = {}
     for row in anatomy.vertebrae():
-        number = {"verse": row.verse, "totalsegmentator_v1": row.totalsegmentator_v1}.get(
-            scheme, row.id
-        )
+        number = {
+            "verse": row.verse,
+            "spineps": row.verse,
+            "totalsegmentator_v1": row.totalsegmentator_v1,
+        }.get(scheme, row.id)
         if number is not None:
             table[number] = row.name
+            if scheme == "spineps":
+                table[number + _ENDPLATE] = row.name
     if scheme == "totalsegmentator_v3":
         table[26] = "L6"
-    if scheme != "verse":
+    if scheme not in ("verse", "spineps"):
         table |= _hips("totalsegmentator_v1" if scheme == "totalsegmentator_v1" else "id")
     return table
 
@@ -111,6 +122,10 @@ def detect_scheme(blobs: Mapping[int, LabelledBlob]) -> Detection | None:
     Detection or None
         None when no scheme explains the map.
     """
+    vertebrae = _of_spineps(blobs)
+    if vertebrae is not None:
+        misfit = _misfit("verse", vertebrae)
+        return None if misfit is None or misfit > _LARGEST_MISFIT else Detection("spineps", True)
     misfits = {
         scheme: _misfit(scheme, blobs)
         for scheme in ("totalsegmentator", "verse", "totalsegmentator_v1")
@@ -134,6 +149,26 @@ def detect_scheme(blobs: Mapping[int, LabelledBlob]) -> Detection | None:
         doubt=f"Its label numbers were read as {scheme}, but they would also fit {rest}: check "
         "the levels, or name the label scheme.",
     )
+
+
+def _of_spineps(blobs: Mapping[int, LabelledBlob]) -> dict[int, LabelledBlob] | None:
+    """The vertebrae of one of SPINEPS' vertebra maps; None where the numbers are another's.
+
+    Its numbers come in families: every disc and endplate has its vertebra.
+    """
+    most = _LARGEST_ID["verse"]
+    vertebrae = {n: blob for n, blob in blobs.items() if n <= most}
+    others = set(blobs) - set(vertebrae)
+    parts = [n % 100 for n in others]
+    families = all(n - n % 100 in (_DISC, _ENDPLATE) and n % 100 in vertebrae for n in others)
+    return vertebrae if len(set(parts)) >= 2 and families else None
+
+
+def is_subregion_map(numbers: Iterable[int]) -> bool:
+    """Whether the numbers are those of SPINEPS' subregions, which carry no levels."""
+    found = set(numbers)
+    vertebra = {n for n in found if n in _SUBREGIONS}
+    return {41, 42} <= vertebra and len(vertebra) >= 5 and not found & set(range(29, 41))
 
 
 def _misfit(scheme: str, blobs: Mapping[int, LabelledBlob]) -> float | None:

@@ -26,6 +26,7 @@ from CTSpectSpineLib.labelling.importing.schemes import (
     SCHEMES,
     LabelledBlob,
     detect_scheme,
+    is_subregion_map,
     scheme_table,
 )
 from CTSpectSpineLib.labelling.levels.ribs import rib_contacts, rib_numbers, rib_of_name
@@ -143,6 +144,11 @@ def _by_numbers(
     certain = True
     doubts: tuple[str, ...] = ()
     if scheme == "auto":
+        if is_subregion_map(present):
+            raise InputError(
+                f"{name}: holds parts of vertebrae without their levels, as SPINEPS' subregion "
+                "maps do; give its map of vertebrae (seg-vert) instead, or name the label scheme."
+            )
         detection = detect_scheme(label_blobs(image))
         if detection is None:
             numbers = ", ".join(map(str, present[:8])) + (", ..." if len(present) > 8 else "")

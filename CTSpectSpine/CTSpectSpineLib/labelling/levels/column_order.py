@@ -123,6 +123,27 @@ def check_column(labels: sitk.Image) -> Column:
     return Column(image, levels, (*doubts, *remarks))
 
 
+def missing_vertebrae(centres: Mapping[str, FloatArray]) -> dict[str, int]:
+    """How many vertebrae have room below those whose next names are missing.
+
+    Parameters
+    ----------
+    centres
+        Name to centre of the vertebra, LPS mm, shape (3,).
+
+    Returns
+    -------
+    dict
+        Name of the vertebra above the gap in the names to the number of vertebrae that lie there
+        without a label; 0 where its lower neighbour follows directly.
+    """
+    levels = anatomy.sort_levels(centres)
+    return {
+        upper: len(missing) if distance >= _room(upper, missing) else 0
+        for upper, _, missing, distance in _gaps(levels, centres)
+    }
+
+
 def _pieces(mask: BoolArray, grid: Grid, box: tuple[slice, ...]) -> tuple[list[_Piece], BoolArray]:
     """Connected pieces, the largest first, and the specks among them."""
     components, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
@@ -178,14 +199,14 @@ def _numbering_gaps(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list
             doubtful=True,
             trust=_DOUBTED,
         )
-        for upper, lower, missing, distance in _gaps(levels, main)
+        for upper, lower, missing, distance in _gaps(levels, _centres(main))
         if distance < _room(upper, missing) and not set(missing) <= set(anatomy.TRANSITIONAL)
     ]
 
 
 def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Finding]:
     remarks: list[Finding] = []
-    for upper, lower, missing, distance in _gaps(levels, main):
+    for upper, lower, missing, distance in _gaps(levels, _centres(main)):
         if distance >= _room(upper, missing):
             words = (
                 f"{_listed(missing)} not labelled between {upper} and {lower} ({distance:.0f} mm "
@@ -210,8 +231,12 @@ def _remarks(levels: tuple[str, ...], main: Mapping[str, _Piece]) -> list[Findin
     return remarks
 
 
+def _centres(main: Mapping[str, _Piece]) -> dict[str, FloatArray]:
+    return {level: piece.centre_mm for level, piece in main.items()}
+
+
 def _gaps(
-    levels: tuple[str, ...], main: Mapping[str, _Piece]
+    levels: tuple[str, ...], centres: Mapping[str, FloatArray]
 ) -> list[tuple[str, str, tuple[str, ...], float]]:
     """Neighbours in the list with required or transitional levels missing between them."""
     order = anatomy.usual_levels()
@@ -223,7 +248,7 @@ def _gaps(
         low = order.index(lower) - (1 if lower == anatomy.SACRUM else 0)
         missing = order[order.index(upper) + 1 : low]
         if missing and not (upper == "L4" and "L6" in levels):
-            distance = float(np.linalg.norm(main[upper].centre_mm - main[lower].centre_mm))
+            distance = float(np.linalg.norm(centres[upper] - centres[lower]))
             found.append((upper, lower, missing, distance))
     return found
 

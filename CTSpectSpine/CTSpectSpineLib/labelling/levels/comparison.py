@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import grid_of
 from CTSpectSpineLib.labelling.importing.placement import place_on_ct
-from CTSpectSpineLib.labelling.levels.numbering import body_centres
+from CTSpectSpineLib.labelling.levels.numbering import body_centres, renumber
 from CTSpectSpineLib.model import VertebraLabels
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SAME_DICE = 0.5
 """Least overlap of two outlines of the same vertebra. Judgement: far more than neighbours share,
 and less than the mean Dice of any region in docs/validation/labelling.md."""
+
+_S1_IN_SACRUM = {"S1": anatomy.SACRUM}
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def compare_labels(first: VertebraLabels, second: VertebraLabels) -> Comparison:
     image = second.image
     if not grid_of(image).matches(grid_of(first.image), tolerance=0.05):
         image, _ = place_on_ct(image, first.image, f"the labels of {second.engine}")
+    if set(anatomy.SACRAL) & set(first.levels) != set(anatomy.SACRAL) & set(second.levels):
+        # One of them outlines S1 apart, or calls all of the sacrum so.
+        first, image = _whole_sacrum(first), renumber(image, _S1_IN_SACRUM)
     a, b = (sitk.GetArrayViewFromImage(i) for i in (first.image, image))
     # Every pair of labels at the same voxel: pairs of numbers counted over slabs to save memory.
     counts = np.zeros((256, 256), dtype=np.int64)
@@ -124,6 +129,12 @@ def compare_labels(first: VertebraLabels, second: VertebraLabels) -> Comparison:
         rows, columns=["level", "other", "shift", "dice", "centre_distance_mm", "agree"]
     )
     return Comparison(table, (first.engine, second.engine))
+
+
+def _whole_sacrum(labels: VertebraLabels) -> VertebraLabels:
+    """Labels in which S1 is part of the sacrum."""
+    levels = anatomy.sort_levels({_S1_IN_SACRUM.get(name, name) for name in labels.levels})
+    return replace(labels, image=renumber(labels.image, _S1_IN_SACRUM), levels=levels)
 
 
 def _shift(level: str, other: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,7 +13,13 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps, inverse
 from CTSpectSpineLib.labelling.levels.anchor import Anchor
-from CTSpectSpineLib.labelling.levels.numbering import Numbering, numbering_of, renumber
+from CTSpectSpineLib.labelling.levels.column_order import missing_vertebrae
+from CTSpectSpineLib.labelling.levels.numbering import (
+    Numbering,
+    body_centres,
+    numbering_of,
+    renumber,
+)
 from CTSpectSpineLib.model import VertebraLabels
 
 REACH_MM = 8.0
@@ -23,9 +30,9 @@ canal, whose half width this is."""
 def anchored(labels: VertebraLabels, anchor: Anchor, *others: Anchor) -> VertebraLabels:
     """Count the whole column from a vertebra that the user knows; the levels count as confirmed.
 
-    They do so only until they are judged: where one label may hold two vertebrae, or one may be
-    left out or out of order, the column cannot be counted through, and `judge` takes the
-    confirmation back.
+    They do so where the column can be counted through (`unsettled`), and only until they are
+    judged: where one label may hold two vertebrae, or one may be left out or out of order, `judge`
+    takes the confirmation back.
 
     Parameters
     ----------
@@ -38,23 +45,122 @@ def anchored(labels: VertebraLabels, anchor: Anchor, *others: Anchor) -> Vertebr
         If a point is in no vertebra, the column cannot be counted from it, or two anchors
         contradict each other.
     """
-    found = vertebra_at(labels.image, anchor)
-    mapping = mapping_from(labels.levels, found, anchor.level)
-    for other in others:
-        at = vertebra_at(labels.image, other)
-        named = mapping.get(at, at)
-        if named != other.level and not {named, other.level} <= set(anatomy.SACRAL):
+    apart = missing_vertebrae(body_centres(labels.image))
+    known: dict[str, Anchor] = {}
+    for one in (anchor, *others):
+        at = vertebra_at(labels.image, one)
+        if at in known and not _same(known[at].level, one.level):
             raise InputError(
-                f"The anchors {anchor} and {other} contradict each other: counted from the first, "
-                f"the vertebra at the second is {named}. Check both points; if they are right, a "
-                "vertebra between them has no label of its own, so correct the labels."
+                f"The anchors {known[at]} and {one} contradict each other: both lie in the same "
+                "vertebra. Check both points."
             )
-    confirmed = replace(labels, levels_confirmed=True)
-    return renumbered(confirmed, mapping, f"the vertebra at {anchor} was labelled {found}")
+        known[at] = one
+    mapping = _counted(labels.levels, known, apart)
+    doubts = unsettled(mapping, {at: one.level for at, one in known.items()}, apart)
+    if labels.levels_confirmed and all(old == new for old, new in mapping.items()):
+        doubts = ()
+    confirmed = replace(labels, levels_confirmed=not doubts, warnings=(*labels.warnings, *doubts))
+    at, one = next(iter(known.items()))
+    return renumbered(confirmed, mapping, f"the vertebra at {one} was labelled {at}")
+
+
+def _same(level: str, other: str) -> bool:
+    return level == other or {level, other} <= set(anatomy.SACRAL)
+
+
+def _counted(
+    levels: Sequence[str], known: Mapping[str, Anchor], apart: Mapping[str, int]
+) -> dict[str, str]:
+    """New names of all levels, counted from every vertebra that is known.
+
+    Anchors must agree, but for two on neighbours: they say themselves that T12 or L5 is missing.
+    """
+    order = [name for name in anatomy.sort_levels(levels) if name in known]
+    mapping = mapping_from(levels, order[0], known[order[0]].level, apart)
+    column = anatomy.sort_levels(levels)
+    for upper, at in pairwise(order):
+        named, wanted = mapping.get(at, at), known[at].level
+        if _same(named, wanted):
+            continue
+        if column.index(at) != column.index(upper) + 1 or not _transition(
+            known[upper].level, wanted
+        ):
+            raise InputError(
+                f"The anchors {known[upper]} and {known[at]} contradict each other: counted from "
+                f"the first, the vertebra at the second is {named}. Check both points; if they are "
+                "right, a vertebra between them has no label of its own, so correct the labels."
+            )
+        below = mapping_from(levels, at, wanted, apart)
+        place = column.index(at)
+        mapping = {n: (below if column.index(n) >= place else mapping)[n] for n in column}
+    return mapping
+
+
+def _transition(upper: str, lower: str) -> bool:
+    """Whether a level that a spine may lack, and no other, is missing between neighbours."""
+    order = [name for name in anatomy.usual_levels() if name != anatomy.SACRUM]
+    low = "S1" if lower == anatomy.SACRUM else lower
+    if upper not in order or low not in order:
+        return False
+    between = order[order.index(upper) + 1 : order.index(low)]
+    return len(between) == 1 and between[0] in anatomy.TRANSITIONAL
+
+
+def unsettled(
+    mapping: Mapping[str, str], known: Mapping[str, str], apart: Mapping[str, int]
+) -> tuple[str, ...]:
+    """What the vertebrae that a person knows leave open: sentences, empty where nothing is.
+
+    A vertebra counts through to the ends of a usual column. It does not count through a gap with
+    room for unlabelled ones, past a level that is missing or one too many (T12, T13, L5, L6), or
+    against an atlas or axis, which are known by their shape; unless it lies there itself.
+
+    Parameters
+    ----------
+    mapping
+        Name in the label map to new name.
+    known
+        Name in the label map to the level that the person gave; empty for a mere shift.
+    apart
+        As in `numbering.Numbering`.
+    """
+    column = anatomy.sort_levels(mapping)
+    places = [column.index(name) for name in known]
+    found = []
+    for place, (upper, lower) in enumerate(pairwise(column)):
+        a, b = mapping[upper], mapping[lower]
+        if a in anatomy.SACRAL:
+            continue
+        beside = any(p in (place, place + 1) for p in places)
+        if apart.get(upper):
+            if not (any(p <= place for p in places) and any(p > place for p in places)):
+                found.append(
+                    f"Between {a} and {b} there is room for unlabelled vertebrae, across which "
+                    "nothing can be counted: give one anchor above and one below."
+                )
+        elif not beside and (_transition(a, b) or {a, b} & set(anatomy.SUPERNUMERARY)):
+            found.append(
+                f"Counted so, {a} lies next to {b}: transitional anatomy, or a vertebra that was "
+                "merged, split or left out. Levels not confirmed; give an anchor at one of the two."
+            )
+    for name in ("C1", "C2"):
+        if name in mapping and mapping[name] != name:
+            place = column.index(name)
+            if not any(abs(p - place) <= 1 for p in places):
+                found.append(
+                    f"Counted so, the vertebra that looks like {name} is {mapping[name]}: a "
+                    "vertebra was merged, split or left out, or the number of ribs is unusual. "
+                    "Levels not confirmed."
+                )
+    return tuple(dict.fromkeys(found))
 
 
 def shifted(labels: VertebraLabels, places: int, extra: Sequence[str] = ()) -> VertebraLabels:
     """Move every name by some places, towards the feet where positive.
+
+    A person who does so knows the levels, which count as confirmed where the new names make a
+    usual column (`unsettled`). S1 moves with the others where it has a label apart from the
+    sacrum.
 
     Parameters
     ----------
@@ -70,10 +176,29 @@ def shifted(labels: VertebraLabels, places: int, extra: Sequence[str] = ()) -> V
     InputError
         If counting runs past the end of the spine.
     """
-    numbering = numbering_of(labels.levels)
+    apart = missing_vertebrae(body_centres(labels.image))
+    numbering = numbering_of(labels.levels, apart)
+    more = set(extra) - numbering.extra
     numbering = replace(numbering, extra=numbering.extra | set(extra))
-    numbering = numbering.shifted(places)
-    return renumbered(labels, numbering.mapping(), f"moved by {places:+d} places")
+    if set(anatomy.SACRAL) <= set(labels.levels) and not more:
+        mapping = _shifted_with_s1(numbering, places)
+    else:
+        mapping = numbering.shifted(places).mapping()
+    new = unsettled(mapping, {}, apart)
+    named = replace(labels, levels_confirmed=not new, warnings=(*labels.warnings, *new))
+    return renumbered(named, mapping, f"moved by {places:+d} places")
+
+
+def _shifted_with_s1(numbering: Numbering, places: int) -> dict[str, str]:
+    """Names moved, where S1 has a label of its own: it may become L5, and L5 become S1."""
+    chain = [*numbering.chain, "S1", anatomy.SACRUM]
+    mapping = {anatomy.SACRUM: anatomy.SACRUM}
+    for name in (*numbering.presacral, "S1"):
+        place = chain.index(name) + places
+        if not 0 <= place < len(chain) or (chain[place] == anatomy.SACRUM and name != "S1"):
+            raise InputError("There is no further level in this direction.")
+        mapping[name] = chain[place]
+    return mapping
 
 
 def renumbered(labels: VertebraLabels, mapping: Mapping[str, str], why: str) -> VertebraLabels:
@@ -147,8 +272,13 @@ def _point(point: np.ndarray) -> str:
     return "(" + ", ".join(f"{value:.0f}" for value in point) + ")"
 
 
-def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str]:
+def mapping_from(
+    levels: Sequence[str], found: str, level: str, apart: Mapping[str, int] | None = None
+) -> dict[str, str]:
     """New names of all levels when the vertebra labelled ``found`` is in truth ``level``.
+
+    The column is counted from it, up and down, also where it keeps its name: a T12 that is missing
+    in the names, but not in the column, is found so. ``apart`` as in `numbering.Numbering`.
 
     Raises
     ------
@@ -156,12 +286,12 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
         If the column cannot be counted from it.
     """
     same = {name: name for name in levels}
-    if found == level or (found in anatomy.SACRAL and level in anatomy.SACRAL):
-        return same
-    numbering = numbering_of(levels)
+    numbering = numbering_of(levels, apart)
     extra = numbering.extra | ({level} if level in anatomy.SUPERNUMERARY else set())
     numbering = replace(numbering, extra=extra)
     presacral = numbering.presacral
+    if found in anatomy.SACRAL and level in anatomy.SACRAL:
+        return {**same, **_above_sacrum(numbering)}
     if found == anatomy.SACRUM:
         raise InputError(
             f"The vertebra at the anchor is labelled as sacrum, which cannot become {level}: it is "
@@ -183,12 +313,8 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
                 f"The vertebra at the anchor cannot be {level}: {presacral[-1]} is labelled below "
                 f"it ({found}); check the point."
             )
-        result = {**same, found: level}
-        if len(presacral) > 1:
-            rest = numbering_of([name for name in levels if name != found])
-            last = "L6" if "L6" in rest.extra else "L5"
-            result |= rest.with_level(presacral[-2], last).mapping()
-        return result
+        rest = numbering_of([name for name in levels if name != found], apart)
+        return {**same, found: level, **_above_sacrum(rest)}
     try:
         return numbering.with_level(found, level).mapping()
     except InputError:
@@ -196,6 +322,17 @@ def mapping_from(levels: Sequence[str], found: str, level: str) -> dict[str, str
             raise
         # What lies below a known L5, and is not sacrum, is a sixth lumbar vertebra.
         return _with_sixth(numbering, found, level)
+
+
+def _above_sacrum(numbering: Numbering) -> dict[str, str]:
+    """Names of the vertebrae above a sacrum that is known."""
+    names = numbering.presacral
+    if not names:
+        return {}
+    apart = (numbering.apart or {}).get(names[-1], 0)
+    last = numbering.chain[len(numbering.chain) - 1 - apart]
+    mapping = numbering.with_level(names[-1], last).mapping()
+    return {name: mapping[name] for name in names}
 
 
 def _with_sixth(numbering: Numbering, found: str, level: str) -> dict[str, str]:

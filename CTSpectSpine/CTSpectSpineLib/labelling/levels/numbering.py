@@ -43,6 +43,10 @@ class Numbering:
         Those of ``"T13"`` and ``"L6"`` that this spine has.
     sacralised
         The lowest lumbar vertebra is fused with the sacrum and counts as part of it.
+    apart
+        Where names are missing below a vertebra: how many vertebrae have room there
+        (`column_order.missing_vertebrae`). None where only names are known: then all of them but
+        T12 and L5 have.
     """
 
     found: tuple[str, ...]
@@ -50,6 +54,7 @@ class Numbering:
     level: str = ""
     extra: frozenset[str] = frozenset()
     sacralised: bool = False
+    apart: Mapping[str, int] | None = None
 
     @property
     def presacral(self) -> tuple[str, ...]:
@@ -88,7 +93,7 @@ class Numbering:
         chain = self.chain
         if self.level not in chain:
             raise InputError(f"{self.level} is not part of this spine; add it first.")
-        steps = _steps(names)
+        steps = _steps(names, self.apart)
         start = chain.index(self.level) - steps[names.index(self.anchor)]
         if start < 0:
             raise InputError(
@@ -152,22 +157,25 @@ class Numbering:
         return any(old != new for old, new in self.mapping().items())
 
 
-def _steps(names: Sequence[str]) -> list[int]:
+def _steps(names: Sequence[str], apart: Mapping[str, int] | None) -> list[int]:
     """How far each vertebra lies below the first; one that was not outlined keeps its place."""
     order = [row.name for row in anatomy.vertebrae()]
     steps = [0]
     for upper, lower in pairwise(names):
         between = order[order.index(upper) + 1 : order.index(lower)]
-        steps.append(steps[-1] + 1 + sum(name not in anatomy.TRANSITIONAL for name in between))
+        if apart is None:
+            missing = sum(name not in anatomy.TRANSITIONAL for name in between)
+        else:
+            missing = apart.get(upper, 0)
+        steps.append(steps[-1] + 1 + missing)
     return steps
 
 
-def numbering_of(levels: Sequence[str]) -> Numbering:
-    """The numbering that a label map has."""
+def numbering_of(levels: Sequence[str], apart: Mapping[str, int] | None = None) -> Numbering:
+    """The numbering that a label map has; ``apart`` as in `Numbering`."""
     found = anatomy.sort_levels(levels)
-    return Numbering(
-        found, extra=frozenset(name for name in found if name in anatomy.SUPERNUMERARY)
-    )
+    extra = frozenset(name for name in found if name in anatomy.SUPERNUMERARY)
+    return Numbering(found, extra=extra, apart=apart)
 
 
 def renumber(labels: sitk.Image, mapping: Mapping[str, str]) -> sitk.Image:

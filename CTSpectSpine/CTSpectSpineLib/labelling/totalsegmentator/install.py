@@ -21,6 +21,10 @@ VERTEBRAE, HIPS, FAST, LOCALISER = 292, 294, 297, 298
 """Models for vertebrae and sacrum, for hips, of everything at 3 mm, and at 6 mm. Standard: data set
 numbers of TotalSegmentator 2."""
 
+MODEL_MB = 230
+"""Size of one model. Measured on TotalSegmentator 2.18."""
+_FETCHED = {"total": 6, "total_fast": 2}
+"""Models that its program fetches for a task. Measured: 291 to 295 and 298, or 297 and 298."""
 _ASK = "import importlib.metadata as m; print(m.version('TotalSegmentator'))"
 _ASK_SECONDS = 60
 """Judgement: starting Python on a slow disk takes seconds, not minutes."""
@@ -109,7 +113,33 @@ def what_is_missing(fast: bool = False, environment: Mapping[str, str] | None = 
         task = "total_fast" if fast else "total"
         numbers = " and ".join(map(str, missing))
         return (
-            f"model {numbers} of TotalSegmentator is not in {folder}: fetch the models once with "
-            f"'totalseg_download_weights -t {task}', or name their folder in TOTALSEG_WEIGHTS_PATH"
+            f"model {numbers} of TotalSegmentator {version} is not in {folder}: fetch the models "
+            f"once with '{download_program(values)} -t {task}' (about "
+            f"{_FETCHED[task] * MODEL_MB / 1000:.1f} GB: {_FETCHED[task]} models of {MODEL_MB} MB "
+            "each), or name their folder in TOTALSEG_WEIGHTS_PATH"
         )
     return ""
+
+
+def download_program(environment: Mapping[str, str] | None = None) -> str:
+    """TotalSegmentator's program that fetches models, with its path where it is known."""
+    name = "totalseg_download_weights"
+    beside = Path(python_program(environment)).parent
+    for folder in (beside, beside / "Scripts", beside / "bin"):
+        for program in (folder / name, folder / f"{name}.exe"):
+            if program.is_file():
+                return str(program)
+    return shutil.which(name) or name
+
+
+def what_is_there(fast: bool = False, environment: Mapping[str, str] | None = None) -> str:
+    """What would run, in one sentence without a full stop; empty where something is missing."""
+    values = os.environ if environment is None else environment
+    if what_is_missing(fast, values):
+        return ""
+    folder = weights_folder(values)
+    found = [str(n) for n in (VERTEBRAE, HIPS, FAST, LOCALISER) if has_model(n, folder)]
+    return (
+        f"TotalSegmentator {installed_version(values)} of {python_program(values)} with the models "
+        f"{', '.join(found)} in {folder}"
+    )

@@ -289,6 +289,7 @@ def with_settings(settings: Settings) -> Labeller:
         label=partial(label, settings),
         missing=partial(install.what_is_missing, settings.fast),
         variant=with_settings,
+        found=partial(install.what_is_there, settings.fast),
     )
 
 

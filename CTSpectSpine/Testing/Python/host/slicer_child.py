@@ -88,11 +88,14 @@ class QuickChild:
         )
         found = {
             "levels": list(levels_in(labels)),
-            "levels_confirmed": options.confirm_levels or options.keep_levels,
+            "levels_confirmed": options.confirm_levels
+            or options.named_levels
+            or options.keep_levels,
         }
         parameters = {
             "accept_registration": options.accept_registration,
             "confirm_levels": options.confirm_levels,
+            "named_levels": options.named_levels,
         }
         _change(out / "manifest.json", id=name, labels=found, parameters=parameters)
         if decision is not None and not (decision.obstacle and options.accept_registration):

@@ -86,3 +86,17 @@ def test_correct_labels_are_not_twice_as_large() -> None:
     found = judge(labels_of(spine()[1]))
     assert "two vertebrae may carry" not in " ".join(found.warnings)
     assert np.isfinite(list(found.confidence.values())).all()
+
+
+def test_an_anchor_does_not_confirm_two_merged_pairs_in_a_row() -> None:
+    """As on a real neck: C3 with C4 and C5 with C6, so that neighbours are alike in size."""
+    array = sitk.GetArrayFromImage(spine()[1])
+    ids = {row.name: row.id for row in anatomy.vertebrae()}
+    true = {name: array == ids[name] for name in ("C2", "C3", "C4", "C5", "C6")}
+    for name, named in (("C2", "C4"), ("C3", "C5"), ("C4", "C5"), ("C5", "C6"), ("C6", "C6")):
+        array[true[name]] = ids[named]
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(spine()[1])
+    for known in ("C7", "T3"):
+        found = judge(anchored(labels_of(image), anchor(known, image, known)))
+        assert not found.levels_confirmed, found.warnings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,11 +11,22 @@ import SimpleITK as sitk
 from CTSpectSpineLib.geometry import Grid, grid_of
 from CTSpectSpineLib.labelling.builtin.bones import hip_masks
 from CTSpectSpineLib.labelling.builtin.curve import find_segments, fit_curve
-from CTSpectSpineLib.labelling.builtin.evidence import above_sacrum, look_around, sacrum_mask
+from CTSpectSpineLib.labelling.builtin.evidence import (
+    above_sacrum,
+    look_around,
+    on_course,
+    sacrum_mask,
+)
 from CTSpectSpineLib.labelling.builtin.field import SpineField, coarse_ct
-from CTSpectSpineLib.labelling.builtin.instances import Column, find_column
+from CTSpectSpineLib.labelling.builtin.instances import (
+    NOTHING_SEEN,
+    Column,
+    Instance,
+    find_column,
+)
 from CTSpectSpineLib.labelling.builtin.network import CLASSES
 from CTSpectSpineLib.labelling.builtin.paint import paint
+from CTSpectSpineLib.labelling.builtin.rib_count import rib_odds_in_ct
 
 SPACING = 2.5
 STEPS = (20.0, 22.5, 25.0, 27.5, 30.0, 32.5)
@@ -32,6 +45,7 @@ def model_field(
     matrix[:3, 3] = (-75.0, -60.0, 0.0)
     shares = np.zeros((len(CLASSES), *shape), dtype=np.float16)
     offsets = np.zeros((3, *shape), dtype=np.float16)
+    hu = np.zeros(shape, dtype=np.float32)
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     x, y, z = np.moveaxis(index[..., ::-1] * SPACING + matrix[:3, 3], -1, 0)
     tops = 255.0 - np.concatenate([[0], np.cumsum(STEPS)])
@@ -50,8 +64,10 @@ def model_field(
         if discs:
             shares[CLASSES.index("disc")][round_ & (z <= top + 3) & (z >= top - 3)] = 1
         if number < ribs:
-            rib = (np.abs(x) > 18) & (np.abs(x) < 40) & (np.abs(y - bend) < 12)
-            shares[CLASSES.index("rib")][rib & (np.abs(z - middle - 0.3 * long) < 5)] = 1
+            rib = (np.abs(x) > 18) & (np.abs(x) < 70) & (np.abs(y - bend) < 8)
+            rib &= np.abs(z - middle - 0.3 * long) < 5
+            shares[CLASSES.index("rib")][rib & (np.abs(x) < 40)] = 1
+            hu[rib] = 300.0
         centre = np.array([0.0, bend, middle])
         mine = body | arch
         way = (centre[::-1] - np.stack([z, y, x], axis=-1)[mine]) / SPACING
@@ -60,7 +76,6 @@ def model_field(
     if sacrum:
         low = z < tops[-1]
         shares[CLASSES.index("sacrum")][low & (np.abs(x) < 30) & (np.abs(y - 45) < 30)] = 1
-    hu = np.zeros(shape, dtype=np.float32)
     return SpineField(Grid(shape[::-1], matrix), hu, shares, offsets), np.array(centres)
 
 
@@ -226,3 +241,54 @@ def test_hips_are_told_apart_by_side() -> None:
     masks = hip_masks(field, Column(find_column(field).instances, np.zeros(hip.shape, np.uint8)))
     assert np.argwhere(masks["hip_left"])[:, 2].min() >= 46
     assert np.argwhere(masks["hip_right"])[:, 2].max() < 14
+
+
+def ribbed_ct(ribs: Sequence[int], reach_mm: float = 80.0) -> tuple[np.ndarray, Grid, np.ndarray]:
+    """Bodies 25 mm apart with transverse processes; ribs go on from those of some of them.
+
+    Returns HU, grid, and centres (LPS mm), cranial first. A kidney with contrast lies beside.
+    """
+    shape = (100, 60, 84)
+    matrix = np.diag([SPACING, SPACING, SPACING, 1.0])
+    matrix[:3, 3] = (-105.0, -60.0, 0.0)
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    x, y, z = np.moveaxis(index[..., ::-1] * SPACING + matrix[:3, 3], -1, 0)
+    hu = np.full(shape, 50.0, dtype=np.float32)
+    centres = np.array([[0.0, 0.0, 205.0 - 25.0 * n] for n in range(7)])
+    for number, (_, _, height) in enumerate(centres):
+        hu[(np.hypot(x, y) < 18) & (np.abs(z - height) < 10)] = 250.0
+        end = reach_mm if number in ribs else 42.0
+        way = np.abs(x)
+        drop = height + 2.0 - 0.3 * np.maximum(way - 40.0, 0)
+        bar = (way > 18) & (way < end) & (np.abs(y - 22.0) < 4) & (np.abs(z - drop) < 4)
+        hu[bar] = 300.0
+    hu[(np.hypot(x - 55.0, y + 10.0) < 22) & (np.abs(z - 60.0) < 40)] = 220.0
+    return hu, Grid(shape[::-1], matrix), centres
+
+
+def test_ribs_are_counted_in_the_ct_and_processes_and_kidneys_are_not() -> None:
+    hu, grid, centres = ribbed_ct(ribs=(0, 1, 2))
+    frames = np.repeat(np.eye(3)[None], len(centres), axis=0)
+    odds = rib_odds_in_ct(hu, grid, centres, frames)
+    # At the two ends the place of a rib is not in view on all of its way.
+    assert (odds[:3] >= 0).all()
+    assert (odds[1:3] == 3).all()
+    assert (odds[3:6, 1] == -3).all()
+    assert (odds[3:6, 0] <= 0).all()
+    short = rib_odds_in_ct(*ribbed_ct((0, 1, 2), reach_mm=54.0), frames)
+    assert (np.abs(short[1:3]) < 2).all()
+
+
+def test_bones_beside_the_cranial_end_are_no_vertebrae() -> None:
+    up = np.array([0.0, 0.0, 1.0])
+    column = [
+        Instance(np.array([0.0, 3.0 * n, -18.0 * n]), up, 5000.0, 12000.0, NOTHING_SEEN, 0.6, False)
+        for n in range(6)
+    ]
+    # The breastbone and the inner end of a clavicle: in front of the column, lower than its end.
+    beside = [
+        Instance(np.array([x, -50.0, -30.0]), up, 0.0, 4000.0, NOTHING_SEEN, 0.1, False)
+        for x in (20.0, -15.0)
+    ]
+    assert on_course((*beside, *column)) == (2, 3, 4, 5, 6, 7)
+    assert on_course(tuple(column)) == (0, 1, 2, 3, 4, 5)

@@ -14,6 +14,9 @@ from labelled_column import (
     LUMBAR,
     V2,
     canonical,
+    column,
+    expected,
+    numbers,
 )
 
 from CTSpectSpineLib.errors import InputError
@@ -134,7 +137,7 @@ def test_real_verse_numbers(shared_data: Path) -> None:
     assert labels.levels_confirmed
     alone = import_labels(shared_data / "verse004" / "sub-verse004_seg-vert_msk.nii.gz", None)
     assert alone.levels == ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5")
-    with pytest.raises(InputError, match="not clearly those of"):
+    with pytest.raises(InputError, match="seg-vert"):
         import_labels(folder / "sub-ct_seg-subreg_label-22_msk.nii.gz", ct)
 
 
@@ -143,3 +146,29 @@ def test_labels_of_another_patient(shared_data: Path) -> None:
     other = shared_data / "totalsegmentator_example" / "vertebrae_total.nii.gz"
     with pytest.raises(InputError, match=r"vertebrae_total\.nii\.gz: the labels lie outside"):
         import_labels(other, ct)
+
+
+def test_a_vertebra_map_of_spineps_is_read_with_its_endplates_and_without_its_discs() -> None:
+    levels = ("T12", "L1", "L2", "L3", "L4", "L5")
+    made = column(levels)
+    ids = numbers("verse", levels)
+    array = sitk.GetArrayFromImage(made.labels(ids, np.uint8)).astype(np.int16)
+    for level in levels:
+        rows = np.flatnonzero((array == ids[level]).any(axis=(1, 2)))
+        for row, plus in ((rows[0] - 1, 100), (rows[0], 200), (rows[-1], 200)):
+            array[row][made.masks[level][rows[len(rows) // 2]]] = ids[level] + plus
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(made.ct)
+    found = import_labels(image, made.ct)
+    assert found.levels == levels
+    assert found.engine_version == "spineps"
+    assert found.levels_confirmed
+    assert np.array_equal(canonical(found), expected(levels, made))
+
+
+def test_a_subregion_map_of_spineps_is_refused_with_what_to_give() -> None:
+    array = np.zeros((30, 30, 30), dtype=np.uint8)
+    for place, number in enumerate((41, 42, 45, 46, 47, 48, 49, 60, 62, 100)):
+        array[2 * place : 2 * place + 2, 5:20, 5:20] = number
+    with pytest.raises(InputError, match=r"seg-vert"):
+        import_labels(sitk.GetImageFromArray(array), None)

@@ -128,7 +128,10 @@ def test_an_anchor_names_its_vertebra_and_keeps_the_order(
         (("L4", "L5", "S1", "sacrum"), "S1", "L5", ("L3", "L4", "L5", "sacrum")),
         (("L3", "L4", "L5", "sacrum"), "L5", "S1", ("L4", "L5", "S1", "sacrum")),
         (("L3", "L4", "L5", "sacrum"), "sacrum", "S1", ("L3", "L4", "L5", "sacrum")),
-        (("T11", "L1", "L2"), "L1", "L1", ("T11", "L1", "L2")),
+        # A T12 that only the names lack is found, by an anchor above as by one below.
+        (("T10", "T11", "L1", "L2"), "L1", "L1", ("T11", "T12", "L1", "L2")),
+        (("T10", "T11", "L1", "L2"), "T11", "T11", ("T10", "T11", "T12", "L1")),
+        (("L2", "L3", "sacrum"), "sacrum", "S1", ("L4", "L5", "sacrum")),
     ],
 )
 def test_anchors_at_the_lumbosacral_transition(
@@ -246,7 +249,11 @@ def test_ribs_that_meet_other_vertebrae() -> None:
     point = middle(labels, "T12")
     right = judge(replace(anchored(labels, Anchor("L1", point)), warnings=()))
     assert right.ribs["left 12"] == "T12"
-    assert right.levels_confirmed, right.warnings
+    assert not any("ribs do not fit" in w for w in right.warnings)
+    # The sixth lumbar vertebra that is left over needs to be known, too.
+    assert not right.levels_confirmed
+    both = Anchor("L1", point), Anchor("L6", middle(labels, "L5"))
+    assert judge(replace(anchored(labels, *both), warnings=())).levels_confirmed
 
 
 def test_a_rib_at_a_lumbar_vertebra() -> None:
@@ -270,6 +277,8 @@ def test_a_shift_moves_all_names() -> None:
     up = shifted(labels, -1)
     assert up.levels == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "sacrum")
     assert shifted(up, 1).levels == LUMBAR
+    assert not up.levels_confirmed
+    assert shifted(up, 1).levels_confirmed
     with pytest.raises(InputError, match="L6"):
         shifted(labels, 1)
     assert shifted(labels, 1, ["L6"]).levels[-2:] == ("L6", "sacrum")
@@ -286,7 +295,8 @@ def test_the_shift_command_on_a_label_map(
     assert told["levels"][-2:] == ["L4", "sacrum"]
     written = json.loads((out / "vertebrae.json").read_text(encoding="utf-8"))
     assert written["levels"] == told["levels"]
-    assert written["levels_confirmed"]
+    assert not written["levels_confirmed"]
+    assert any("L4 lies next to sacrum" in w for w in written["warnings"])
     assert set(written["confidence"]) == set(told["levels"])
     again = import_labels(out / "vertebrae.nii.gz", None)
     assert middle(again, "L4") == pytest.approx(middle(labels, "L5"))

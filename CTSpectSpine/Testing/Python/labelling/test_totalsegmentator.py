@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from tiny_totalsegmentator import HU_OF_CLASS
 
 from CTSpectSpineLib import anatomy
+from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import Cancelled, InputError
 from CTSpectSpineLib.geometry import apply_matrix, grid_of, image_from_array, inverse
 from CTSpectSpineLib.labelling import Settings, available_labellers, label_vertebrae
@@ -151,6 +153,38 @@ def test_what_is_missing_is_said_in_one_sentence(
         (model / "checkpoint_final.pth").touch()
     assert install.what_is_missing(environment=weights) == ""
     assert "-t total_fast" in install.what_is_missing(True, weights)
+    assert install.what_is_there(environment=weights).endswith(f"the models 292, 298 in {tmp_path}")
+    assert install.what_is_there(True, weights) == ""
+
+
+def test_the_command_that_fetches_models_is_named_with_its_path_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "bin" / "python"
+    program = tmp_path / "bin" / "totalseg_download_weights"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr(install, "installed_version", lambda values: "2.18.0")
+    values = {install.PYTHON_VARIABLE: str(python), "TOTALSEG_WEIGHTS_PATH": str(tmp_path)}
+    said = install.what_is_missing(environment=values)
+    assert f"'{program} -t total'" in said
+    assert "about 1.4 GB: 6 models of 230 MB" in said
+    assert "about 0.5 GB: 2 models" in install.what_is_missing(True, values)
+
+
+def test_the_engine_check_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(install.PYTHON_VARIABLE, str(tmp_path / "python"))
+    assert main(["label", "--engine-check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("totalsegmentator: cannot run: the package TotalSegmentator is not")
+    assert lines[1] == "builtin: ready."
+    assert lines[-1].startswith("auto: Labeller chosen automatically: builtin, since totalsegm")
+    assert main(["label", "--engine-check", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["engines"]) >= {"builtin", "auto"}
+    assert main(["label", "--out", str(tmp_path / "out")]) == 2
+    assert "--ct is missing" in capsys.readouterr().err
 
 
 def test_where_models_are(tmp_path: Path) -> None:

@@ -214,6 +214,8 @@ def _request(request: Any) -> str:
         parts.append("registers from where the SPECT lies, no decision is kept")
     if request.options.accept_registration:
         parts.append("records the acceptance")
+    if request.options.named_levels:
+        parts.append("the levels are confirmed by the user unless doubted")
     if request.options.confirm_levels:
         parts.append("the levels are confirmed by the user")
     what = "measures again" if request.replaces is not None else "analyses"

@@ -129,3 +129,20 @@ def test_what_the_user_decided_on_the_registration(
     assert decided["registration_check"]["time"][:16].replace("T", " ") in text
     assert ("nothing that rests on it is a result" in text) == (decision == "rejected")
     assert "no decision of a user" not in text
+
+
+def test_every_row_says_how_far_its_level_is_known(folder: Path) -> None:
+    table = folder / "joints.csv"
+    rows = table.read_text(encoding="utf-8").splitlines()
+    assert "Level’s name" not in Page(write_report(folder)).text
+    known = ["unconfirmed", "plausible", *["confirmed"] * (len(rows) - 3)]
+    table.write_text(
+        "\n".join([f"{rows[0]},level_status", *map(",".join, zip(rows[1:], known, strict=True))]),
+        encoding="utf-8",
+    )
+    page = Page(write_report(folder))
+    shown = [row for row in page.rows if re.search(r"\b(disc|facet (left|right))\b", row)]
+    names = [re.sub(r" [▲◆○×].*", "", row) for row in shown]
+    assert all(re.search(r"(plausible|not confirmed|confirmed)$", name) for name in names), names
+    assert sum(name.endswith("not confirmed") for name in names) == 2
+    assert sum(name.endswith("plausible") for name in names) == 1
