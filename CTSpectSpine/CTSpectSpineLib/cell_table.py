@@ -71,9 +71,7 @@ class CellTable:
         """
         there = [name for name in bounds if name in self.columns]
         try:
-            found = numbers(
-                {name: self.cells(name) for name in there}, self.lines, self.separator
-            )
+            found = numbers({name: self.cells(name) for name in there}, self.lines, self.separator)
         except ValueError as error:
             raise InputError(f"{self.path}, {error}.") from error
         for name, values in found.items():
@@ -224,9 +222,7 @@ def _check_columns(
 ) -> None:
     for name in needed:
         if name not in columns:
-            raise InputError(
-                f"{path} has no column '{name}'; the first row must name the columns."
-            )
+            raise InputError(f"{path} has no column '{name}'; the first row must name the columns.")
     for name in columns:
         if name and columns.count(name) > 1:
             raise InputError(f"{path} has the column '{name}' twice; remove one.")

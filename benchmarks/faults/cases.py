@@ -65,6 +65,8 @@ CASES = (
         share=2,
     ),
     Case("review", "review OUT a exclude --value hip --by me", places=((0, "OUT/review"),)),
+    Case("outcomes", "outcomes IN/outcomes.csv --out OUT", share=2),
+    Case("flow", "flow --counts tender-2019 --out OUT", share=4),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -145,6 +147,7 @@ def prepare(folder: Path) -> Workplace:
     shutil.copy(workplace.inputs / "results" / "joints.csv", workplace.inputs)
     write_cohort(workplace.inputs)
     write_rows(workplace.inputs / "rows")
+    write_outcomes(workplace.inputs)
     write_series(workplace.inputs / "ct.nii.gz", workplace.inputs / "series")
     return workplace
 
@@ -153,6 +156,16 @@ def write_cohort(folder: Path) -> None:
     """A cohort of the one patient in a folder."""
     text = "id,ct,spect,vertebrae\na,ct.nii.gz,spect.nii.gz,vertebrae.nii.gz\n"
     (folder / "cohort.csv").write_text(text, encoding="utf-8")
+
+
+def write_outcomes(folder: Path) -> None:
+    """Outcomes of a few patients that never were."""
+    draw = random.Random(2)
+    lines = ["id,region,vas_axial_pre,vas_axial_12m"]
+    for number in range(12):
+        region = draw.choice(("cervical", "lumbar"))
+        lines.append(f"p{number},{region},{draw.randint(6, 10)},{draw.randint(0, 6)}")
+    (folder / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_rows(folder: Path) -> None:

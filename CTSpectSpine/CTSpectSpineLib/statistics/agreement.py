@@ -146,7 +146,7 @@ def intraclass(values: FloatArray) -> Reliability:
     error = error if error > 1e-12 * total else 0.0
     if rows == 0 and error == 0:
         return Reliability(Estimate(nan), Estimate(nan))
-    below, above = interval_ends()
+    above = interval_ends()[1]
     consistent = (rows - error) / (rows + (k - 1) * error)
     absolute = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
     if error == 0:
@@ -223,7 +223,5 @@ def limits_of_agreement(first: FloatArray, second: FloatArray) -> Limits:
     within = sqrt(squares / (2 * n))
     coefficient = Z95 * sqrt(2) * within
     ends = [sqrt(n / float(chi2.ppf(p, n))) * coefficient for p in (above, below)]
-    return Limits(
-        n, bias, *(Estimate(edge, edge - half, edge + half) for edge in edges), within,
-        Estimate(coefficient, *ends),
-    )  # fmt: skip
+    lower, upper = (Estimate(edge, edge - half, edge + half) for edge in edges)
+    return Limits(n, bias, lower, upper, within, Estimate(coefficient, *ends))

@@ -20,9 +20,9 @@ from CTSpectSpineLib.statistics.estimate import (
 
 LEAST_PAIRS = 2
 """By definition: a standard deviation needs two."""
-_REACH = 50.0
-"""How far beyond t the noncentrality is looked for. Numerical: more than any interval of a t below
-500 is wide."""
+_STEPS = 20
+"""Standard deviations in which an end of an interval is looked for. Numerical: it lies within about
+three."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def paired_change(before: FloatArray, after: FloatArray, seed: int = 0) -> Paire
     count, difference = len(one), other - one
     spread = _sd(difference)
     t = p_t = signed_rank = p_signed_rank = correlation = nan
-    if count >= LEAST_PAIRS and spread > 0:
+    if count >= LEAST_PAIRS and np.ptp(difference) > 0:
         test = ttest_rel(other, one)
         t, p_t = float(test.statistic), float(test.pvalue)
     if count and np.any(difference):
@@ -95,7 +95,7 @@ def paired_change(before: FloatArray, after: FloatArray, seed: int = 0) -> Paire
     return PairedChange(
         count, _mean(one), _sd(one), _mean(other), _sd(other), mean_interval(difference), spread,
         correlation, t, max(count - 1, 0), p_t, signed_rank, p_signed_rank, d_z(t, count),
-        _rank_biserial_interval(difference, seed),
+        rank_biserial(difference, seed),
     )  # fmt: skip
 
 
@@ -121,55 +121,62 @@ def d_z(t: float, count: int) -> Estimate:
         return Estimate(nan)
     root = sqrt(count)
 
-    def end(probability: float) -> float:
-        def excess(noncentrality: float) -> float:
-            return float(nct.cdf(abs(t), count - 1, noncentrality)) - probability
+    def excess(noncentrality: float, probability: float) -> float:
+        return float(nct.cdf(abs(t), count - 1, noncentrality)) - probability
 
-        reach = _REACH + abs(t)
-        try:
-            return float(brentq(excess, abs(t) - reach, abs(t) + reach))
-        except ValueError:
-            return nan
+    def end(probability: float, step: float) -> float:
+        # From t outward: too far out the distribution is no number.
+        far = abs(t)
+        for _ in range(_STEPS):
+            far += step
+            found = excess(far, probability)
+            if not isfinite(found):
+                return nan
+            if found * step < 0:
+                return float(brentq(excess, abs(t), far, args=(probability,)))
+        return nan
 
+    # About a standard deviation of t.
+    spread = sqrt(1 + t**2 / (2 * (count - 1)))
     below, above = interval_ends()
-    ends = (end(above) / root, end(below) / root)
+    ends = (end(above, -spread) / root, end(below, spread) / root)
     value = t / root
     return Estimate(value, *ends) if t >= 0 else Estimate(value, -ends[1], -ends[0])
 
 
-def rank_biserial(difference: FloatArray) -> FloatArray:
-    """Share of the ranks of increases minus that of decreases; no change counts in neither.
+def rank_biserial(difference: FloatArray, seed: int = 0) -> Estimate:
+    """Share of the ranks of increases minus that of decreases, with its bootstrap interval.
 
-    Parameters
-    ----------
-    difference
-        Shape (…, patients).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (…); NaN where nobody changed.
+    No change counts in neither; NaN where nobody changed.
 
     Notes
     -----
     Kerby DS. The simple difference formula. Compr Psychol 2014;3:11.IT.3.1.
     """
-    from scipy.stats import rankdata
-
-    still = difference == 0
-    ranks = rankdata(np.abs(difference), axis=-1) - still.sum(axis=-1, keepdims=True)
-    ranks = np.where(still, 0.0, ranks)
-    total = ranks.sum(axis=-1)
-    signed = (ranks * np.sign(difference)).sum(axis=-1)
-    return np.divide(signed, total, out=np.full(np.shape(total), nan), where=total > 0)
-
-
-def _rank_biserial_interval(difference: FloatArray, seed: int) -> Estimate:
     count = len(difference)
-    if count < LEAST_PAIRS:
+    if count < LEAST_PAIRS or not np.any(difference):
         return Estimate(nan)
-    drawn = np.random.default_rng(seed).integers(0, count, (REPETITIONS, count))
-    return percentiles(float(rank_biserial(difference)), rank_biserial(difference[drawn]))
+    drawn = (
+        np.random.default_rng(seed)
+        .multinomial(count, np.full(count, 1 / count), size=REPETITIONS)
+        .astype(float)
+    )
+    sizes, place = np.unique(np.abs(difference), return_inverse=True)
+    member = place[:, None] == np.arange(len(sizes))
+    up, down = (np.where(member & (difference * sign > 0)[:, None], 1.0, 0.0) for sign in (1, -1))
+
+    def of(weights: np.ndarray) -> FloatArray:
+        # Weights say how often each patient was drawn, shape (…, patients).
+        more, less = weights @ up, weights @ down
+        ranks = np.cumsum(more + less, axis=-1) - (more + less - 1) / 2
+        total = (ranks * (more + less)).sum(axis=-1)
+        signed = (ranks * (more - less)).sum(axis=-1)
+        share: FloatArray = np.divide(
+            signed, total, out=np.full(np.shape(total), nan), where=total > 0
+        )
+        return share
+
+    return percentiles(float(of(np.ones(count))), of(drawn))
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,7 @@ def group_difference(first: FloatArray, second: FloatArray) -> GroupDifference:
         difference = Estimate(_mean(a) - _mean(b))
         return GroupDifference(*here, difference, nan, nan, nan, nan, empty)
     p_rank = float(mannwhitneyu(a, b).pvalue)
-    if _sd(a) == _sd(b) == 0:
+    if np.ptp(a) == np.ptp(b) == 0:
         return GroupDifference(*here, Estimate(_mean(a) - _mean(b)), nan, nan, nan, p_rank, empty)
     test = ttest_ind(a, b, equal_var=False)
     interval = test.confidence_interval(CONFIDENCE)

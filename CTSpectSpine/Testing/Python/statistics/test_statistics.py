@@ -33,6 +33,7 @@ def ends(estimate: Estimate) -> tuple[float, float, float]:
 def test_paired_test_as_r_has_it() -> None:
     """``t.test(extra ~ group, data = sleep, paired = TRUE)``."""
     found = paired.paired_change(*SLEEP)
+    assert found.d_z.low < 0.5 < 2.0 < found.d_z.high
     assert ends(found.change) == pytest.approx((1.58, 0.7001142, 2.4598858), abs=1e-7)
     assert (found.t, found.p_t) == pytest.approx((4.0621, 0.002833), rel=1e-3)
     assert found.degrees == 9
@@ -52,11 +53,13 @@ def test_signed_ranks_as_scipy_has_them() -> None:
 
 
 def test_the_interval_of_the_effect_is_where_the_noncentral_t_says() -> None:
-    found = paired.d_z(-3.0, 20)
-    for end, tail in ((found.low, 0.025), (found.high, 0.975)):
-        # At either end a t as observed or farther out has this chance.
-        assert scipy.stats.nct.sf(3.0, 19, -end * math.sqrt(20)) == pytest.approx(1 - tail, abs=1e-6)
-    assert found.low < found.value < found.high < 0
+    for t, count in ((3.0, 20), (8.63, 46), (25.0, 48)):
+        found = paired.d_z(-t, count)
+        for end, chance in ((found.low, 0.975), (found.high, 0.025)):
+            # At either end a t as observed or larger has this chance.
+            beyond = scipy.stats.nct.sf(t, count - 1, -end * math.sqrt(count))
+            assert beyond == pytest.approx(chance, abs=1e-6)
+        assert found.low < found.value < found.high < 0
 
 
 def test_groups_as_scipy_and_statsmodels_have_them() -> None:
