@@ -67,6 +67,17 @@ CASES = (
     Case("review", "review OUT a exclude --value hip --by me", places=((0, "OUT/review"),)),
     Case("outcomes", "outcomes IN/outcomes.csv --out OUT", share=2),
     Case("flow", "flow --counts tender-2019 --out OUT", share=4),
+    Case(
+        "diagnostic",
+        "diagnostic IN/measured IN/reference.csv --out OUT",
+        share=2,
+    ),
+    Case(
+        "agreement",
+        "agreement --reader IN/reading.csv --results IN/measured --out OUT",
+        share=3,
+    ),
+    Case("reader form", "reader-form IN/measured --out OUT/form.html", file="form.html"),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -159,13 +170,34 @@ def write_cohort(folder: Path) -> None:
 
 
 def write_outcomes(folder: Path) -> None:
-    """Outcomes of a few patients that never were."""
+    """Outcomes, joints, references and a reading of a few patients that never were."""
+    write_measured(folder)
     draw = random.Random(2)
     lines = ["id,region,vas_axial_pre,vas_axial_12m"]
     for number in range(12):
         region = draw.choice(("cervical", "lumbar"))
         lines.append(f"p{number},{region},{draw.randint(6, 10)},{draw.randint(0, 6)}")
     (folder / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_measured(folder: Path) -> None:
+    """Joint tables, references and a reading."""
+    draw = random.Random(3)
+    references, reading = ["id,joint,reference"], ["reader,id,joint,grade"]
+    for patient in range(6):
+        lines = ["joint,level,kind,side,status,ratio_corrected,uptake"]
+        for level in ("L3-L4", "L4-L5", "L5-S1"):
+            ratio = draw.uniform(0.8, 3.0)
+            uptake, answer = ("positive", "yes") if ratio > 2 else ("negative", "no")
+            lines.append(f"{level} disc,{level},disc,,measured,{ratio:.3f},{uptake}")
+            references.append(f"p{patient},{level} disc,{answer}")
+            reading.append(f"A,p{patient},{level} disc,{draw.choice((uptake, 'negative'))}")
+        results = folder / "measured" / f"p{patient}"
+        results.mkdir(parents=True)
+        (results / "joints.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (results / "manifest.json").write_text("{}", encoding="utf-8")
+    for name, rows in (("reference.csv", references), ("reading.csv", reading)):
+        (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def write_rows(folder: Path) -> None:

@@ -77,3 +77,60 @@ def _named_number(text: str) -> tuple[str, float]:
         return name.strip(), float(number)
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not like vas_axial=2") from None
+
+
+def add_diagnostic(parser: Parser) -> None:
+    """Options of ``diagnostic``."""
+    parser.add_argument(
+        "cohort", type=Path, metavar="COHORT", help="folder of results folders, as of 'batch'"
+    )
+    parser.add_argument(
+        "reference",
+        type=Path,
+        metavar="REFERENCE",
+        help="table: id, reference (yes or no), and joint, if it is one of a joint",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--least-specificity",
+        type=float,
+        metavar="X",
+        help="of the bounds of your own (else sensitivity plus specificity is the largest)",
+    )
+    add_seed(parser)
+
+
+def add_agreement(parser: Parser) -> None:
+    """Options of ``agreement``."""
+    parser.add_argument(
+        "--reader",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CSV",
+        help="reading that 'reader-form' saved; repeatable",
+    )
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="results folders that were read"
+    )
+    parser.add_argument(
+        "--retest",
+        type=Path,
+        nargs=2,
+        metavar=("FIRST", "SECOND"),
+        help="two folders of results of the same patients",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_seed(parser)
+
+
+def add_reader_form(parser: Parser) -> None:
+    """Options of ``reader-form``."""
+    parser.add_argument(
+        "results", type=Path, metavar="RESULTS", help="results folder, or a folder that holds some"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
+    parser.add_argument("--reader", default="", metavar="NAME", help="name to begin with")
+    parser.add_argument(
+        "--shuffle", type=_seed, metavar="N", help="order the patients by chance, with this seed"
+    )

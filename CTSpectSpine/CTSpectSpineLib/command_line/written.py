@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from CTSpectSpineLib.cohort.review import DECISIONS
 from CTSpectSpineLib.cohort.summary import FILES as COHORT_FILES
+from CTSpectSpineLib.command_line.agreement import AGREEMENT_FILES
 from CTSpectSpineLib.command_line.batch import RECORDS
+from CTSpectSpineLib.command_line.diagnostic import DIAGNOSTIC_FILES
 from CTSpectSpineLib.command_line.export import EXPORT_FILES
 from CTSpectSpineLib.command_line.label import OWN as LABEL_FILES
 from CTSpectSpineLib.command_line.outcomes import FLOW_FILES, OUTCOME_FILES
@@ -72,6 +74,9 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     "export": (Written("DIR", (*EXPORT_FILES, FILES_RECORD)),),
     "outcomes": (Written("DIR", (*OUTCOME_FILES, FILES_RECORD)),),
     "flow": (Written("DIR", (*FLOW_FILES, FILES_RECORD)),),
+    "diagnostic": (Written("DIR", (*DIAGNOSTIC_FILES, FILES_RECORD)),),
+    "agreement": (Written("DIR", (*AGREEMENT_FILES, FILES_RECORD)),),
+    "reader-form": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "validate": (
         Written("DIR of --out", (*DOCUMENT_FILES, FILES_RECORD), clears=False),
         Written("DIR of --rows", (*ROW_FILES, FILES_RECORD), clears=False),

@@ -13,9 +13,10 @@ from CTSpectSpineLib.geometry import FloatArray
 from CTSpectSpineLib.statistics.estimate import (
     Z95,
     Estimate,
-    bootstrap,
+    draw_weights,
     interval_ends,
     mean_interval,
+    percentiles,
 )
 
 Weights = Literal["none", "linear", "quadratic"]
@@ -37,16 +38,18 @@ def kappa(table: np.ndarray, weights: Weights = "none") -> float:
     -----
     Cohen J. Educ Psychol Meas 1960;20:37-46, and Psychol Bull 1968;70:213-20.
     """
-    total = table.sum()
-    if total == 0:
-        return nan
-    share = table / total
-    rows, columns = share.sum(axis=1), share.sum(axis=0)
-    disagreement = _disagreement(len(table), weights)
-    by_chance = float((disagreement * np.outer(rows, columns)).sum())
-    if by_chance <= 0:
-        return nan
-    return 1 - float((disagreement * share).sum()) / by_chance
+    return float(_kappas(np.asarray(table, dtype=float)[None], weights)[0])
+
+
+def _kappas(tables: FloatArray, weights: Weights) -> FloatArray:
+    """Kappa of tables, shape (tables, classes, classes)."""
+    total = tables.sum(axis=(1, 2))
+    rows, columns = tables.sum(axis=2), tables.sum(axis=1)
+    disagreement = _disagreement(tables.shape[1], weights)
+    seen = (disagreement * tables).sum(axis=(1, 2)) * total
+    chance = (disagreement * rows[:, :, None] * columns[:, None, :]).sum(axis=(1, 2))
+    ratio: FloatArray = np.divide(seen, chance, out=np.full(len(tables), nan), where=chance > 0)
+    return 1 - ratio
 
 
 def _disagreement(count: int, weights: Weights) -> FloatArray:
@@ -70,19 +73,15 @@ def kappa_interval(
     Where every patient has one observation, the interval is that of Fleiss, Cohen and Everitt
     (Psychol Bull 1969;72:323-7).
     """
-    places = {name: place for place, name in enumerate(classes)}
-    one, other = (np.array([places[name] for name in names]) for names in (first, second))
-    count = len(classes)
-
-    def of(at: np.ndarray) -> float:
-        flat = np.bincount(one[at] * count + other[at], minlength=count * count)
-        return kappa(flat.reshape(count, count), weights)
-
-    if not len(one):
+    if not len(first):
         return Estimate(nan)
-    if len(set(owners)) < len(owners):
-        return bootstrap(of, owners, seed)
     table = cross_table(first, second, classes)
+    if len(set(owners)) < len(owners):
+        places = {name: place for place, name in enumerate(classes)}
+        flat = [places[a] * len(classes) + places[b] for a, b in zip(first, second, strict=True)]
+        cells = np.eye(len(classes) ** 2)[flat]
+        drawn = (draw_weights(owners, seed) @ cells).reshape(-1, *table.shape)
+        return percentiles(kappa(table, weights), _kappas(drawn, weights))
     value, error = kappa(table, weights), kappa_error(table, weights)
     return Estimate(value, max(value - Z95 * error, -1.0), min(value + Z95 * error, 1.0))
 
@@ -119,38 +118,78 @@ class Reliability:
     consistent: Estimate
 
 
-def intraclass(values: FloatArray) -> Reliability:
+def intraclass(
+    values: FloatArray, owners: Sequence[Hashable] | None = None, seed: int = 0
+) -> Reliability:
     """Intraclass correlations with their intervals.
 
     Parameters
     ----------
     values
         Shape (subjects, measurements), without NaN.
+    owners
+        Patient of each subject; where one has several, the interval draws patients.
+    seed
+        Of the draws.
 
     Notes
     -----
     Shrout PE, Fleiss JL. Psychol Bull 1979;86:420-8. McGraw KO, Wong SP. Psychol Methods
     1996;1:30-46.
     """
-    from scipy.stats import f
-
     n, k = values.shape
     if n < 2 or k < 2:
         return Reliability(Estimate(nan), Estimate(nan))
-    grand = values.mean()
-    rows = k * float(((values.mean(axis=1) - grand) ** 2).sum()) / (n - 1)
-    columns = n * float(((values.mean(axis=0) - grand) ** 2).sum()) / (k - 1)
-    total = float(((values - grand) ** 2).sum())
-    error = (total - rows * (n - 1) - columns * (k - 1)) / ((n - 1) * (k - 1))
-    # What rounding leaves of zero would be an interval of its own.
-    error = error if error > 1e-12 * total else 0.0
-    if rows == 0 and error == 0:
+    squares = _mean_squares(values, np.ones((1, n)))
+    absolute, consistent = (float(c[0]) for c in _correlations(squares, np.array([n]), k))
+    if owners is not None and len(set(owners)) < n:
+        weights = draw_weights(owners, seed)
+        drawn = _correlations(_mean_squares(values, weights), weights.sum(axis=1), k)
+        return Reliability(percentiles(absolute, drawn[0]), percentiles(consistent, drawn[1]))
+    rows, columns, error = (float(square[0]) for square in squares)
+    if rows == error == 0:
         return Reliability(Estimate(nan), Estimate(nan))
-    above = interval_ends()[1]
-    consistent = (rows - error) / (rows + (k - 1) * error)
-    absolute = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
     if error == 0:
         return Reliability(Estimate(absolute), Estimate(consistent, consistent, consistent))
+    return _formula_intervals(absolute, consistent, rows, columns, error, n, k)
+
+
+def _mean_squares(
+    values: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean squares of subjects, measurements and error for weights (draws, subjects)."""
+    k = values.shape[1]
+    n = weights.sum(axis=1)
+    middle = weights @ values / n[:, None]
+    grand = middle.mean(axis=1)
+    means = values.mean(axis=1)
+    rows = k * (weights @ means**2 - n * grand**2)
+    columns = n * ((middle - grand[:, None]) ** 2).sum(axis=1)
+    total = weights @ (values**2).sum(axis=1) - n * k * grand**2
+    rest = total - rows - columns
+    # What rounding leaves of zero would be an interval of its own.
+    rest = np.where(rest > 1e-12 * np.abs(weights @ (values**2).sum(axis=1)), rest, 0.0)
+    return np.maximum(rows, 0.0) / (n - 1), columns / (k - 1), rest / ((n - 1) * (k - 1))
+
+
+def _correlations(
+    squares: tuple[FloatArray, FloatArray, FloatArray], n: FloatArray, k: int
+) -> tuple[FloatArray, FloatArray]:
+    """ICC(2,1) and ICC(3,1) from mean squares of draws."""
+    rows, columns, error = squares
+    with np.errstate(divide="ignore", invalid="ignore"):
+        consistent = (rows - error) / (rows + (k - 1) * error)
+        absolute = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
+    return absolute, consistent
+
+
+def _formula_intervals(
+    absolute: float, consistent: float, rows: float, columns: float, error: float, n: int, k: int
+) -> Reliability:
+    """Intervals of McGraw and Wong for independent subjects."""
+    from scipy.stats import f
+
+    above = interval_ends()[1]
     ratio, df = rows / error, (n - 1) * (k - 1)
     low = ratio / f.ppf(above, n - 1, df)
     high = ratio * f.ppf(above, df, n - 1)
@@ -165,14 +204,9 @@ def intraclass(values: FloatArray) -> Reliability:
     q = f.ppf(above, n - 1, freedom)
     r = f.ppf(above, freedom, n - 1)
     shared = k * columns + (k * n - k - n) * error
-    return Reliability(
-        Estimate(
-            absolute,
-            float(n * (rows - q * error) / (q * shared + n * rows)),
-            float(n * (r * rows - error) / (shared + n * r * rows)),
-        ),
-        of_rows,
-    )
+    lower = float(n * (rows - q * error) / (q * shared + n * rows))
+    upper = float(n * (r * rows - error) / (shared + n * r * rows))
+    return Reliability(Estimate(absolute, lower, upper), of_rows)
 
 
 @dataclass(frozen=True)
@@ -205,23 +239,47 @@ class Limits:
     repeatability: Estimate
 
 
-def limits_of_agreement(first: FloatArray, second: FloatArray) -> Limits:
-    """Bland and Altman's limits and the coefficient of repeatability; NaN with fewer than two."""
+def limits_of_agreement(
+    first: FloatArray,
+    second: FloatArray,
+    owners: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Limits:
+    """Bland and Altman's limits and the coefficient of repeatability; NaN with fewer than two.
+
+    Parameters
+    ----------
+    first, second
+        Shape (subjects,).
+    owners
+        Patient of each subject; where one has several, the intervals draw patients.
+    seed
+        Of the draws.
+    """
     from scipy.stats import chi2, t
 
     difference = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
     n = len(difference)
-    bias = mean_interval(difference)
     if n < 2:
         none = Estimate(nan)
-        return Limits(n, bias, none, none, nan, none)
+        return Limits(n, mean_interval(difference), none, none, nan, none)
+    found = [float(v[0]) for v in _limit_values(difference, np.ones((1, n)))]
+    within = sqrt(float((difference**2).mean()) / 2)
+    if owners is not None and len(set(owners)) < n:
+        drawn = _limit_values(difference, draw_weights(owners, seed))
+        bias, lower, upper, most = (percentiles(*v) for v in zip(found, drawn, strict=True))
+        return Limits(n, bias, lower, upper, within, most)
     spread = float(np.std(difference, ddof=1))
     below, above = interval_ends()
     half = float(t.ppf(above, n - 1)) * spread * sqrt(1 / n + Z95**2 / (2 * (n - 1)))
-    edges = [bias.value - Z95 * spread, bias.value + Z95 * spread]
-    squares = float((difference**2).sum())
-    within = sqrt(squares / (2 * n))
-    coefficient = Z95 * sqrt(2) * within
-    ends = [sqrt(n / float(chi2.ppf(p, n))) * coefficient for p in (above, below)]
-    lower, upper = (Estimate(edge, edge - half, edge + half) for edge in edges)
-    return Limits(n, bias, lower, upper, within, Estimate(coefficient, *ends))
+    lower, upper = (Estimate(edge, edge - half, edge + half) for edge in found[1:3])
+    ends = [sqrt(n / float(chi2.ppf(p, n))) * found[3] for p in (above, below)]
+    return Limits(n, mean_interval(difference), lower, upper, within, Estimate(found[3], *ends))
+
+
+def _limit_values(difference: FloatArray, weights: FloatArray) -> tuple[FloatArray, ...]:
+    """Bias, both limits and coefficient of repeatability for weights (draws, subjects)."""
+    n = weights.sum(axis=1)
+    bias, squares = weights @ difference / n, weights @ difference**2
+    spread = np.sqrt(np.maximum(squares - n * bias**2, 0.0) / (n - 1))
+    return bias, bias - Z95 * spread, bias + Z95 * spread, Z95 * np.sqrt(squares / n)

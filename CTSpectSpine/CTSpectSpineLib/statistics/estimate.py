@@ -91,6 +91,25 @@ def resamples(
     ]
 
 
+def draw_weights(
+    owners: Sequence[Hashable], seed: int, repetitions: int = REPETITIONS
+) -> FloatArray:
+    """How often each observation is drawn when as many patients are, with replacement.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (repetitions, n).
+    """
+    places = {owner: place for place, owner in enumerate(dict.fromkeys(owners))}
+    whose = np.array([places[owner] for owner in owners])
+    count = len(places)
+    drawn = np.random.default_rng(seed).multinomial(
+        count, np.full(count, 1 / count), size=repetitions
+    )
+    return drawn[:, whose].astype(float)
+
+
 def interval_ends() -> tuple[float, float]:
     """Probabilities below the ends of an interval."""
     return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2

@@ -9,7 +9,16 @@ from math import nan, sqrt
 import numpy as np
 
 from CTSpectSpineLib.geometry import FloatArray
-from CTSpectSpineLib.statistics.estimate import Z95, Estimate, bootstrap
+from CTSpectSpineLib.statistics.estimate import (
+    Z95,
+    Estimate,
+    draw_weights,
+    percentiles,
+    resamples,
+)
+
+_CHOICES = 500
+"""Draws in which a cut-off is chosen anew. Convention: 200 or more (Harrell 1996)."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,25 @@ def area_interval(
     DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-45.
     """
     if len(set(owners)) < len(owners):
-        return bootstrap(lambda at: area(condition[at], score[at]), owners, seed)
+        return percentiles(area(condition, score), _drawn_areas(condition, score, owners, seed))
     value, error = delong(condition, score)
     if not np.isfinite(error):
         return Estimate(value)
     return Estimate(value, max(value - Z95 * error, 0.0), min(value + Z95 * error, 1.0))
+
+
+def _drawn_areas(
+    condition: np.ndarray, score: FloatArray, owners: Sequence[Hashable], seed: int
+) -> FloatArray:
+    """Areas in draws of patients; NaN where a draw has one answer only."""
+    x, y = score[condition], score[~condition]
+    right = (x[:, None] > y[None, :]) + 0.5 * (x[:, None] == y[None, :])
+    weights = draw_weights(owners, seed)
+    of_x, of_y = weights[:, condition], weights[:, ~condition]
+    pairs = of_x.sum(axis=1) * of_y.sum(axis=1)
+    hits = ((of_x @ right) * of_y).sum(axis=1)
+    areas: FloatArray = np.divide(hits, pairs, out=np.full(len(pairs), nan), where=pairs > 0)
+    return areas
 
 
 def delong(condition: np.ndarray, score: FloatArray) -> tuple[float, float]:
@@ -175,3 +198,35 @@ def net_benefit(condition: np.ndarray, positive: np.ndarray, chances: FloatArray
     alarms = float((~condition & positive).mean())
     frequency = float(condition.mean())
     return NetBenefit(chances, hits - alarms * odds, frequency - (1 - frequency) * odds)
+
+
+def chosen_cut_off(
+    condition: np.ndarray,
+    score: FloatArray,
+    owners: Sequence[Hashable],
+    least_specificity: float | None = None,
+    seed: int = 0,
+) -> CutOff:
+    """The best cut-off of data, and how good it is less its optimism.
+
+    In each of many draws of patients the cut-off is chosen anew; how much better it does in the
+    draw than in the data is its optimism.
+
+    Notes
+    -----
+    Harrell FE, Lee KL, Mark DB. Stat Med 1996;15:361-87.
+    """
+    value = best_cut_off(condition, score, least_specificity)
+    here = rates(condition, score >= value)
+    chosen, optimism = [], []
+    for at in resamples(owners, seed, _CHOICES):
+        drawn = best_cut_off(condition[at], score[at], least_specificity)
+        if np.isfinite(drawn):
+            within = rates(condition[at], score[at] >= drawn)
+            outside = rates(condition, score >= drawn)
+            chosen.append(drawn)
+            optimism.append(np.subtract(within, outside))
+    mean = np.mean(optimism, axis=0) if optimism else np.full(2, nan)
+    corrected = np.clip(np.subtract(here, mean), 0.0, 1.0)
+    interval = percentiles(value, np.array(chosen)) if chosen else Estimate(value)
+    return CutOff(interval, *here, float(corrected[0]), float(corrected[1]))
