@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from CTSpectSpineLib.command_line.printing import print_json, print_lines
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.results.folder import output_file, step_folder
+from CTSpectSpineLib.results.folder import check_step_folder, output_file, step_folder
 from CTSpectSpineLib.results.text_files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def agreement(options: Namespace) -> int:
     from CTSpectSpineLib.cohort.reader import read_joints
     from CTSpectSpineLib.study_pages.content import csv_text
 
+    check_step_folder(options.out)
     if not options.reader and not options.retest:
         raise InputError(
             "Nothing to compare; give --reader with --results, or --retest with two folders."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from CTSpectSpineLib.command_line.printing import print_json, print_lines
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import sha256_of_file
-from CTSpectSpineLib.results.folder import step_folder
+from CTSpectSpineLib.results.folder import check_step_folder, step_folder
 from CTSpectSpineLib.results.text_files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def diagnostic(options: Namespace) -> int:
     from CTSpectSpineLib.diagnostic.reference import read_reference
     from CTSpectSpineLib.study_pages.content import csv_text, flat
 
+    check_step_folder(options.out)
     if options.least_specificity is not None and not 0 < options.least_specificity <= 1:
         raise InputError(
             f"The least specificity is {options.least_specificity:g}; give more than 0, at most 1."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from CTSpectSpineLib.command_line.printing import print_json, print_lines
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing, sha256_of_file
-from CTSpectSpineLib.results.folder import step_folder
+from CTSpectSpineLib.results.folder import check_step_folder, step_folder
 from CTSpectSpineLib.results.text_files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SCHEMA = "ctspectspine-outcomes-1"
 
 def outcomes(options: Namespace) -> int:
     """``ctspectspine outcomes``."""
+    check_step_folder(options.out)
     return _summary(options) if options.table is None else _outcomes(options)
 
 

@@ -30,7 +30,7 @@ from CTSpectSpineLib.outcomes.summary import (
     whole_numbers,
 )
 from CTSpectSpineLib.outcomes.summary_page import p_sentences
-from CTSpectSpineLib.outcomes.table import Outcomes, Patient
+from CTSpectSpineLib.outcomes.table import Outcomes, Patient, measures, tables
 
 
 def counts(flow: Flow) -> dict[str, int]:
@@ -67,6 +67,19 @@ def test_the_printed_p_values_do_not_follow() -> None:
     said = " ".join(p_sentences(checks, printed))
     assert "The printed p of 0.026 does not follow from any" in said
     assert said.count("VAS axial, all") == 2, "0.019 and 0.008 are not those of axial pain"
+
+
+def test_the_page_says_what_the_command_says(repository: Path) -> None:
+    page = (repository / "docs" / "outcomes.md").read_text(encoding="utf-8")
+    rows, printed = published_rows("tender-2019")
+    said = [*p_sentences([check(row) for row in rows], printed), *contradictions(rows)]
+    assert "\n".join(said) in page
+    for points in ("arms 2.5", "back 1.2, legs 1.6, ODI 12.8", "not told 1.5 and ODI 10"):
+        assert points in page
+    least = tables()["least_important"]
+    assert least["cervical"]["vas_axial"]["points"] == 2.5
+    assert [least["lumbar"][m]["points"] for m in measures()] == [1.2, 1.6, 12.8]
+    assert [least[""][m]["points"] for m in measures()] == [1.5, 1.5, 10]
 
 
 def test_what_else_does_not_fit() -> None:

@@ -139,6 +139,13 @@ def test_only_export_knows_highdicom() -> None:
             assert found.room == "dicom_export", str(found)
 
 
+def test_only_models_over_time_know_statsmodels() -> None:
+    """All other commands work without it; ``packages.py`` names it to say that it is missing."""
+    for found in imports_of(LIBRARY):
+        if found.module.split(".")[0] == "statsmodels":
+            assert found.file.name == "over_time.py", str(found)
+
+
 def test_joint_tables_are_parsed_in_one_place() -> None:
     """`csv` and pandas read tables; `spreadsheet` looks at headers only.
 
