@@ -80,7 +80,10 @@ def _classes(title: str, rows: Sequence[AgreementRow]) -> Section:
         "Cohen’s kappa of the classes negative, indeterminate and positive; weighted, a "
         f"neighbouring class is half an error (linear) or a quarter (squares). {_DRAWN}"
     )
-    parts = (Table("Agreement", heads, tuple(cells)), *(_cross(row) for row in whole))
+    parts = (
+        Table(f"Agreement: {title[:1].lower()}{title[1:]}", heads, tuple(cells)),
+        *(_cross(row) for row in whole),
+    )
     return Section(title, (words,), parts)
 
 
@@ -89,7 +92,7 @@ def _cross(row: AgreementRow) -> Table:
         (f"{row.first}: {name}", *(str(count) for count in counts))
         for name, counts in zip(CLASSES, row.table.tolist(), strict=True)
     ]
-    heads = ("", *(f"{row.second}: {name}" for name in CLASSES))
+    heads = ("Class", *(f"{row.second}: {name}" for name in CLASSES))
     return Table(f"Joints by class, {row.first} and {row.second}", heads, tuple(cells))
 
 

@@ -46,8 +46,7 @@ def page(diagnosis: Diagnosis, files: Sequence[str]) -> str:
 def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
     several = any(row.patients < row.observations for row in diagnosis.accuracy)
     intervals = (
-        "Joints of one patient are not independent: intervals are of a bootstrap of patients (none "
-        "where many draws give no number)."
+        "Joints of one patient are not independent: intervals are of a bootstrap of patients."
         if several
         else "Intervals: Wilson’s for shares, Simel’s for likelihood ratios."
     )

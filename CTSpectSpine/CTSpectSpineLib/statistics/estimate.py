@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, isnan, nan
 
 import numpy as np
 
@@ -23,7 +23,7 @@ others would have given is not known."""
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; NaN where there is none."""
+    """A value with its 95 % interval; NaN where there is none, infinite where it has no end."""
 
     value: float
     low: float = nan
@@ -34,9 +34,10 @@ class Estimate:
         if not isfinite(self.value):
             return "–"
         value = f"{self.value * scale:.{digits}f}"
-        if not (isfinite(self.low) and isfinite(self.high)):
+        if not isfinite(self.low) or isnan(self.high):
             return value
-        return f"{value} ({self.low * scale:.{digits}f} to {self.high * scale:.{digits}f})"
+        high = "∞" if self.high == inf else f"{self.high * scale:.{digits}f}"
+        return f"{value} ({self.low * scale:.{digits}f} to {high})"
 
 
 def bootstrap(
@@ -67,12 +68,14 @@ def bootstrap(
 def percentiles(value: float, drawn: FloatArray) -> Estimate:
     """A value with the percentile interval of what the repetitions gave, shape (repetitions,).
 
-    Without interval where too many of them gave no number.
+    Without interval where too many of them gave no number; its end may be infinite, as that of a
+    likelihood ratio is where nobody without the condition has a positive test.
     """
-    usable = drawn[np.isfinite(drawn)]
+    usable = drawn[~np.isnan(drawn)]
     if len(usable) < _LEAST_USABLE * len(drawn) or not isfinite(value):
         return Estimate(value)
-    low, high = np.quantile(usable, interval_ends())
+    # Not between two values: there is no middle of a number and infinity.
+    low, high = np.quantile(usable, interval_ends(), method="inverted_cdf")
     return Estimate(value, float(low), float(high))
 
 

@@ -74,6 +74,16 @@ def test_what_is_left_of_a_bound_is_what_it_is_worth_in_new_patients(apart: floa
     assert abs(np.mean(left) - np.mean(real)) < 0.5 * (np.mean(here) - np.mean(real))
 
 
+def test_a_likelihood_ratio_without_false_alarms_has_no_upper_end() -> None:
+    """One false alarm in two patients with ten joints each; many draws have none."""
+    part = [observed(n % 2 == 0, 2.5 if n % 2 == 0 else 1.0, f"p{n // 10}") for n in range(60)]
+    part[1] = observed(False, 2.5, "p0")
+    found = diagnose(part).accuracy[0].likelihood_positive
+    assert found.high == math.inf
+    assert math.isfinite(found.low)
+    assert found.text().endswith("to ∞)")
+
+
 def test_bounds_for_a_protocol() -> None:
     found = diagnose(made(80, 3))
     (ratio,) = found.ratios
