@@ -36,9 +36,10 @@ def write_cohort(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.slow  # statsmodels and the figures
 def test_a_table_with_its_cohort(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = write_table(tmp_path / "t.csv", 12)
-    cohort = write_cohort(tmp_path / "cohort", 14)
+    table = write_table(tmp_path / "t.csv", 28)
+    cohort = write_cohort(tmp_path / "cohort", 30)
     out = tmp_path / "out"
     assert run("outcomes", table, "--cohort", cohort, "--out", out) == 0
     assert "VAS axial:" in capsys.readouterr().out
@@ -46,7 +47,7 @@ def test_a_table_with_its_cohort(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert left == {name for name in OUTCOME_FILES if not name.startswith("summary")}
     record = json.loads((out / "outcomes.json").read_text(encoding="utf-8"))
     assert record["flow"][0] == {
-        "box": "scanned", "above": "", "title": "SPECT/CT", "patients": 14,
+        "box": "scanned", "above": "", "title": "SPECT/CT", "patients": 30,
     }  # fmt: skip
     with (out / "outcomes_changes.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
