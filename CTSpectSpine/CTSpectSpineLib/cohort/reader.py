@@ -7,7 +7,7 @@ from math import nan
 from pathlib import Path
 
 from CTSpectSpineLib.cell_table import read_cells
-from CTSpectSpineLib.cohort.rows import CohortRow, patient_joints
+from CTSpectSpineLib.cohort.rows import EXCLUDED, CohortRow, patient_joints
 from CTSpectSpineLib.cohort.summary import COHORT
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
@@ -70,9 +70,17 @@ def results_folders(folder: Path) -> dict[str, Path]:
 def read_joints(folder: Path) -> dict[str, tuple[Row, ...]]:
     """Patient to joints, cranial to caudal, of all results folders in a folder.
 
+    Patients whom a person excluded from a cohort are left out.
+
     Raises
     ------
     InputError
         If there is none, or one is damaged.
     """
-    return {name: patient_joints(path) for name, path in results_folders(folder).items()}
+    rows = read_rows(folder) if (folder / COHORT).is_file() else ()
+    out = {row.id for row in rows if row.status == EXCLUDED}
+    return {
+        name: patient_joints(path)
+        for name, path in results_folders(folder).items()
+        if name not in out
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CTSpectSpineLib.cell_table import read_cells
-from CTSpectSpineLib.cohort.rows import NOT_ANALYSED, CohortRow
+from CTSpectSpineLib.cohort.rows import EXCLUDED, NOT_ANALYSED, CohortRow
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.outcomes.followed import DECLINED, is_operated, surgical_dispositions
 from CTSpectSpineLib.outcomes.summary import published
@@ -19,6 +19,7 @@ from CTSpectSpineLib.wording import disposition
 OPERATED, NOT_TOLD, FAILED, NO_VERDICT = "operated", "not_told", "not_analysed", "no_verdict"
 _UNKNOWN = "region not told"
 _TITLES = {
+    EXCLUDED: "Excluded by a person",
     FAILED: "Could not be analysed",
     NO_VERDICT: "No verdict",
     NOT_TOLD: "Not operated, or not told",
@@ -206,7 +207,9 @@ def cohort_flow(rows: Sequence[CohortRow], outcomes: Outcomes | None = None) -> 
     for row in rows:
         patient = patients.get(row.id)
         has_operation = patient is not None and is_operated(patient)
-        if row.status in ("error", NOT_ANALYSED):
+        if row.status == EXCLUDED:
+            way = EXCLUDED
+        elif row.status in ("error", NOT_ANALYSED):
             way = FAILED
         elif row.disposition in ("", NO_VERDICT):
             way = NO_VERDICT
@@ -224,7 +227,7 @@ def cohort_flow(rows: Sequence[CohortRow], outcomes: Outcomes | None = None) -> 
     }
     if outcomes is not None:
         lines |= _seen(outcomes, {row.id for row in rows if row.disposition in surgical})
-    order = (FAILED, NO_VERDICT)
+    order = (EXCLUDED, FAILED, NO_VERDICT)
     first = {name: leaving[name] for name in order if leaving[name]}
     rest = {name: count for name, count in leaving.most_common() if name not in order}
     regions = {name: operated[name] for name in (*REGIONS, _UNKNOWN) if operated[name]}

@@ -12,6 +12,7 @@ import pytest
 from results_case import PLACES, drawn_ratio, joint_name, write_results
 
 from CTSpectSpineLib.cohort.reader import read_joints
+from CTSpectSpineLib.cohort.rows import CohortRow, csv_text
 from CTSpectSpineLib.command_line.diagnostic import DIAGNOSTIC_FILES
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.diagnostic.accuracy import bounds_of, diagnose
@@ -134,6 +135,13 @@ def test_what_is_wrong_is_named_with_its_place(
     with pytest.raises(InputError) as refused:
         read_reference(path, read_joints(cohort))
     assert words in str(refused.value)
+
+
+def test_an_excluded_patient_takes_no_part(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, 3, drawn_ratio(1))
+    rows = [CohortRow(f"p{n:02d}", "excluded" if n == 1 else "complete") for n in range(3)]
+    (folder / "cohort.csv").write_text(csv_text(rows), encoding="utf-8")
+    assert list(read_joints(folder)) == ["p00", "p02"]
 
 
 def write_reference(path: Path) -> Path:

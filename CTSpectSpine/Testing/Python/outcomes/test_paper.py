@@ -141,10 +141,11 @@ def test_the_flow_of_a_cohort() -> None:
     rows = [
         row(0, "", "error"), row(1, "no_verdict", "failed"), row(2, "negative"),
         row(3, "negative"), row(4, "lumbar_disc"), row(5, "cervical_disc"), row(6, "declined"),
-        row(7, "lumbar_disc"),
+        row(7, "lumbar_disc"), row(8, "", "excluded"),
     ]  # fmt: skip
     plain = counts(cohort_flow(rows))
     assert (plain["not_analysed"], plain["no_verdict"], plain["negative"]) == (1, 1, 2)
+    assert plain["excluded"] == 1
     assert (plain["not_told"], plain["declined"], plain["operated"]) == (3, 1, 0)
     nan = float("nan")
     told = Outcomes(
