@@ -155,10 +155,6 @@ def test_joint_tables_are_parsed_in_one_place() -> None:
     parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py", "cohort/table.py"}
     parsers |= {"cohort/review.py", "command_line/review.py", "calibration/normals.py"}
     parsers |= {"cell_table.py"}
-    """
-    parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py", "cohort/table.py"}
-    parsers |= {"cohort/review.py", "command_line/review.py", "calibration/normals.py"}
-    parsers |= {"cell_table.py"}
     for file in LIBRARY.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):
