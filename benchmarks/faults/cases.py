@@ -65,6 +65,19 @@ CASES = (
         share=2,
     ),
     Case("review", "review OUT a exclude --value hip --by me", places=((0, "OUT/review"),)),
+    Case("outcomes", "outcomes IN/outcomes.csv --out OUT", share=2),
+    Case("flow", "flow --counts tender-2019 --out OUT", share=4),
+    Case(
+        "diagnostic",
+        "diagnostic IN/measured IN/reference.csv --out OUT",
+        share=2,
+    ),
+    Case(
+        "agreement",
+        "agreement --reader IN/reading.csv --results IN/measured --out OUT",
+        share=3,
+    ),
+    Case("reader form", "reader-form IN/measured --out OUT/form.html", file="form.html"),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -145,6 +158,7 @@ def prepare(folder: Path) -> Workplace:
     shutil.copy(workplace.inputs / "results" / "joints.csv", workplace.inputs)
     write_cohort(workplace.inputs)
     write_rows(workplace.inputs / "rows")
+    write_outcomes(workplace.inputs)
     write_series(workplace.inputs / "ct.nii.gz", workplace.inputs / "series")
     return workplace
 
@@ -153,6 +167,37 @@ def write_cohort(folder: Path) -> None:
     """A cohort of the one patient in a folder."""
     text = "id,ct,spect,vertebrae\na,ct.nii.gz,spect.nii.gz,vertebrae.nii.gz\n"
     (folder / "cohort.csv").write_text(text, encoding="utf-8")
+
+
+def write_outcomes(folder: Path) -> None:
+    """Outcomes, joints, references and a reading of a few patients that never were."""
+    write_measured(folder)
+    draw = random.Random(2)
+    lines = ["id,region,vas_axial_pre,vas_axial_12m"]
+    for number in range(12):
+        region = draw.choice(("cervical", "lumbar"))
+        lines.append(f"p{number},{region},{draw.randint(6, 10)},{draw.randint(0, 6)}")
+    (folder / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_measured(folder: Path) -> None:
+    """Joint tables, references and a reading."""
+    draw = random.Random(3)
+    references, reading = ["id,joint,reference"], ["reader,id,joint,grade"]
+    for patient in range(6):
+        lines = ["joint,level,kind,side,status,ratio_corrected,uptake"]
+        for level in ("L3-L4", "L4-L5", "L5-S1"):
+            ratio = draw.uniform(0.8, 3.0)
+            uptake, answer = ("positive", "yes") if ratio > 2 else ("negative", "no")
+            lines.append(f"{level} disc,{level},disc,,measured,{ratio:.3f},{uptake}")
+            references.append(f"p{patient},{level} disc,{answer}")
+            reading.append(f"A,p{patient},{level} disc,{draw.choice((uptake, 'negative'))}")
+        results = folder / "measured" / f"p{patient}"
+        results.mkdir(parents=True)
+        (results / "joints.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (results / "manifest.json").write_text("{}", encoding="utf-8")
+    for name, rows in (("reference.csv", references), ("reading.csv", reading)):
+        (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def write_rows(folder: Path) -> None:

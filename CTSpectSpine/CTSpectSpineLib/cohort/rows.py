@@ -158,6 +158,19 @@ def _tables(results: Path, name: str, seconds: float) -> PatientTables:
     return PatientTables(row, joints)
 
 
+def patient_joints(results: Path) -> tuple[Row, ...]:
+    """Joints of a results folder, cranial to caudal.
+
+    Raises
+    ------
+    InputError
+        If a file of it is missing or damaged.
+    """
+    with readable(results):
+        manifest = read_json(results / MANIFEST)
+        return _joints(results / "joints.csv", manifest.get("protocol", {}).get("bounds") or {})
+
+
 def _level_status(labels: Mapping[str, Any], joints: Sequence[Row]) -> str:
     if not labels["levels_confirmed"]:
         return "unconfirmed"

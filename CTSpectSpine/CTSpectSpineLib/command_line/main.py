@@ -50,7 +50,7 @@ def _run(options: Namespace, given: Sequence[str]) -> int:
             check_encodable(Path(word))
         _cancel_when_terminated()
         module = import_module(f"CTSpectSpineLib.command_line.{options.module}")
-        return int(getattr(module, options.command)(options))
+        return int(getattr(module, options.command.replace("-", "_"))(options))
     except (KeyboardInterrupt, Cancelled):
         return _fail("cancelled", CANCELLED)
     except CTSpectSpineError as error:

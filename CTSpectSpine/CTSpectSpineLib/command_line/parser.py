@@ -6,6 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from CTSpectSpineLib.anatomy import SUPERNUMERARY
+from CTSpectSpineLib.command_line.outcome_arguments import (
+    add_agreement,
+    add_diagnostic,
+    add_flow,
+    add_outcomes,
+    add_reader_form,
+)
 from CTSpectSpineLib.command_line.phantom_arguments import CASES_HELP, add_phantom
 from CTSpectSpineLib.command_line.shared_arguments import (
     Parser,
@@ -287,6 +294,19 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {
     "protocols": ("triage", _protocols, "list, show and check triage protocols"),
     "report": ("single_stages", _report, "render the report of a results folder again"),
     "export": ("export", _export, "results as DICOM objects (needs the package highdicom)"),
+    "outcomes": (
+        "outcomes",
+        add_outcomes,
+        "pain and disability before and after treatment (needs the package statsmodels)",
+    ),
+    "flow": ("outcomes", add_flow, "patient flow of a cohort, or from counts, as a picture"),
+    "diagnostic": ("diagnostic", add_diagnostic, "uptake against a reference, joint by joint"),
+    "agreement": (
+        "agreement",
+        add_agreement,
+        "readers against the software, or two measurements of the same patients",
+    ),
+    "reader-form": ("agreement", add_reader_form, "a page for a reader who sees no result"),
     "validate": (
         "study",
         add_validate,

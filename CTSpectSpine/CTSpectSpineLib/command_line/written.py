@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 from CTSpectSpineLib.cohort.review import DECISIONS
 from CTSpectSpineLib.cohort.summary import FILES as COHORT_FILES
+from CTSpectSpineLib.command_line.agreement import AGREEMENT_FILES
 from CTSpectSpineLib.command_line.batch import RECORDS
+from CTSpectSpineLib.command_line.diagnostic import DIAGNOSTIC_FILES
 from CTSpectSpineLib.command_line.export import EXPORT_FILES
 from CTSpectSpineLib.command_line.label import OWN as LABEL_FILES
+from CTSpectSpineLib.command_line.outcomes import FLOW_FILES, OUTCOME_FILES
 from CTSpectSpineLib.command_line.phantom import PHANTOM_FILES
 from CTSpectSpineLib.command_line.single_stages import JOINTS_FILES, REGISTER_FILES
 from CTSpectSpineLib.locks import LOCK
@@ -69,6 +72,11 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
     "protocols": (),
     "report": (Written("RESULTS", ("report.html", "report.pdf", MANIFEST), clears=False),),
     "export": (Written("DIR", (*EXPORT_FILES, FILES_RECORD)),),
+    "outcomes": (Written("DIR", (*OUTCOME_FILES, FILES_RECORD)),),
+    "flow": (Written("DIR", (*FLOW_FILES, FILES_RECORD)),),
+    "diagnostic": (Written("DIR", (*DIAGNOSTIC_FILES, FILES_RECORD)),),
+    "agreement": (Written("DIR", (*AGREEMENT_FILES, FILES_RECORD)),),
+    "reader-form": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "validate": (
         Written("DIR of --out", (*DOCUMENT_FILES, FILES_RECORD), clears=False),
         Written("DIR of --rows", (*ROW_FILES, FILES_RECORD), clears=False),

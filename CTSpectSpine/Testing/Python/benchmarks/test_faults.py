@@ -41,6 +41,7 @@ def workplace(lumbar_phantom: Path, tmp_path_factory: pytest.TempPathFactory) ->
     )
     cases.write_cohort(place.inputs)
     cases.write_rows(place.inputs / "rows")
+    cases.write_outcomes(place.inputs)
     return place
 
 

@@ -1,0 +1,1 @@
+"""Diagnostic value of the uptake against a reference: a block's response, or an outcome."""

@@ -1,0 +1,1 @@
+"""Outcomes of treated patients over time: changes, responders, drop-out, subgroups."""

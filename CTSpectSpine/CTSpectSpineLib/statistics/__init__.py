@@ -1,0 +1,1 @@
+"""Statistics over numbers: estimates with intervals. Knows neither patients nor files."""
