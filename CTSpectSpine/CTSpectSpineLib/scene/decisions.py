@@ -14,6 +14,7 @@ from CTSpectSpineLib.results.folder import kept_results
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.shown import Record, record_from_texts
 from CTSpectSpineLib.results.text_files import write_text
+from CTSpectSpineLib.scene.findings import fill_findings
 from CTSpectSpineLib.scene.nodes import SceneNodes, results_folder
 from CTSpectSpineLib.scene.segmentations import TAG_PREFIX
 from CTSpectSpineLib.scene.tables import fill_joint_table, fill_verdict_table
@@ -73,6 +74,8 @@ def _show_verdict(nodes: SceneNodes, record: Record) -> None:
         fill_verdict_table(nodes.verdict_table, record.verdict)
     if nodes.joint_table is not None:
         fill_joint_table(nodes.joint_table, [row.cells for row in record.rows])
+    if nodes.findings is not None:
+        fill_findings(nodes.findings, record.findings)
     if nodes.joints is None:
         return
     segmentation = nodes.joints.GetSegmentation()

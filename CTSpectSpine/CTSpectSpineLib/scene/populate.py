@@ -25,6 +25,7 @@ from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.results.shown import FILES, record_from_texts
 from CTSpectSpineLib.results.text_files import json_values
 from CTSpectSpineLib.scene.colours import add_legend, remove_unused_colours, show_spect
+from CTSpectSpineLib.scene.findings import add_findings
 from CTSpectSpineLib.scene.level_names import add_level_names
 from CTSpectSpineLib.scene.mrml import (
     RELATIVE_NAME,
@@ -63,6 +64,7 @@ _NAMES = {
     "vertebrae": "Vertebrae",
     "joints": "Joints",
     "levels": "Levels",
+    "findings": "Findings",
     "joint_table": "Joint table",
     "verdict_table": "Verdict",
     "uptake_table": "Uptake by level, table",
@@ -179,6 +181,7 @@ class _Populating:
         yield self._vertebrae
         yield self._levels
         yield self._joints
+        yield self._findings
         yield self._tables
         yield self._plot
         yield self._files
@@ -288,6 +291,12 @@ class _Populating:
         if centres:
             self._keep("levels", add_level_names(self.scene, centres))
         self._hide("levels")
+
+    def _findings(self) -> None:
+        findings = () if self.record is None else self.record.findings
+        if any(finding.centre_lps is not None for finding in findings):
+            self._keep("findings", add_findings(self.scene, findings))
+        self._hide("findings")
 
     def _hide(self, role: str) -> None:
         node = self.found.get(role)
