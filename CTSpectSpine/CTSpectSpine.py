@@ -31,9 +31,11 @@ from CTSpectSpineWidgets import packages, requests, sampledata
 from CTSpectSpineWidgets.analysis import AnalysisSection
 from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath, sayChoices
 from CTSpectSpineWidgets.export import ExportSection
+from CTSpectSpineWidgets.findings import FindingsSection
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
 from CTSpectSpineWidgets.patient import Ask, PatientSection
+from CTSpectSpineWidgets.plot import PlotSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 from CTSpectSpineWidgets.scenewatch import SceneWatch
@@ -145,6 +147,8 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.registration = RegistrationSection(self)
         self.levels = LevelsSection(self)
         self.results = ResultsSection(self)
+        self.findings = FindingsSection(self)
+        self.plot = PlotSection(self)
         self.export = ExportSection(self)
         self.views = Views(self)
         self.scene = SceneWatch(self)
@@ -327,9 +331,14 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if record is not None and nodes.ct is not None and nodes.spect is not None:
                 self.nodes, self.record = nodes, record
         self.scene.follow(self.nodes)
-        for section in (self.registration, self.levels, self.results):
+        for section in (self.registration, self.levels, self.results, self.findings, self.plot):
             section.show()
         self.update()
+
+    def goToJoint(self, name: str) -> None:
+        """Let all views go to a joint of the shown results, and its row be the current one."""
+        self.results.goTo(name)
+        self.plot.mark(name)
 
     def resultsFolder(self) -> Path | None:
         """Folder of the shown results; None where it is not there any more."""

@@ -128,6 +128,13 @@ class Clicks(RuleBasedStateMachine):
         refused = [error for error in slicer_qt.slot_errors if "there would be" in str(error)]
         slicer_qt.slot_errors[:] = [e for e in slicer_qt.slot_errors if e not in refused]
 
+    @precondition(lambda self: self.widget.record is not None)
+    @rule(share=st.floats(0.0, 1.0))
+    def click_the_plot(self, share: float) -> None:
+        plot, height = self.widget.plot, self.ui.plotLabel.height
+        plot._clicked(100, round(share * height))
+        assert plot.marked in ("", *(row.joint for row in self.widget.record.rows))
+
     @rule()
     def save(self) -> None:
         self.click("saveResultsButton")
