@@ -128,11 +128,13 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
         return labels_of(nodes)
 
-    def decide(self, nodes: SceneNodes, decision: str, adjusted: bool = False) -> None:
+    def decide(
+        self, nodes: SceneNodes, decision: str, adjusted: bool = False, reader: str = ""
+    ) -> None:
         """Record what the user decided on the registration of an analysis."""
         from CTSpectSpineLib.scene.decisions import record_decision
 
-        record_decision(nodes, decision, adjusted=adjusted)
+        record_decision(nodes, decision, adjusted=adjusted, reader=reader)
 
     def process(
         self,

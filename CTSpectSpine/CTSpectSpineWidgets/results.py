@@ -257,8 +257,7 @@ class ResultsSection(Section):
         """Let the views jump to the joint of a row."""
         if self._filling or not 0 <= row < len(self._rows):
             return
-        self._look(self._rows[row])
-        self.panel.plot.mark(self._rows[row].joint)
+        self.panel.goToJoint(self._rows[row].joint)
 
     def goTo(self, name: str) -> None:
         """Let the views jump to a joint, also where it is not listed; its row becomes current."""

@@ -20,7 +20,7 @@ from CTSpectSpineLib.scene.segmentations import TAG_PREFIX
 from CTSpectSpineLib.scene.tables import fill_joint_table, fill_verdict_table
 
 
-def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None:
+def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool, reader: str = "") -> None:
     """Record what the user decided on the registration of an analysis.
 
     A rejection takes the verdict back wherever it stands, see `results.decision.decided`.
@@ -31,6 +31,8 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
         ``accepted`` or ``rejected``.
     adjusted
         Whether the position was adjusted by hand before.
+    reader
+        Who decides; empty where nobody said.
 
     Raises
     ------
@@ -40,7 +42,8 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
     record = nodes.record()
     if record is None or nodes.manifest is None:
         raise InputError("The scene no longer holds the results: analyse again.")
-    taken = Decision.now(decision, str(record.registration["quality"]), adjusted=adjusted)
+    quality = str(record.registration["quality"])
+    taken = Decision.now(decision, quality, adjusted=adjusted, reader=reader)
     texts = decided(record.texts, taken)
     changed = {name: text for name, text in texts.items() if text != record.texts[name]}
     folder = results_folder(nodes.manifest)

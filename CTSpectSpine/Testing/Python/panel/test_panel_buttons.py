@@ -43,6 +43,11 @@ BUTTONS = {
     "extraT13": "T13",
     "sacralised": "Sacralised",
     "confirmLevelsButton": "Confirm levels",
+    "readingButton": "Read by keyboard",
+    "previousJointButton": "Joint before",
+    "nextJointButton": "Next joint",
+    "overviewButton": "Overview",
+    "saveReadingButton": "Save the reading",
     "reportButton": "Report",
     "saveResultsButton": "Save results…",
     "captureButton": "Save pictures…",
@@ -126,12 +131,22 @@ def _command_line(desk: Desk) -> None:
     desk.settle()
 
 
+def _reading(desk: Desk) -> None:
+    desk.analyse(desk.folder / "results")
+    desk.ui.readerName.text = "Ann"
+    desk.ui.readingButton.click()
+    for _ in range(2):
+        desk.ui.nextJointButton.click()
+    desk.ui.gradeSelector.setCurrentIndex(1)
+
+
 STATES: dict[str, Callable[[Desk], object]] = {
     "No analysis yet": lambda desk: None,
     "An analysis runs": lambda desk: desk.ui.applyButton.click(),
     "Done": lambda desk: desk.analyse(desk.folder / "results"),
     "The SPECT was moved": _moved,
     "The SPECT's transform was hardened": _hardened,
+    "A reader reads": _reading,
     "The registration was accepted": lambda desk: _decided(desk, "acceptButton"),
     "The registration was rejected": lambda desk: _decided(desk, "rejectButton"),
     "The scene was saved and opened again": _reopened,
@@ -178,6 +193,7 @@ def press(desk: Desk, name: str) -> str:
         said.append("opens the report")
     elif (desk.folder / "taken" / MANIFEST).is_file():
         said.append("copies the results to a folder that is asked for")
+    widget.reading.stop()
     widget.registration.stopAdjusting()
     widget.levels.stopPicking()
     return "; ".join(said) or "changes what is shown"
@@ -195,6 +211,13 @@ def _facts(desk: Desk) -> dict[str, str]:
     if widget.nodes is not None and widget.nodes.transform is not None:
         apart = widget.registration.moved()
         facts["moved"] = "leaves the SPECT moved" if apart else "puts the SPECT back"
+    reading = widget.reading
+    facts["reading"] = "begins the reading" if reading.active else "ends the reading"
+    if reading.active:
+        facts["joint"] = f"goes to {reading._joint}" if reading._joint else ""
+        facts["over"] = "shows the spine" if reading._over else ""
+    if widget.resultsFolder() and (widget.resultsFolder() / "reading.csv").is_file():
+        facts["saved"] = "writes reading.csv and reading.json"
     facts["running"] = "" if widget.analysis.running else "stops the analysis"
     facts["adjust"] = "shows handles to move the SPECT" if desk.ui.adjustButton.checked else ""
     facts["pick"] = "waits for a click" if desk.ui.pickVertebraButton.checked else ""

@@ -29,6 +29,7 @@ from slicer_desk import Desk, matrix_of
 from slicer_panel import Answers
 
 from CTSpectSpineLib.panel import run as run_module
+from CTSpectSpineLib.results.reading import read_readings
 from CTSpectSpineLib.results.shown import FILES
 from CTSpectSpineLib.scene.mrml import numpy_matrix, vtk_matrix
 from CTSpectSpineLib.scene.nodes import analyses, results_folder, scene_nodes
@@ -134,6 +135,36 @@ class Clicks(RuleBasedStateMachine):
         plot, height = self.widget.plot, self.ui.plotLabel.height
         plot._clicked(100, round(share * height))
         assert plot.marked in ("", *(row.joint for row in self.widget.record.rows))
+
+    @rule(
+        name=st.sampled_from(
+            ["readingButton", "nextJointButton", "previousJointButton", "overviewButton"]
+        )
+    )
+    def read(self, name: str) -> None:
+        self.click(name)
+
+    @rule(grade=st.integers(0, 4), blinded=st.booleans())
+    def grade_a_joint(self, grade: int, blinded: bool) -> None:
+        if self.ui.gradeSelector.enabled:
+            self.ui.gradeSelector.setCurrentIndex(grade)
+        if self.ui.blindedBox.enabled:
+            self.ui.blindedBox.checked = blinded
+
+    @rule()
+    def save_the_reading(self) -> None:
+        self.ui.readerName.text = "Ann"
+        self.click("saveReadingButton")
+
+    @invariant()
+    def saved_readings_are_those_of_the_reader(self) -> None:
+        if not hasattr(self, "widget") or self.widget.record is None:
+            return
+        reading, folder = self.widget.reading, self.widget.resultsFolder()
+        joints = {row.joint for row in self.widget.record.rows}
+        assert {grade.joint for grade in reading._reading.grades} <= joints
+        if folder is not None and reading._saved and reading._reading.reader:
+            assert read_readings(folder)["Ann"].grades == reading._reading.grades
 
     @rule()
     def save(self) -> None:
