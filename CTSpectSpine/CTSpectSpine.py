@@ -23,8 +23,15 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from CTSpectSpineWidgets import packages, requests, sampledata
+from CTSpectSpineWidgets import (
+    dicomplugin,
+    packages,
+    requests,
+    sampledata,
+    segmentstatistics,
+)
 from CTSpectSpineWidgets.analysis import AnalysisSection
+from CTSpectSpineWidgets.batch import BatchSection
 from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath, sayChoices
 from CTSpectSpineWidgets.export import ExportSection
 from CTSpectSpineWidgets.findings import FindingsSection
@@ -37,6 +44,7 @@ from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 from CTSpectSpineWidgets.scenewatch import SceneWatch
 from CTSpectSpineWidgets.selftest import CTSpectSpineTest
+from CTSpectSpineWidgets.study import StudySection
 from CTSpectSpineWidgets.views import Views, registerLayout
 
 if TYPE_CHECKING:
@@ -86,6 +94,8 @@ class CTSpectSpine(ScriptedLoadableModule):
             ("terminologies", self.loadTerminologies),
             ("layout", registerLayout),
             ("sample data", lambda: sampledata.register(icons)),
+            ("DICOM plugin", dicomplugin.register),
+            ("segment statistics", segmentstatistics.register),
         ):
             try:
                 make()
@@ -151,6 +161,8 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.plot = PlotSection(self)
         self.export = ExportSection(self)
         self.reading = ReadingSection(self)
+        self.batch = BatchSection(self)
+        self.study = StudySection(self)
         self.views = Views(self)
         self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
@@ -161,6 +173,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Let go of the scene, of a running analysis and of temporary files."""
         self.analysis.cancel()
+        self.batch.stop()
         self.scene.follow(None)
         self.setParameterNode(None)
         self.removeObservers()
@@ -184,6 +197,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onReload(self) -> None:
         """Reload this file with the sections of the panel and the library (developer mode)."""
         self.analysis.cancel()
+        self.batch.stop()
         self.exit()
         own = ("CTSpectSpineLib", "CTSpectSpineWidgets")
         for name in [name for name in sys.modules if name.partition(".")[0] in own]:
@@ -251,6 +265,8 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.levels.update()
         self.export.update()
         self.reading.update()
+        self.batch.update()
+        self.study.update()
 
     def chosen(self) -> CTSpectSpineParameterNode:
         """What the user chose, also while another module is open."""

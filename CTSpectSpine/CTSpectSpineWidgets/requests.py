@@ -31,6 +31,22 @@ def firstRequest(panel: CTSpectSpineWidget) -> Request:
     )
 
 
+def cohortRequest(panel: CTSpectSpineWidget, cohort: Path, workers: int) -> list[str]:
+    """Words of ``batch`` for a cohort, with the panel's settings.
+
+    Raises
+    ------
+    InputError
+        If a setting is wrong; names it.
+    """
+    from CTSpectSpineWidgets.logic import cohortWords
+
+    values = panel.chosen()
+    protocol = values.protocolFile or values.protocol
+    options = _options(values, True, {})
+    return cohortWords(cohort, workers, protocol, values.labeller, options)
+
+
 def nextRequest(
     panel: CTSpectSpineWidget,
     vertebrae: sitk.Image | None = None,

@@ -61,7 +61,7 @@ class QuickChild:
         options, out = self.options, Path(self.options.out)
         images = [sitk.ReadImage(str(path)) for path in (options.ct, options.spect)]
         pair = RegisteredPair.of(*images)
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
         made = make_results_folder(out)
         decision: Decision | None = None
         if options.registration:
