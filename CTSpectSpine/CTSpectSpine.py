@@ -33,6 +33,7 @@ from CTSpectSpineWidgets import (
 from CTSpectSpineWidgets.analysis import AnalysisSection
 from CTSpectSpineWidgets.batch import BatchSection
 from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath, sayChoices
+from CTSpectSpineWidgets.edited import EditedSection
 from CTSpectSpineWidgets.export import ExportSection
 from CTSpectSpineWidgets.findings import FindingsSection
 from CTSpectSpineWidgets.levels import LevelsSection
@@ -162,6 +163,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.export = ExportSection(self)
         self.reading = ReadingSection(self)
         self.batch = BatchSection(self)
+        self.edited = EditedSection(self)
         self.study = StudySection(self)
         self.views = Views(self)
         self.scene = SceneWatch(self)
@@ -267,6 +269,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.reading.update()
         self.batch.update()
         self.study.update()
+        self.edited.update()
 
     def chosen(self) -> CTSpectSpineParameterNode:
         """What the user chose, also while another module is open."""
@@ -357,6 +360,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.results,
             self.findings,
             self.plot,
+            self.edited,
             self.reading,
         ):
             section.show()

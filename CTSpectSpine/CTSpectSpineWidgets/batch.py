@@ -187,6 +187,13 @@ class BatchSection(Section):
         self.cancel()
         self._timer.stop()
 
+    def forget(self) -> None:
+        """End the batch and show none."""
+        self.stop()
+        self._results, self._rows = None, ()
+        self._say("")
+        self._fill()
+
     def _fill(self) -> None:
         """Show who has ended, the most urgent first; the current patient stays the current one."""
         table, before = self.ui.batchTable, self._row()

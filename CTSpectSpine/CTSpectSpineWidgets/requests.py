@@ -52,7 +52,7 @@ def nextRequest(
     vertebrae: sitk.Image | None = None,
     initial: Node | None = None,
     transform: Node | None = None,
-    settings: Mapping[str, bool] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Request:
     """Analyse the shown images again; the new results replace the old ones.
 
@@ -100,7 +100,7 @@ def _ownFolder(panel: CTSpectSpineWidget) -> Path | None:
 def _request(
     panel: CTSpectSpineWidget,
     vertebrae: Node | sitk.Image | None,
-    changed: Mapping[str, bool] | None = None,
+    changed: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Request:
     from CTSpectSpineLib.panel.request import Request
@@ -117,7 +117,7 @@ def _request(
 
 
 def _options(
-    values: CTSpectSpineParameterNode, givenAsNode: bool, changed: Mapping[str, bool]
+    values: CTSpectSpineParameterNode, givenAsNode: bool, changed: Mapping[str, Any]
 ) -> Options:
     """The panel's settings; raises `InputError` that names a wrong one."""
     from CTSpectSpineLib.analysis.options import Options

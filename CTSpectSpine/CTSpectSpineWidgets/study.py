@@ -93,6 +93,11 @@ class StudySection(Section):
                 item.setForeground(qt.QBrush(self.ui.studyTable.palette.color(qt.QPalette.Mid)))
             self.ui.studyTable.setItem(i, j, item)
 
+    def forget(self) -> None:
+        """Show no study."""
+        self._study = None
+        self._show()
+
     def onLoad(self, *_unused: object) -> None:
         """Load the chosen series and choose them as CT and SPECT."""
         study = self._study
@@ -113,5 +118,4 @@ class StudySection(Section):
             values.vertebrae = None
             show_inputs(scene, values.ct, values.spect)
             self.panel.analysis.say(_("{study} is loaded.").format(study=name))
-            self._study = None
-            self._show()
+            self.forget()

@@ -54,6 +54,7 @@ def _analyze(parser: Parser) -> None:
         "accept_registration",
         "confirm_levels",
         "keep_levels",
+        "edited",
     )
     parser.add_argument(
         "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"

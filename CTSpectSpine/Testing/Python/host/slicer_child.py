@@ -93,6 +93,7 @@ class QuickChild:
         parameters = {
             "accept_registration": options.accept_registration,
             "confirm_levels": options.confirm_levels,
+            "edited": options.edited,
         }
         _change(out / "manifest.json", id=name, labels=found, parameters=parameters)
         if decision is not None and not (decision.obstacle and options.accept_registration):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,17 @@ import slicer
 import slicer_child
 import slicer_host
 import slicer_qt
-from slicer_desk import Desk, matrix_of
+from slicer_desk import Desk, edit, matrix_of
 from slicer_panel import Answers
 
+from CTSpectSpineLib.cohort.record import PatientRecord
 from CTSpectSpineLib.panel import run as run_module
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.scene.bundle import write_scene
 from CTSpectSpineLib.scene.mrml import vtk_matrix
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "volumes"))
+from test_volumes_study import add_ct, add_spect
 
 MODULE = Path(__file__).resolve().parents[3]
 PAGE = MODULE.parent / "docs" / "slicer-buttons.md"
@@ -43,6 +48,7 @@ BUTTONS = {
     "extraT13": "T13",
     "sacralised": "Sacralised",
     "confirmLevelsButton": "Confirm levels",
+    "measureEditedButton": "Measure again",
     "readingButton": "Read by keyboard",
     "previousJointButton": "Joint before",
     "nextJointButton": "Next joint",
@@ -52,6 +58,13 @@ BUTTONS = {
     "saveResultsButton": "Save results…",
     "captureButton": "Save pictures…",
     "layoutButton": "Layout",
+    "loadStudyButton": "Load study…",
+    "loadChosenButton": "Load these",
+    "cohortFileButton": "File…",
+    "cohortFolderButton": "Studies…",
+    "batchFolderButton": "Folder…",
+    "batchButton": "Run the batch / Cancel",
+    "openPatientButton": "Open the patient",
 }
 """Object name of a button to what stands on it."""
 
@@ -131,6 +144,46 @@ def _command_line(desk: Desk) -> None:
     desk.settle()
 
 
+def _edited(desk: Desk) -> None:
+    desk.analyse(desk.folder / "results")
+    edit(desk.widget.nodes.vertebrae, "vertebrae_L4")
+
+
+def _batch(desk: Desk) -> None:
+    """A batch of which one patient has ended without results."""
+    cohort, out = desk.folder / "cohort.csv", desk.folder / "batch"
+    cohort.write_text("id,ct,spect\np1,ct.nii,spect.nii\n", encoding="utf-8")
+    PatientRecord("p1", "error", "It has no CT.", 1.0, "s", {}).write(out)
+    desk.ui.cohortText.text, desk.ui.batchFolderText.text = str(cohort), str(out)
+    desk.widget.logic.startCohort = lambda words, folder: IdleCohort(folder)
+    desk.ui.batchButton.click()
+    desk.widget.batch.onTimer()
+    desk.ui.batchTable.setCurrentCell(0, 0)
+
+
+class IdleCohort:
+    """A cohort that runs on and on, until it is cancelled."""
+
+    fraction, message, error = 0.5, "1 of 2 patients done", ""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.running = out, True
+
+    def poll(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        self.running = False
+
+
+def _study(desk: Desk) -> None:
+    folder = desk.folder / "study"
+    add_ct(folder, "1.1")
+    add_spect(folder, "osem")
+    desk.widget.ask = Answers(folder)
+    desk.ui.loadStudyButton.click()
+
+
 def _reading(desk: Desk) -> None:
     desk.analyse(desk.folder / "results")
     desk.ui.readerName.text = "Ann"
@@ -147,6 +200,9 @@ STATES: dict[str, Callable[[Desk], object]] = {
     "The SPECT was moved": _moved,
     "The SPECT's transform was hardened": _hardened,
     "A reader reads": _reading,
+    "A vertebra was edited": _edited,
+    "A batch runs": _batch,
+    "A study was chosen": _study,
     "The registration was accepted": lambda desk: _decided(desk, "acceptButton"),
     "The registration was rejected": lambda desk: _decided(desk, "rejectButton"),
     "The scene was saved and opened again": _reopened,
@@ -218,6 +274,12 @@ def _facts(desk: Desk) -> dict[str, str]:
         facts["over"] = "shows the spine" if reading._over else ""
     if widget.resultsFolder() and (widget.resultsFolder() / "reading.csv").is_file():
         facts["saved"] = "writes reading.csv and reading.json"
+    facts["batch"] = "" if widget.batch.running else "stops the batch"
+    facts["study"] = "shows the series of the study" if widget.study._study else ""
+    facts["images"] = f"chooses {widget.chosen().ct.GetName()}" if widget.chosen().ct else ""
+    facts["said"] = (
+        f"says “{desk.ui.statusLabel.text}”" if "edited" in desk.ui.statusLabel.text else ""
+    )
     facts["running"] = "" if widget.analysis.running else "stops the analysis"
     facts["adjust"] = "shows handles to move the SPECT" if desk.ui.adjustButton.checked else ""
     facts["pick"] = "waits for a click" if desk.ui.pickVertebraButton.checked else ""
@@ -237,6 +299,8 @@ def _request(request: Any) -> str:
         parts.append("registers from where the SPECT lies, no decision is kept")
     if request.options.accept_registration:
         parts.append("records the acceptance")
+    if request.options.edited:
+        parts.append(f"with the outline of {request.options.edited} that was edited, recorded")
     if request.options.confirm_levels:
         parts.append("the levels are confirmed by the user")
     what = "measures again" if request.replaces is not None else "analyses"

@@ -39,7 +39,6 @@ def desk() -> Iterator[Desk]:
     found = Desk()
     yield found
     assert slicer_qt.slot_errors == []
-    found.widget.study._study = None
     found.close()
 
 
