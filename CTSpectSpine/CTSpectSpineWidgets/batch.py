@@ -195,9 +195,12 @@ class BatchSection(Section):
         self._fill()
 
     def _fill(self) -> None:
+        self.showRows(() if self._results is None else self._results.queue())
+
+    def showRows(self, rows: Sequence[CohortRow]) -> None:
         """Show who has ended, the most urgent first; the current patient stays the current one."""
         table, before = self.ui.batchTable, self._row()
-        self._rows = () if self._results is None else self._results.queue()
+        self._rows = rows
         table.blockSignals(True)
         table.setRowCount(0)
         table.setRowCount(len(self._rows))
@@ -230,5 +233,4 @@ class BatchSection(Section):
     def _say(self, text: str, isError: bool = False) -> None:
         label = self.ui.batchLabel
         label.text = text
-        label.visible = bool(text)
         colourText(label, "failed" if isError else "")

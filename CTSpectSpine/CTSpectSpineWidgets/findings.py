@@ -39,7 +39,6 @@ class FindingsSection(Section):
         """Show the findings of the panel's results."""
         record, ui = self.panel.record, self.ui
         ui.measuredLabel.text = "" if record is None else record.measured_with
-        ui.measuredLabel.visible = bool(ui.measuredLabel.text)
         ui.findingsCollapsibleButton.visible = record is not None
         self._findings = () if record is None else record.findings
         unexplained = [finding for finding in self._findings if not finding.physiologic]
