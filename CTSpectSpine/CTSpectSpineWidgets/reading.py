@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import slicer
@@ -40,21 +39,21 @@ class ReadingSection(Section):
 
     def setup(self) -> None:
         """Connect the widgets of the section."""
+        from CTSpectSpineLib.panel.open_readings import OpenReading, OpenReadings
         from CTSpectSpineLib.panel.reading_keys import KEYS, WINDOWS
         from CTSpectSpineLib.results.reading import GRADES
 
         self.active = self._filling = False
         self._order: list[Row] = []
         self._joint, self._over, self._layoutBefore = "", False, -1
-        self._reading: Reading | None = None
-        self._levels: tuple[str, ...] = ()
-        self._saved, self._analysis = True, ""
+        self._readings, self._blind = OpenReadings(), False
+        self._open: OpenReading | None = None
+        self._key = ("", "")
         self._grades = ["", *GRADES]
         ui = self.ui
         fillCombo(ui.gradeSelector, [_("no grade"), *(UPTAKE_WORDS[grade] for grade in GRADES)])
-        usual = _("SPECT: usual scale")
-        tops = [usual if top is None else f"SPECT: 0–{top:g} ×" for top in WINDOWS]
-        fillCombo(ui.windowSelector, tops)
+        tops = [f"SPECT: 0–{top:g} ×" for top in WINDOWS if top is not None]
+        fillCombo(ui.windowSelector, [_("SPECT: usual scale"), *tops])
         ui.readingButton.connect("toggled(bool)", self.onReading)
         ui.previousJointButton.connect("clicked(bool)", self.onPrevious)
         ui.nextJointButton.connect("clicked(bool)", self.onNext)
@@ -83,8 +82,7 @@ class ReadingSection(Section):
         if action in buttons:
             return lambda: self._press(buttons[action])
         others = {"window": self._nextWindow, "note": self._typeNote}
-        grade = "" if action == "clear" else action
-        return others.get(action, lambda: self._give(grade))
+        return others.get(action, lambda: self._give(action.replace("clear", "")))
 
     def _press(self, button: QtObject) -> None:
         """Press a button, or say why it cannot be pressed."""
@@ -95,7 +93,7 @@ class ReadingSection(Section):
 
     def reader(self) -> str:
         """Name of the reader while the reading lasts; else empty."""
-        return str(self.ui.readerName.text).strip() if self.active else ""
+        return self._name() if self.active else ""
 
     def show(self) -> None:
         """Follow the panel's results."""
@@ -104,7 +102,8 @@ class ReadingSection(Section):
             # Results that are being replaced are gone for a moment.
             if not self.panel.analysis.running:
                 self.stop()
-                self._order, self._reading = [], None
+                self._order, self._open = [], None
+                self._readings.clear()
             self.update()
             return
         self._adopt()
@@ -113,42 +112,42 @@ class ReadingSection(Section):
         self.update()
 
     def _adopt(self) -> None:
-        """Keep what was said of the same patient; else take what lies in the folder."""
-        from CTSpectSpineLib.results.reading import Reading
+        """Go on with what this reader said of these results, here or in their folder."""
+        from CTSpectSpineLib.errors import InputError
+        from CTSpectSpineLib.results.reading import read_readings
         from CTSpectSpineLib.scene.nodes import number_of
 
         record, nodes = self.panel.record, self.panel.nodes
         if record is None or nodes is None or nodes.ct is None:
             return
+        folder, name = self.panel.resultsFolder(), self._name()
         # What is measured again keeps its number.
         analysis = f"{nodes.ct.GetID()} {number_of(nodes.manifest)}"
-        known = self._reading if self._analysis == analysis else None
-        if known is not None and self._levels != record.levels:
-            if known.grades:
-                self._say(_("The levels changed: the joints must be graded again."))
-            self._reading, self._saved = replace(known, grades=()), False
-        elif known is None:
-            self._reading, self._saved = self._fromFolder() or Reading(), True
-            folder = self.panel.resultsFolder()
-            named = folder is not None and folder.name != "results"
-            patient = folder.name if named and folder is not None else nodes.ct.GetName()
-            self.ui.patientName.text = self._reading.patient or patient
-        self._analysis, self._levels = analysis, record.levels
-
-    def _fromFolder(self) -> Reading | None:
-        from CTSpectSpineLib.errors import InputError
-        from CTSpectSpineLib.results.reading import read_readings
-
-        folder = self.panel.resultsFolder()
         try:
-            found = {} if folder is None else read_readings(folder)
+            if not name and folder is not None and len(found := read_readings(folder)) == 1:
+                name = self.ui.readerName.text = next(iter(found))
+            joints = {row.joint for row in record.rows}
+            entry = self._readings.find(analysis, name, record.levels, joints, folder)
         except InputError as error:
             self._say(str(error))
-            return None
-        name = str(self.ui.readerName.text).strip()
-        if not name and len(found) == 1:
-            name = self.ui.readerName.text = next(iter(found))
-        return found.get(name)
+            return
+        if entry.lost:
+            self._say(_("The levels changed: the joints must be graded again."))
+        if self._key != (analysis, name):
+            named = folder is not None and folder.name != "results"
+            patient = folder.name if named and folder is not None else nodes.ct.GetName()
+            self.ui.patientName.text = entry.reading.patient or patient
+        self._open, self._key = entry, (analysis, name)
+
+    def _name(self) -> str:
+        return str(self.ui.readerName.text).strip()
+
+    def _keep(self, reading: Reading) -> None:
+        """Keep what was said."""
+        if self._open is not None:
+            self._open = self._open.changed(reading)
+            self._readings.keep(*self._key, self._open)
+            self.update()
 
     def _rank(self) -> None:
         from CTSpectSpineLib.panel.reading_order import reading_order
@@ -164,18 +163,19 @@ class ReadingSection(Section):
         """Enable the buttons; say where the reader is."""
         ui, record = self.ui, self.panel.record
         missing = "" if record is not None else _("Run an analysis first.")
-        enable(ui.readingButton, missing, _("Read joint by joint with the keys named below."))
+        noName = missing or ("" if self._name() else _("Type the name of the reader."))
+        tip = _("Read joint by joint with the keys named below.")
+        enable(ui.readingButton, "" if self.active else noName, tip)
         off = missing or ("" if self.active else _("Press 'Read by keyboard' first."))
-        at = self._place()
         enable(ui.nextJointButton, off, _("Go to the next joint (N)."))
-        first = "" if at != 0 else _("This is the first joint.")
+        first = "" if self._place() != 0 else _("This is the first joint.")
         enable(ui.previousJointButton, off or first, _("Go to the joint before (B)."))
         enable(ui.overviewButton, off, _("Show the spine, and the joint again (O)."))
-        noName = "" if str(ui.readerName.text).strip() else _("Type the name of the reader.")
         tip = _("Write grades and decisions into the results folder (S).")
         noFolder = "" if self.panel.resultsFolder() else _("The results folder is not there.")
-        enable(ui.saveReadingButton, off or noFolder or noName, tip)
-        ui.blindedBox.enabled = not self.active
+        enable(ui.saveReadingButton, off or noFolder, tip)
+        for widget in (ui.blindedBox, ui.readerName):
+            widget.enabled = not self.active
         for widget in (ui.gradeSelector, ui.noteText):
             widget.enabled = self.active and bool(self._joint)
         ui.windowSelector.enabled = self.active
@@ -187,21 +187,20 @@ class ReadingSection(Section):
         return names.index(self._joint) if self._joint in names else -1
 
     def _text(self) -> str:
-        if self._reading is None:
+        if self._open is None:
             return str(self.panel.nothingShown())
         graded = _("{graded} of {all} joints graded").format(
-            graded=len(self._reading.grades), all=len(self._order)
+            graded=len(self._open.reading.grades), all=len(self._order)
         )
-        if not self._saved:
+        if not self._open.saved:
             graded = _("{graded}, not saved").format(graded=graded)
         if not self._joint:
             return str(graded)
-        number = f"{self._place() + 1} / {len(self._order)}"
-        return f"{number}: {self._joint}; {graded}"
+        return f"{self._place() + 1} / {len(self._order)}: {self._joint}; {graded}"
 
     def _showGrade(self) -> None:
         ui = self.ui
-        grade = self._reading.grade_of(self._joint) if self._reading is not None else None
+        grade = self._open.reading.grade_of(self._joint) if self._open is not None else None
         self._filling = True
         ui.gradeSelector.setCurrentIndex(self._grades.index(grade.grade if grade else ""))
         # A note that is being typed stays.
@@ -218,6 +217,7 @@ class ReadingSection(Section):
         self._keys.enable(self.active)
         if self.active and nodes is not None:
             self._over, self._joint = True, ""
+            self._adopt()
             self._rank()
             self._showLayout()
             begin_reading(slicer.mrmlScene, nodes)
@@ -264,6 +264,10 @@ class ReadingSection(Section):
     def _hide(self, blinded: bool) -> None:
         """Hide what the software found, or show it again."""
         record, nodes = self.panel.record, self.panel.nodes
+        # Without a blinded reader it is others that decide what is shown.
+        if not (blinded or self._blind):
+            return
+        self._blind = blinded
         for name in _HIDDEN:
             shown = name != "summaryLabel" or record is not None
             getattr(self.ui, name).visible = shown and not blinded
@@ -286,7 +290,7 @@ class ReadingSection(Section):
             return
         at = self._place() + by
         if at >= len(self._order):
-            graded = {grade.joint for grade in self._reading.grades} if self._reading else set()
+            graded = {grade.joint for grade in self._open.reading.grades} if self._open else set()
             left = [n for n, row in enumerate(self._order) if row.joint not in graded]
             at = left[0] if left else 0
         self.panel.goToJoint(self._order[max(at, 0)].joint)
@@ -343,10 +347,11 @@ class ReadingSection(Section):
         """Take grade and note of the joint."""
         from CTSpectSpineLib.results.reading import Grade
 
-        record, reading = self.panel.record, self._reading
+        record = self.panel.record
         row = record.row(self._joint) if record is not None else None
-        if self._filling or row is None or reading is None:
+        if self._filling or row is None or self._open is None:
             return
+        reading = self._open.reading
         grade = self._grades[max(self.ui.gradeSelector.currentIndex, 0)]
         note = str(self.ui.noteText.text).strip()
         known = reading.grade_of(row.joint)
@@ -356,9 +361,7 @@ class ReadingSection(Section):
             return
         if known is None or (known.grade, known.note) != (grade, note):
             place = (row.joint, row.level, row.kind, row.side)
-            self._reading = reading.with_grade(Grade(*place, grade, note))
-            self._saved = False
-            self.update()
+            self._keep(reading.with_grade(Grade(*place, grade, note)))
 
     def _typeNote(self) -> None:
         if self._joint:
@@ -370,27 +373,26 @@ class ReadingSection(Section):
 
     def note(self, what: str, decision: str) -> None:
         """Keep what was decided while the reading lasts."""
-        if self.active and self._reading is not None:
-            self._reading = self._reading.with_decision(what, decision)
-            self._saved = False
-            self.update()
+        if self.active and self._open is not None:
+            self._keep(self._open.reading.with_decision(what, decision))
 
     def onSave(self, *_unused: object) -> None:
         """Write the reading into the results folder."""
         from CTSpectSpineLib.results.reading import write_reading
 
         with errorsShown(_("The reading cannot be saved.")):
-            folder, reading = self.panel.resultsFolder(), self._reading
-            if folder is None or reading is None:
+            folder, entry = self.panel.resultsFolder(), self._open
+            if folder is None or entry is None:
                 raise RuntimeError(_("The results folder is not there any more."))
-            self._reading = replace(
-                reading,
-                reader=str(self.ui.readerName.text).strip(),
+            reading = replace(
+                entry.reading,
+                reader=self._name(),
                 patient=str(self.ui.patientName.text).strip(),
                 blinded=bool(self.ui.blindedBox.checked),
             )
-            write_reading(Path(folder), self._reading)
-            self._saved = True
+            write_reading(folder, reading)
+            self._open = replace(entry, reading=reading, saved=True)
+            self._readings.keep(*self._key, self._open)
             self._say(_("Reading saved in {folder}").format(folder=folder))
             self.update()
 

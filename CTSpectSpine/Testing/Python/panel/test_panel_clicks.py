@@ -142,6 +142,8 @@ class Clicks(RuleBasedStateMachine):
         )
     )
     def read(self, name: str) -> None:
+        if self.ui.readerName.enabled:
+            self.ui.readerName.text = "Ann"
         self.click(name)
 
     @rule(grade=st.integers(0, 4), blinded=st.booleans())
@@ -153,7 +155,6 @@ class Clicks(RuleBasedStateMachine):
 
     @rule()
     def save_the_reading(self) -> None:
-        self.ui.readerName.text = "Ann"
         self.click("saveReadingButton")
 
     @invariant()
@@ -162,9 +163,10 @@ class Clicks(RuleBasedStateMachine):
             return
         reading, folder = self.widget.reading, self.widget.resultsFolder()
         joints = {row.joint for row in self.widget.record.rows}
-        assert {grade.joint for grade in reading._reading.grades} <= joints
-        if folder is not None and reading._saved and reading._reading.reader:
-            assert read_readings(folder)["Ann"].grades == reading._reading.grades
+        entry = reading._open
+        assert {grade.joint for grade in entry.reading.grades} <= joints
+        if folder is not None and entry.saved and entry.reading.grades:
+            assert read_readings(folder)["Ann"].grades == entry.reading.grades
 
     @rule()
     def save(self) -> None:
