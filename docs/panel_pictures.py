@@ -159,7 +159,8 @@ def done(camera: Camera) -> None:
     """The first look at the results: all joints, all sections."""
     camera.add_results()
     camera.open_sections(
-        *("inputs", "registration", "levels", "results", "reasons", "protocols", "export")
+        *("inputs", "registration", "levels", "results", "reasons", "protocols", "findings"),
+        *("plot", "export"),
     )
     combo = camera.ui.filterSelector
     combo.setCurrentIndex(combo.findText("all"))
