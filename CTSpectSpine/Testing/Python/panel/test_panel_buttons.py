@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import panel_states
 import pytest
 import slicer
 import slicer_child
 import slicer_host
 import slicer_qt
-from slicer_desk import Desk, edit, matrix_of
+from slicer_desk import Desk, matrix_of
 from slicer_panel import Answers
 
-from CTSpectSpineLib.cohort.record import PatientRecord
 from CTSpectSpineLib.panel import run as run_module
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.scene.bundle import write_scene
 from CTSpectSpineLib.scene.mrml import vtk_matrix
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "volumes"))
-from test_volumes_study import add_ct, add_spect
 
 MODULE = Path(__file__).resolve().parents[3]
 PAGE = MODULE.parent / "docs" / "slicer-buttons.md"
@@ -144,65 +140,16 @@ def _command_line(desk: Desk) -> None:
     desk.settle()
 
 
-def _edited(desk: Desk) -> None:
-    desk.analyse(desk.folder / "results")
-    edit(desk.widget.nodes.vertebrae, "vertebrae_L4")
-
-
-def _batch(desk: Desk) -> None:
-    """A batch of which one patient has ended without results."""
-    cohort, out = desk.folder / "cohort.csv", desk.folder / "batch"
-    cohort.write_text("id,ct,spect\np1,ct.nii,spect.nii\n", encoding="utf-8")
-    PatientRecord("p1", "error", "It has no CT.", 1.0, "s", {}).write(out)
-    desk.ui.cohortText.text, desk.ui.batchFolderText.text = str(cohort), str(out)
-    desk.widget.logic.startCohort = lambda words, folder: IdleCohort(folder)
-    desk.ui.batchButton.click()
-    desk.widget.batch.onTimer()
-    desk.ui.batchTable.setCurrentCell(0, 0)
-
-
-class IdleCohort:
-    """A cohort that runs on and on, until it is cancelled."""
-
-    fraction, message, error = 0.5, "1 of 2 patients done", ""
-
-    def __init__(self, out: Path) -> None:
-        self.out, self.running = out, True
-
-    def poll(self) -> None:
-        pass
-
-    def cancel(self) -> None:
-        self.running = False
-
-
-def _study(desk: Desk) -> None:
-    folder = desk.folder / "study"
-    add_ct(folder, "1.1")
-    add_spect(folder, "osem")
-    desk.widget.ask = Answers(folder)
-    desk.ui.loadStudyButton.click()
-
-
-def _reading(desk: Desk) -> None:
-    desk.analyse(desk.folder / "results")
-    desk.ui.readerName.text = "Ann"
-    desk.ui.readingButton.click()
-    for _ in range(2):
-        desk.ui.nextJointButton.click()
-    desk.ui.gradeSelector.setCurrentIndex(1)
-
-
 STATES: dict[str, Callable[[Desk], object]] = {
     "No analysis yet": lambda desk: None,
     "An analysis runs": lambda desk: desk.ui.applyButton.click(),
     "Done": lambda desk: desk.analyse(desk.folder / "results"),
     "The SPECT was moved": _moved,
     "The SPECT's transform was hardened": _hardened,
-    "A reader reads": _reading,
-    "A vertebra was edited": _edited,
-    "A batch runs": _batch,
-    "A study was chosen": _study,
+    "A reader reads": panel_states.reading,
+    "A vertebra was edited": panel_states.edited,
+    "A batch runs": panel_states.batch,
+    "A study was chosen": panel_states.study,
     "The registration was accepted": lambda desk: _decided(desk, "acceptButton"),
     "The registration was rejected": lambda desk: _decided(desk, "rejectButton"),
     "The scene was saved and opened again": _reopened,
