@@ -186,6 +186,9 @@ def press(desk: Desk, name: str) -> str:
     after = _facts(desk)
     refused = [str(error) for error in slicer_qt.slot_errors]
     slicer_qt.slot_errors.clear()
+    if refused and name == "loadStudyButton":
+        # The folder that is answered is not there.
+        return "asks for a file or folder"
     if refused:
         return f"is refused: {refused[0]}"
     said = [_request(request) for request in requests]
@@ -199,7 +202,9 @@ def press(desk: Desk, name: str) -> str:
     widget.reading.stop()
     widget.registration.stopAdjusting()
     widget.levels.stopPicking()
-    return "; ".join(said) or "changes what is shown"
+    return "; ".join(said) or (
+        "asks for a file or folder" if asked.asked else "changes what is shown"
+    )
 
 
 def _facts(desk: Desk) -> dict[str, str]:
