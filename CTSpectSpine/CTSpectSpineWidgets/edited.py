@@ -20,6 +20,7 @@ class EditedSection(Section):
         edited = "" if record is None else str(record.manifest["parameters"].get("edited") or "")
         text = _("Edited by hand: {levels}.").format(levels=edited.replace(",", ", "))
         self.ui.editedLabel.text = text if edited else ""
+        self.ui.editedLabel.visible = bool(edited)
 
     def update(self) -> None:
         """Enable the button."""
