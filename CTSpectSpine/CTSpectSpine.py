@@ -5,9 +5,6 @@ needed, because it uses packages that Slicer does not ship. The sections of the 
 ``CTSpectSpineWidgets``.
 """
 
-# The self-test is written for unittest, which is what Slicer runs.
-# ruff: noqa: PT009, PT027
-
 from __future__ import annotations
 
 import logging
@@ -22,21 +19,33 @@ from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
 
-from CTSpectSpineWidgets import packages, requests, sampledata
+from CTSpectSpineWidgets import (
+    dicomplugin,
+    packages,
+    requests,
+    sampledata,
+    segmentstatistics,
+)
 from CTSpectSpineWidgets.analysis import AnalysisSection
+from CTSpectSpineWidgets.batch import BatchSection
 from CTSpectSpineWidgets.common import MISSING_IMAGES, fillCombo, followPath, sayChoices
+from CTSpectSpineWidgets.edited import EditedSection
 from CTSpectSpineWidgets.export import ExportSection
+from CTSpectSpineWidgets.findings import FindingsSection
 from CTSpectSpineWidgets.levels import LevelsSection
 from CTSpectSpineWidgets.logic import CTSpectSpineLogic
 from CTSpectSpineWidgets.patient import Ask, PatientSection
+from CTSpectSpineWidgets.plot import PlotSection
+from CTSpectSpineWidgets.reading import ReadingSection
 from CTSpectSpineWidgets.registration import RegistrationSection
 from CTSpectSpineWidgets.results import ResultsSection
 from CTSpectSpineWidgets.scenewatch import SceneWatch
+from CTSpectSpineWidgets.selftest import CTSpectSpineTest
+from CTSpectSpineWidgets.study import StudySection
 from CTSpectSpineWidgets.views import Views, registerLayout
 
 if TYPE_CHECKING:
@@ -45,6 +54,8 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.scene.nodes import SceneNodes
     from CTSpectSpineWidgets.common import QtObject
     from CTSpectSpineWidgets.parameters import CTSpectSpineParameterNode
+
+__all__ = ["CTSpectSpine", "CTSpectSpineLogic", "CTSpectSpineTest", "CTSpectSpineWidget"]
 
 WEBSITE = "https://github.com/SlicerCTSpectSpine/SlicerCTSpectSpine/blob/main/docs/slicer.md"
 
@@ -84,6 +95,8 @@ class CTSpectSpine(ScriptedLoadableModule):
             ("terminologies", self.loadTerminologies),
             ("layout", registerLayout),
             ("sample data", lambda: sampledata.register(icons)),
+            ("DICOM plugin", dicomplugin.register),
+            ("segment statistics", segmentstatistics.register),
         ):
             try:
                 make()
@@ -145,7 +158,13 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.registration = RegistrationSection(self)
         self.levels = LevelsSection(self)
         self.results = ResultsSection(self)
+        self.findings = FindingsSection(self)
+        self.plot = PlotSection(self)
         self.export = ExportSection(self)
+        self.reading = ReadingSection(self)
+        self.batch = BatchSection(self)
+        self.edited = EditedSection(self)
+        self.study = StudySection(self)
         self.views = Views(self)
         self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
@@ -156,6 +175,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Let go of the scene, of a running analysis and of temporary files."""
         self.analysis.cancel()
+        self.batch.stop()
         self.scene.follow(None)
         self.setParameterNode(None)
         self.removeObservers()
@@ -173,11 +193,13 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.entered = False
         self.registration.stopAdjusting()
         self.levels.stopPicking()
+        self.reading.stop()
         self.setParameterNode(None)
 
     def onReload(self) -> None:
         """Reload this file with the sections of the panel and the library (developer mode)."""
         self.analysis.cancel()
+        self.batch.stop()
         self.exit()
         own = ("CTSpectSpineLib", "CTSpectSpineWidgets")
         for name in [name for name in sys.modules if name.partition(".")[0] in own]:
@@ -244,6 +266,10 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.registration.update()
         self.levels.update()
         self.export.update()
+        self.reading.update()
+        self.batch.update()
+        self.study.update()
+        self.edited.update()
 
     def chosen(self) -> CTSpectSpineParameterNode:
         """What the user chose, also while another module is open."""
@@ -292,8 +318,9 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def decide(self, decision: str, adjusted: bool = False) -> None:
         """Record what the user decided on the registration, in the scene and in the folder."""
         nodes, _record = self.shown()
-        self.logic.decide(nodes, decision, adjusted)
+        self.logic.decide(nodes, decision, adjusted, self.reading.reader())
         self.showResults(nodes.manifest)
+        self.reading.note("registration", decision)
 
     def showNewResults(self) -> None:
         """Show the results that the logic has just put into the scene."""
@@ -327,70 +354,26 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if record is not None and nodes.ct is not None and nodes.spect is not None:
                 self.nodes, self.record = nodes, record
         self.scene.follow(self.nodes)
-        for section in (self.registration, self.levels, self.results):
+        for section in (
+            self.registration,
+            self.levels,
+            self.results,
+            self.findings,
+            self.plot,
+            self.edited,
+            self.reading,
+        ):
             section.show()
         self.update()
+
+    def goToJoint(self, name: str) -> None:
+        """Let all views go to a joint of the shown results, and its row be the current one."""
+        self.results.goTo(name)
+        self.plot.mark(name)
+        self.reading.at(name)
 
     def resultsFolder(self) -> Path | None:
         """Folder of the shown results; None where it is not there any more."""
         from CTSpectSpineLib.scene.nodes import results_folder
 
         return results_folder(self.nodes.manifest) if self.nodes is not None else None
-
-
-class CTSpectSpineTest(ScriptedLoadableModuleTest):
-    """Runs inside Slicer, with ``Reload and Test`` or CTest."""
-
-    def setUp(self) -> None:
-        """Start from an empty scene."""
-        slicer.mrmlScene.Clear()
-
-    def runTest(self) -> None:
-        """Run all tests."""
-        self.setUp()
-        self.test_analysisOfPhantom()
-        self.setUp()
-        self.test_badInputs()
-
-    def test_analysisOfPhantom(self) -> None:
-        """A phantom with one hot joint: found in the table, coloured in the scene."""
-        from CTSpectSpineLib.scene.mrml import image_from_node
-
-        ct, spect, vertebrae = sampledata.addPhantom("lumbar-disc", sampledata.SMALL)
-        before = image_from_node(spect)
-        logic = CTSpectSpineLogic()
-        results = logic.process(ct, spect, vertebrae, threads=2)
-        table = results.table.set_index("joint")
-        self.assertEqual(list(table.index[table["uptake"] == "positive"]), [PHANTOM_HOT_JOINT])
-        self.assertEqual(results.verdict.disposition, "lumbar_disc")
-        self.assertNotEqual(results.registration.quality, "failed")
-
-        nodes: Any = logic.nodes
-        self.assertIs(nodes.ct, ct)
-        self.assertIs(spect.GetParentTransformNode(), nodes.transform)
-        segment = nodes.joints.GetSegmentation().GetSegment(PHANTOM_HOT_JOINT)
-        tag = vtk.reference("")
-        self.assertTrue(segment.GetTag("CTSpectSpine.uptake", tag))
-        self.assertEqual(str(tag), "positive")
-        self.assertEqual(nodes.joint_table.GetNumberOfRows(), len(results.table))
-        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-        for composite in composites:
-            self.assertEqual(composite.GetForegroundVolumeID(), nodes.relative.GetID())
-
-        # A second analysis of the same nodes would start from the scanner's position again.
-        self.assertEqual(image_from_node(spect).GetOrigin(), before.GetOrigin())
-        self.assertEqual(image_from_node(spect).GetDirection(), before.GetDirection())
-
-    def test_badInputs(self) -> None:
-        """Errors are sentences that name the input."""
-        from CTSpectSpineLib.errors import InputError
-
-        logic = CTSpectSpineLogic()
-        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty one")
-        with self.assertRaisesRegex(InputError, "no SPECT was given"):
-            logic.process(volume, None)
-        with self.assertRaisesRegex(InputError, "'empty one' holds no voxels"):
-            logic.process(volume, volume)
-
-
-PHANTOM_HOT_JOINT = "L4-L5 disc"

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import PIL.Image
@@ -80,6 +81,9 @@ class Camera:
             if not dark and name == "done":
                 self.take(name, WIDTHS[0], scale=2)
             self.widget.analysis.cancel()
+            self.widget.batch.forget()
+            self.widget.study.forget()
+            self.widget.reading.stop()
         slicer_qt.use_palette(dark=False)
 
     def clear(self) -> None:
@@ -155,7 +159,8 @@ def done(camera: Camera) -> None:
     """The first look at the results: all joints, all sections."""
     camera.add_results()
     camera.open_sections(
-        *("inputs", "registration", "levels", "results", "reasons", "protocols", "export")
+        *("inputs", "registration", "levels", "results", "reasons", "protocols", "findings"),
+        *("plot", "export"),
     )
     combo = camera.ui.filterSelector
     combo.setCurrentIndex(combo.findText("all"))
@@ -208,6 +213,56 @@ def wrong_entry(camera: Camera) -> None:
     camera.open_sections("inputs", "patient", "settings", "advanced")
 
 
+def reading(camera: Camera) -> None:
+    """A reader has graded the hottest joint."""
+    camera.add_results()
+    ui = camera.ui
+    ui.readerName.text, ui.patientName.text = "A. Reader", "p01"
+    ui.readingButton.click()
+    ui.nextJointButton.click()
+    ui.gradeSelector.setCurrentIndex(3)
+    ui.noteText.text = "both endplates"
+    camera.widget.reading.onGrade()
+    camera.open_sections("reading", "results", "plot")
+
+
+def study(camera: Camera) -> None:
+    """A study folder with two CTs and two SPECTs."""
+    from slicer_panel import Answers
+    from test_volumes_study import add_ct, add_spect
+
+    folder = camera.work / "study"
+    shutil.rmtree(folder, ignore_errors=True)
+    add_ct(folder, "1.1", SeriesDescription="Spine B30f", ConvolutionKernel="B30f")
+    add_ct(folder, "1.2", SeriesDescription="Spine B70f", ConvolutionKernel="B70f")
+    add_spect(folder, "Bone OSEM AC")
+    add_spect(folder, "Bone OSEM", CorrectedImage=["DECY"])
+    camera.widget.ask = Answers(folder)
+    camera.ui.loadStudyButton.click()
+    camera.open_sections("study", "inputs")
+
+
+def batch(camera: Camera) -> None:
+    """A batch of which some patients have ended."""
+    from CTSpectSpineLib.cohort.rows import CohortRow
+
+    ui, section = camera.ui, camera.widget.batch
+    section.forget()
+    ui.cohortText.text, ui.batchFolderText.text = "/data/cohort.csv", "/data/batch"
+    rows = (
+        CohortRow("p07", "error", reason="The SPECT is damaged."),
+        CohortRow("p03", "failed", "no_verdict", folder="p03"),
+        CohortRow("p01", "complete", "lumbar_disc", 1.0, "check", 2.4, "plausible", folder="p01"),
+        CohortRow("p02", "complete", "negative", 1.0, "good", 0.6, "plausible", folder="p02"),
+    )
+    section.run = SimpleNamespace(cancel=lambda: None, running=True)
+    section.showRows(rows)
+    ui.batchTable.setCurrentCell(2, 0)
+    section._say("4 of 12 patients done; p04 40%; about 6 min left")
+    ui.batchProgressBar.visible, ui.batchProgressBar.value = True, 36
+    camera.open_sections("batch")
+
+
 def _checks(camera: Camera) -> None:
     camera.open_sections("registration", "levels", "results", "export")
     camera.ui.filterSelector.setCurrentIndex(0)
@@ -215,7 +270,10 @@ def _checks(camera: Camera) -> None:
 
 STATES = {
     state.__name__: state
-    for state in (no_analysis, running, done, moved, rejected, accepted, reopened, wrong_entry)
+    for state in (
+        *(no_analysis, running, done, moved, rejected, accepted, reopened, wrong_entry),
+        *(reading, study, batch),
+    )
 }
 
 

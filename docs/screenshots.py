@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 ICONS = ROOT / "CTSpectSpine" / "Resources" / "Icons"
 HOST = ROOT / "CTSpectSpine" / "Testing" / "Python" / "host"
-sys.path[:0] = [str(HOST), str(ROOT / "CTSpectSpine")]
+sys.path[:0] = [str(HOST), str(HOST.parent / "volumes"), str(ROOT / "CTSpectSpine")]
 
 import slicer  # noqa: E402
 import slicer_host  # noqa: E402
 from panel_pictures import STATES, Camera, take_states  # noqa: E402
-from slicer_pictures import Layout, save  # noqa: E402
+from slicer_pictures import Layout, ReadingLayout, save  # noqa: E402
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.scene.nodes import SceneNodes
@@ -34,6 +34,16 @@ def layout_picture(layout: Layout, nodes: SceneNodes, name: str) -> None:
     """Write the module's layout with some results."""
     path = IMAGES / f"slicer_layout_{name}.png"
     save(layout.picture(nodes), path)
+    print(path.relative_to(ROOT))
+
+
+def reading_picture(nodes: SceneNodes, joint: str) -> None:
+    """Write the reader's layout at a joint."""
+    record = nodes.record()
+    assert record is not None
+    path = IMAGES / "slicer_reading_phantom.png"
+    layout = ReadingLayout(slicer.mrmlScene, slicer.app.applicationLogic())
+    save(layout.picture(nodes, record.row(joint)), path)
     print(path.relative_to(ROOT))
 
 
@@ -107,7 +117,9 @@ def main() -> None:
     if "layout" in wanted:
         camera.clear()
         layout = Layout(slicer.mrmlScene, slicer.app.applicationLogic())
-        layout_picture(layout, camera.add_results(), "phantom")
+        nodes = camera.add_results()
+        layout_picture(layout, nodes, "phantom")
+        reading_picture(nodes, "L4-L5 disc")
     camera.widget.exit()
     camera.widget.cleanup()
     if "real_ct" in wanted and options.data.is_dir():

@@ -106,6 +106,60 @@ class Finding:
         return text
 
 
+@dataclass(frozen=True)
+class ShownFinding:
+    """What a panel and a scene show of a finding.
+
+    Attributes
+    ----------
+    name, where, level, side, ratio, sentence, physiologic, confidence
+        As in `Finding`; ``ratio`` is the uncorrected one, NaN where it is not known.
+    centre_lps
+        Its middle, LPS mm; None where an older version wrote none.
+    """
+
+    name: str
+    where: str
+    level: str
+    side: str
+    ratio: float
+    sentence: str
+    physiologic: str
+    confidence: str
+    centre_lps: tuple[float, float, float] | None
+
+    @property
+    def place(self) -> str:
+        """Level, place and side in a few words."""
+        near = self.where in ("soft tissue", "outside the CT")
+        words = f"{self.where} near {self.level}" if near and self.level else self.where
+        place = words if near else f"{self.level} {words}".strip()
+        return f"{place}, {self.side}" if self.side else place
+
+
+def shown_findings(verdict: Mapping[str, Any]) -> tuple[ShownFinding, ...]:
+    """The findings of a verdict, as ``verdict.json`` holds them, in its order."""
+    entries = [e for e in verdict.get("findings") or () if isinstance(e, Mapping)]
+    return tuple(_shown(number, entry) for number, entry in enumerate(entries, 1))
+
+
+def _shown(number: int, entry: Mapping[str, Any]) -> ShownFinding:
+    texts = {
+        key: str(entry.get(key) or "")
+        for key in ("where", "level", "side", "sentence", "physiologic", "confidence")
+    }
+    centre = entry.get("centre_mm")
+    ratio = entry.get("ratio")
+    return ShownFinding(
+        name=str(entry.get("finding") or f"finding {number}"),
+        ratio=math.nan if ratio is None else float(ratio),
+        centre_lps=None
+        if centre is None
+        else (float(centre[0]), float(centre[1]), float(centre[2])),
+        **texts,
+    )
+
+
 def verdict_entry(finding: Finding) -> dict[str, Any]:
     """A finding as ``verdict.json`` holds it."""
     return {

@@ -44,3 +44,40 @@ def said(*names: str) -> str:
     """Dispositions as they stand in a sentence, several as alternatives."""
     titles = (disposition(name)["title"] for name in names)
     return " or ".join(f"“{title[:1].lower()}{title[1:]}”" for title in titles)
+
+
+def reconstruction_words(facts: Mapping[str, Any]) -> str:
+    """What is known of a reconstruction, and from where; empty where nothing was recorded.
+
+    Parameters
+    ----------
+    facts
+        Entry ``uptake.reconstruction`` of ``manifest.json``.
+    """
+    if not facts:
+        return ""
+    words = {"recovery": "with resolution recovery", "no-recovery": "without resolution recovery"}
+    said_ = [words.get(str(facts.get("family")), "with or without resolution recovery")]
+    corrections = {True: "corrected for {}", False: "not corrected for {}"}
+    for key, what in (("attenuation_correction", "attenuation"), ("scatter_correction", "scatter")):
+        said_ += [corrections[facts[key]].format(what)] if facts.get(key) in (True, False) else []
+    doubt = ", which the SPECT does not look like" if facts.get("doubted") else ""
+    return f"{', '.join(said_)} ({facts.get('source') or '–'}{doubt})"
+
+
+def measurement_words(uptake: Mapping[str, Any]) -> str:
+    """A sentence on what the measurement assumed of the SPECT; empty where nothing was recorded.
+
+    Parameters
+    ----------
+    uptake
+        Entry ``uptake`` of ``manifest.json``.
+    """
+    parts = []
+    if words := reconstruction_words(uptake.get("reconstruction") or {}):
+        parts.append(f"reconstruction {words}")
+    if uptake.get("fwhm_mm") is not None:
+        source = uptake.get("fwhm_source")
+        parts.append(f"resolution {uptake['fwhm_mm']:.1f} mm" + (f" ({source})" if source else ""))
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -62,10 +62,14 @@ class ExportSection(Section):
         if name:
             with errorsShown(_("The results cannot be saved.")):
                 from CTSpectSpineLib.results.folder import save_folder
+                from CTSpectSpineLib.results.reading import copy_readings
                 from CTSpectSpineLib.scene.nodes import lies_in
 
                 nodes, _record = self.panel.shown()
-                folder = save_folder(self._folder(), Path(name))
+                source = self._folder()
+                folder = save_folder(source, Path(name))
+                if source.resolve() != folder.resolve():
+                    copy_readings(source, folder)
                 if nodes.manifest is not None:
                     lies_in(nodes.manifest, folder)
                 self.panel.analysis.say(_("Results saved in {folder}").format(folder=folder))

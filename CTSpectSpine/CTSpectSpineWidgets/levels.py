@@ -229,6 +229,7 @@ class LevelsSection(Section):
             nodes, _record = self.panel.shown()
             self._known[_identity(nodes)] = (numbering, base)
             self.show()
+            self.panel.reading.note("levels", "confirmed" if confirmed else "changed")
 
         self.panel.measureAgain(
             vertebrae=renumber(base, numbering.mapping()),

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from CTSpectSpineLib.analysis.inputs import LabelSource, VolumeSource
+    from CTSpectSpineLib.analysis.options import Options
     from CTSpectSpineLib.analysis.results import Results
+    from CTSpectSpineLib.cohort.table import CohortPatient
+    from CTSpectSpineLib.panel.cohort import CohortRun
     from CTSpectSpineLib.panel.request import Request
     from CTSpectSpineLib.panel.run import Run
     from CTSpectSpineLib.panel.workplace import Workplace
     from CTSpectSpineLib.progress import ProgressCallback
     from CTSpectSpineLib.scene.mrml import Node
     from CTSpectSpineLib.scene.nodes import SceneNodes
+    from CTSpectSpineLib.volumes.volume import Volume
 
 
 class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
@@ -128,11 +132,13 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
 
         return labels_of(nodes)
 
-    def decide(self, nodes: SceneNodes, decision: str, adjusted: bool = False) -> None:
+    def decide(
+        self, nodes: SceneNodes, decision: str, adjusted: bool = False, reader: str = ""
+    ) -> None:
         """Record what the user decided on the registration of an analysis."""
         from CTSpectSpineLib.scene.decisions import record_decision
 
-        record_decision(nodes, decision, adjusted=adjusted)
+        record_decision(nodes, decision, adjusted=adjusted, reader=reader)
 
     def process(
         self,
@@ -246,10 +252,28 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         from CTSpectSpineLib.analysis.options import Options
         from CTSpectSpineLib.panel.cohort import run_cohort
 
-        words = [str(cohortFile), f"--workers={workers}", f"--protocol={protocol}"]
-        words += [f"--labeller={labeller}", *Options(**settings).arguments()]
+        words = cohortWords(cohortFile, workers, protocol, labeller, Options(**settings))
         idle = slicer.app.processEvents
         return run_cohort(words, Path(outputFolder), self.workplace(), progress, idle)
+
+    def startCohort(self, words: list[str], folder: Path) -> CohortRun:
+        """Start a cohort in a child process; call ``poll`` of what it returns now and then."""
+        from CTSpectSpineLib.panel.cohort import CohortRun
+
+        return CohortRun(words, folder, self.workplace())
+
+    def patientSteps(
+        self, patient: CohortPatient, folder: Path
+    ) -> Generator[None, None, SceneNodes]:
+        """Put a patient of a cohort into the scene, in short steps; results are not shown yet."""
+        from CTSpectSpineLib.scene.patient import patient_steps
+
+        def read() -> tuple[sitk.Image, sitk.Image]:
+            ct, spect = volumesOf(patient)
+            return ct.image, spect.image
+
+        self.nodes = yield from patient_steps(slicer.mrmlScene, patient.id, folder, read)
+        return self.nodes
 
     def _analyze(
         self,
@@ -284,3 +308,33 @@ class CTSpectSpineLogic(ScriptedLoadableModuleLogic):
         self.getParameterNode().analysis = self.nodes.manifest
         present(slicer.mrmlScene, self.nodes)
         return results
+
+
+def cohortWords(
+    cohortFile: str | os.PathLike[str],
+    workers: int,
+    protocol: str,
+    labeller: str,
+    options: Options,
+) -> list[str]:
+    """Words of ``ctspectspine batch`` besides its folder."""
+    words = [str(cohortFile), f"--workers={workers}", f"--protocol={protocol}"]
+    return [*words, f"--labeller={labeller}", *options.arguments()]
+
+
+def volumesOf(patient: CohortPatient) -> tuple[Volume, Volume]:
+    """CT and SPECT of a patient of a cohort.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or the study does not tell which they are.
+    """
+    from CTSpectSpineLib.volumes import read_volume
+    from CTSpectSpineLib.volumes.dicom.study import choose_pair
+
+    if patient.study is not None:
+        return choose_pair(patient.study).read()
+    assert patient.ct is not None
+    assert patient.spect is not None
+    return read_volume(patient.ct, "ct"), read_volume(patient.spect, "spect")

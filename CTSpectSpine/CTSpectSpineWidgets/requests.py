@@ -31,12 +31,28 @@ def firstRequest(panel: CTSpectSpineWidget) -> Request:
     )
 
 
+def cohortRequest(panel: CTSpectSpineWidget, cohort: Path, workers: int) -> list[str]:
+    """Words of ``batch`` for a cohort, with the panel's settings.
+
+    Raises
+    ------
+    InputError
+        If a setting is wrong; names it.
+    """
+    from CTSpectSpineWidgets.logic import cohortWords
+
+    values = panel.chosen()
+    protocol = values.protocolFile or values.protocol
+    options = _options(values, True, {})
+    return cohortWords(cohort, workers, protocol, values.labeller, options)
+
+
 def nextRequest(
     panel: CTSpectSpineWidget,
     vertebrae: sitk.Image | None = None,
     initial: Node | None = None,
     transform: Node | None = None,
-    settings: Mapping[str, bool] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Request:
     """Analyse the shown images again; the new results replace the old ones.
 
@@ -84,7 +100,7 @@ def _ownFolder(panel: CTSpectSpineWidget) -> Path | None:
 def _request(
     panel: CTSpectSpineWidget,
     vertebrae: Node | sitk.Image | None,
-    changed: Mapping[str, bool] | None = None,
+    changed: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Request:
     from CTSpectSpineLib.panel.request import Request
@@ -101,7 +117,7 @@ def _request(
 
 
 def _options(
-    values: CTSpectSpineParameterNode, givenAsNode: bool, changed: Mapping[str, bool]
+    values: CTSpectSpineParameterNode, givenAsNode: bool, changed: Mapping[str, Any]
 ) -> Options:
     """The panel's settings; raises `InputError` that names a wrong one."""
     from CTSpectSpineLib.analysis.options import Options

@@ -255,15 +255,29 @@ class ResultsSection(Section):
 
     def onRow(self, row: int, *_unused: object) -> None:
         """Let the views jump to the joint of a row."""
-        from CTSpectSpineLib.scene.framing import frame
-
         if self._filling or not 0 <= row < len(self._rows):
             return
-        joint = self._rows[row]
-        if joint.centre_lps is not None:
-            frame(slicer.mrmlScene, joint.centre_lps)
+        self.panel.goToJoint(self._rows[row].joint)
+
+    def goTo(self, name: str) -> None:
+        """Let the views jump to a joint, also where it is not listed; its row becomes current."""
+        found = [i for i, row in enumerate(self._rows) if row.joint == name]
+        if found:
+            self._filling = True
+            self.ui.jointTable.setCurrentCell(found[0], _JOINT)
+            self._filling = False
+        record = self.panel.record
+        row = None if record is None else record.row(name)
+        if row is not None:
+            self._look(row)
+
+    def _look(self, row: Row) -> None:
+        from CTSpectSpineLib.scene.framing import frame
+
+        if row.centre_lps is not None:
+            frame(slicer.mrmlScene, row.centre_lps)
         else:
-            slicer.util.showStatusMessage(f"{joint.joint}: {joint.reason}", 5000)
+            slicer.util.showStatusMessage(f"{row.joint}: {row.reason}", 5000)
 
     def onCell(self, row: int, column: int) -> None:
         """Show or hide the joint of a row."""

@@ -39,6 +39,7 @@ class SceneWatch:
         self.panel.analysis.cancel()
         self.panel.registration.stopAdjusting()
         self.panel.levels.stopPicking()
+        self.panel.reading.stop()
         self.panel.setParameterNode(None)
         self.panel.showResults(None)
         self.panel.unseen = False

@@ -35,10 +35,12 @@ class Views:
         panel = self.panel
         panel.unseen = False
         if panel.nodes is not None:
-            showLayout()
+            if not panel.reading.active:
+                showLayout()
             yield
             yield from present_steps(slicer.mrmlScene, panel.nodes, panel.registration.look())
             panel.export.nameAxes()
+            panel.reading.resume()
 
     def show(self) -> None:
         """Show the results, and no others, in the layout that is there."""
@@ -52,11 +54,13 @@ class Views:
 
 def registerLayout() -> None:
     """Make the module's layout known to Slicer; does nothing without a main window."""
+    from CTSpectSpineLib.scene.reading import register_reading_layout
     from CTSpectSpineLib.scene.views import register_layout
 
     manager = slicer.app.layoutManager()
     if manager is not None:
         register_layout(manager.layoutLogic().GetLayoutNode())
+        register_reading_layout(manager.layoutLogic().GetLayoutNode())
 
 
 def showLayout() -> None:

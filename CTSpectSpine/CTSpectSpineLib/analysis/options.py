@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES
+from CTSpectSpineLib.anatomy import LABEL_SCHEMES, REFERENCE_BONES, vertebrae
 from CTSpectSpineLib.calibration_file import read_calibration
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.reconstruction import given_reconstruction
@@ -76,6 +76,8 @@ class Options:
         finds a doubt; recorded.
     keep_levels
         An earlier analysis of the same label map found its levels plausible; recorded.
+    edited
+        Vertebrae whose outlines a person edited, like ``L4,L5``; recorded.
     anchor
         ``LEVEL@x,y,z`` (LPS mm), a point in a vertebra that the user knows: the whole column is
         counted from it.
@@ -152,6 +154,12 @@ class Options:
     keep_levels: bool = _setting(
         False, "--keep-levels", "an earlier analysis found these very levels plausible (recorded)"
     )
+    edited: str | None = _setting(
+        None,
+        "--edited",
+        "vertebrae whose outlines were edited by hand, like L4,L5 (recorded)",
+        "LEVELS",
+    )
     anchor: str | None = _setting(
         None,
         "--anchor",
@@ -183,6 +191,11 @@ class Options:
             raise InputError(
                 f"fwhm_mm is {self.fwhm_mm:g}; give the SPECT resolution, {low:g} to {high:g} mm."
             )
+        for name in (self.edited or "").split(",") if self.edited is not None else ():
+            if name not in {row.name for row in vertebrae()}:
+                raise InputError(
+                    f"edited is '{self.edited}'; give vertebrae like L4,L5, without spaces."
+                )
         if self.unit is not None and self.unit not in SPECT_UNITS:
             raise InputError(
                 f"The unit '{self.unit}' is not known; use {_listed(SPECT_UNITS, 'or')}."

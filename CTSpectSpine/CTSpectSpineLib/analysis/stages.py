@@ -176,6 +176,9 @@ def label(
         )
     check_neighbours(labels, name_of(source))
     warnings = labels.warnings
+    if options.edited is not None:
+        names = options.edited.replace(",", ", ")
+        warnings = (*warnings, f"The outlines of {names} were edited by hand.")
     if options.confirm_levels and not labels.levels_confirmed:
         labels = replace(labels, levels_confirmed=True)
         warnings = (*warnings, "The user confirmed the vertebra levels.")

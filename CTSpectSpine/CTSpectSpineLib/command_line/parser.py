@@ -62,6 +62,7 @@ def _analyze(parser: Parser) -> None:
         "confirm_levels",
         "named_levels",
         "keep_levels",
+        "edited",
     )
     parser.add_argument(
         "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"

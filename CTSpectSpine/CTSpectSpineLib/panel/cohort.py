@@ -2,15 +2,74 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from CTSpectSpineLib.cohort.summary import PAGE
+from CTSpectSpineLib.cohort.record import place
+from CTSpectSpineLib.cohort.rows import CohortRow, patient_tables
+from CTSpectSpineLib.cohort.summary import PAGE, in_need
+from CTSpectSpineLib.cohort.table import CohortPatient
 from CTSpectSpineLib.command_line.child import REFUSED, ChildProcess
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.panel.workplace import Workplace
-from CTSpectSpineLib.progress import ProgressCallback, silent
+from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
+from CTSpectSpineLib.results.text_files import write_text
+
+_AT_ONCE = 4
+"""Patients whose results are read at one look. Judgement: each takes some milliseconds."""
+
+
+class CohortRun:
+    """A running cohort; what an earlier run finished is kept.
+
+    Parameters
+    ----------
+    arguments
+        Words of ``batch`` besides the folder.
+    out
+        Folder of the batch.
+    workplace
+        Where the log goes, and the Python that runs it.
+
+    Attributes
+    ----------
+    fraction, message
+        How far it is.
+    """
+
+    def __init__(self, arguments: Sequence[str], out: Path, workplace: Workplace) -> None:
+        self.out = out
+        self.fraction, self.message = 0.0, "Starting"
+        words = ["batch", *arguments, f"--out={out}", "--resume"]
+        self._child = ChildProcess(words, workplace.folder / "batch.log", workplace.python)
+
+    @property
+    def running(self) -> bool:
+        """Whether the child still runs; asks nothing of it (see `poll`)."""
+        return self._child.code is None
+
+    @property
+    def error(self) -> str:
+        """Why the cohort could not be analysed; empty while it runs and where it could."""
+        if self.running or (self._child.code in (0, REFUSED) and (self.out / PAGE).is_file()):
+            return ""
+        return self._child.failure()
+
+    def poll(self) -> list[Progress]:
+        """Take what the child said."""
+        new = self._child.poll()
+        if new:
+            self.fraction, self.message = new[-1].fraction, new[-1].message
+        return new
+
+    def cancel(self) -> None:
+        """End the child with all that it started; finished patients stay."""
+        if self.running:
+            self._child.kill()
 
 
 def run_cohort(
@@ -21,16 +80,12 @@ def run_cohort(
     idle: Callable[[], None] = lambda: None,
     pause_s: float = 0.05,
 ) -> Path:
-    """Run ``ctspectspine batch``; what an earlier run finished is kept.
+    """Run ``ctspectspine batch`` to its end.
 
     Parameters
     ----------
-    arguments
-        Words of ``batch`` besides the folder.
-    out
-        Folder of the batch.
-    workplace
-        Where the log goes, and the Python that runs it.
+    arguments, out, workplace
+        As for `CohortRun`.
     progress
         Called with each message; may raise `errors.Cancelled`.
     idle
@@ -51,18 +106,100 @@ def run_cohort(
         If the cohort cannot be analysed.
     """
     tell = progress or silent
-    log = workplace.folder / "batch.log"
-    words = ["batch", *arguments, f"--out={out}", "--resume"]
-    child = ChildProcess(words, log, workplace.python)
+    run = CohortRun(arguments, out, workplace)
     try:
-        while child.code is None:
-            for message in child.poll():
+        while run.running:
+            for message in run.poll():
                 tell(message)
             idle()
             time.sleep(pause_s)
     finally:
-        if child.code is None:
-            child.kill()
-    if child.code not in (0, REFUSED) or not (out / PAGE).is_file():
-        raise InputError(child.failure())
+        run.cancel()
+    if run.error:
+        raise InputError(run.error)
     return out / PAGE
+
+
+class CohortResults:
+    """What is there of a cohort's patients, read a few at a time.
+
+    Parameters
+    ----------
+    folder
+        Folder of the batch.
+    patients
+        All patients.
+    """
+
+    def __init__(self, folder: Path, patients: Sequence[CohortPatient]) -> None:
+        self.folder, self.patients = folder, tuple(patients)
+        self._rows: dict[str, CohortRow] = {}
+        self._seen: dict[str, int] = {}
+
+    def look(self, most: int = _AT_ONCE) -> bool:
+        """Read at most so many patients whose analysis has ended since; whether any was read."""
+        new = []
+        for patient in self.patients:
+            record = place(self.folder, patient.id)
+            written = record.stat().st_mtime_ns if record.is_file() else 0
+            if written and self._seen.get(patient.id) != written:
+                new.append((patient, written))
+        for patient, written in new[:most]:
+            self._seen[patient.id] = written
+            try:
+                self._rows[patient.id] = patient_tables(self.folder, patient).row
+            except InputError as error:
+                row = CohortRow(patient.id, "error", folder=patient.id, reason=str(error))
+                self._rows[patient.id] = row
+        return bool(new)
+
+    def queue(self) -> list[CohortRow]:
+        """The patients that have ended: who needs a look first, the most urgent on top."""
+        rows = [self._rows[p.id] for p in self.patients if p.id in self._rows]
+        first = in_need(rows)
+        return [*first, *(row for row in rows if row not in first)]
+
+    @property
+    def waiting(self) -> int:
+        """How many have not ended yet."""
+        return len(self.patients) - len(self._rows)
+
+
+def cohort_file(source: Path, workplace: Workplace) -> Path:
+    """The cohort file itself, or one that is made for a folder with a folder for each study.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or the folder holds no folders.
+    """
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise InputError(f"{source}: there is no such cohort file or folder; choose another one.")
+    folders = sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not folders:
+        raise InputError(
+            f"{source} holds no folders; give a cohort file, or a folder with one folder per study."
+        )
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("id", "study"))
+    used: set[str] = set()
+    for folder in folders:
+        name = _unused(re.sub(r"[^A-Za-z0-9.-]+", "_", folder.name).strip("._-") or "study", used)
+        used.add(name.lower())
+        writer.writerow((name, folder.resolve()))
+    path = workplace.folder / "studies.csv"
+    write_text(path, stream.getvalue())
+    return path
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """A name of at most 60 letters that is not used yet."""
+    name, number = name[:56], 1
+    found = name
+    while found.lower() in used:
+        number += 1
+        found = f"{name}_{number}"
+    return found

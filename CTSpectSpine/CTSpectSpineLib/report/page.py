@@ -25,7 +25,7 @@ from CTSpectSpineLib.report.values import data, items, mapping, number, sentence
 from CTSpectSpineLib.results.pictures import ShownPicture
 from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
 from CTSpectSpineLib.results.text_files import write_text
-from CTSpectSpineLib.wording import disposition, texts, wording
+from CTSpectSpineLib.wording import disposition, reconstruction_words, texts, wording
 
 _HERE = Path(__file__).parent
 _MOST_BYTES = 4_000_000
@@ -209,21 +209,8 @@ def _reference(uptake: Mapping[str, Any]) -> Mapping[str, Any] | None:
         "spread": share(reference.get("spread")),
         "fwhm": f"{number(uptake.get('fwhm_mm'), 1)} mm ({uptake.get('fwhm_source') or '–'})",
         "condition": number(uptake.get("condition_number"), 1),
-        "reconstruction": _reconstruction(mapping(uptake.get("reconstruction"))),
+        "reconstruction": reconstruction_words(mapping(uptake.get("reconstruction"))),
     }
-
-
-def _reconstruction(facts: Mapping[str, Any]) -> str:
-    """What is known of the reconstruction, and from where."""
-    if not facts:
-        return ""
-    words = {"recovery": "with resolution recovery", "no-recovery": "without resolution recovery"}
-    said = [words.get(str(facts.get("family")), "with or without resolution recovery")]
-    corrections = {True: "corrected for {}", False: "not corrected for {}"}
-    for key, what in (("attenuation_correction", "attenuation"), ("scatter_correction", "scatter")):
-        said += [corrections[facts[key]].format(what)] if facts.get(key) in (True, False) else []
-    doubt = ", which the SPECT does not look like" if facts.get("doubted") else ""
-    return f"{', '.join(said)} ({facts.get('source') or '–'}{doubt})"
 
 
 def _labels(labels: Any) -> Mapping[str, Any] | None:

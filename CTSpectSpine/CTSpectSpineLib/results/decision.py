@@ -34,20 +34,23 @@ class Decision:
         Whether the SPECT was put where it is by hand.
     time
         When, ISO 8601.
+    reader
+        Who decided; empty where nobody said.
     """
 
     decision: Answer
     quality: str
     adjusted_by_hand: bool
     time: str
+    reader: str = ""
 
     @classmethod
-    def now(cls, decision: str, quality: str, *, adjusted: bool) -> Decision:
+    def now(cls, decision: str, quality: str, *, adjusted: bool, reader: str = "") -> Decision:
         """A decision that is taken now."""
         answer = next((known for known in ANSWERS if known == decision), None)
         if answer is None:
             raise ValueError(f"decision is {decision!r}, not one of {ANSWERS}")
-        return cls(answer, quality, adjusted, now())
+        return cls(answer, quality, adjusted, now(), reader)
 
     def entry(self) -> dict[str, Any]:
         """The entry of a manifest that records the decision."""
@@ -71,6 +74,7 @@ def decision_in(manifest: Mapping[str, Any]) -> Decision | None:
         str(record.get("quality", "")),
         bool(record.get("adjusted_by_hand", False)),
         str(record.get("time", "")),
+        str(record.get("reader", "")),
     )
 
 

@@ -53,6 +53,8 @@ ANALYSIS_FILES = (
     "scene.mrb",
 )
 """Files of the results folder of an analysis, besides those in ``pictures``."""
+READING_FILES = ("reading.csv", "reading.json")
+"""What readers say (`results.reading`): no run's, so that none removes them."""
 _WAIT_SECONDS = 20.0
 """How long a single file waits for another run in its folder. Judgement: longer than another file
 takes to be written, shorter than patience."""
@@ -350,7 +352,12 @@ def save_folder(results: Path, target: Path) -> Path:
             partly = {"status": "running", "status_reason": "The results are being copied here."}
             write_json(target / MANIFEST, {**manifest, **partly})
             for path in sorted(results.rglob("*")):
-                ours = path.name not in (MANIFEST, LOCK) and not is_temporary(path)
+                ours = path.name not in (
+                    MANIFEST,
+                    LOCK,
+                    FILES_RECORD,
+                    *READING_FILES,
+                ) and not is_temporary(path)
                 if path.is_file() and ours:
                     with replacing(target / path.relative_to(results)) as temporary:
                         shutil.copyfile(path, temporary)

@@ -10,10 +10,12 @@ from typing import Any
 
 from CTSpectSpineLib import joint_table
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.finding import ShownFinding, shown_findings
 from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.results.decision import decision_in, is_withheld, withheld
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.text_files import parse_json
+from CTSpectSpineLib.wording import measurement_words
 
 FILES = (MANIFEST, "registration.json", "verdict.json", "joints.csv")
 """The texts of a results folder that the panel shows and the scene keeps."""
@@ -76,6 +78,16 @@ class Record:
         """The patient's reference uptake in SPECT units; NaN if there is none."""
         value = ((self.manifest.get("uptake") or {}).get("reference") or {}).get("value")
         return math.nan if value is None else float(value)
+
+    @property
+    def findings(self) -> tuple[ShownFinding, ...]:
+        """Uptake that no joint explains; empty where there is no verdict on it any more."""
+        return shown_findings(self.verdict)
+
+    @property
+    def measured_with(self) -> str:
+        """One sentence on the resolution and the reconstruction that the measurement assumed."""
+        return measurement_words(self.manifest.get("uptake") or {})
 
     @property
     def bounds(self) -> Mapping[str, float]:

@@ -5,9 +5,13 @@ One of the files that know MRML; see `mrml` for what they need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from CTSpectSpineLib.display import scale_top
 from CTSpectSpineLib.hot_metal import hot_colours
+from CTSpectSpineLib.joint_table import Row, number
 from CTSpectSpineLib.scene.mrml import Node, add_node, by_class, mrml
 
 TABLE_NAME = "CTSpectSpine hot"
@@ -36,6 +40,13 @@ def remove_unused_colours(scene: Node) -> None:
     for node in by_class(scene, "vtkMRMLColorTableNode"):
         if node.GetName() == TABLE_NAME and node.GetID() not in used:
             scene.RemoveNode(node)
+
+
+def automatic_top(rows: Sequence[Row]) -> float:
+    """Upper end of the scale for the joints of an analysis, multiples of the reference."""
+    counting = [row for row in rows if row.cells.get("status") != "not_measurable"]
+    largest = (number(row.cells.get("ratio_max")) for row in counting)
+    return scale_top(max((value for value in largest if value > 0), default=0.0))
 
 
 def show_spect(scene: Node, node: Node, top: float | None = None) -> None:

@@ -14,12 +14,13 @@ from CTSpectSpineLib.results.folder import kept_results
 from CTSpectSpineLib.results.manifest import MANIFEST
 from CTSpectSpineLib.results.shown import Record, record_from_texts
 from CTSpectSpineLib.results.text_files import write_text
+from CTSpectSpineLib.scene.findings import fill_findings
 from CTSpectSpineLib.scene.nodes import SceneNodes, results_folder
 from CTSpectSpineLib.scene.segmentations import TAG_PREFIX
 from CTSpectSpineLib.scene.tables import fill_joint_table, fill_verdict_table
 
 
-def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None:
+def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool, reader: str = "") -> None:
     """Record what the user decided on the registration of an analysis.
 
     A rejection takes the verdict back wherever it stands, see `results.decision.decided`.
@@ -30,6 +31,8 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
         ``accepted`` or ``rejected``.
     adjusted
         Whether the position was adjusted by hand before.
+    reader
+        Who decides; empty where nobody said.
 
     Raises
     ------
@@ -39,7 +42,8 @@ def record_decision(nodes: SceneNodes, decision: str, *, adjusted: bool) -> None
     record = nodes.record()
     if record is None or nodes.manifest is None:
         raise InputError("The scene no longer holds the results: analyse again.")
-    taken = Decision.now(decision, str(record.registration["quality"]), adjusted=adjusted)
+    quality = str(record.registration["quality"])
+    taken = Decision.now(decision, quality, adjusted=adjusted, reader=reader)
     texts = decided(record.texts, taken)
     changed = {name: text for name, text in texts.items() if text != record.texts[name]}
     folder = results_folder(nodes.manifest)
@@ -73,6 +77,8 @@ def _show_verdict(nodes: SceneNodes, record: Record) -> None:
         fill_verdict_table(nodes.verdict_table, record.verdict)
     if nodes.joint_table is not None:
         fill_joint_table(nodes.joint_table, [row.cells for row in record.rows])
+    if nodes.findings is not None:
+        fill_findings(nodes.findings, record.findings)
     if nodes.joints is None:
         return
     segmentation = nodes.joints.GetSegmentation()

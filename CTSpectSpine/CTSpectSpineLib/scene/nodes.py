@@ -45,8 +45,8 @@ class SceneNodes:
         what the views show.
     vertebrae, joints
         Segmentations.
-    levels
-        The names of the vertebrae as a point list.
+    levels, findings
+        The names of the vertebrae, and uptake that no joint explains, as point lists.
     joint_table, verdict_table, uptake_table
         Tables: one row per joint; the verdict for a person to read; uptake by level.
     chart
@@ -63,6 +63,7 @@ class SceneNodes:
     vertebrae: Node | None
     joints: Node | None
     levels: Node | None
+    findings: Node | None
     joint_table: Node | None
     verdict_table: Node | None
     uptake_table: Node | None
@@ -98,6 +99,7 @@ class SceneNodes:
             self.joints,
             self.vertebrae,
             self.levels,
+            self.findings,
             self.relative,
             self.spect if copied else None,
             self.transform,

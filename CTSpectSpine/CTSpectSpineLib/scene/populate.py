@@ -16,7 +16,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib import joint_table
-from CTSpectSpineLib.display import scale_top
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import LPS_TO_RAS, inverse, transform_matrix
 from CTSpectSpineLib.host import library_call
@@ -24,7 +23,13 @@ from CTSpectSpineLib.joint_table import Row
 from CTSpectSpineLib.labelling.levels.numbering import body_centres
 from CTSpectSpineLib.results.shown import FILES, record_from_texts
 from CTSpectSpineLib.results.text_files import json_values
-from CTSpectSpineLib.scene.colours import add_legend, remove_unused_colours, show_spect
+from CTSpectSpineLib.scene.colours import (
+    add_legend,
+    automatic_top,
+    remove_unused_colours,
+    show_spect,
+)
+from CTSpectSpineLib.scene.findings import add_findings
 from CTSpectSpineLib.scene.level_names import add_level_names
 from CTSpectSpineLib.scene.mrml import (
     RELATIVE_NAME,
@@ -63,6 +68,7 @@ _NAMES = {
     "vertebrae": "Vertebrae",
     "joints": "Joints",
     "levels": "Levels",
+    "findings": "Findings",
     "joint_table": "Joint table",
     "verdict_table": "Verdict",
     "uptake_table": "Uptake by level, table",
@@ -179,6 +185,7 @@ class _Populating:
         yield self._vertebrae
         yield self._levels
         yield self._joints
+        yield self._findings
         yield self._tables
         yield self._plot
         yield self._files
@@ -263,9 +270,7 @@ class _Populating:
         node = add_volume(self.scene, scaled, f"{spect.GetName()}, {RELATIVE_NAME}")
         self._keep("relative", node)
         node.SetAndObserveTransformNodeID(self.found["transform"].GetID())
-        counting = [row for row in self.rows if row.cells.get("status") != "not_measurable"]
-        largest = (joint_table.number(row.cells.get("ratio_max")) for row in counting)
-        top = scale_top(max((value for value in largest if value > 0), default=0.0))
+        top = automatic_top(self.rows)
         show_spect(self.scene, node, top)
         add_legend(node, top)
 
@@ -288,6 +293,12 @@ class _Populating:
         if centres:
             self._keep("levels", add_level_names(self.scene, centres))
         self._hide("levels")
+
+    def _findings(self) -> None:
+        findings = () if self.record is None else self.record.findings
+        if any(finding.centre_lps is not None for finding in findings):
+            self._keep("findings", add_findings(self.scene, findings))
+        self._hide("findings")
 
     def _hide(self, role: str) -> None:
         node = self.found.get(role)

@@ -157,7 +157,7 @@ def _hide_others(scene: Node, nodes: SceneNodes) -> None:
 
 
 def _hide(nodes: SceneNodes) -> None:
-    for node in (nodes.vertebrae, nodes.joints, nodes.levels):
+    for node in (nodes.vertebrae, nodes.joints, nodes.levels, nodes.findings):
         if node is not None and node.GetDisplayNode() is not None:
             node.GetDisplayNode().SetVisibility(False)
     if nodes.relative is not None:
@@ -168,7 +168,7 @@ def _hide(nodes: SceneNodes) -> None:
 
 def _show(nodes: SceneNodes) -> None:
     """Show segments, level names and legend."""
-    for node in (nodes.vertebrae, nodes.joints, nodes.levels):
+    for node in (nodes.vertebrae, nodes.joints, nodes.levels, nodes.findings):
         if node is not None:
             node.CreateDefaultDisplayNodes()
             display: Node = node.GetDisplayNode()

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from CTSpectSpineLib.anatomy import name_of_id
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import sha256_of_file
 from CTSpectSpineLib.joint_table import Row
+from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.results.ownership import manifest_of
-from CTSpectSpineLib.scene.mrml import Node, add_node, mrml
+from CTSpectSpineLib.scene.mrml import Node, add_node, mrml, numpy_matrix
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.segmentation_nrrd import read_segmentation
@@ -154,6 +157,25 @@ def surface_steps(node: Node) -> Iterator[None]:
         for segment, made in found:
             segment.AddRepresentation(surface, made)
         node.CreateClosedSurfaceRepresentation()
+
+
+def segment_points(node: Node | None, segment_id: str) -> FloatArray:
+    """Voxel centres of a segment, RAS mm, shape (n, 3); none where it is not there."""
+    slicer, vtk = mrml()
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    segment = None if node is None else node.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = None if segment is None else segment.GetRepresentation(name)
+    if segment is None or image is None or not image.GetNumberOfPoints():
+        return np.empty((0, 3))
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    extent, matrix = image.GetExtent(), vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    indices = np.argwhere(voxels == segment.GetLabelValue())[:, ::-1] + np.array(extent[::2])
+    to_ras = numpy_matrix(matrix)
+    points: FloatArray = indices @ to_ras[:3, :3].T + to_ras[:3, 3]
+    return points
 
 
 def _tag(segment: Node, row: Row) -> None:

@@ -22,11 +22,14 @@ LAYOUT_ID = 50927
 """Number of the module's layout. Convention: Slicer's own are below 1000."""
 OPACITY = 0.6
 """How strongly the SPECT covers the CT at first, 0 to 1. Judgement: bone stays readable below."""
+READING_PREFIX = "CTSpectSpine "
+"""Beginning of the names of views of the reader's layout; others are the user's or the module's."""
 OVERLAYS = ("blend", "checkerboard", "bone edges")
 _VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
-def _view(kind: str, tag: str, letter: str, orientation: str = "") -> str:
+def view(kind: str, tag: str, letter: str, orientation: str = "") -> str:
+    """One view of a layout: class ``vtkMRML<kind>Node``, its name, and the letter on it."""
     extra = (
         f'<property name="orientation" action="default">{orientation}</property>'
         if orientation
@@ -40,12 +43,12 @@ def _view(kind: str, tag: str, letter: str, orientation: str = "") -> str:
 
 def layout_description() -> str:
     """The layout: a large sagittal view; coronal, axial and 3D; plot and table in tabs."""
-    sagittal = _view("Slice", "Yellow", "Y", "Sagittal")
-    coronal, axial = _view("Slice", "Green", "G", "Coronal"), _view("Slice", "Red", "R", "Axial")
+    sagittal = view("Slice", "Yellow", "Y", "Sagittal")
+    coronal, axial = view("Slice", "Green", "G", "Coronal"), view("Slice", "Red", "R", "Axial")
     tabs = (
         '<layout type="tab" multiple="false">'
-        f'<item name="Uptake by level">{_view("PlotView", "PlotView1", "P")}</item>'
-        f'<item name="Joint table">{_view("TableView", "TableView1", "T")}</item></layout>'
+        f'<item name="Uptake by level">{view("PlotView", "PlotView1", "P")}</item>'
+        f'<item name="Joint table">{view("TableView", "TableView1", "T")}</item></layout>'
     )
     return (
         '<layout type="horizontal" split="true">'
@@ -54,7 +57,7 @@ def layout_description() -> str:
         f'<item splitSize="550"><layout type="horizontal" split="true"><item>{coronal}</item>'
         f"<item>{axial}</item></layout></item>"
         '<item splitSize="450"><layout type="horizontal" split="true">'
-        f"<item>{_view('View', '1', '1')}</item><item>{tabs}</item></layout></item>"
+        f"<item>{view('View', '1', '1')}</item><item>{tabs}</item></layout></item>"
         "</layout></item></layout>"
     )
 
@@ -90,9 +93,15 @@ def show_ct(node: Node) -> None:
     display.SetLevel(BONE_WINDOW[1])
 
 
+def composites(scene: Node) -> list[Node]:
+    """What the slice views show, but those of the reader's layout."""
+    every = by_class(scene, "vtkMRMLSliceCompositeNode")
+    return [n for n in every if not (n.GetLayoutName() or "").startswith(READING_PREFIX)]
+
+
 def fuse(scene: Node, ct: Node, spect: Node) -> None:
     """Show CT below and SPECT above in all slice views, which move together."""
-    for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
+    for composite in composites(scene):
         composite.SetBackgroundVolumeID(ct.GetID())
         composite.SetForegroundVolumeID(spect.GetID())
         composite.SetLinkedControl(True)
@@ -100,7 +109,7 @@ def fuse(scene: Node, ct: Node, spect: Node) -> None:
 
 def set_opacity(scene: Node, opacity: float) -> None:
     """Set how strongly the SPECT covers the CT, 0 to 1."""
-    for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
+    for composite in composites(scene):
         composite.SetForegroundOpacity(opacity)
 
 
@@ -133,13 +142,13 @@ def show_overlay(
         foreground = add_checkerboard(scene, ct, spect, middle or middle_lps(ct))
     elif name == "bone edges":
         label = add_bone(scene, ct)
-    for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
+    for composite in composites(scene):
         composite.SetForegroundVolumeID((foreground or spect).GetID())
         composite.SetForegroundOpacity(opacity if name == "blend" else 1.0)
         composite.SetLabelVolumeID(label.GetID() if label else None)
         composite.SetLabelOpacity(1.0)
-    for view in by_class(scene, "vtkMRMLSliceNode"):
-        view.SetUseLabelOutline(label is not None)
+    for slice_ in by_class(scene, "vtkMRMLSliceNode"):
+        slice_.SetUseLabelOutline(label is not None)
     remove_overlays(scene, old)
 
 

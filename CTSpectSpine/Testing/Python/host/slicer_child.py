@@ -61,7 +61,7 @@ class QuickChild:
         options, out = self.options, Path(self.options.out)
         images = [sitk.ReadImage(str(path)) for path in (options.ct, options.spect)]
         pair = RegisteredPair.of(*images)
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
         made = make_results_folder(out)
         decision: Decision | None = None
         if options.registration:
@@ -96,6 +96,7 @@ class QuickChild:
             "accept_registration": options.accept_registration,
             "confirm_levels": options.confirm_levels,
             "named_levels": options.named_levels,
+            "edited": options.edited,
         }
         _change(out / "manifest.json", id=name, labels=found, parameters=parameters)
         if decision is not None and not (decision.obstacle and options.accept_registration):

@@ -91,6 +91,11 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         kinds = (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent)
         if event.type() in kinds and not self._forcing:
             self._shown[child] = event.type() == kinds[0]
+            if self._shown[child] and self._collapsed:
+                # As in CTK: what is shown for itself stays hidden until the box is opened.
+                self._forcing = True
+                child.setVisible(False)
+                self._forcing = False
         return False
 
     def showEvent(self, event: Any) -> None:

@@ -38,7 +38,8 @@ class Desk:
         self.widget = slicer.util.getModuleWidget("CTSpectSpine")
         self.widget.enter()
         self.ui = self.widget.ui
-        self.ui.outputPath.currentPath = ""
+        self.ui.outputPath.currentPath = self.ui.readerName.text = ""
+        self.ui.cohortText.text = self.ui.batchFolderText.text = ""
         self.ui.ctSelector.setCurrentNode(self.ct)
         self.ui.spectSelector.setCurrentNode(self.spect)
         self.ui.vertebraeSelector.setCurrentNode(labels)
@@ -62,6 +63,8 @@ class Desk:
     def close(self) -> None:
         """Leave the panel, the scene and the disk as they were."""
         self.widget.analysis.cancel()
+        self.widget.batch.forget()
+        self.widget.study.forget()
         self.widget.exit()
         slicer.mrmlScene.Clear()
         self.widget.logic.discard()
@@ -75,3 +78,18 @@ def matrix_of(transform: Any) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformToParent(matrix)
     return numpy_matrix(matrix)
+
+
+def edit(segmentation: Any, name: str) -> None:
+    """Paint on a segment, as the Segment Editor does: a block of its highest slices is erased."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    segments = segmentation.GetSegmentation()
+    segment = segments.GetSegment(segments.GetSegmentIdBySegmentName(name))
+    image = segment.GetRepresentation("Binary labelmap")
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    mine = voxels == segment.GetLabelValue()
+    top = np.argwhere(mine)[:, 0].max()
+    voxels[top - 1 :][mine[top - 1 :]] = 0
+    image.Modified()
+    segmentation.GetSegmentation().Modified()

@@ -107,6 +107,9 @@ class Application:
     def processEvents(self) -> None:
         self._qt.processEvents()
 
+    def topLevelWidgets(self) -> list[Any]:
+        return list(self._qt.topLevelWidgets())
+
     def setOverrideCursor(self, cursor: Any) -> None:
         self._qt.setOverrideCursor(cursor)
 

@@ -18,19 +18,21 @@ class Answers:
     """Answers the panel's questions for files."""
 
     def __init__(self, path="", yes=True):
-        self.path, self.yes, self.questions = str(path), yes, []
+        self.path, self.yes, self.questions, self.asked = str(path), yes, [], False
 
     def confirm(self, question):
         self.questions.append(question)
         return self.yes
 
     def openFile(self, title, nameFilter):
+        self.asked = True
         return self.path
 
     def saveFile(self, title, nameFilter, name):
         return self.path
 
     def folder(self, title):
+        self.asked = True
         return self.path
 
     def show(self, path):

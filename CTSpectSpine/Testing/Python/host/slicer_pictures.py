@@ -216,6 +216,37 @@ class Layout:
         return canvas
 
 
+class ReadingLayout:
+    """The views of the reader's layout, 1300 × 800 pixels."""
+
+    def __init__(self, scene: Any, application: Any) -> None:
+        from CTSpectSpineLib.scene.reading import view_name
+
+        self.scene = scene
+        self.places: list[tuple[SliceView, int, int]] = []
+        for row, plane in enumerate(("Sagittal", "Axial")):
+            for column, content in enumerate(("SPECT", "CT", "fused")):
+                view = SliceView(scene, application, view_name(plane, content), plane, (310, 400))
+                self.places.append((view, 400 * row, 310 * column))
+        for row, side in enumerate(("right", "left")):
+            name = view_name("facet", side)
+            view = SliceView(scene, application, name, "Sagittal", (370, 400))
+            self.places.append((view, 400 * row, 930))
+
+    def picture(self, nodes: Any, row: Any) -> np.ndarray:
+        """All views at a joint."""
+        from CTSpectSpineLib.scene.reading import begin_reading, end_reading, read_joint
+
+        begin_reading(self.scene, nodes)
+        read_joint(self.scene, nodes, row)
+        canvas = np.full((800, 1300, 3), 90, dtype=np.uint8)
+        for view, top, left in self.places:
+            drawn = view.picture()[:-1, :-1]
+            canvas[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
+        end_reading(self.scene)
+        return canvas
+
+
 def save(picture: np.ndarray, path: Path) -> None:
     """Write a picture as PNG."""
     from matplotlib.image import imsave

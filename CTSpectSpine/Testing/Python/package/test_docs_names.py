@@ -18,7 +18,7 @@ WRITTEN = frozenset(
     {"manifest.json", "registration.json", "verdict.json", "vertebrae.json", "truth.json"}
     | {"index.json", "context.json", "patient.json", "my.json", "toy_labeller.py"}
     | {"outcomes.json", "summary.json", "diagnostic.json", "agreement.json"}
-    | {".ctspectspine-files.json", "pictures/index.json"}
+    | {".ctspectspine-files.json", "pictures/index.json", "reading.json"}
 )
 """Files that the software or its user writes, and one that is named as an example."""
 

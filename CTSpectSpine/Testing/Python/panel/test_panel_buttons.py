@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import panel_states
 import pytest
 import slicer
 import slicer_child
@@ -43,10 +44,23 @@ BUTTONS = {
     "extraT13": "T13",
     "sacralised": "Sacralised",
     "confirmLevelsButton": "Confirm levels",
+    "measureEditedButton": "Measure again",
+    "readingButton": "Read by keyboard",
+    "previousJointButton": "Joint before",
+    "nextJointButton": "Next joint",
+    "overviewButton": "Overview",
+    "saveReadingButton": "Save the reading",
     "reportButton": "Report",
     "saveResultsButton": "Save results…",
     "captureButton": "Save pictures…",
     "layoutButton": "Layout",
+    "loadStudyButton": "Load study…",
+    "loadChosenButton": "Load these",
+    "cohortFileButton": "File…",
+    "cohortFolderButton": "Studies…",
+    "batchFolderButton": "Folder…",
+    "batchButton": "Run the batch / Cancel",
+    "openPatientButton": "Open the patient",
 }
 """Object name of a button to what stands on it."""
 
@@ -132,6 +146,10 @@ STATES: dict[str, Callable[[Desk], object]] = {
     "Done": lambda desk: desk.analyse(desk.folder / "results"),
     "The SPECT was moved": _moved,
     "The SPECT's transform was hardened": _hardened,
+    "A reader reads": panel_states.reading,
+    "A vertebra was edited": panel_states.edited,
+    "A batch runs": panel_states.batch,
+    "A study was chosen": panel_states.study,
     "The registration was accepted": lambda desk: _decided(desk, "acceptButton"),
     "The registration was rejected": lambda desk: _decided(desk, "rejectButton"),
     "The scene was saved and opened again": _reopened,
@@ -168,6 +186,9 @@ def press(desk: Desk, name: str) -> str:
     after = _facts(desk)
     refused = [str(error) for error in slicer_qt.slot_errors]
     slicer_qt.slot_errors.clear()
+    if refused and name == "loadStudyButton":
+        # The folder that is answered is not there.
+        return "asks for a file or folder"
     if refused:
         return f"is refused: {refused[0]}"
     said = [_request(request) for request in requests]
@@ -178,9 +199,12 @@ def press(desk: Desk, name: str) -> str:
         said.append("opens the report")
     elif (desk.folder / "taken" / MANIFEST).is_file():
         said.append("copies the results to a folder that is asked for")
+    widget.reading.stop()
     widget.registration.stopAdjusting()
     widget.levels.stopPicking()
-    return "; ".join(said) or "changes what is shown"
+    return "; ".join(said) or (
+        "asks for a file or folder" if asked.asked else "changes what is shown"
+    )
 
 
 def _facts(desk: Desk) -> dict[str, str]:
@@ -195,6 +219,19 @@ def _facts(desk: Desk) -> dict[str, str]:
     if widget.nodes is not None and widget.nodes.transform is not None:
         apart = widget.registration.moved()
         facts["moved"] = "leaves the SPECT moved" if apart else "puts the SPECT back"
+    reading = widget.reading
+    facts["reading"] = "begins the reading" if reading.active else "ends the reading"
+    if reading.active:
+        facts["joint"] = f"goes to {reading._joint}" if reading._joint else ""
+        facts["over"] = "shows the spine" if reading._over else ""
+    if widget.resultsFolder() and (widget.resultsFolder() / "reading.csv").is_file():
+        facts["saved"] = "writes reading.csv and reading.json"
+    facts["batch"] = "" if widget.batch.running else "stops the batch"
+    facts["study"] = "shows the series of the study" if widget.study._study else ""
+    facts["images"] = f"chooses {widget.chosen().ct.GetName()}" if widget.chosen().ct else ""
+    facts["said"] = (
+        f"says “{desk.ui.statusLabel.text}”" if "edited" in desk.ui.statusLabel.text else ""
+    )
     facts["running"] = "" if widget.analysis.running else "stops the analysis"
     facts["adjust"] = "shows handles to move the SPECT" if desk.ui.adjustButton.checked else ""
     facts["pick"] = "waits for a click" if desk.ui.pickVertebraButton.checked else ""
@@ -216,6 +253,8 @@ def _request(request: Any) -> str:
         parts.append("records the acceptance")
     if request.options.named_levels:
         parts.append("the levels are confirmed by the user unless doubted")
+    if request.options.edited:
+        parts.append(f"with the outline of {request.options.edited} that was edited, recorded")
     if request.options.confirm_levels:
         parts.append("the levels are confirmed by the user")
     what = "measures again" if request.replaces is not None else "analyses"

@@ -29,6 +29,7 @@ from slicer_desk import Desk, matrix_of
 from slicer_panel import Answers
 
 from CTSpectSpineLib.panel import run as run_module
+from CTSpectSpineLib.results.reading import read_readings
 from CTSpectSpineLib.results.shown import FILES
 from CTSpectSpineLib.scene.mrml import numpy_matrix, vtk_matrix
 from CTSpectSpineLib.scene.nodes import analyses, results_folder, scene_nodes
@@ -127,6 +128,45 @@ class Clicks(RuleBasedStateMachine):
         # Counting past the end of the spine is refused with a sentence.
         refused = [error for error in slicer_qt.slot_errors if "there would be" in str(error)]
         slicer_qt.slot_errors[:] = [e for e in slicer_qt.slot_errors if e not in refused]
+
+    @precondition(lambda self: self.widget.record is not None)
+    @rule(share=st.floats(0.0, 1.0))
+    def click_the_plot(self, share: float) -> None:
+        plot, height = self.widget.plot, self.ui.plotLabel.height
+        plot._clicked(100, round(share * height))
+        assert plot.marked in ("", *(row.joint for row in self.widget.record.rows))
+
+    @rule(
+        name=st.sampled_from(
+            ["readingButton", "nextJointButton", "previousJointButton", "overviewButton"]
+        )
+    )
+    def read(self, name: str) -> None:
+        if self.ui.readerName.enabled:
+            self.ui.readerName.text = "Ann"
+        self.click(name)
+
+    @rule(grade=st.integers(0, 4), blinded=st.booleans())
+    def grade_a_joint(self, grade: int, blinded: bool) -> None:
+        if self.ui.gradeSelector.enabled:
+            self.ui.gradeSelector.setCurrentIndex(grade)
+        if self.ui.blindedBox.enabled:
+            self.ui.blindedBox.checked = blinded
+
+    @rule()
+    def save_the_reading(self) -> None:
+        self.click("saveReadingButton")
+
+    @invariant()
+    def saved_readings_are_those_of_the_reader(self) -> None:
+        if not hasattr(self, "widget") or self.widget.record is None:
+            return
+        reading, folder = self.widget.reading, self.widget.resultsFolder()
+        joints = {row.joint for row in self.widget.record.rows}
+        entry = reading._open
+        assert {grade.joint for grade in entry.reading.grades} <= joints
+        if folder is not None and entry.saved and entry.reading.grades:
+            assert read_readings(folder)["Ann"].grades == entry.reading.grades
 
     @rule()
     def save(self) -> None:

@@ -1,0 +1,33 @@
+"""A SPECT from DICOM as a volume node, with its unit. One of the files that know MRML."""
+
+from __future__ import annotations
+
+from CTSpectSpineLib.scene.colours import show_spect
+from CTSpectSpineLib.scene.mrml import Node, add_volume, mrml
+from CTSpectSpineLib.volumes.volume import Volume
+
+_UNITS = {
+    "Bq/ml": ("Bq/ml", "UCUM", "Becquerels/milliliter"),
+    "counts": ("{counts}", "UCUM", "Counts"),
+    "SUV": ("g/ml", "UCUM", "Standardized Uptake Value body weight"),
+}
+"""Unit to code, scheme and meaning. Standard: DICOM PS3.16, CID 84."""
+_QUANTITY = ("110821", "DCM", "Nuclear Medicine Tomographic Activity")
+"""What the voxels measure. Standard: DICOM PS3.16, CID 7180."""
+NOTES = "CTSpectSpine.notes"
+"""Attribute of a volume: what was assumed while it was read."""
+
+
+def add_spect(scene: Node, volume: Volume, name: str) -> Node:
+    """Add a SPECT as it was read, with its unit, in the hot colours."""
+    node = add_volume(scene, volume.image, name)
+    if volume.unit in _UNITS:
+        slicer, _ = mrml()
+        for given, coded in ((_QUANTITY, "Quantity"), (_UNITS[volume.unit], "Units")):
+            entry = slicer.vtkCodedEntry()
+            entry.SetValueSchemeMeaning(*given)
+            getattr(node, f"SetVoxelValue{coded}")(entry)
+    if volume.notes:
+        node.SetAttribute(NOTES, " ".join(volume.notes))
+    show_spect(scene, node)
+    return node
