@@ -229,7 +229,8 @@ class LevelsSection(Section):
             nodes, _record = self.panel.shown()
             self._known[_identity(nodes)] = (numbering, base)
             self.show()
-            self.panel.reading.note("levels", "confirmed" if confirmed else "changed")
+            decided = "confirmed" if settings.get("confirm_levels") else "changed"
+            self.panel.reading.note("levels", decided)
 
         self.panel.measureAgain(
             vertebrae=renumber(base, numbering.mapping()),
