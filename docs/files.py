@@ -19,8 +19,8 @@ writes, it enters with its SHA-256 in a record in the same folder: `files` in `m
 an analysis, `.ctspectspine-files.json` for all other commands. A file that the record does not
 name, or that was changed since, is yours: the command says so in one sentence and touches nothing.
 An output folder that holds other things, and no earlier result, is refused as well; beside the
-single files of `triage`, `bounds` and `reader-form`, and in the folders of `validate`, other files
-may lie.
+single files of `calibrate`, `triage`, `bounds` and `reader-form`, and in the folders of `validate`,
+other files may lie.
 
 """
 _AFTER = """

@@ -78,6 +78,12 @@ CASES = (
         share=3,
     ),
     Case("reader form", "reader-form IN/measured --out OUT/form.html", file="form.html"),
+    Case(
+        "calibrate",
+        "calibrate --normals IN/normals --out OUT/site.json",
+        file="site.json",
+        share=6,
+    ),
     Case("register", f"register {IMAGES} --out OUT", share=6),
     Case("label", f"label --ct IN/ct.nii.gz {LABELS} --out OUT", share=8),
     Case("joints", f"joints {LABELS} --out OUT"),
@@ -159,6 +165,7 @@ def prepare(folder: Path) -> Workplace:
     write_cohort(workplace.inputs)
     write_rows(workplace.inputs / "rows")
     write_outcomes(workplace.inputs)
+    write_normals(workplace.inputs / "normals")
     write_series(workplace.inputs / "ct.nii.gz", workplace.inputs / "series")
     return workplace
 
@@ -178,6 +185,19 @@ def write_outcomes(folder: Path) -> None:
         region = draw.choice(("cervical", "lumbar"))
         lines.append(f"p{number},{region},{draw.randint(6, 10)},{draw.randint(0, 6)}")
     (folder / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_normals(folder: Path) -> None:
+    """Joints of a cohort of normals that never were."""
+    draw = random.Random(4)
+    lines = ["id,joint,kind,status,uptake,ratio_corrected,ratio_low,ratio_high"]
+    for patient in range(6):
+        for number in range(4):
+            ratio = draw.uniform(0.8, 1.2)
+            interval = f"{ratio:.3f},{ratio - 0.2:.3f},{ratio + 0.2:.3f}"
+            lines.append(f"p{patient},disc {number},disc,measured,negative,{interval}")
+    folder.mkdir(parents=True)
+    (folder / "joints_all.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_measured(folder: Path) -> None:

@@ -61,6 +61,7 @@ WRITTEN: Mapping[str, tuple[Written, ...]] = {
         Written("DIR/PATIENT", _ANALYSIS),
     ),
     "review": (Written("DIR/review", (DECISIONS, FILES_RECORD), clears=False),),
+    "calibrate": (Written("beside FILE", ("FILE", FILES_RECORD), clears=False),),
     "register": (Written("DIR", (*REGISTER_FILES, FILES_RECORD)),),
     "label": (Written("DIR", (*LABEL_FILES, FILES_RECORD)),),
     "shift": (
