@@ -165,7 +165,10 @@ def _of_spineps(blobs: Mapping[int, LabelledBlob]) -> dict[int, LabelledBlob] | 
 
 
 def is_subregion_map(numbers: Iterable[int]) -> bool:
-    """Whether the numbers are those of SPINEPS' subregions, which carry no levels."""
+    """Whether the numbers may be those of SPINEPS' subregions, which carry no levels.
+
+    TotalSegmentator's numbers of neck and upper chest are among them.
+    """
     found = set(numbers)
     vertebra = {n for n in found if n in _SUBREGIONS}
     return {41, 42} <= vertebra and len(vertebra) >= 5 and not found & set(range(29, 41))

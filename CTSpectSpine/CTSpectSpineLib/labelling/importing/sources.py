@@ -144,12 +144,13 @@ def _by_numbers(
     certain = True
     doubts: tuple[str, ...] = ()
     if scheme == "auto":
-        if is_subregion_map(present):
+        detection = detect_scheme(label_blobs(image))
+        # TotalSegmentator numbers the neck as SPINEPS does the parts: the places tell them apart.
+        if (detection is None or not detection.certain) and is_subregion_map(present):
             raise InputError(
                 f"{name}: holds parts of vertebrae without their levels, as SPINEPS' subregion "
                 "maps do; give its map of vertebrae (seg-vert) instead, or name the label scheme."
             )
-        detection = detect_scheme(label_blobs(image))
         if detection is None:
             numbers = ", ".join(map(str, present[:8])) + (", ..." if len(present) > 8 else "")
             raise InputError(

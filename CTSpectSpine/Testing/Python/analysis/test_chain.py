@@ -219,6 +219,7 @@ def test_joints_command_writes_geometry_from_labels_alone(
     assert (folder / "joints.seg.nrrd").is_file()
 
 
+@pytest.mark.slow
 def test_label_and_register_commands(lumbar_phantom: Path, tmp_path: Path) -> None:
     ct = ["--ct", str(lumbar_phantom / "ct.nii.gz")]
     labels = ["--vertebrae", str(lumbar_phantom / "vertebrae.nii.gz")]
@@ -238,6 +239,7 @@ def test_label_and_register_commands(lumbar_phantom: Path, tmp_path: Path) -> No
     }
 
 
+@pytest.mark.slow
 def test_shift_derives_an_analysis_anew(
     results: Path,
     lumbar_phantom: Path,
@@ -285,6 +287,7 @@ def test_given_transform_is_used_as_it_stands(
         assert moved == pytest.approx(given.TransformPoint(point), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_given_transform_that_is_far_off_needs_to_be_accepted(
     results: Path, lumbar_phantom: Path, tmp_path: Path
 ) -> None:
@@ -306,6 +309,7 @@ def test_given_transform_that_is_far_off_needs_to_be_accepted(
     assert any("accepted" in caveat for caveat in accepted.verdict.caveats)
 
 
+@pytest.mark.slow
 def test_failed_registration_gives_no_verdict_unless_accepted(
     lumbar_phantom: Path, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def moved(image: sitk.Image, by_mm: float) -> sitk.Image:
     return result
 
 
+@pytest.mark.slow
 def test_it_is_refused_on_other_images(earlier: Path, tmp_path: Path) -> None:
     spect = example().spect
     for other, words in (
@@ -56,6 +57,7 @@ def test_it_is_refused_on_other_images(earlier: Path, tmp_path: Path) -> None:
         again(None, registration=silent)
 
 
+@pytest.mark.slow
 def test_a_rejection_stays_until_it_is_taken_back(earlier: Path, tmp_path: Path) -> None:
     folder = tmp_path / "rejected"
     shutil.copytree(earlier, folder)
@@ -75,6 +77,7 @@ def test_a_rejection_stays_until_it_is_taken_back(earlier: Path, tmp_path: Path)
     assert "registration_check" not in back.manifest, "the caller records the new decision"
 
 
+@pytest.mark.slow
 def test_an_acceptance_goes_along(earlier: Path, tmp_path: Path) -> None:
     folder = tmp_path / "accepted"
     shutil.copytree(earlier, folder)

@@ -57,11 +57,13 @@ def table(analysed: tuple[Path, list[str]]) -> pd.DataFrame:
     return known
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_the_deciding_ratio(table: pd.DataFrame) -> None:
     inside = (table["ratio_low"] <= table["decides"]) & (table["decides"] <= table["ratio_high"])
     assert inside.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_command_line(analysed: tuple[Path, list[str]], table: pd.DataFrame) -> None:
     for row in table.to_dict("records"):
         line = next(line for line in analysed[1] if line.startswith(f"{row['joint']:<22}"))
@@ -75,6 +77,7 @@ def rows_of(analysed: tuple[Path, list[str]]) -> dict[str, Row]:
     return {row.joint: row for row in record.rows}
 
 
+@pytest.mark.slow
 def test_panel(analysed: tuple[Path, list[str]], table: pd.DataFrame) -> None:
     rows = rows_of(analysed)
     for row in table.to_dict("records"):
@@ -85,6 +88,7 @@ def test_panel(analysed: tuple[Path, list[str]], table: pd.DataFrame) -> None:
     assert ratios == sorted(ratios, reverse=True)
 
 
+@pytest.mark.slow
 def test_scene(analysed: tuple[Path, list[str]], table: pd.DataFrame, lumbar_phantom: Path) -> None:
     pytest.importorskip("slicer", reason="slicer-core is not installed")
     import vtk
@@ -109,6 +113,7 @@ def test_scene(analysed: tuple[Path, list[str]], table: pd.DataFrame, lumbar_pha
                 assert drawn.GetValue(place[row["level"]]) == pytest.approx(row["decides"])
 
 
+@pytest.mark.slow
 def test_report(analysed: tuple[Path, list[str]], table: pd.DataFrame) -> None:
     page = (analysed[0] / "report.html").read_text(encoding="utf-8")
     assert "reference bone (mean)" in page, "the axis of the discs names the ratio"

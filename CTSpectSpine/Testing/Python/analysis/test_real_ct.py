@@ -35,17 +35,20 @@ def analysed(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.mark.slow
 def test_only_the_hot_joints_are_positive(analysed: Path) -> None:
     table = pd.read_csv(analysed / "results" / "joints.csv")
     assert set(table.loc[table.uptake == "positive", "joint"]) == set(HOT)
 
 
+@pytest.mark.slow
 def test_verdict_follows_the_protocol(analysed: Path) -> None:
     truth = json.loads((analysed / "phantom" / "truth.json").read_text(encoding="utf-8"))
     verdict = json.loads((analysed / "results" / "verdict.json").read_text(encoding="utf-8"))
     assert verdict["disposition"] == truth["dispositions"]["tender-2019"] == "not_covered"
 
 
+@pytest.mark.slow
 def test_registration_error_at_the_joints(
     analysed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

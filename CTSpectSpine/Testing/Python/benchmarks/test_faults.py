@@ -42,6 +42,7 @@ def workplace(lumbar_phantom: Path, tmp_path_factory: pytest.TempPathFactory) ->
     cases.write_cohort(place.inputs)
     cases.write_rows(place.inputs / "rows")
     cases.write_outcomes(place.inputs)
+    cases.write_normals(place.inputs / "normals")
     return place
 
 
@@ -60,6 +61,7 @@ def test_the_page_of_files_is_up_to_date(repository: Path) -> None:
     assert text == files.page(), "write it anew: python docs/files.py"
 
 
+@pytest.mark.slow
 def test_killed_commands_do_not_lie(workplace: cases.Workplace) -> None:
     tallies = runs.kills(workplace, 3, 5, QUICK)
     assert [tally.problems for tally in tallies.values() if tally.problems] == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.window import document, measured
 from CTSpectSpineLib.phantom import example
 
 
+@pytest.mark.slow
 def test_scene_is_as_before_when_all_analyses_are_removed() -> None:
     phantom = example()
     found = measured(phantom, 2)

@@ -72,6 +72,7 @@ def test_a_phantom_without_background_and_a_stated_family_are_taken():
     assert fit.misfit < 0.05
 
 
+@pytest.mark.slow
 def test_what_is_no_phantom_is_refused():
     image = spect()
     size = sitk.GetArrayFromImage(image).shape

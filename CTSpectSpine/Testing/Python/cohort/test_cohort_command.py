@@ -48,6 +48,7 @@ def test_what_holds_for_one_patient_is_not_taken_for_all(option: str, tmp_path: 
         main(["batch", "c.csv", "--out", str(tmp_path / "out"), option])
 
 
+@pytest.mark.slow
 def test_a_patient_is_analysed_as_the_command_line_does(
     lumbar_phantom: Path,
     lumbar_results: Path,

@@ -56,6 +56,7 @@ def physical(quick: str, *options: str) -> list[str]:
     return ["--scanner", "projections", "--reconstruction", quick, "--spacing", "5", *options]
 
 
+@pytest.mark.slow
 def test_physical_scanner_on_a_real_ct(quick: str, lumbar_phantom: Path, tmp_path: Path) -> None:
     images = bones_in_air(lumbar_phantom, tmp_path)
     options = physical(quick, *images, "--hot", "L3-L4 disc=4", "--seed", "5", "--counts", "1e6")

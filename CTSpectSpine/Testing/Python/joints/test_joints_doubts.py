@@ -255,6 +255,7 @@ def test_stray_voxels_far_from_a_vertebra_change_nothing(
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(slices=st.integers(1, 40))
+@pytest.mark.slow
 def test_wherever_the_scan_ends_whole_levels_keep_their_joints(
     slices: int, spine: Anatomy, right: SpineJoints
 ) -> None:

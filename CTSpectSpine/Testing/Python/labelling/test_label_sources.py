@@ -167,8 +167,10 @@ def test_a_vertebra_map_of_spineps_is_read_with_its_endplates_and_without_its_di
 
 
 def test_a_subregion_map_of_spineps_is_refused_with_what_to_give() -> None:
-    array = np.zeros((30, 30, 30), dtype=np.uint8)
-    for place, number in enumerate((41, 42, 45, 46, 47, 48, 49, 60, 62, 100)):
-        array[2 * place : 2 * place + 2, 5:20, 5:20] = number
+    array = np.zeros((80, 30, 30), dtype=np.uint8)
+    for vertebra in range(4):
+        # Every vertebra has all parts, so that each number is found along the whole column.
+        for place, number in enumerate((41, 42, 45, 46, 47, 48, 49, 60, 62, 100)):
+            array[20 * vertebra : 20 * vertebra + 18, 3 * place : 3 * place + 3, 5:20] = number
     with pytest.raises(InputError, match=r"seg-vert"):
         import_labels(sitk.GetImageFromArray(array), None)

@@ -337,6 +337,7 @@ def written() -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_buttons_that_cannot_be_pressed_say_why() -> None:
     pages = written()
     for state, cells in table(pressing=False).items():

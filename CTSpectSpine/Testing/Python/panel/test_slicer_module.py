@@ -69,6 +69,7 @@ def test_import_needs_no_optional_package() -> None:
     slicer_host.run_python(code)
 
 
+@pytest.mark.slow
 def test_self_test_of_the_module(module: tuple[ModuleType, Any]) -> None:
     suite = unittest.TestLoader().loadTestsFromTestCase(module[0].CTSpectSpineTest)
     assert suite.countTestCases() >= 2

@@ -232,6 +232,7 @@ def test_labels_beside_the_ct_are_refused(anatomy):
         phantom_from_ct(anatomy.ct, shifted, frames_of(anatomy), {})
 
 
+@pytest.mark.slow
 def test_real_ct_gets_a_spect_with_known_truth(shared_data):
     from CTSpectSpineLib.joints import build_joints
 

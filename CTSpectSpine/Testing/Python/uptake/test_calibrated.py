@@ -22,6 +22,7 @@ def measured(calibration, facts=None, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_calibrated_response_gives_family_and_width():
     plain = measured(None)
     calibrated = measured(Calibration(PHANTOM, name="site.json", sha256="0" * 64))

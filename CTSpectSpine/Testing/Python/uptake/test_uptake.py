@@ -252,6 +252,7 @@ def test_intervals_hold_the_measured_ratio_and_widen_with_error():
     assert width_far > 1.2 * width_near
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth():
     covered = []
     rng = np.random.default_rng(7)

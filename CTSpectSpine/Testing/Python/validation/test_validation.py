@@ -217,6 +217,7 @@ def small() -> tuple[tuple[PatientRow, list[JointRow]], ...]:
         return tuple(pool.map(small_rows, (False, True)))
 
 
+@pytest.mark.slow
 def test_an_analysis_that_fails_is_a_row(small: Any) -> None:
     patient, joints = small[1]
     assert patient.failed
@@ -225,6 +226,7 @@ def test_an_analysis_that_fails_is_a_row(small: Any) -> None:
     assert all(row.true_ratio is not None for row in joints)
 
 
+@pytest.mark.slow
 def test_one_patient_through_the_whole_chain(small: Any) -> None:
     patient, joints = small[0]
     rows = {row.joint: row for row in joints}
