@@ -10,7 +10,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from CTSpectSpineLib.volumes.dicom.series import number, value, values
+from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.suv import TC99M_HALF_LIFE_S
 from CTSpectSpineLib.volumes.volume import Acquisition
 
