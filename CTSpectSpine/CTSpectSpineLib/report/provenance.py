@@ -37,8 +37,14 @@ def scan_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Corrected for", ", ".join(_correction(c) for c in sentences(scan.get("corrections")))),
         ("Unit of the SPECT", unit_words(spect.get("unit"))),
         ("SUV", str(mapping(manifest.get("uptake")).get("suv") or "")),
+        ("Lean-body SUV", _lean(mapping(manifest.get("uptake")))),
     ]  # fmt: skip
     return [(name, value) for name, value in facts if value]
+
+
+def _lean(uptake: Mapping[str, Any]) -> str:
+    lean = mapping(uptake.get("sul"))
+    return str(lean.get("note") or "") if _is_number(lean.get("per_suv")) else ""
 
 
 def scan_line(manifest: Mapping[str, Any]) -> str:

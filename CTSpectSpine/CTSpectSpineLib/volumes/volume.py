@@ -34,8 +34,8 @@ class Acquisition:
         For the standardised uptake value.
     decay_correction
         DICOM's ``NONE``, ``START`` (of the scan) or ``ADMIN`` (of the tracer).
-    patient_weight_kg
-        Body weight.
+    patient_weight_kg, patient_height_cm, patient_sex
+        Body weight, height, and ``"female"``, ``"male"`` or empty.
     reconstruction, filter, fwhm_mm
         Method and post-filter as worded in the header, and the point spread where it is
         stated as a number.
@@ -62,6 +62,8 @@ class Acquisition:
     scan_time: datetime | None = None
     decay_correction: str = ""
     patient_weight_kg: float | None = None
+    patient_height_cm: float | None = None
+    patient_sex: str = ""
     reconstruction: str = ""
     filter: str = ""
     fwhm_mm: float | None = None

@@ -18,6 +18,11 @@ _LEAST_DOSE_BQ = 1e5
 """Doses above this are in Bq: NM states MBq and PET Bq, and vendors mix them up. Judgement: no
 patient is given as much as 1e5 MBq, or as little as 1e5 Bq."""
 
+_HEIGHTS_CM = (50.0, 250.0)
+"""Least and greatest height of a patient, cm. Judgement: no number is one of both in metres and in
+centimetres."""
+_SEXES = {"F": "female", "M": "male"}
+
 
 def read_acquisition(path: Path, units: str) -> Acquisition:
     """Read what one file of the scan says about its acquisition.
@@ -56,6 +61,8 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
         scan_time=scan,
         decay_correction=_text(header, "DecayCorrection"),
         patient_weight_kg=_positive(header, "PatientWeight"),
+        patient_height_cm=_height_cm(header),
+        patient_sex=_SEXES.get(_text(header, "PatientSex").upper(), ""),
         reconstruction=_text(header, "ReconstructionMethod") or _text(header, "ProcessingFunction"),
         filter=_text(header, "ConvolutionKernel") or _text(header, "FilterType"),
         fwhm_mm=_fwhm(header),
@@ -96,6 +103,13 @@ def _energy_windows(header: Dataset) -> tuple[tuple[float, float], ...]:
 def _positive(header: Dataset, keyword: str) -> float | None:
     found = number(header, keyword)
     return found if found is not None and found > 0 else None
+
+
+def _height_cm(header: Dataset) -> float | None:
+    """Height in cm; DICOM has it in metres, and some write centimetres."""
+    stated = number(header, "PatientSize")
+    heights = (factor * (stated or 0.0) for factor in (100.0, 1.0))
+    return next((h for h in heights if _HEIGHTS_CM[0] <= h <= _HEIGHTS_CM[1]), None)
 
 
 def _dose(tracer: Dataset) -> float | None:
