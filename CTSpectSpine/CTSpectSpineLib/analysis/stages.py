@@ -305,7 +305,13 @@ def reconstruction_facts(spect: Volume, options: Options) -> ReconstructionFacts
     if options.reconstruction is not None:
         return given_reconstruction(str(options.reconstruction))
     found = spect.acquisition
-    return read_reconstruction(found.reconstruction, found.filter, found.corrections)
+    return read_reconstruction(
+        found.reconstruction,
+        found.filter,
+        found.corrections,
+        comments=found.comments,
+        manufacturer=found.manufacturer,
+    )
 
 
 def decide(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -36,9 +36,11 @@ class Acquisition:
         DICOM's ``NONE``, ``START`` (of the scan) or ``ADMIN`` (of the tracer).
     patient_weight_kg, patient_height_cm, patient_sex
         Body weight, height, and ``"female"``, ``"male"`` or empty.
-    reconstruction, filter, fwhm_mm
-        Method and post-filter as worded in the header, and the point spread where it is
-        stated as a number.
+    reconstruction, filter
+        Method and post-filter as worded in the header.
+    comments
+        Free text of the header that may tell more of the reconstruction, and of the patient: it
+        is read and not kept.
     corrections
         DICOM's list of the corrections applied (``ATTN``, ``SCAT``, ``DECY`` ...).
     patient_digest
@@ -66,7 +68,7 @@ class Acquisition:
     patient_sex: str = ""
     reconstruction: str = ""
     filter: str = ""
-    fwhm_mm: float | None = None
+    comments: str = field(default="", repr=False)
     corrections: tuple[str, ...] = ()
     patient_digest: str = ""
     frame_of_reference: str = ""
