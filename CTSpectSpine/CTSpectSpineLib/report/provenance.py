@@ -27,7 +27,9 @@ def scan_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     dose = context.get("injected_dose_MBq", scan.get("injected_dose_MBq"))
     hours = _hours(context, scan)
     facts = [
-        ("Tracer", " ".join(filter(None, (_text(scan, "radionuclide"), _text(scan, "tracer"))))),
+        # A header without a radionuclide's code names it in the tracer alone.
+        ("Tracer", " ".join(filter(None, dict.fromkeys((_text(scan, "radionuclide"),
+                                                        _text(scan, "tracer")))))),
         ("Injected dose", f"{number(dose, 0)} MBq" if _is_number(dose) else ""),
         ("Injection to scan", f"{number(hours, 1)} h" if hours is not None else ""),
         ("Scanner", _text(scan, "manufacturer")),
