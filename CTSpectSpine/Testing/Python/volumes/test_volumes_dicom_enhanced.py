@@ -13,6 +13,7 @@ import pytest
 from dicom_files import CT_VOXELS, NM_CLASS, NM_VOXELS, array, ct_series, nm_tags, save
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import RLELossless
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.volumes import read_volume
@@ -119,6 +120,14 @@ def test_frames_in_any_order_lie_where_they_say(sop: str, tmp_path: Path) -> Non
     assert np.array_equal(array(volume), CT_VOXELS - 1024)
     assert volume.image.GetSpacing() == pytest.approx((0.9, 0.8, 2.5))
     assert volume.image.GetOrigin() == pytest.approx((-10, 20, 100))
+
+
+def test_compressed_frames_are_read(tmp_path: Path) -> None:
+    path = enhanced(tmp_path)
+    header = pydicom.dcmread(path)
+    header.compress(RLELossless)
+    header.save_as(path)
+    assert np.array_equal(array(check(path)), CT_VOXELS - 1024)
 
 
 def test_an_oblique_stack_runs_along_its_normal(tmp_path: Path) -> None:
