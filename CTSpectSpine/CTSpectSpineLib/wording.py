@@ -62,7 +62,17 @@ def reconstruction_words(facts: Mapping[str, Any]) -> str:
     for key, what in (("attenuation_correction", "attenuation"), ("scatter_correction", "scatter")):
         said_ += [corrections[facts[key]].format(what)] if facts.get(key) in (True, False) else []
     doubt = ", which the SPECT does not look like" if facts.get("doubted") else ""
-    return f"{', '.join(said_)} ({facts.get('source') or '–'}{doubt})"
+    settings = [
+        words_.format(facts[key])
+        for key, words_ in (
+            ("iterations", "iterations: {}"),
+            ("subsets", "subsets: {}"),
+            ("filter_fwhm_mm", "Gaussian filter of {:g} mm"),
+        )
+        if isinstance(facts.get(key), int | float)
+    ]
+    known = f"{', '.join(said_)} ({facts.get('source') or '–'}{doubt})"
+    return "; ".join(filter(None, (known, ", ".join(settings))))
 
 
 def measurement_words(uptake: Mapping[str, Any]) -> str:

@@ -106,5 +106,14 @@ def suv_inputs(context: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def lean_inputs(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What the context says for the lean-body SUV, under the names of `volumes.lean_share`."""
+    return {
+        "weight_kg": context.get("body_weight_kg"),
+        "height_cm": context.get("body_height_cm"),
+        "sex": context.get("sex"),
+    }
+
+
 def _transform(source: sitk.Transform | Path | str | None) -> sitk.Transform | None:
     return read_transform(Path(source)) if isinstance(source, str | Path) else source

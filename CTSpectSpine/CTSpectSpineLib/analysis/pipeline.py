@@ -220,7 +220,11 @@ def _run(
             step.progress,
         )
         step.warn(uptake.warnings)
-        recorder.keep(uptake={**records.uptake_record(uptake, images.spect.unit), "suv": suv_note})
+        lean = stages.lean_suv(
+            images.spect, plan.context, calibrated=not suv_note.startswith("No SUV")
+        )
+        record = records.uptake_record(uptake, images.spect.unit)
+        recorder.keep(uptake={**record, "suv": suv_note, "sul": lean})
     uptake = stages.with_level_status(uptake, labels, joints, plan.options)
     with recorder.stage("findings", "Looking for uptake outside the joints") as step:
         findings, warnings = stages.look_outside(

@@ -16,6 +16,7 @@ from CTSpectSpineLib.analysis.inputs import (
     VolumeSource,
     as_labels,
     as_volume,
+    lean_inputs,
     name_of,
     suv_inputs,
 )
@@ -45,7 +46,14 @@ from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
 from CTSpectSpineLib.uptake import measure
-from CTSpectSpineLib.volumes import Volume, check_inputs, in_unit, share_frame, suv_factor
+from CTSpectSpineLib.volumes import (
+    Volume,
+    check_inputs,
+    in_unit,
+    lean_share,
+    share_frame,
+    suv_factor,
+)
 
 
 @dataclass(frozen=True)
@@ -231,6 +239,22 @@ def measure_joints(
     return uptake, note
 
 
+def lean_suv(
+    spect: Volume, context: Mapping[str, Any], *, calibrated: bool
+) -> dict[str, float | str | None]:
+    """For the manifest: the factor from SUV to lean-body SUV, and how it was made or why not.
+
+    Parameters
+    ----------
+    calibrated
+        Whether there is an SUV.
+    """
+    if not calibrated:
+        return {"per_suv": None, "note": "No SUL, as there is no SUV."}
+    share, note = lean_share(spect.acquisition, **lean_inputs(context))
+    return {"per_suv": share, "note": note}
+
+
 def look_outside(
     images: Images,
     joints: SpineJoints,
@@ -281,7 +305,13 @@ def reconstruction_facts(spect: Volume, options: Options) -> ReconstructionFacts
     if options.reconstruction is not None:
         return given_reconstruction(str(options.reconstruction))
     found = spect.acquisition
-    return read_reconstruction(found.reconstruction, found.filter, found.corrections)
+    return read_reconstruction(
+        found.reconstruction,
+        found.filter,
+        found.corrections,
+        comments=found.comments,
+        manufacturer=found.manufacturer,
+    )
 
 
 def decide(

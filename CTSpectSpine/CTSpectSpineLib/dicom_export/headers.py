@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.volumes.dicom.series import value, values
+from CTSpectSpineLib.volumes.dicom.tags import value, values
 from CTSpectSpineLib.volumes.volume import Volume
 
 _DATE, _TIME = r"\d{8}", r"\d{2,6}(\.\d{1,6})?"

@@ -91,10 +91,10 @@ def find_sources(
             f"{ct_volume.name}: the CT has no FrameOfReferenceUID, so that nothing can be placed "
             "on it; export the series again from the archive."
         )
-    if len(ct_source.headers) == 1:
+    if not all("ImagePositionPatient" in header for header in ct_source.headers):
         raise InputError(
             f"{ct_volume.name}: export refers to CT series with one file per slice, and this is "
-            "one multi-frame file; give the series as single slices with --ct."
+            "one multi-frame file (enhanced CT); give the series as single slices with --ct."
         )
     return Sources(ct_source, _spect(results, inputs.get("spect") or {}, spect, notes), (*notes,))
 

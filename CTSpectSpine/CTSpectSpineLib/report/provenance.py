@@ -27,7 +27,9 @@ def scan_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     dose = context.get("injected_dose_MBq", scan.get("injected_dose_MBq"))
     hours = _hours(context, scan)
     facts = [
-        ("Tracer", " ".join(filter(None, (_text(scan, "radionuclide"), _text(scan, "tracer"))))),
+        # A header without a radionuclide's code names it in the tracer alone.
+        ("Tracer", " ".join(filter(None, dict.fromkeys((_text(scan, "radionuclide"),
+                                                        _text(scan, "tracer")))))),
         ("Injected dose", f"{number(dose, 0)} MBq" if _is_number(dose) else ""),
         ("Injection to scan", f"{number(hours, 1)} h" if hours is not None else ""),
         ("Scanner", _text(scan, "manufacturer")),
@@ -37,8 +39,14 @@ def scan_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Corrected for", ", ".join(_correction(c) for c in sentences(scan.get("corrections")))),
         ("Unit of the SPECT", unit_words(spect.get("unit"))),
         ("SUV", str(mapping(manifest.get("uptake")).get("suv") or "")),
+        ("Lean-body SUV", _lean(mapping(manifest.get("uptake")))),
     ]  # fmt: skip
     return [(name, value) for name, value in facts if value]
+
+
+def _lean(uptake: Mapping[str, Any]) -> str:
+    lean = mapping(uptake.get("sul"))
+    return str(lean.get("note") or "") if _is_number(lean.get("per_suv")) else ""
 
 
 def scan_line(manifest: Mapping[str, Any]) -> str:

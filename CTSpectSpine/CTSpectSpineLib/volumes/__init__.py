@@ -13,7 +13,7 @@ from CTSpectSpineLib.volumes.segmentation_nrrd import (
     read_segmentation,
     write_segmentation,
 )
-from CTSpectSpineLib.volumes.suv import in_unit, suv_factor
+from CTSpectSpineLib.volumes.suv import in_unit, lean_body_mass_kg, lean_share, suv_factor
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
 from CTSpectSpineLib.volumes.writing import write_image
 
@@ -27,6 +27,8 @@ __all__ = [
     "check_pair",
     "check_spect",
     "in_unit",
+    "lean_body_mass_kg",
+    "lean_share",
     "read_segmentation",
     "read_volume",
     "share_frame",

@@ -191,10 +191,16 @@ def read_series(series: Series, source: Path, role: Role, notes: tuple[str, ...]
         As in `read_volume`.
     """
     from CTSpectSpineLib.volumes.dicom.acquisition import read_acquisition
+    from CTSpectSpineLib.volumes.dicom.enhanced import read_enhanced
     from CTSpectSpineLib.volumes.dicom.nuclear import read_nm
     from CTSpectSpineLib.volumes.dicom.stack import read_stack
 
-    stack = read_nm(series) if series.first.frames > 1 else read_stack(series, role)
+    if series.first.enhanced_ct:
+        stack = read_enhanced(series)
+    elif series.first.frames > 1:
+        stack = read_nm(series)
+    else:
+        stack = read_stack(series, role)
     image, straightened = _on_orthogonal_grid(stack.array, stack.matrix, role, source)
     acquisition = read_acquisition(stack.files[0].path, stack.unit)
     return replace(

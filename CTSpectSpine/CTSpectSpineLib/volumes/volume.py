@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -34,11 +34,13 @@ class Acquisition:
         For the standardised uptake value.
     decay_correction
         DICOM's ``NONE``, ``START`` (of the scan) or ``ADMIN`` (of the tracer).
-    patient_weight_kg
-        Body weight.
-    reconstruction, filter, fwhm_mm
-        Method and post-filter as worded in the header, and the point spread where it is
-        stated as a number.
+    patient_weight_kg, patient_height_cm, patient_sex
+        Body weight, height, and ``"female"``, ``"male"`` or empty.
+    reconstruction, filter
+        Method and post-filter as worded in the header.
+    comments
+        Free text of the header that may tell more of the reconstruction, and of the patient: it
+        is read and not kept.
     corrections
         DICOM's list of the corrections applied (``ATTN``, ``SCAT``, ``DECY`` ...).
     patient_digest
@@ -62,9 +64,11 @@ class Acquisition:
     scan_time: datetime | None = None
     decay_correction: str = ""
     patient_weight_kg: float | None = None
+    patient_height_cm: float | None = None
+    patient_sex: str = ""
     reconstruction: str = ""
     filter: str = ""
-    fwhm_mm: float | None = None
+    comments: str = field(default="", repr=False)
     corrections: tuple[str, ...] = ()
     patient_digest: str = ""
     frame_of_reference: str = ""

@@ -10,13 +10,20 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from CTSpectSpineLib.volumes.dicom.series import number, value, values
+from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.suv import TC99M_HALF_LIFE_S
 from CTSpectSpineLib.volumes.volume import Acquisition
 
 _LEAST_DOSE_BQ = 1e5
 """Doses above this are in Bq: NM states MBq and PET Bq, and vendors mix them up. Judgement: no
 patient is given as much as 1e5 MBq, or as little as 1e5 Bq."""
+
+_FREE_TEXT = ("ProcessingFunction", "SeriesDescription", "ImageComments")
+"""Where scanners and their users write how a SPECT was reconstructed, beside the tags for it."""
+_HEIGHTS_CM = (50.0, 250.0)
+"""Least and greatest height of a patient, cm. Judgement: no number is one of both in metres and in
+centimetres."""
+_SEXES = {"F": "female", "M": "male"}
 
 
 def read_acquisition(path: Path, units: str) -> Acquisition:
@@ -56,9 +63,11 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
         scan_time=scan,
         decay_correction=_text(header, "DecayCorrection"),
         patient_weight_kg=_positive(header, "PatientWeight"),
+        patient_height_cm=_height_cm(header),
+        patient_sex=_SEXES.get(_text(header, "PatientSex").upper(), ""),
         reconstruction=_text(header, "ReconstructionMethod") or _text(header, "ProcessingFunction"),
         filter=_text(header, "ConvolutionKernel") or _text(header, "FilterType"),
-        fwhm_mm=_fwhm(header),
+        comments=" ".join(filter(None, (_text(header, key) for key in _FREE_TEXT))),
         corrections=tuple(str(v) for v in values(header, "CorrectedImage")),
         patient_digest=hashlib.sha256(patient.encode()).hexdigest()[:16] if patient else "",
         frame_of_reference=_text(header, "FrameOfReferenceUID"),
@@ -98,6 +107,13 @@ def _positive(header: Dataset, keyword: str) -> float | None:
     return found if found is not None and found > 0 else None
 
 
+def _height_cm(header: Dataset) -> float | None:
+    """Height in cm; DICOM has it in metres, and some write centimetres."""
+    stated = number(header, "PatientSize")
+    heights = (factor * (stated or 0.0) for factor in (100.0, 1.0))
+    return next((h for h in heights if _HEIGHTS_CM[0] <= h <= _HEIGHTS_CM[1]), None)
+
+
 def _dose(tracer: Dataset) -> float | None:
     dose = _positive(tracer, "RadionuclideTotalDose")
     if dose is None:
@@ -110,13 +126,6 @@ def _radionuclide(tracer: Dataset) -> tuple[str, float | None]:
     half_life = _positive(tracer, "RadionuclideHalfLife")
     technetium = re.search(r"technetium|tc.?99m|99m.?tc", name, re.IGNORECASE)
     return name, half_life or (TC99M_HALF_LIFE_S if technetium else None)
-
-
-def _fwhm(header: Dataset) -> float | None:
-    """Full width at half maximum stated in the filter's name, in mm."""
-    texts = " ".join(_text(header, key) for key in ("ConvolutionKernel", "FilterType"))
-    stated = re.search(r"(\d+(?:\.\d+)?)\s*mm", texts, re.IGNORECASE)
-    return float(stated.group(1)) if stated else None
 
 
 def _first_datetime(

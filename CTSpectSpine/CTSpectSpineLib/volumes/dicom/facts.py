@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from CTSpectSpineLib.volumes.dicom.series import Series, number, value, values
+from CTSpectSpineLib.volumes.dicom.frames import Frame, frames_of
+from CTSpectSpineLib.volumes.dicom.series import Series
 from CTSpectSpineLib.volumes.dicom.stack import pixel_spacing, plane_orientation, plane_position
+from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.volume import Role
 
 _UNCORRECTED = re.compile(
@@ -78,18 +81,30 @@ def facts_of(series: Series) -> Facts:
     def text(keyword: str) -> str:
         return str(value(header, keyword) or "").strip()
 
-    low, high, spacing = _extent(series)
+    frames = [
+        frame
+        for file in series.files
+        if file.enhanced_ct and not series.refusal
+        for frame in frames_of(file.header, file.frames)
+    ]
+    low, high, spacing = _extent(series, frames)
     corrections = {str(name).upper() for name in values(header, "CorrectedImage")}
     described = text("SeriesDescription")
-    dates = (text(f"{kind}Date") for kind in ("Acquisition", "Series", "Study"))
+    dates = (
+        text("AcquisitionDate"),
+        text("AcquisitionDateTime")[:8],
+        text("SeriesDate"),
+        text("StudyDate"),
+    )
     return Facts(
         patient=text("PatientID"),
         study=text("StudyInstanceUID"),
         frame=text("FrameOfReferenceUID"),
         date=next(filter(None, dates), ""),
         description=described,
-        kernel="/".join(str(part) for part in values(header, "ConvolutionKernel")),
-        body_part=text("BodyPartExamined"),
+        kernel="/".join(str(part) for part in values(header, "ConvolutionKernel"))
+        or (frames[0].kernel if frames else ""),
+        body_part=text("BodyPartExamined") or (frames[0].body_part if frames else ""),
         attenuation_corrected=_attenuation(corrections, described, series.role),
         scatter_corrected="SCAT" in corrections,
         derived="DERIVED" in series.first.image_type,
@@ -109,9 +124,14 @@ def _attenuation(corrections: set[str], described: str, role: Role | None) -> in
     return int("ATTN" in corrections or bool(_CORRECTED.search(described)))
 
 
-def _extent(series: Series) -> tuple[float | None, float | None, float | None]:
+def _extent(
+    series: Series, frames: Sequence[Frame]
+) -> tuple[float | None, float | None, float | None]:
     """Lowest and highest z and the distance of the slices, mm."""
     first = series.first
+    if first.enhanced_ct:
+        heights = sorted(frame.position[2] for frame in frames if frame.position)
+        return _ends(heights)
     if first.frames > 1:
         position, axes = plane_position(first), plane_orientation(first)
         step = number(first.header, "SpacingBetweenSlices")
@@ -127,6 +147,10 @@ def _extent(series: Series) -> tuple[float | None, float | None, float | None]:
         for file in series.files
         if (position := plane_position(file)) is not None
     )
+    return _ends(heights)
+
+
+def _ends(heights: Sequence[float]) -> tuple[float | None, float | None, float | None]:
     if len(heights) < 2:
         return None, None, None
     return heights[0], heights[-1], float(np.median(np.diff(heights)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.dicom.scale import measured_pixels
-from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, values
+from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series
 from CTSpectSpineLib.volumes.dicom.stack import (
     Stack,
     pixel_spacing,
@@ -22,6 +22,7 @@ from CTSpectSpineLib.volumes.dicom.stack import (
     plane_position,
     slice_thickness,
 )
+from CTSpectSpineLib.volumes.dicom.tags import number, values
 from CTSpectSpineLib.volumes.suv import TC99M_PHOTOPEAK_KEV
 from CTSpectSpineLib.volumes.volume import MIN_SLICES
 

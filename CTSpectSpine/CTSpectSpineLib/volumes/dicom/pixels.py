@@ -23,7 +23,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.volumes.dicom.series import DicomFile, number, value
+from CTSpectSpineLib.volumes.dicom.series import DicomFile
+from CTSpectSpineLib.volumes.dicom.tags import number, value
 
 _PIXEL_TAGS = (
     "SamplesPerPixel",

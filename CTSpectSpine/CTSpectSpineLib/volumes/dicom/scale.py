@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.volumes.dicom.pixels import stored_pixels
-from CTSpectSpineLib.volumes.dicom.series import DicomFile, number, value, values
+from CTSpectSpineLib.volumes.dicom.series import DicomFile
+from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.volume import Role
 
 _UNITS = {
@@ -84,14 +85,49 @@ def measured_pixels(
             f"{files[0].path.parent}: its slices have different units "
             f"({', '.join(sorted({s.unit for s in scales}))}); export them with one unit."
         )
-    kind = np.int32 if all(scale.whole for scale in scales) else np.float32
-    parts = [_applied(file, scale, kind) for file, scale in zip(files, scales, strict=True)]
+    array = scaled_frames(
+        files, [[scale] * file.frames for file, scale in zip(files, scales, strict=True)]
+    )
     notes: tuple[str, ...] = ()
     if any(scale.mapped for scale in scales):
         slopes = sorted({scale.slope for scale in scales})
         by = f"{slopes[0]:g}" + (f" to {slopes[-1]:g}" if len(slopes) > 1 else "")
         notes = (f"Values were scaled by {by} to {scales[0].unit} (real world value mapping).",)
-    return np.concatenate(parts), scales[0].unit, notes
+    return array, scales[0].unit, notes
+
+
+def scaled_frames(
+    files: Sequence[DicomFile], scales: Sequence[Sequence[Scale]]
+) -> NDArray[np.generic]:
+    """Values of all frames of the files, each frame by its own scale.
+
+    Parameters
+    ----------
+    files
+        Single slices or multi-frame files.
+    scales
+        Of each file, the scales of its frames.
+
+    Returns
+    -------
+    array
+        Values ``[frame, row, column]``: int32 where whole numbers stay whole, else float32.
+
+    Raises
+    ------
+    InputError
+        If pixels are missing, or values are too large.
+    """
+    kind = np.int32 if all(s.whole for found in scales for s in found) else np.float32
+    parts = []
+    for file, found in zip(files, scales, strict=True):
+        stored = stored_pixels(file)
+        if len(set(found)) == 1:
+            parts.append(_applied(file, stored, found[0], kind))
+            continue
+        for n, scale in enumerate(found):
+            parts.append(_applied(file, stored[n : n + 1], scale, kind))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def scale_of(file: DicomFile, role: Role) -> Scale:
@@ -133,9 +169,11 @@ def _content(header: Dataset, keyword: str) -> bool:
 
 
 def _applied(
-    file: DicomFile, scale: Scale, kind: type[np.int32] | type[np.float32]
+    file: DicomFile,
+    stored: NDArray[np.generic],
+    scale: Scale,
+    kind: type[np.int32] | type[np.float32],
 ) -> NDArray[np.generic]:
-    stored = stored_pixels(file)
     ends = [float(end) * scale.slope + scale.intercept for end in (stored.min(), stored.max())]
     limit = _INT32 if kind is np.int32 else float(np.finfo(np.float32).max)
     if not max(map(abs, ends)) <= limit:

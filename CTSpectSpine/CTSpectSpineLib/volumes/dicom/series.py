@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,14 @@ from pydicom.uid import (
 )
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.volumes.dicom.frames import frames_refusal
+from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.volume import MIN_SLICES, Role
 
 NM_STORAGE = (NuclearMedicineImageStorage, "1.2.840.10008.5.1.4.1.1.5")
 """SOP classes of nuclear medicine images; the second is the retired one."""
-_ENHANCED = {
-    EnhancedCTImageStorage: "enhanced CT",
-    LegacyConvertedEnhancedCTImageStorage: "legacy converted enhanced CT",
-    EnhancedPETImageStorage: "enhanced PET",
-}
+_ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+"""SOP classes of CTs whose geometry is stated frame by frame."""
 _ATTENUATION_MAP = re.compile(
     r"(attenuation|transmission|\bmu|\u00b5|\u03bc)[\s_-]*maps?\b|\bumap\b", re.IGNORECASE
 )
@@ -80,9 +78,18 @@ _TAGS: list[Any] = [
     "StudyDate",
     "SeriesDate",
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "BodyPartExamined",
     "ConvolutionKernel",
 ]
+_FRAME_TAGS: list[Any] = [
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+"""Read only of enhanced CTs: of other objects (segmentations) they may be many and long."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,11 @@ class DicomFile:
     def image_type(self) -> tuple[str, ...]:
         """Values of ImageType in upper case."""
         return tuple(str(part).upper() for part in values(self.header, "ImageType"))
+
+    @property
+    def enhanced_ct(self) -> bool:
+        """Whether it is a CT whose geometry is stated frame by frame."""
+        return str(value(self.header, "SOPClassUID") or "") in _ENHANCED_CT
 
 
 @dataclass(frozen=True)
@@ -132,37 +144,6 @@ class Series:
             f"{self.first.path.name})",
         ]
         return " ".join(parts)
-
-
-def value(header: Dataset, keyword: str) -> Any:
-    """Value of a tag, None when it is absent, empty or not readable."""
-    try:
-        found = header.get(keyword)
-    except Exception:  # damaged values must not stop the load
-        return None
-    return None if found is None or found == "" else found
-
-
-def values(header: Dataset, keyword: str) -> tuple[Any, ...]:
-    """Values of a tag as a tuple, empty when it is absent."""
-    found = value(header, keyword)
-    if found is None:
-        return ()
-    several = isinstance(found, Iterable) and not isinstance(found, str | bytes)
-    try:
-        return tuple(found) if several else (found,)
-    except Exception:  # a sequence is read when it is gone through
-        return ()
-
-
-def number(header: Dataset, keyword: str) -> float | None:
-    """Value of a tag as a number, None when it is absent or no number."""
-    found = values(header, keyword)
-    try:
-        first = float(found[0]) if found else math.nan
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return first if math.isfinite(first) else None
 
 
 def is_dicom(path: Path) -> bool:
@@ -269,6 +250,9 @@ def _read(path: Path, *, forced: bool) -> DicomFile | None:
         return None
     try:
         header = dcmread(path, stop_before_pixels=True, force=bare, specific_tags=_TAGS)
+        if DicomFile(path, header).enhanced_ct:
+            wanted = [*_TAGS, *_FRAME_TAGS]
+            header = dcmread(path, stop_before_pixels=True, force=bare, specific_tags=wanted)
     except Exception as error:  # pydicom raises many kinds on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(
@@ -313,11 +297,10 @@ def _role(file: DicomFile) -> Role | None:
 def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
     """Why a series cannot be used as a volume; empty when it can."""
     first = files[0]
-    sop_class = str(value(first.header, "SOPClassUID") or "")
-    if role == "ct" and first.frames > 1 and sop_class not in _ENHANCED:
+    if role == "ct" and first.frames > 1 and not first.enhanced_ct:
         return f"is one CT file with {first.frames} frames, which is not read: convert it to NIfTI"
-    if sop_class in _ENHANCED:
-        return f"is stored as {_ENHANCED[sop_class]}, which is not read: convert it to NIfTI"
+    if str(value(first.header, "SOPClassUID") or "") == EnhancedPETImageStorage:
+        return "is stored as enhanced PET, which is not read: convert it to NIfTI"
     if (number(first.header, "SamplesPerPixel") or 1) > 1:
         return "is a colour picture (a report or screen capture), not a measurement"
     kind = first.image_type
@@ -329,6 +312,8 @@ def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
             return refusal
     if sum(file.frames for file in files) < MIN_SLICES:
         return f"has fewer than {MIN_SLICES} slices"
+    if first.enhanced_ct:
+        return frames_refusal([(file.header, file.frames) for file in files])
     return ""
 
 

@@ -12,10 +12,11 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import affine
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.volumes.dicom.scale import measured_pixels
-from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series, number, value, values
+from CTSpectSpineLib.volumes.dicom.series import DicomFile, Series
+from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.volume import Role
 
-_SAME_POSITION_MM = 0.01
+SAME_POSITION_MM = 0.01
 """Slices that are closer than this lie at one position, mm. Numerical: above the rounding of
 positions in headers, far below any distance of slices."""
 _JITTER = 0.1
@@ -74,13 +75,13 @@ def read_stack(series: Series, role: Role) -> Stack:
     files, notes = _same_plane(series)
     orientation = plane_orientation(files[0])
     if orientation is None:
-        raise _bad(series, "has no ImageOrientationPatient: export it again with its geometry")
+        raise unusable(series, "has no ImageOrientationPatient: export it again with its geometry")
     spacing = pixel_spacing(files[0])
     if spacing is None:
-        raise _bad(series, "has no PixelSpacing: export it again with its geometry")
+        raise unusable(series, "has no PixelSpacing: export it again with its geometry")
     positions = [plane_position(file) for file in files]
     if any(position is None for position in positions):
-        raise _bad(series, "has slices without ImagePositionPatient: export it again")
+        raise unusable(series, "has slices without ImagePositionPatient: export it again")
     normal = np.cross(orientation[0], orientation[1])
     points = np.array(positions, dtype=float)
     depth = points @ normal
@@ -88,7 +89,7 @@ def read_stack(series: Series, role: Role) -> Stack:
     order, dropped = _without_repeats(series, files, depth, order)
     if dropped:
         notes.append(f"{dropped} files repeat slices and were left out.")
-    first, step = _line(series, points[order], depth[order])
+    first, step = even_line(series, points[order], depth[order])
     matrix = plane_matrix(orientation, spacing, step, first)
     sorted_files = tuple(files[n] for n in order)
     array, unit, scaled = measured_pixels(sorted_files, role)
@@ -98,8 +99,11 @@ def read_stack(series: Series, role: Role) -> Stack:
 def plane_orientation(file: DicomFile) -> tuple[FloatArray, FloatArray] | None:
     """Unit vectors (LPS) along a row and along a column; NM images have them nested."""
     numbers = _nested(file, "ImageOrientationPatient", 6)
-    if numbers is None:
-        return None
+    return None if numbers is None else unit_vectors(numbers)
+
+
+def unit_vectors(numbers: Sequence[float]) -> tuple[FloatArray, FloatArray] | None:
+    """The six numbers of an orientation as two unit vectors; None where they are no right angle."""
     row, column = np.array(numbers[:3]), np.array(numbers[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if min(lengths) < 0.5 or abs(row @ column) > 0.01:
@@ -159,7 +163,7 @@ def _same_plane(series: Series) -> tuple[list[DicomFile], list[str]]:
     files = max(groups.values(), key=len)
     left_out = len(series.files) - len(files)
     if left_out > 0.1 * len(series.files):
-        raise _bad(
+        raise unusable(
             series,
             "mixes slices of different orientation, size or PixelSpacing: export them separately",
         )
@@ -177,12 +181,12 @@ def _without_repeats(
     """Drop copies of the same image; refuse several images at one position."""
     kept = [order[0]]
     for current in order[1:]:
-        if depth[current] - depth[kept[-1]] > _SAME_POSITION_MM:
+        if depth[current] - depth[kept[-1]] > SAME_POSITION_MM:
             kept.append(current)
             continue
         ids = {str(value(files[n].header, "SOPInstanceUID")) for n in (kept[-1], current)}
         if len(ids) > 1 or "None" in ids:
-            raise _bad(
+            raise unusable(
                 series,
                 "has several images at the same position (phases, repeated scans): "
                 "export one of them",
@@ -190,19 +194,36 @@ def _without_repeats(
     return np.array(kept), len(order) - len(kept)
 
 
-def _line(series: Series, points: FloatArray, depth: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Position of the first slice and vector from slice to slice; refuses gaps."""
+def even_line(
+    series: Series, points: FloatArray, depth: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Position of the first slice and vector from slice to slice, mm.
+
+    Parameters
+    ----------
+    series
+        For the sentence of an error.
+    points
+        Positions of the slices, LPS mm, shape ``(slices, 3)``, in their order.
+    depth
+        The same along the normal, mm.
+
+    Raises
+    ------
+    InputError
+        If slices are missing or unevenly spaced.
+    """
     if len(depth) < 2:
-        raise _bad(series, "has a single slice")
+        raise unusable(series, "has a single slice")
     gaps = np.diff(depth)
     usual = float(np.median(gaps))
     wide = np.flatnonzero(gaps > 1.5 * usual)
     if wide.size:
         missing = int(np.rint(gaps[wide] / usual - 1).sum())
-        raise _bad(
+        raise unusable(
             series,
-            f"lacks {missing} slices (first gap between {depth[wide[0]]:.1f} and "
-            f"{depth[wide[0] + 1]:.1f} mm): export the complete series",
+            f"lacks {missing} slices (ImagePositionPatient: first gap between "
+            f"{depth[wide[0]]:.1f} and {depth[wide[0] + 1]:.1f} mm): export the complete series",
         )
     first, step = points[0], (points[-1] - points[0]) / (len(points) - 1)
     if _scatter(points, first, step) > _ROUNDING_MM:
@@ -211,10 +232,10 @@ def _line(series: Series, points: FloatArray, depth: FloatArray) -> tuple[FloatA
         step, first = np.polynomial.polynomial.polyfit(count, points, 1)[::-1]
     scatter = _scatter(points, first, step)
     if scatter > max(_JITTER * usual, _ROUNDING_MM) + 1e-6:
-        raise _bad(
+        raise unusable(
             series,
-            f"has unevenly spaced slices (up to {scatter:.2f} mm off): export it again with "
-            "even spacing",
+            f"has unevenly spaced slices (ImagePositionPatient up to {scatter:.2f} mm off): export "
+            "it again with even spacing",
         )
     return first, step
 
@@ -231,5 +252,6 @@ def slice_thickness(file: DicomFile) -> float | None:
     return thickness if thickness is not None and thickness > 0 else None
 
 
-def _bad(series: Series, problem: str) -> InputError:
+def unusable(series: Series, problem: str) -> InputError:
+    """The error that a series cannot be read, for a reason."""
     return InputError(f"{series.first.path.parent}: {series.describe()} {problem}.")

@@ -40,10 +40,16 @@ class Listed:
         """What it can be used as."""
         return self.series.role
 
-    def describe(self) -> str:
-        """The series in words, with its number."""
+    def describe(self, *, dated: bool = True) -> str:
+        """The series in words, with its number.
+
+        Parameters
+        ----------
+        dated
+            With its day, which is for the one who chooses and not for what is written.
+        """
         parts = [self.series.describe()]
-        if self.facts.date:
+        if self.facts.date and dated:
             parts.append(f"of {self.facts.date[:4]}-{self.facts.date[4:6]}-{self.facts.date[6:8]}")
         if self.facts.spacing_mm is not None:
             parts.append(f"every {self.facts.spacing_mm:g} mm")
@@ -187,7 +193,9 @@ def choose_pair(folder: Path, numbers: Sequence[int] | None = None) -> Choice:
     listed, unreadable = list_study(folder)
     if numbers is not None:
         ct, spect = _named(folder, listed, numbers)
-        reasons: tuple[str, ...] = tuple(f"{x.describe()} was named." for x in (ct, spect))
+        reasons: tuple[str, ...] = tuple(
+            f"{x.describe(dated=False)} was named." for x in (ct, spect)
+        )
     else:
         usable = [item for item in listed if not item.series.refusal]
         _check_patient(folder, usable)
@@ -196,7 +204,7 @@ def choose_pair(folder: Path, numbers: Sequence[int] | None = None) -> Choice:
         ct, ct_why = _best(cts, _CT_KEYS, spect.facts) or _ask(folder, usable, "ct")
         reasons = (ct_why, spect_why)
     others = [
-        " ".join(filter(None, (item.describe(), item.series.refusal)))
+        " ".join(filter(None, (item.describe(dated=False), item.series.refusal)))
         for item in listed
         if item not in (ct, spect)
     ]
@@ -232,14 +240,15 @@ def _best(
     """The preferred series, and the sentence that says why; None where two are alike."""
     if len(items) == 1:
         role = name_of_role(items[0].role or "ct")
-        return items[0], f"{items[0].describe()} is the only {role}."
+        return items[0], f"{items[0].describe(dated=False)} is the only {role}."
     ranked = sorted(
         items, key=lambda item: tuple(key(item.facts, other) for _, key in keys), reverse=True
     )
     best, second = ranked[:2]
     for words, key in keys:
         if key(best.facts, other) > key(second.facts, other):
-            return best, f"{best.describe()} was chosen of {len(items)}: it {_verb(words)}."
+            name = best.describe(dated=False)
+            return best, f"{name} was chosen of {len(items)}: it {_verb(words)}."
     return None
 
 

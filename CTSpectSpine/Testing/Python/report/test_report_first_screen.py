@@ -146,16 +146,29 @@ def test_what_is_known_of_the_scan_is_told(folder: Path) -> None:
         "uptake_time_min": 186.0,
     }  # fmt: skip
     told["uptake"]["suv"] = "SUV from 70 kg and 700 MBq."
+    told["uptake"]["sul"] = {"per_suv": 0.655, "note": "SUL = 0.655 x SUV."}
+    told["uptake"]["reconstruction"] = {
+        "family": "recovery", "source": "DICOM header", "iterations": 8, "subsets": 4,
+        "filter_fwhm_mm": 8.4,
+    }  # fmt: skip
     dump(folder, "manifest.json", told)
     text = Page(write_report(folder)).text
     line = "^99m^Technetium HDP; 700 MBq; scanned 3.1 h after injection; Acme One; OSEM 4i10s."
     assert line in text
     assert "SUV from 70 kg and 700 MBq." in text
+    assert "SUL = 0.655 x SUV." in text
+    assert "iterations: 8, subsets: 4, Gaussian filter of 8.4 mm" in text
+    told["uptake"]["sul"] = {"per_suv": None, "note": "No SUL: sex not given."}
+    scan = told["inputs"]["spect"]["acquisition"]
+    scan["radionuclide"] = scan["tracer"] = "Tc-99m DPD"
     # What the user gives comes before the header.
     told["context"] = {"injected_dose_MBq": 650, "injection_time": "2026-05-04T08:00:00Z",
                        "scan_time": "2026-05-04T11:30:00Z"}  # fmt: skip
     dump(folder, "manifest.json", told)
-    assert "650 MBq; scanned 3.5 h after injection" in Page(write_report(folder)).text
+    text = Page(write_report(folder)).text
+    assert "Tc-99m DPD; 650 MBq; scanned 3.5 h after injection" in text
+    assert "Tc-99m DPD Tc-99m DPD" not in text
+    assert "No SUL" not in text
 
 
 def test_alternative_texts_are_those_of_the_index(folder: Path) -> None:

@@ -156,9 +156,9 @@ BAD_CT: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: save(p / "nm.dcm", NM_CLASS, NM_VOXELS, **nm_tags()).parent,
         "are the inputs swapped?",
     ),
-    "enhanced": (
+    "enhanced without its frames": (
         lambda p: save(p / "e.dcm", "1.2.840.10008.5.1.4.1.1.2.1", NM_VOXELS, Modality="CT").parent,
-        "enhanced CT",
+        "0 items of PerFrameFunctionalGroupsSequence",
     ),
 }
 

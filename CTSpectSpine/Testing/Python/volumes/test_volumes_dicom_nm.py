@@ -25,6 +25,7 @@ from pydicom.sequence import Sequence
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import ijk_to_lps
+from CTSpectSpineLib.reconstruction import read_reconstruction
 from CTSpectSpineLib.volumes import Acquisition, read_volume, suv_factor
 
 
@@ -237,7 +238,7 @@ def test_acquisition_of_a_calibrated_spect(tmp_path: Path, dose: float) -> None:
     assert acquisition.injected_dose_MBq == pytest.approx(650)
     # The injection was before midnight, the scan after it.
     assert acquisition.injection_time == datetime.datetime(2024, 5, 1, 23, 30)
-    assert acquisition.fwhm_mm == 8.0
+    assert read_reconstruction("", acquisition.filter).filter_fwhm_mm == 8.0
     assert acquisition.corrections == ("ATTN", "SCAT", "DECY")
     assert acquisition.patient_digest
     assert "secret" not in repr(acquisition)

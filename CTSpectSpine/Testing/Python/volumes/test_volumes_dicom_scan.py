@@ -11,6 +11,8 @@ from dicom_files import NM_VOXELS, spect, windows
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.analysis.stages import reconstruction_facts
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.records import volume_record
 from CTSpectSpineLib.volumes import check_spect, suv_factor
@@ -122,3 +124,19 @@ def test_time_zones_count(tmp_path: Path) -> None:
     # What the user types without a zone is the scanner's time.
     factor, _ = suv_factor(zoned, injection_time=datetime.datetime(2024, 5, 2, 9))
     assert factor == pytest.approx(80000 / remaining, rel=1e-4)
+
+
+def test_comments_tell_of_the_reconstruction_and_are_not_kept(tmp_path: Path) -> None:
+    volume = spect(
+        tmp_path,
+        Manufacturer="SIEMENS NM",
+        ReconstructionMethod="OSEM",
+        ConvolutionKernel="Gauss 8.40",
+        SeriesDescription="MARKER bone",
+        ImageComments="MARKER Flash3D 8i4s",
+        CorrectedImage=["ATTN"],
+    )
+    facts = reconstruction_facts(volume, Options())
+    assert (facts.family, facts.stated) == ("recovery", "FLASH3D")
+    assert (facts.iterations, facts.subsets, facts.filter_fwhm_mm) == (8, 4, 8.4)
+    assert "MARKER" not in f"{facts.record()} {volume_record(volume)}"

@@ -114,6 +114,18 @@ def test_where_headers_leave_two_alike_the_user_is_asked(study: Path) -> None:
     assert "was named" in choose_pair(study, pair).reasons[1]
 
 
+def test_the_day_is_for_the_one_who_chooses_and_is_not_written(study: Path) -> None:
+    add_ct(study, "1.5", step=(0, 0, 5.0))
+    numbers = {item.facts.description: item.number for item in list_study(study)[0]}
+    for pair in (choose_pair(study), choose_pair(study, (numbers["1.1"], numbers["osem"]))):
+        written = [note for volume in pair.read() for note in volume.notes]
+        assert "[" in " ".join(written)
+        assert not any("2026" in note for note in (*written, *pair.reasons, *pair.others))
+    add_spect(study, "other")
+    with pytest.raises(InputError, match="2026-05-04"):
+        choose_pair(study)
+
+
 def test_numbers_do_not_depend_on_the_names_of_files(study: Path, tmp_path: Path) -> None:
     before = [item.series.first.header.SeriesDescription for item in list_study(study)[0]]
     (study / "osem.dcm").rename(study / "0.dcm")
