@@ -27,6 +27,7 @@ from CTSpectSpineLib.outcomes.summary import (
     contradictions,
     published,
     published_rows,
+    read_summary,
     whole_numbers,
 )
 from CTSpectSpineLib.outcomes.summary_page import p_sentences
@@ -92,6 +93,17 @@ def test_what_else_does_not_fit() -> None:
 
 def summary_row(n: int, *values: str, **more: float) -> SummaryRow:
     return SummaryRow("vas_axial", "all", n, *map(Printed.of, values), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [("na,all,10,7.0,1.0,3.0,1.0", "measure"), ("vas_axial,all,10,7.0,n/a,3.0,1.0", "pre_sd")],
+)
+def test_a_word_for_nothing_is_no_value_of_a_summary(row: str, column: str, tmp_path: Path) -> None:
+    path = tmp_path / "means.csv"
+    path.write_text(f"measure,group,n,pre_mean,pre_sd,post_mean,post_sd\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"row 2, column {column} is empty"):
+        read_summary(path)
 
 
 def test_with_the_spread_of_the_changes_the_test_itself() -> None:
