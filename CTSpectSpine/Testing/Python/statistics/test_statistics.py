@@ -94,6 +94,20 @@ def test_too_little_gives_no_number_instead_of_a_wrong_one(
     assert math.isnan(group.hedges_g.value)
 
 
+def test_the_same_change_in_all_patients_has_no_test_whatever_its_decimals() -> None:
+    before, after = np.array([7.1, 6.3, 8.2, 9.7]), np.array([5.1, 4.3, 6.2, 7.7])
+    assert np.ptp(after - before) > 0, "binary numbers are off"
+    found = paired.paired_change(before, after)
+    assert math.isnan(found.t)
+    assert math.isnan(found.d_z.value)
+    assert (found.change.value, found.change_sd) == (-2.0, 0.0)
+    group = paired.group_difference(
+        paired.change_of(before, after), paired.change_of(before[:3] + 1, after[:3])
+    )
+    assert math.isnan(group.t)
+    assert group.difference.value == 1.0
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(3, 40), st.integers(0, 10_000), st.floats(-0.95, 0.95))
 def test_a_summary_bounds_the_test_of_the_data(count: int, seed: int, correlation: float) -> None:
