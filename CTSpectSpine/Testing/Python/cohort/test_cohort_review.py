@@ -116,6 +116,22 @@ def test_what_a_person_wrote_by_hand_counts_and_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("p01,exclude,implant, screws,by hand,2026-01-01,", "more cells than the first row names"),
+        (",,,,,,x", "more cells than the first row names"),
+        ("p01,exclude,implant,,2026-01-01,", "needs the name of who takes it"),
+    ],
+)
+def test_a_wrong_row_is_named_where_it_stands(line: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    text = f"id,decision,value,by,time,result\n,,,,,\n\n{line}\n"
+    (tmp_path / FOLDER / DECISIONS).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"decisions\.csv, row 4: .*{told}"):
+        read_decisions(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (("p9", "seen", "--by", "B"), "holds no patient 'p9'"),
