@@ -153,6 +153,19 @@ def test_a_decision_that_cannot_be_is_one_sentence(
     assert not (tmp_path / "out" / FOLDER / DECISIONS).exists()
 
 
+def test_a_queue_that_a_spreadsheet_saved_is_read_and_a_damaged_one_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text("id;why;reason;folder\np00;no verdict;\u00fc;p00\n", encoding="cp1252")
+    assert queue(tmp_path, capsys) == ["p00"]
+    path.write_text("id,folder\np00,p00\n", encoding="utf-8")
+    assert main(["review", str(tmp_path), "--progress", "none"]) == 2
+    error = capsys.readouterr().err
+    assert "review.csv has no column 'why'" in error
+    assert len(error.splitlines()) == 1
+
+
 def test_a_decision_names_who_and_when() -> None:
     decision = ReviewDecision("a", "exclude", "metal", "B", "2026-01-02T03:04:05+00:00", "")
     assert decision.sentence == "exclude (metal) by B, 2026-01-02T03:04:05+00:00"
