@@ -200,6 +200,19 @@ def test_joints_of_one_patient_make_no_narrower_interval() -> None:
     assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.15)
 
 
+def test_the_joints_of_a_single_patient_have_no_interval() -> None:
+    one, other = ["a", "b", "a", "b", "b"], ["a", "b", "b", "b", "b"]
+    found = agreement.kappa_interval(one, other, ("a", "b"), ["p"] * 5)
+    assert math.isfinite(found.value)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    values = np.array([[1.0, 1.1], [2.0, 2.3], [3.0, 2.9]])
+    twice = agreement.intraclass(values, ["p"] * 3)
+    assert math.isfinite(twice.absolute.value)
+    assert math.isnan(twice.absolute.low)
+    assert math.isnan(bootstrap(lambda at: float(values[at, 0].mean()), ["p"] * 3).low)
+
+
 def test_intraclass_correlations_of_shrout_and_fleiss() -> None:
     """As R's ``psych::ICC`` prints them."""
     found = agreement.intraclass(JUDGES)
