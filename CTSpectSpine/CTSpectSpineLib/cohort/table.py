@@ -24,6 +24,8 @@ _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 )
 """Names that Windows keeps for devices."""
+OWN_FOLDERS = frozenset({"batch", "review"})
+"""Folders of a batch beside those of its patients (`cohort.record`, `cohort.review`)."""
 _YES, _NO = ("yes", "true", "1", "ja"), ("no", "false", "0", "nein")
 
 
@@ -238,6 +240,11 @@ class _Reader:
             yield replace(CohortPatient(name, context=context), **paths)
 
     def _id(self, text: str, line: int) -> str:
+        if text.lower() in OWN_FOLDERS:
+            raise InputError(
+                f"{self.path}, row {line}, column id: '{text}' is a folder of the batch itself; "
+                "give another id."
+            )
         if _ID.fullmatch(text) is None or text.lower() in _RESERVED or text.endswith("."):
             raise InputError(
                 f"{self.path}, row {line}, column id: '{text}' cannot name a folder; use letters "

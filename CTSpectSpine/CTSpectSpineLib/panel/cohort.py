@@ -13,7 +13,7 @@ from CTSpectSpineLib.cohort.record import place
 from CTSpectSpineLib.cohort.review import read_decisions, with_decisions
 from CTSpectSpineLib.cohort.rows import CohortRow, patient_tables
 from CTSpectSpineLib.cohort.summary import PAGE, in_need
-from CTSpectSpineLib.cohort.table import CohortPatient
+from CTSpectSpineLib.cohort.table import OWN_FOLDERS, CohortPatient
 from CTSpectSpineLib.command_line.child import REFUSED, ChildProcess
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.panel.workplace import Workplace
@@ -193,7 +193,7 @@ def cohort_file(source: Path, workplace: Workplace) -> Path:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("id", "study"))
-    used: set[str] = set()
+    used = set(OWN_FOLDERS)
     for folder in folders:
         name = _unused(re.sub(r"[^A-Za-z0-9.-]+", "_", folder.name).strip("._-") or "study", used)
         used.add(name.lower())

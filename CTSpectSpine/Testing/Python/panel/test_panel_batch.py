@@ -70,11 +70,11 @@ def cohort_of(folder: Path, count: int) -> Path:
 def test_a_folder_of_studies_becomes_a_cohort_with_names_that_can_be_folders(
     tmp_path: Path,
 ) -> None:
-    for name in ("Müller, 1", "M_ller_ 1", "plain", ".hidden"):
+    for name in ("Müller, 1", "M_ller_ 1", "plain", "review", ".hidden"):
         (tmp_path / "studies" / name).mkdir(parents=True)
     workplace = Workplace(tmp_path / "work")
     patients = read_cohort(cohort_file(tmp_path / "studies", workplace))
-    assert [patient.id for patient in patients] == ["M_ller_1", "M_ller_1_2", "plain"]
+    assert [patient.id for patient in patients] == ["M_ller_1", "M_ller_1_2", "plain", "review_2"]
     assert patients[2].study == (tmp_path / "studies" / "plain").resolve()
     with pytest.raises(InputError, match="holds no folders"):
         cohort_file(tmp_path / "studies" / "plain", workplace)
