@@ -128,11 +128,12 @@ class BatchSection(Section):
             patients = read_cohort(cohort)
             words = requests.cohortRequest(self.panel, cohort, ui.workersSpinBox.value)
             folder = Path(str(ui.batchFolderText.text).strip())
+            results = CohortResults(folder, patients)
             self.run = logic.startCohort(words, folder)
         except Exception as error:
             self._say(str(error), isError=True)
             raise
-        self._results, self._timeLeft = CohortResults(folder, patients), TimeLeft()
+        self._results, self._timeLeft = results, TimeLeft()
         self._rows = ()
         ui.batchProgressBar.value = 0
         ui.batchProgressBar.visible = True

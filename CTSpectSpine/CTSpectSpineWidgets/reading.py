@@ -129,6 +129,7 @@ class ReadingSection(Section):
             joints = {row.joint for row in record.rows}
             entry = self._readings.find(analysis, name, record.levels, joints, folder)
         except InputError as error:
+            self._open, self._key = None, ("", "")  # Else grades go to whom was read before.
             self._say(str(error))
             return
         if entry.lost:

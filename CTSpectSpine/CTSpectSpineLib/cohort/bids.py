@@ -9,7 +9,7 @@ names of labels (Sekuboyina et al., Med Image Anal 2021;73:102166).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _IS = {
     "transform": re.compile(r".*_from-ct_to-(spect|nm)(_.*)?_xfm\.(tfm|txt)"),
 }
 """Which file is what, by its name."""
+_DERIVED = ("vertebrae", "transform")
+"""What may lie below ``derivatives``, where our own results hold a ``spect_on_ct.nrrd``."""
 _WORDS = {
     "ct": "CT (…_ct.nii.gz)",
     "spect": "SPECT (…_spect.nii.gz)",
@@ -145,7 +147,7 @@ def _places(root: Path, subject: str) -> list[_Place]:
 def _patient(root: Path, place: _Place) -> dict[str, Any]:
     """The paths of a patient; none where there is neither CT nor SPECT."""
     raw = root.joinpath(*place.parts)
-    own = list(_named(raw, place))
+    own = list(_named(raw, place, _IS))
     found = {what: _only(place, what, own) for what in ("ct", "spect")}
     there = [what for what, path in found.items() if path is not None]
     if not there:
@@ -160,9 +162,9 @@ def _patient(root: Path, place: _Place) -> dict[str, Any]:
         path
         for folder in _derivatives(root)
         if folder.joinpath(*place.parts).is_dir()
-        for path in _named(folder.joinpath(*place.parts), place)
+        for path in _named(folder.joinpath(*place.parts), place, _DERIVED)
     ]
-    for what in ("vertebrae", "transform"):
+    for what in _DERIVED:
         found[what] = _only(place, what, [*own, *derived])
     return {what: path for what, path in found.items() if path is not None}
 
@@ -175,11 +177,11 @@ def _derivatives(root: Path) -> Iterator[Path]:
         yield from (p for p in sorted(place.iterdir()) if p.is_dir() and p.name[:4] != "sub-")
 
 
-def _named(folder: Path, place: _Place) -> Iterator[Path]:
+def _named(folder: Path, place: _Place, kinds: Iterable[str]) -> Iterator[Path]:
     """Files of a patient that the analysis may want; each must bear the patient's name."""
     for inside in [folder, *_inner(folder)]:
         for path in _files(inside):
-            if not any(pattern.fullmatch(path.name) for pattern in _IS.values()):
+            if not any(_IS[kind].fullmatch(path.name) for kind in kinds):
                 continue
             if not path.name.startswith(f"{place.name}_"):
                 raise InputError(

@@ -13,6 +13,8 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.joint_table import Row
 
 _JOINTS = "joints.csv"
+_NEEDED = ("id", "status", "disposition")
+"""Columns without which a cohort says nothing; earlier versions wrote fewer than this one."""
 _NUMBERS = {
     "stability": (0.0, 1.0),
     "expected_error_mm": (0.0, float("inf")),
@@ -22,7 +24,7 @@ _NUMBERS = {
 
 
 def read_rows(folder: Path) -> tuple[CohortRow, ...]:
-    """Rows of ``cohort.csv``.
+    """Rows of ``cohort.csv``; columns that nobody knows stay unread.
 
     Raises
     ------
@@ -35,12 +37,14 @@ def read_rows(folder: Path) -> tuple[CohortRow, ...]:
             f"{folder} holds no {COHORT}; give a folder that 'ctspectspine batch' has written."
         )
     names = [field.name for field in fields(CohortRow)]
-    cells = read_cells(path, names, names, "the folder of a batch")
+    cells = read_cells(path, names, _NEEDED, "the folder of a batch", lambda name: False)
     cells.unique("id", "patient")
     numbers = cells.numbers(_NUMBERS)
     found = []
     for place, row in enumerate(cells.rows):
-        values: dict[str, str | float | None] = dict(zip(cells.columns, row, strict=True))
+        values: dict[str, str | float | None] = {
+            name: cell for name, cell in zip(cells.columns, row, strict=True) if name in names
+        }
         for name in _NUMBERS:
             number = numbers.get(name, [nan] * len(cells.rows))[place]
             values[name] = None if number != number else number

@@ -128,15 +128,23 @@ def every_decision(folder: Path) -> tuple[ReviewDecision, ...]:
     try:
         text, separator = separated(decoded(path.read_bytes()), names)
         reader = csv.DictReader(io.StringIO(text), delimiter=separator, strict=True)
-        rows = [row for row in reader if any((cell or "").strip() for cell in row.values() if cell)]
+        rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({error}); correct it or move it away.") from error
     if not set(names) <= set(reader.fieldnames or ()):
         raise InputError(f"{path} needs the columns {', '.join(names)}; correct it.")
     decisions = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
+        if None in row:
+            raise InputError(
+                f"{path}, row {number}: more cells than the first row names columns; put a value "
+                "that holds a comma into quotes."
+            )
+        cells = {name: (row[name] or "").strip() for name in names}
+        if not any(cells.values()):
+            continue
         try:
-            decisions.append(ReviewDecision(**{name: (row[name] or "").strip() for name in names}))  # type: ignore[arg-type]
+            decisions.append(ReviewDecision(**cells))  # type: ignore[arg-type]
         except InputError as error:
             raise InputError(f"{path}, row {number}: {error}") from error
     return tuple(decisions)

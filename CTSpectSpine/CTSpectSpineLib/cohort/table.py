@@ -24,6 +24,8 @@ _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 )
 """Names that Windows keeps for devices."""
+OWN_FOLDERS = frozenset({"batch", "review"})
+"""Folders of a batch beside those of its patients (`cohort.record`, `cohort.review`)."""
 _YES, _NO = ("yes", "true", "1", "ja"), ("no", "false", "0", "nein")
 
 
@@ -232,12 +234,17 @@ class _Reader:
         for number, (row, line) in enumerate(rows):
             cells = dict(zip(self.cells.columns, row, strict=True))
             self._check_images(cells, line)
-            paths: dict[str, Any] = {name: self._path(cells.get(name, "")) for name in PATHS}
+            paths: dict[str, Any] = {n: self._path(n, cells.get(n, ""), line) for n in PATHS}
             name = self._id(cells["id"], line)
             context = self.context(cells, number, line)
             yield replace(CohortPatient(name, context=context), **paths)
 
     def _id(self, text: str, line: int) -> str:
+        if text.lower() in OWN_FOLDERS:
+            raise InputError(
+                f"{self.path}, row {line}, column id: '{text}' is a folder of the batch itself; "
+                "give another id."
+            )
         if _ID.fullmatch(text) is None or text.lower() in _RESERVED or text.endswith("."):
             raise InputError(
                 f"{self.path}, row {line}, column id: '{text}' cannot name a folder; use letters "
@@ -253,8 +260,14 @@ class _Reader:
                 "and 'spect', or 'study'."
             )
 
-    def _path(self, text: str) -> Path | None:
-        return self.path.parent / Path(text).expanduser() if text else None
+    def _path(self, name: str, text: str, line: int) -> Path | None:
+        try:
+            return self.path.parent / Path(text).expanduser() if text else None
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.path}, row {line}, column {name}: '{text}' names the folder of a user who "
+                "is not known here; give the whole path."
+            ) from error
 
     def context(self, cells: Mapping[str, str], number: int, line: int) -> dict[str, Any]:
         """Clinical context in a row."""

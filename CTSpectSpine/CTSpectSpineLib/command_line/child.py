@@ -131,7 +131,9 @@ def failure_sentence(code: int, lines: Sequence[str]) -> str:
     own = next((line for line in reversed(said) if line.startswith("ctspectspine:")), "")
     if own and "this is a defect" not in own:
         sentence = own.removeprefix("ctspectspine:").strip()
-        return sentence[:1].upper() + sentence[1:]
+        # A name of a file stays as it is.
+        is_word = sentence.partition(" ")[0].isalpha()
+        return sentence[:1].upper() + sentence[1:] if is_word else sentence
     if own:
         error = said[-2] if len(said) > 1 else ""
         return f"The analysis stopped by a defect of this software ({error}); the log holds more."

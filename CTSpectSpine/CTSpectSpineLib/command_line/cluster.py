@@ -7,6 +7,7 @@ words, a context and how the analysis ended passes through the cluster.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -64,10 +65,12 @@ class Cluster:
             ) from error
         # What goes wrong there is told in our own sentence.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        given = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
         try:
-            self._client: Any = Client(**given, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
+            place = read_json(Path(address))["address"] if Path(address).is_file() else address
+            # A client that finds nobody speaks up again, at length, when it is thrown away.
+            asyncio.run(_greet(str(place)))
+            self._client: Any = Client(place, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"No Dask scheduler answers at {address}; start one (dask scheduler), or correct "
                 "the address."
@@ -119,6 +122,16 @@ class Cluster:
             pure=False,
         )
         return FarAnalysis(future, self.address)
+
+
+async def _greet(address: str) -> None:
+    """Connect once, and hang up."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    how = Security().get_connection_args("client")
+    comm = await connect(address, timeout=_CONNECT_SECONDS, **how)
+    await comm.close()
 
 
 class FarAnalysis:

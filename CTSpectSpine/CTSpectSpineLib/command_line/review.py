@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import webbrowser
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from CTSpectSpineLib.cell_table import read_cells
 from CTSpectSpineLib.cohort.record import read_record
 from CTSpectSpineLib.cohort.review import (
     DECISIONS,
@@ -26,6 +26,8 @@ from CTSpectSpineLib.results.folder import step_folder
 from CTSpectSpineLib.results.manifest import now
 from CTSpectSpineLib.results.text_files import write_text
 
+_COLUMNS = ("id", "why", "reason", "folder")
+"""Of the queue. By definition: as `cohort.summary` writes them."""
 _WAIT_SECONDS = 20.0
 """How long to wait for another decision. Judgement: far longer than one takes to be written."""
 _AGAIN = ("accept-registration", "confirm-levels", "anchor", "exclude", "withdraw")
@@ -61,13 +63,10 @@ def _check_patient(folder: Path, patient: str) -> None:
 def _queue(folder: Path) -> Iterator[dict[str, str]]:
     """Rows of ``review.csv`` that nobody has dealt with since it was written."""
     path = folder / REVIEW
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); it is written when a batch has ended."
-        ) from error
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; it is written when a batch has ended.")
+    cells = read_cells(path, _COLUMNS, _COLUMNS, "the queue of a batch", lambda name: False)
+    rows = [dict(zip(cells.columns, row, strict=True)) for row in cells.rows]
     decisions = read_decisions(folder)
     for row in rows:
         mine = decisions.get(row["id"], ())

@@ -43,7 +43,7 @@ _NEAR_LABEL_MM = 3.0
 _BRIGHT_VOXELS = 9
 """Edge of the cube whose brightest voxel is full bone. Judgement: it holds a cortex everywhere in
 an articular process."""
-_EDGE = 0.5
+BONE_SHARE = 0.5
 """Share of full bone at its surface. By definition: half the step from soft tissue."""
 _LINE_VOXELS = 3
 """Edge of the cube that closes dark lines. Judgement: a joint space of 2 mm, not the marrow."""
@@ -123,7 +123,7 @@ def divide_arch(pair: Pair, ct: sitk.Image) -> Divided | str:
     full = np.maximum(ndimage.uniform_filter(bright, 5) - _SOFT_HU, _LEAST_BONE_HU)
     share = np.clip((hu - _SOFT_HU) / full, 0.0, 1.0)
     near = voxels_to(upper | lower) * STEP_MM <= _NEAR_LABEL_MM
-    solid = (share >= _EDGE) & near
+    solid = (share >= BONE_SHARE) & near
     marrow = _enclosed(solid)
     bone = solid | marrow | ndimage.binary_erosion(upper) | ndimage.binary_erosion(lower)
     lines = np.clip((ndimage.grey_closing(hu, size=(_LINE_VOXELS,) * 3) - hu) / full, 0.0, 1.0)

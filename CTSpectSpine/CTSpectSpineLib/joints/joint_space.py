@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
-from CTSpectSpineLib.joints.arch import Field, divide_arch
+from CTSpectSpineLib.joints.arch import BONE_SHARE, Field, divide_arch
 from CTSpectSpineLib.joints.facets import Facet, find_facets
 from CTSpectSpineLib.joints.motion_segment import Pair
 
@@ -21,6 +22,11 @@ _MOST_BRIGHT = 0.05
 """Largest part of a joint space found on the CT that may be bright. Measured: 0 to 0.04 on 58 of 60
 joints of phantoms of seeds 31001 and 31005 with voxels of 1 mm, whose centres then lie 0.3 to 2.5
 mm from the true ones; 0.07 to 0.4 on a real CT of 1.5 mm, where spaces are partly lost."""
+_AROUND_MM = 4
+"""How far around a joint space bone is expected, mm. Judgement: both cortices."""
+_LEAST_BONE = 0.15
+"""Least share of bone there. Measured: 0.37 to 0.45 on a phantom, 0.17 to 0.39 on a real CT of 1.5
+mm; 0 to 0.05 where the CT of that phantom ends 2 mm beyond the middle of the joint or before."""
 _FARTHEST_MM = 12.0
 """Farthest from the place by the labels that a joint found on the CT may lie, mm. Measured on
 phantoms with labels divided wrongly on purpose: those were up to 9.3 mm off."""
@@ -54,6 +60,9 @@ def _better(by_labels: Facet | str, on_ct: Facet | str, share: Field) -> Facet |
     """The joint on the CT where its space is dark throughout, else that by the labels."""
     if isinstance(on_ct, str) or on_ct.sheet is None:
         return _by_labels(by_labels, "no joint space was found on the CT")
+    around = ndimage.binary_dilation(on_ct.sheet, iterations=_AROUND_MM)
+    if not np.mean(share[around] >= BONE_SHARE) >= _LEAST_BONE:
+        return _by_labels(by_labels, "the CT shows no bone around the joint space")
     if np.mean(share[on_ct.sheet] >= _BRIGHT_SHARE) > _MOST_BRIGHT:
         return _by_labels(by_labels, "the CT does not show the joint space throughout")
     if not isinstance(by_labels, str) and by_labels.sheet is not None:

@@ -13,6 +13,7 @@ from CTSpectSpineLib.statistics.estimate import Estimate
 from CTSpectSpineLib.statistics.paired import (
     GroupDifference,
     PairedChange,
+    change_of,
     group_difference,
     paired_change,
 )
@@ -167,7 +168,7 @@ def subgroups(outcomes: Outcomes) -> Iterator[SubgroupRow]:
             continue
         for measure in outcomes.measures():
             for visit in outcomes.after(measure):
-                change = outcomes.of(measure, visit) - outcomes.of(measure, BASELINE)
+                change = change_of(outcomes.of(measure, BASELINE), outcomes.of(measure, visit))
                 found = group_difference(change[there[first]], change[there[second]])
                 yield SubgroupRow(measure, visit, first, second, found)
 

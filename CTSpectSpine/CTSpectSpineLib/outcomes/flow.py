@@ -186,11 +186,15 @@ def read_counts(path: Path) -> Flow:
     counts = {name: int(number) for name, number in zip(boxes, numbers, strict=True)}
     if "scanned" not in counts:
         raise InputError(f"{path} has no row 'scanned'; give the number of all patients.")
+    for name in (OPERATED, "offered"):
+        if name in counts:
+            raise InputError(
+                f"{cells.where(boxes.index(name), 'box')}: '{name}' is added up from the others; "
+                f"give {OPERATED}_cervical, {OPERATED}_lumbar … instead."
+            )
     prefix = f"{OPERATED}_"
     operated = {k.removeprefix(prefix): v for k, v in counts.items() if k.startswith(prefix)}
-    leaving = {
-        k: v for k, v in counts.items() if k != "scanned" and k.removeprefix(prefix) not in operated
-    }
+    leaving = {k: v for k, v in counts.items() if k != "scanned" and not k.startswith(prefix)}
     try:
         return flow_of(counts["scanned"], leaving, operated)
     except InputError as error:

@@ -16,6 +16,7 @@ from CTSpectSpineLib.cell_table import CellTable, read_cells
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.outcomes.table import measures
+from CTSpectSpineLib.spreadsheet import MISSING
 from CTSpectSpineLib.statistics.estimate import Estimate, interval_ends
 from CTSpectSpineLib.statistics.paired import d_z, summary_t
 
@@ -173,7 +174,7 @@ def read_summary(path: Path) -> list[SummaryRow]:
     numbers = cells.numbers(bounds)
     for row, name in enumerate(names):
         for column in NEEDED:
-            if not cells.cells(column)[row]:
+            if cells.cells(column)[row].lower() in MISSING:
                 raise InputError(f"{cells.where(row, column)} is empty; give it.")
         _check_row(cells, row, name, numbers)
     told = {name: numbers.get(name, [nan] * len(names)) for name in OPTIONAL}

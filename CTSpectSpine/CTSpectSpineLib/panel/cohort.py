@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from CTSpectSpineLib.cohort.record import place
+from CTSpectSpineLib.cohort.review import read_decisions, with_decisions
 from CTSpectSpineLib.cohort.rows import CohortRow, patient_tables
 from CTSpectSpineLib.cohort.summary import PAGE, in_need
-from CTSpectSpineLib.cohort.table import CohortPatient
+from CTSpectSpineLib.cohort.table import OWN_FOLDERS, CohortPatient
 from CTSpectSpineLib.command_line.child import REFUSED, ChildProcess
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.panel.workplace import Workplace
@@ -129,10 +130,16 @@ class CohortResults:
         Folder of the batch.
     patients
         All patients.
+
+    Raises
+    ------
+    InputError
+        If what people decided on them cannot be read.
     """
 
     def __init__(self, folder: Path, patients: Sequence[CohortPatient]) -> None:
-        self.folder, self.patients = folder, tuple(patients)
+        self._decisions = read_decisions(folder)
+        self.folder, self.patients = folder, with_decisions(patients, self._decisions)
         self._rows: dict[str, CohortRow] = {}
         self._seen: dict[str, int] = {}
 
@@ -147,7 +154,8 @@ class CohortResults:
         for patient, written in new[:most]:
             self._seen[patient.id] = written
             try:
-                self._rows[patient.id] = patient_tables(self.folder, patient).row
+                decisions = self._decisions.get(patient.id, ())
+                self._rows[patient.id] = patient_tables(self.folder, patient, decisions).row
             except InputError as error:
                 row = CohortRow(patient.id, "error", folder=patient.id, reason=str(error))
                 self._rows[patient.id] = row
@@ -185,7 +193,7 @@ def cohort_file(source: Path, workplace: Workplace) -> Path:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("id", "study"))
-    used: set[str] = set()
+    used = set(OWN_FOLDERS)
     for folder in folders:
         name = _unused(re.sub(r"[^A-Za-z0-9.-]+", "_", folder.name).strip("._-") or "study", used)
         used.add(name.lower())

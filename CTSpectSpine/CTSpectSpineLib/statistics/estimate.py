@@ -16,6 +16,8 @@ Z95 = 1.959964
 """By definition: standard deviations from the middle of a normal 95 % interval to its ends."""
 REPETITIONS = 2000
 """Bootstrap repetitions. Numerical: 50 of them lie beyond either end of a 95 % interval."""
+_LEAST_PATIENTS = 2
+"""By definition: a spread needs two."""
 _LEAST_USABLE = 0.9
 """Share of the repetitions that must give a number for an interval to be shown. Judgement: what the
 others would have given is not known."""
@@ -72,7 +74,7 @@ def percentiles(value: float, drawn: FloatArray) -> Estimate:
     likelihood ratio is where nobody without the condition has a positive test.
     """
     usable = drawn[~np.isnan(drawn)]
-    if len(usable) < _LEAST_USABLE * len(drawn) or not isfinite(value):
+    if not len(usable) or len(usable) < _LEAST_USABLE * len(drawn) or not isfinite(value):
         return Estimate(value)
     # Not between two values: there is no middle of a number and infinity.
     low, high = np.quantile(usable, interval_ends(), method="inverted_cdf")
@@ -82,11 +84,16 @@ def percentiles(value: float, drawn: FloatArray) -> Estimate:
 def resamples(
     owners: Sequence[Hashable], seed: int, repetitions: int = REPETITIONS
 ) -> list[np.ndarray]:
-    """Positions of the observations of as many patients as there are, drawn with replacement."""
+    """Positions of the observations of as many patients as there are, drawn with replacement.
+
+    None of a single patient, whose draws would all be the same.
+    """
     places: dict[Hashable, list[int]] = {}
     for place, owner in enumerate(owners):
         places.setdefault(owner, []).append(place)
     groups = [np.array(group) for group in places.values()]
+    if len(groups) < _LEAST_PATIENTS:
+        return []
     rng = np.random.default_rng(seed)
     return [
         np.concatenate([groups[n] for n in rng.integers(0, len(groups), len(groups))])
@@ -102,11 +109,14 @@ def draw_weights(
     Returns
     -------
     numpy.ndarray
-        Shape (repetitions, n).
+        Shape (repetitions, n). NaN of a single patient, whose draws would all be the same and tell
+        of no spread.
     """
     places = {owner: place for place, owner in enumerate(dict.fromkeys(owners))}
     whose = np.array([places[owner] for owner in owners])
     count = len(places)
+    if count < _LEAST_PATIENTS:
+        return np.full((repetitions, len(whose)), nan)
     drawn = np.random.default_rng(seed).multinomial(
         count, np.full(count, 1 / count), size=repetitions
     )

@@ -41,6 +41,7 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
         "derivatives/sub-02/sub-02_seg-vert_msk.nii.gz",
         "derivatives/hand/sub-04/sub-04_from-ct_to-spect_mode-image_xfm.tfm",
         "derivatives/ctspectspine/sub-01/vertebrae.nii.gz",
+        "derivatives/ctspectspine/sub-02/spect_on_ct.nrrd",
     )
     found = {patient.id: patient for patient in read_bids(tmp_path)}
     assert list(found) == ["sub-01_ses-after", "sub-01_ses-before", "sub-02", "sub-04"]

@@ -39,11 +39,13 @@ def test_a_missing_package_is_one_sentence(
     )
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "bad://x"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "bad://x", "nowhere"])
 def test_a_scheduler_that_does_not_answer_is_one_sentence(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.2)
+    # Thrown away, one waits for 40 seconds and then writes a traceback.
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: pytest.fail("a client was made"))
     with pytest.raises(InputError, match=f"No Dask scheduler answers at {address}; start one"):
         cluster.Cluster(address)
 

@@ -116,6 +116,22 @@ def test_what_a_person_wrote_by_hand_counts_and_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("p01,exclude,implant, screws,by hand,2026-01-01,", "more cells than the first row names"),
+        (",,,,,,x", "more cells than the first row names"),
+        ("p01,exclude,implant,,2026-01-01,", "needs the name of who takes it"),
+    ],
+)
+def test_a_wrong_row_is_named_where_it_stands(line: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    text = f"id,decision,value,by,time,result\n,,,,,\n\n{line}\n"
+    (tmp_path / FOLDER / DECISIONS).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"decisions\.csv, row 4: .*{told}"):
+        read_decisions(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (("p9", "seen", "--by", "B"), "holds no patient 'p9'"),
@@ -135,6 +151,19 @@ def test_a_decision_that_cannot_be_is_one_sentence(
     assert told in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out" / FOLDER / DECISIONS).exists()
+
+
+def test_a_queue_that_a_spreadsheet_saved_is_read_and_a_damaged_one_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "review.csv"
+    path.write_text("id;why;reason;folder\np00;no verdict;\u00fc;p00\n", encoding="cp1252")
+    assert queue(tmp_path, capsys) == ["p00"]
+    path.write_text("id,folder\np00,p00\n", encoding="utf-8")
+    assert main(["review", str(tmp_path), "--progress", "none"]) == 2
+    error = capsys.readouterr().err
+    assert "review.csv has no column 'why'" in error
+    assert len(error.splitlines()) == 1
 
 
 def test_a_decision_names_who_and_when() -> None:

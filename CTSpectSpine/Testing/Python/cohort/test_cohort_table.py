@@ -59,6 +59,8 @@ def test_cells_of_the_context(column: str, cell: str, value: Any, tmp_path: Path
         (("id,ct,spect", "a b,c,s"), "row 2, column id: 'a b' cannot name a folder"),
         (("id,ct,spect", "../a,c,s"), "cannot name a folder"),
         (("id,ct,spect", "NUL,c,s"), "cannot name a folder"),
+        (("id,ct,spect", "a,c,~nobody-here/s"), "row 2, column spect: '~nobody-here/s' names"),
+        (("id,ct,spect", "Review,c,s"), "'Review' is a folder of the batch itself"),
         (("id,ct,spect", "a,c,s", "A,c,s"), "row 3, column id: 'A' stands in row 2"),
         (("id,ct,spect", "a,c,"), "row 2: ct given; give 'ct' and 'spect', or 'study'"),
         (("id,ct,spect,study", "a,c,s,t"), "row 2: ct and spect and study given"),

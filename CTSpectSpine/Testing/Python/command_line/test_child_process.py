@@ -106,7 +106,8 @@ def test_progress_lines() -> None:
 @pytest.mark.parametrize(
     ("code", "lines", "parts"),
     [
-        (2, ["[ 3%] Reading", "ctspectspine: x.nrrd is no CT; give another."], ["X.nrrd is no CT"]),
+        (2, ["[ 3%] Reading", "ctspectspine: x.nrrd is no CT; give another."], ["x.nrrd is no CT"]),
+        (2, ["ctspectspine: give a CT."], ["Give a CT."]),
         (70, ["ValueError: 3", "ctspectspine: this is a defect; please"], ["defect", "ValueError"]),
         (-9, [], ["unexpectedly", "SIGKILL", "memory"]),
         (-11, ["Segmentation"], ["SIGSEGV", "Segmentation"]),

@@ -79,6 +79,24 @@ def test_a_ct_without_visible_spaces_leaves_the_joints_to_the_labels(spine: Anat
         assert np.array_equal(joint.centre_mm, alone[name].centre_mm)
 
 
+@pytest.mark.slow
+def test_a_ct_that_ends_before_the_joints_leaves_them_to_the_labels(spine: Anatomy) -> None:
+    by_labels = facets_of(build_joints(spine.labels).joints)
+    far = sitk.Image(spine.ct)
+    far.SetOrigin((1000.0, 1000.0, 1000.0))
+    left = by_labels["L4-L5 facet left"].centre_mm
+    assert left is not None
+    edge = int(spine.ct.TransformPhysicalPointToContinuousIndex(left)[0])
+    for ct, names in ((far, list(by_labels)), (spine.ct[:edge, :, :], ["L4-L5 facet left"])):
+        found = facets_of(build_joints(spine.labels, ct).joints)
+        for name in names:
+            assert found[name].outlined_on == (
+                "labels: the CT shows no bone around the joint space"
+            )
+            assert np.array_equal(found[name].centre_mm, by_labels[name].centre_mm)
+    assert found["L4-L5 facet right"].outlined_on == "CT"
+
+
 def test_distances_are_those_of_scipy() -> None:
     rng = np.random.default_rng(3)
     mask = ndimage.gaussian_filter(rng.normal(size=(12, 15, 9)), 2) > 0.05

@@ -9,6 +9,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from CTSpectSpineLib.cohort.reader import read_rows
 from CTSpectSpineLib.cohort.rows import CohortRow
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.outcomes.flow import (
@@ -27,6 +28,7 @@ from CTSpectSpineLib.outcomes.summary import (
     contradictions,
     published,
     published_rows,
+    read_summary,
     whole_numbers,
 )
 from CTSpectSpineLib.outcomes.summary_page import p_sentences
@@ -92,6 +94,17 @@ def test_what_else_does_not_fit() -> None:
 
 def summary_row(n: int, *values: str, **more: float) -> SummaryRow:
     return SummaryRow("vas_axial", "all", n, *map(Printed.of, values), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [("na,all,10,7.0,1.0,3.0,1.0", "measure"), ("vas_axial,all,10,7.0,n/a,3.0,1.0", "pre_sd")],
+)
+def test_a_word_for_nothing_is_no_value_of_a_summary(row: str, column: str, tmp_path: Path) -> None:
+    path = tmp_path / "means.csv"
+    path.write_text(f"measure,group,n,pre_mean,pre_sd,post_mean,post_sd\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"row 2, column {column} is empty"):
+        read_summary(path)
 
 
 def test_with_the_spread_of_the_changes_the_test_itself() -> None:
@@ -161,6 +174,20 @@ def test_the_flow_of_a_cohort() -> None:
     assert lines["operated_cervical"] == ("seen before: 1", "seen at 12 months: 0")
 
 
+def test_a_cohort_of_an_earlier_version_or_with_a_column_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "cohort.csv").write_text(
+        "id,status,disposition,stability,quality,expected_error_mm,level_status,positive_joints,"
+        "findings,seconds,folder,reason,note\n"
+        "a,complete,lumbar_disc,0.9,good,1.2,plausible,L4-L5 disc,,30.0,a,,mine\n",
+        encoding="utf-8",
+    )
+    (row,) = read_rows(tmp_path)
+    assert (row.id, row.disposition, row.stability, row.reviewed) == ("a", "lumbar_disc", 0.9, "")
+    (tmp_path / "cohort.csv").write_text("id,status\na,complete\n", encoding="utf-8")
+    with pytest.raises(InputError, match="has no column 'disposition'"):
+        read_rows(tmp_path)
+
+
 def test_a_flow_from_counts_and_its_files(tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     path.write_text(
@@ -186,6 +213,11 @@ def test_a_flow_from_counts_and_its_files(tmp_path: Path) -> None:
         ("box,patients\nscanned,-4\n", "row 2, column patients: -4 is not possible"),
         ("box,patients\nscanned,4\nscanned,4\n", "row 3, column box: 'scanned' stands in row 2"),
         ("box,count\nscanned,4\n", "no column 'patients'"),
+        ("box,patients\nscanned,4\noperated,4\n", "row 3, column box: 'operated' is added up"),
+        (
+            "box,patients\nscanned,4\ncervical,1\noperated_cervical,4\n",
+            "4 patients ('SPECT/CT') are not 1 who leave and 4 who go on",
+        ),
     ],
 )
 def test_wrong_counts_are_named_with_their_place(text: str, words: str, tmp_path: Path) -> None:

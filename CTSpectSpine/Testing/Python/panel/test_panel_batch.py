@@ -70,11 +70,11 @@ def cohort_of(folder: Path, count: int) -> Path:
 def test_a_folder_of_studies_becomes_a_cohort_with_names_that_can_be_folders(
     tmp_path: Path,
 ) -> None:
-    for name in ("Müller, 1", "M_ller_ 1", "plain", ".hidden"):
+    for name in ("Müller, 1", "M_ller_ 1", "plain", "review", ".hidden"):
         (tmp_path / "studies" / name).mkdir(parents=True)
     workplace = Workplace(tmp_path / "work")
     patients = read_cohort(cohort_file(tmp_path / "studies", workplace))
-    assert [patient.id for patient in patients] == ["M_ller_1", "M_ller_1_2", "plain"]
+    assert [patient.id for patient in patients] == ["M_ller_1", "M_ller_1_2", "plain", "review_2"]
     assert patients[2].study == (tmp_path / "studies" / "plain").resolve()
     with pytest.raises(InputError, match="holds no folders"):
         cohort_file(tmp_path / "studies" / "plain", workplace)
@@ -94,6 +94,25 @@ def test_results_are_read_a_few_at_a_time_and_the_urgent_come_first(tmp_path: Pa
     assert not results.look(most=2)
     assert [row.reason for row in results.queue()] == [f"p{n} is broken." for n in range(3)]
     assert results.waiting == 2
+
+
+def test_decisions_hold_in_the_queue_as_they_do_in_the_batch(tmp_path: Path) -> None:
+    patients = [CohortPatient(f"p{n}") for n in range(2)]
+    for patient in patients:
+        PatientRecord(patient.id, "error", f"{patient.id} is broken.", 1.0, "s", {}).write(tmp_path)
+    (tmp_path / "review").mkdir()
+    (tmp_path / "review" / "decisions.csv").write_text(
+        "id,decision,value,by,time,result\np0,exclude,metal,B,2026-01-01,\n", encoding="utf-8"
+    )
+    results = CohortResults(tmp_path, patients)
+    assert results.look()
+    assert [(row.id, row.status) for row in results.queue()] == [
+        ("p1", "error"),
+        ("p0", "excluded"),
+    ]
+    (tmp_path / "review" / "decisions.csv").write_text("id\np0\n", encoding="utf-8")
+    with pytest.raises(InputError, match="needs the columns"):
+        CohortResults(tmp_path, patients)
 
 
 def test_what_is_missing_is_said_and_a_wrong_cohort_is_one_sentence(

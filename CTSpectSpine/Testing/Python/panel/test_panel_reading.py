@@ -336,6 +336,27 @@ def test_another_reader_begins_anew_and_the_first_goes_on_where_they_were(desk: 
     assert grades == {"Ann": "positive", "Bob": "negative"}
 
 
+def test_a_reading_that_cannot_be_read_leaves_no_other_readers_open(desk: Desk) -> None:
+    reader = begin(desk)
+    reader.press("N", "2", "S")
+    desk.ui.readingButton.click()
+    table = desk.folder / "results" / "reading.csv"
+    whole = table.read_bytes()
+    table.write_text("joint\n", encoding="utf-8")
+    desk.ui.readerName.text = "Bob"
+    desk.ui.readingButton.click()
+    reader.press("N", "0")
+    table.write_bytes(whole)
+    desk.ui.readingButton.click()
+    desk.ui.readerName.text = "Ann"
+    desk.ui.readingButton.click()
+    assert "1 of 3 joints graded" in desk.ui.readingLabel.text
+    assert "not saved" not in desk.ui.readingLabel.text
+    reader.press("N", "S")
+    (ann,) = read_readings(desk.folder / "results").values()
+    assert [grade.grade for grade in ann.grades] == ["positive"]
+
+
 def test_grades_are_given_again_where_levels_were_named_otherwise(desk: Desk) -> None:
     reader = begin(desk)
     reader.press("N", "2")

@@ -94,6 +94,20 @@ def test_too_little_gives_no_number_instead_of_a_wrong_one(
     assert math.isnan(group.hedges_g.value)
 
 
+def test_the_same_change_in_all_patients_has_no_test_whatever_its_decimals() -> None:
+    before, after = np.array([7.1, 6.3, 8.2, 9.7]), np.array([5.1, 4.3, 6.2, 7.7])
+    assert np.ptp(after - before) > 0, "binary numbers are off"
+    found = paired.paired_change(before, after)
+    assert math.isnan(found.t)
+    assert math.isnan(found.d_z.value)
+    assert (found.change.value, found.change_sd) == (-2.0, 0.0)
+    group = paired.group_difference(
+        paired.change_of(before, after), paired.change_of(before[:3] + 1, after[:3])
+    )
+    assert math.isnan(group.t)
+    assert group.difference.value == 1.0
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(3, 40), st.integers(0, 10_000), st.floats(-0.95, 0.95))
 def test_a_summary_bounds_the_test_of_the_data(count: int, seed: int, correlation: float) -> None:
@@ -184,6 +198,19 @@ def test_joints_of_one_patient_make_no_narrower_interval() -> None:
     )
     assert often.value == pytest.approx(once.value)
     assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.15)
+
+
+def test_the_joints_of_a_single_patient_have_no_interval() -> None:
+    one, other = ["a", "b", "a", "b", "b"], ["a", "b", "b", "b", "b"]
+    found = agreement.kappa_interval(one, other, ("a", "b"), ["p"] * 5)
+    assert math.isfinite(found.value)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    values = np.array([[1.0, 1.1], [2.0, 2.3], [3.0, 2.9]])
+    twice = agreement.intraclass(values, ["p"] * 3)
+    assert math.isfinite(twice.absolute.value)
+    assert math.isnan(twice.absolute.low)
+    assert math.isnan(bootstrap(lambda at: float(values[at, 0].mean()), ["p"] * 3).low)
 
 
 def test_intraclass_correlations_of_shrout_and_fleiss() -> None:
