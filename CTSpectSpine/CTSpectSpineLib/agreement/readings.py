@@ -14,7 +14,11 @@ from CTSpectSpineLib.joint_table import Row
 
 COLUMNS = ("reader", "id", "joint", "grade", "read_at")
 """Columns of a reading, as the reader form saves them."""
-NEEDED = ("reader", "id", "joint", "grade")
+NEEDED = ("reader", "joint", "grade")
+PATIENT = "patient"
+"""Column of the patient in a ``reading.csv`` of Slicer's panel, in place of ``id``."""
+_OF_THE_PANEL = (PATIENT, "level", "kind", "side", "note", "time")
+"""What the panel writes besides; ``reader`` may grade each joint of each patient once."""
 CLASSES = ("negative", "indeterminate", "positive")
 """Classes in order, for weights."""
 NOT_MEASURABLE = "not_measurable"
@@ -42,12 +46,16 @@ def read_readings(path: Path, joints: Mapping[str, Sequence[Row]]) -> list[Readi
     InputError
         Naming row and column, if a cell is not allowed or names a joint that is not there.
     """
-    cells = read_cells(path, COLUMNS, NEEDED, "a reading as the reader form saves it")
+    known_columns = (*COLUMNS, *_OF_THE_PANEL)
+    cells = read_cells(path, known_columns, NEEDED, "a reading as the reader form saves it")
+    patient = "id" if "id" in cells.columns else PATIENT
+    if patient not in cells.columns:
+        raise InputError(f"{path} has no column 'id'; give a reading as the reader form saves it.")
     grades = cells.choices("grade", UPTAKE_CLASSES)
     known = {(name, j.joint) for name, rows in joints.items() for j in rows}
     found: dict[str, dict[tuple[str, str], str]] = {}
     lines: dict[tuple[str, str, str], int] = {}
-    for row, (reader, name, joint) in enumerate(_names(cells)):
+    for row, (reader, name, joint) in enumerate(_names(cells, patient)):
         if (name, joint) not in known:
             raise InputError(
                 f"{cells.where(row, 'joint')}: the results have no joint '{joint}' of '{name}'; "
@@ -66,11 +74,11 @@ def read_readings(path: Path, joints: Mapping[str, Sequence[Row]]) -> list[Readi
     return [Reading(reader, given) for reader, given in found.items()]
 
 
-def _names(cells: CellTable) -> list[tuple[str, str, str]]:
-    columns = [cells.cells(name) for name in ("reader", "id", "joint")]
+def _names(cells: CellTable, patient: str) -> list[tuple[str, str, str]]:
+    columns = [cells.cells(name) for name in ("reader", patient, "joint")]
     found = list(zip(*columns, strict=True))
     for row, names in enumerate(found):
-        for column, name in zip(("reader", "id", "joint"), names, strict=True):
+        for column, name in zip(("reader", patient, "joint"), names, strict=True):
             if not name:
                 raise InputError(f"{cells.where(row, column)} is empty; give it.")
         if names[0].lower() == SOFTWARE:

@@ -11,6 +11,8 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.model import FloatArray
 
+USUAL_LAYOUT = "nema-iec"
+"""Phantom where none is named. Convention: what most departments have."""
 _TABLE = Path(__file__).parent / "layouts.json"
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
+import SimpleITK as sitk
+
 from CTSpectSpineLib.calibration.find import find_spheres
 from CTSpectSpineLib.calibration.fit import SphereFit, at_edge, fit_spheres
 from CTSpectSpineLib.calibration.layouts import Layout
@@ -57,6 +60,10 @@ def calibrate_spheres(
         raise InputError(
             f"The contrast {contrast:g} is not above 1: give the activity concentration of the "
             "spheres over that of the background."
+        )
+    if not np.isfinite(sitk.GetArrayViewFromImage(spect.image)).all():
+        raise InputError(
+            f"'{name}' holds values that are not numbers (NaN or infinite); export it again."
         )
     pose = find_spheres(spect.image, phantom, name)
     fit = fit_spheres(spect.image, phantom, pose, contrast)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from CTSpectSpineLib.calibration_file import Calibration
+from CTSpectSpineLib.calibration_file import Calibration, read_calibration
 from CTSpectSpineLib.command_line.printing import print_json, print_lines
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.folder import output_file
@@ -25,6 +25,8 @@ def calibrate(options: Namespace) -> int:
     files = [path for path in inputs if path.is_file()]
     with output_file(options.out, "calibrate", files) as path:
         write_json(path, calibration.content())
+        # What cannot be read back must not be left as a calibration.
+        read_calibration(path)
     if options.json:
         print_json({"file": str(options.out), **calibration.content()})
     else:
@@ -36,8 +38,9 @@ def calibrate(options: Namespace) -> int:
 def _of_normals(options: Namespace) -> Calibration:
     from CTSpectSpineLib.calibration import calibrate_normals
 
-    if options.contrast is not None:
-        raise InputError("--contrast is for a phantom; leave it out with --normals.")
+    for name in ("contrast", "layout", "reconstruction"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for a phantom; leave it out with --normals.")
     return calibrate_normals(options.normals)
 
 
@@ -45,9 +48,9 @@ def _of_phantom(options: Namespace) -> Calibration:
     from CTSpectSpineLib.analysis.inputs import as_volume
     from CTSpectSpineLib.analysis.options import Options
     from CTSpectSpineLib.analysis.stages import reconstruction_facts
-    from CTSpectSpineLib.calibration import calibrate_spheres, layout
+    from CTSpectSpineLib.calibration import USUAL_LAYOUT, calibrate_spheres, layout
 
-    phantom = layout(options.layout)
+    phantom = layout(options.layout or USUAL_LAYOUT)
     volume = as_volume(Path(options.phantom_spect), "spect")
     facts = reconstruction_facts(volume, Options.from_arguments(options))
     return calibrate_spheres(volume, phantom, contrast=options.contrast, reconstruction=facts)[0]

@@ -126,9 +126,7 @@ def _calibrate(parser: Parser) -> None:
     what.add_argument(
         "--normals", type=Path, metavar="COHORT", help="folder that batch wrote for your normals"
     )
-    parser.add_argument(
-        "--layout", default="nema-iec", metavar="NAME", help="phantom: nema-iec or jaszczak"
-    )
+    parser.add_argument("--layout", metavar="NAME", help="phantom: nema-iec (default) or jaszczak")
     parser.add_argument(
         "--contrast",
         type=float,

@@ -17,6 +17,7 @@ from CTSpectSpineLib.cohort.reader import read_joints
 from CTSpectSpineLib.command_line.agreement import AGREEMENT_FILES
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.results.reading import COLUMNS as PANEL_COLUMNS
 
 PATIENTS = 8
 
@@ -107,6 +108,26 @@ def test_results_sets_without_common_patients(results: Path, tmp_path: Path) -> 
     (other / "p00").rename(other / "somebody")
     with pytest.raises(InputError, match="must have the same names"):
         retest(read_joints(results), read_joints(other))
+
+
+def test_a_reading_of_the_panel_is_read(results: Path, tmp_path: Path) -> None:
+    """The panel writes other columns, and `patient` in place of `id`."""
+    columns = ",".join(PANEL_COLUMNS)
+    rows = (
+        "p00,L4-L5 disc,L4-L5,disc,,positive,both endplates,A,2026-11-27T10:00:00+00:00",
+        "p00,L4-L5 facet left,L4-L5,facet,left,negative,,A,2026-11-27T10:01:00+00:00",
+    )
+    path = tmp_path / "reading.csv"
+    path.write_text("\r\n".join((columns, *rows)) + "\r\n", encoding="utf-8")
+    (reading,) = read_readings(path, read_joints(results))
+    assert reading.reader == "A"
+    assert reading.grades == {
+        ("p00", "L4-L5 disc"): "positive",
+        ("p00", "L4-L5 facet left"): "negative",
+    }
+    path.write_text("reader,joint,grade\nA,L4-L5 disc,positive\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no column 'id'"):
+        read_readings(path, read_joints(results))
 
 
 @pytest.mark.parametrize(
