@@ -46,9 +46,8 @@ class ReadingSection(Section):
         self.active = self._filling = False
         self._order: list[Row] = []
         self._joint, self._over, self._layoutBefore = "", False, -1
-        self._readings, self._blind = OpenReadings(), False
+        self._readings, self._blind, self._key = OpenReadings(), False, ("", "")
         self._open: OpenReading | None = None
-        self._key = ("", "")
         self._grades = ["", *GRADES]
         ui = self.ui
         fillCombo(ui.gradeSelector, [_("no grade"), *(UPTAKE_WORDS[grade] for grade in GRADES)])
