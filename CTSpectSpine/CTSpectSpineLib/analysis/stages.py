@@ -235,6 +235,7 @@ def measure_joints(
         suv_factor=factor,
         seed=options.seed,
         progress=progress,
+        threads=options.threads,
     )
     return uptake, note
 

@@ -15,7 +15,9 @@ _PATIENT_SD = 0.06
 breathing and what moves; about the 5 % by which patients' own estimates err."""
 
 
-def calibrated(view: View, usual: Family, measured: CalibratedResponse) -> tuple[Family, Width]:
+def calibrated(
+    view: View, usual: Family, measured: CalibratedResponse, fwhm_mm: float | None
+) -> tuple[Family, Width]:
     """The family with the measured shape, and the width in this patient.
 
     The width is estimated with the measured shape and combined with the measured width, each by its
@@ -29,8 +31,12 @@ def calibrated(view: View, usual: Family, measured: CalibratedResponse) -> tuple
         The family as it is usually.
     measured
         What the phantom showed.
+    fwhm_mm
+        Resolution as given, which is then taken; None to combine.
     """
     shaped = replace(usual, lift=measured.lift, bend=0.0, lift_sd=measured.lift_sd)
+    if fwhm_mm is not None:
+        return shaped, Width(fwhm_mm / shaped.response(1.0).width_mm)
     own = estimate_width(view, shaped)
     sd = float(np.hypot(measured.fwhm_sd_mm / measured.fwhm_mm, _PATIENT_SD))
     if not own.known:

@@ -7,7 +7,9 @@ mixed: the intervals then hold what either says.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +87,7 @@ def solve_families(
     repetitions: int,
     seed: int,
     calibration: Calibration | None = None,
+    threads: int | None = None,
 ) -> Answer:
     """Solve for the uptake of all regions.
 
@@ -104,21 +107,19 @@ def solve_families(
         Of the draws.
     calibration
         What the site measured of its scanner and its normals.
+    threads
+        Most threads, None for those of the machine; families are solved side by side. The result
+        does not depend on it.
     """
     calibration = calibration or Calibration()
     facts, measured, said = _with_calibration(facts, calibration)
-    if fwhm_mm is None:
-        widths = {name: estimate_width(spine.view, family(name)) for name in families()}
-    else:
-        widths = {name: Width(fwhm_mm / family(name).response(1.0).width_mm) for name in families()}
     first = facts.family or families()[0]
-    seen = {name: (family(name), widths[name]) for name in families()}
-    if measured is not None:
-        shaped, width = calibrated(spine.view, seen[measured.family][0], measured)
-        if fwhm_mm is not None:
-            width = Width(fwhm_mm / shaped.response(1.0).width_mm)
-        seen[measured.family] = shaped, width
     groups = groups_of(calibration.ordinary)
+
+    def width_of(name: str) -> Width:
+        if fwhm_mm is not None:
+            return Width(fwhm_mm / family(name).response(1.0).width_mm)
+        return estimate_width(spine.view, family(name))
 
     def solution(name: str) -> Solution:
         wanted, width_mm = _usable(*seen[name])
@@ -127,9 +128,17 @@ def solve_families(
         rng = np.random.default_rng([seed, families().index(name)])
         return solve_spine(spine, wanted, width_mm, joints, error_mm, repetitions, rng, groups)
 
-    solved = [solution(first)]
+    workers = max(1, min(threads or os.cpu_count() or 1, len(families())))
+    with ThreadPoolExecutor(workers) as pool:
+        widths = dict(zip(families(), pool.map(width_of, families()), strict=True))
+        seen = {name: (family(name), widths[name]) for name in families()}
+        if measured is not None:
+            usual = seen[measured.family][0]
+            seen[measured.family] = calibrated(spine.view, usual, measured, fwhm_mm)
+        certain = families() if facts.family is None else (first,)
+        solved = list(pool.map(solution, certain))
     judged = judge(widths, solved[0].noise, facts)
-    solved += [solution(name) for name in judged.families if name != first]
+    solved += [solution(name) for name in judged.families if name not in certain]
     shape, width = seen[first]
     source = GIVEN if fwhm_mm is not None else ESTIMATED if width.known else DEFAULT
     if measured is not None and measured.family == first and fwhm_mm is None:

@@ -82,6 +82,7 @@ def measure(
     repetitions: int = 200,
     seed: int = 0,
     progress: ProgressCallback = silent,
+    threads: int | None = None,
 ) -> Uptake:
     """Measure the uptake of all joints.
 
@@ -120,6 +121,8 @@ def measure(
         error of a probability is at most 0.035.
     progress
         Called with each step.
+    threads
+        Most threads, None for those of the machine. The result does not depend on it.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def measure(
     progress(Progress(_STAGE, 0.2, "Correcting for the resolution of the SPECT"))
     error_mm = min(registration.expected_error_mm, _LARGEST_ERROR_MM)
     answer = solve_families(
-        spine, reconstruction, fwhm_mm, joints, error_mm, repetitions, seed, calibration
+        spine, reconstruction, fwhm_mm, joints, error_mm, repetitions, seed, calibration, threads
     )
 
     progress(Progress(_STAGE, 0.7, "Measuring the joints"))
