@@ -32,6 +32,8 @@ _LEAST_NODES = 8
 _RESOLVED_VOXELS = 8.0
 """Voxels that share their noise and misfit, in effect. Judgement: a resolution of 10 to 12 mm holds
 two to three voxels of 4 to 5 mm along each axis."""
+_DECIMALS = 7
+"""Decimals kept of a relative uptake. Numerical: sums over several threads differ beyond them."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _relative(difference: float, own: float, share: float) -> EndplateUptake:
     upper, lower = 1.0 + (1.0 - share) * relative, 1.0 - share * relative
     if min(upper, lower) < 0.0:
         upper, lower = (1.0 / share, 0.0) if lower < 0.0 else (0.0, 1.0 / (1.0 - share))
-    return EndplateUptake(upper, lower)
+    return EndplateUptake(round(upper, _DECIMALS), round(lower, _DECIMALS))
 
 
 def mean_endplates(many: Sequence[Mapping[str, EndplateUptake]]) -> dict[str, EndplateUptake]:
