@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from CTSpectSpineLib.calibration_file import Calibration, OrdinaryJoints
+from CTSpectSpineLib.cell_table import read_cells
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import sha256_of_file
 from CTSpectSpineLib.version import __version__
@@ -86,27 +86,15 @@ def calibrate_normals(cohort: Path) -> Calibration:
 
 
 def _rows(path: Path) -> Sequence[Mapping[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
-            columns = reader.fieldnames or []
-    except OSError as error:
+    if not path.is_file():
         raise InputError(
             f"There is no '{TABLE}' in '{path.parent.name}'; give the folder that 'ctspectspine "
             "batch' wrote for your normals."
-        ) from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"'{path.name}' cannot be read as a table; make the cohort again.") from (
-            error
         )
-    missing = [name for name in _NEEDED if name not in columns]
-    if missing:
-        raise InputError(
-            f"'{path.name}' lacks the column {missing[0]}; make the cohort again with "
-            "'ctspectspine batch'."
-        )
-    return rows
+    table = read_cells(
+        path, _NEEDED, _NEEDED, "the table of joints of a cohort", refused=lambda name: False
+    )
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
 def _value(text: str | None) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from CTSpectSpineLib.cell_table import NO, YES, CellTable, read_cells
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.spreadsheet import MISSING, decoded, numbers, separated
+from CTSpectSpineLib.spreadsheet import MISSING, numbers
 from CTSpectSpineLib.triage_protocol.context import check_context, context_fields
 
 PATHS = ("ct", "spect", "study", "vertebrae", "transform")
@@ -26,7 +25,7 @@ _RESERVED = frozenset(
 """Names that Windows keeps for devices."""
 OWN_FOLDERS = frozenset({"batch", "review"})
 """Folders of a batch beside those of its patients (`cohort.record`, `cohort.review`)."""
-_YES, _NO = ("yes", "true", "1", "ja"), ("no", "false", "0", "nein")
+_WHAT = "a table of patients"
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,8 @@ def read_cohort(path: Path) -> tuple[CohortPatient, ...]:
     InputError
         Naming row and column, if the table cannot be read or a value is not allowed.
     """
-    cells = _cells(path, "id", {"id", *PATHS, *context_fields()})
-    for name in cells.unknown:
-        raise InputError(
-            f"{path} has the column '{name}', which is not known; allowed are "
-            f"{', '.join(sorted({'id', *PATHS, *context_fields()}))}."
-        )
-    patients = tuple(_Reader(path, cells).patients())
+    cells = read_cells(path, {"id", *PATHS, *context_fields()}, ("id",), _WHAT)
+    patients = tuple(_Reader(cells).patients())
     if not patients:
         raise InputError(f"{path} holds no patients; give one row for each.")
     seen: dict[str, int] = {}
@@ -131,11 +125,20 @@ def read_contexts(
         Naming row and column, if the table cannot be read or a value is not allowed.
     """
     fields = context_fields()
-    cells = _cells(path, key, {key, *fields, *aliases}, aliases)
-    for n, name in enumerate(cells.columns):
-        for row in cells.rows:
-            row[n] = values.get(name, {}).get(row[n].lower(), row[n])
-    reader = _Reader(path, cells)
+    read = read_cells(path, {key, *fields, *aliases}, (key,), _WHAT, refused=lambda name: False)
+    columns = tuple(aliases.get(name, name) for name in read.columns)
+    for name in columns:
+        if name and columns.count(name) > 1:
+            raise InputError(f"{path} has the column '{name}' twice; remove one.")
+    rows = tuple(
+        tuple(
+            values.get(name, {}).get(cell.lower(), cell)
+            for name, cell in zip(columns, row, strict=True)
+        )
+        for row in read.rows
+    )
+    cells = replace(read, columns=columns, rows=rows)
+    reader = _Reader(cells)
     found: dict[str, dict[str, Any]] = {}
     for number, (row, line) in enumerate(zip(cells.rows, cells.lines, strict=True)):
         named = dict(zip(cells.columns, row, strict=True))
@@ -148,76 +151,11 @@ def read_contexts(
     return found
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """A table.
-
-    Attributes
-    ----------
-    columns, rows
-        Names of the columns, and rows of the same length.
-    lines
-        Line of the file that each row ends in.
-    separator
-        What separates the cells.
-    unknown
-        Columns that nobody asked for; they are among ``columns`` too.
-    """
-
-    columns: list[str]
-    rows: list[list[str]]
-    lines: list[int]
-    separator: str
-    unknown: list[str]
-
-
-def _cells(
-    path: Path, key: str, known: Collection[str], aliases: Mapping[str, str] | None = None
-) -> _Cells:
-    """Read a table with the column ``key``; aliases of columns are replaced."""
-    try:
-        text = decoded(path.read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"{path} cannot be read ({why}); give a table of patients.") from error
-    body, separator = separated(text, known)
-    skipped = text.count("\n") - body.count("\n")
-    reader = csv.reader(io.StringIO(body), delimiter=separator, strict=True)
-    try:
-        found = [
-            ([cell.strip() for cell in row], reader.line_num + skipped)
-            for row in reader
-            if any(cell.strip() for cell in row)
-        ]
-    except csv.Error as error:
-        raise InputError(f"{path} cannot be read as a table ({error}); save it again.") from error
-    (columns, _), *rest = found or [([], 0)]
-    if key not in columns:
-        raise InputError(f"{path} has no column '{key}'; the first row must name the columns.")
-    columns = [(aliases or {}).get(name, name) for name in columns]
-    for name in columns:
-        if columns.count(name) > 1:
-            raise InputError(f"{path} has the column '{name}' twice; remove one.")
-    for row, line in rest:
-        if len(row) != len(columns):
-            raise InputError(
-                f"{path}, row {line}: {len(row)} cells where the first row names {len(columns)} "
-                "columns; correct it."
-            )
-    return _Cells(
-        columns,
-        [row for row, _ in rest],
-        [line for _, line in rest],
-        separator,
-        [name for name in columns if name not in known],
-    )
-
-
 class _Reader:
     """Turns cells into patients."""
 
-    def __init__(self, path: Path, cells: _Cells) -> None:
-        self.path, self.cells = path, cells
+    def __init__(self, cells: CellTable) -> None:
+        self.path, self.cells = cells.path, cells
         fields = context_fields()
         numeric = {
             name: [row[number] for row in cells.rows]
@@ -227,7 +165,7 @@ class _Reader:
         try:
             self.numbers = numbers(numeric, cells.lines, cells.separator)
         except ValueError as error:
-            raise InputError(f"{path}, {error}.") from error
+            raise InputError(f"{self.path}, {error}.") from error
 
     def patients(self) -> Iterator[CohortPatient]:
         rows = zip(self.cells.rows, self.cells.lines, strict=True)
@@ -287,7 +225,7 @@ class _Reader:
 def _truth(cell: str) -> Any:
     """True or false; anything else as it stands, for the check to name it."""
     word = cell.lower()
-    return word in _YES if word in (*_YES, *_NO) else cell
+    return word in YES if word in (*YES, *NO) else cell
 
 
 def _list(cell: str) -> Any:

@@ -36,6 +36,7 @@ def outcomes(options: Namespace) -> int:
 
 def _outcomes(options: Namespace) -> int:
     from CTSpectSpineLib.cohort.reader import read_rows
+    from CTSpectSpineLib.cohort.rows import EXCLUDED
     from CTSpectSpineLib.outcomes.analysis import Plan, analyse
     from CTSpectSpineLib.outcomes.flow import cohort_flow
     from CTSpectSpineLib.outcomes.followed import with_verdicts
@@ -51,7 +52,7 @@ def _outcomes(options: Namespace) -> int:
     flow, inputs = None, [options.table]
     if options.cohort is not None:
         rows = read_rows(options.cohort)
-        known = {row.id for row in rows}
+        known = {row.id for row in rows if row.status != EXCLUDED}
         if not any(p.id in known for p in read.patients):
             raise InputError(
                 f"No patient of {options.table} is one of {options.cohort}; the column 'id' must "

@@ -64,7 +64,7 @@ def read_reference(path: Path, joints: Mapping[str, Sequence[Row]]) -> tuple[Obs
     cells = read_cells(path, COLUMNS, ("id", "reference"), "a table of references")
     answers = cells.answers("reference")
     regions = cells.choices("region", REGIONS)
-    _check_places(cells, joints)
+    _check_places(cells, joints, regions)
     found = [
         _observation(name, joints[name], joint, region, answer)
         for name, joint, region, answer in zip(
@@ -80,10 +80,13 @@ def read_reference(path: Path, joints: Mapping[str, Sequence[Row]]) -> tuple[Obs
     return tuple(found)
 
 
-def _check_places(cells: CellTable, joints: Mapping[str, Sequence[Row]]) -> None:
+def _check_places(
+    cells: CellTable, joints: Mapping[str, Sequence[Row]], regions: Sequence[str]
+) -> None:
     seen: dict[tuple[str, str], int] = {}
     by_joint = "joint" in cells.columns
-    for row, (name, joint) in enumerate(zip(cells.cells("id"), cells.cells("joint"), strict=True)):
+    places = zip(cells.cells("id"), cells.cells("joint"), regions, strict=True)
+    for row, (name, joint, region) in enumerate(places):
         if name not in joints:
             raise InputError(
                 f"{cells.where(row, 'id')}: the cohort has no results of '{name}'; remove the row "
@@ -94,11 +97,12 @@ def _check_places(cells: CellTable, joints: Mapping[str, Sequence[Row]]) -> None
                 f"{cells.where(row, 'joint')}: '{name}' has no joint '{joint}'; name one as in "
                 "joints.csv, such as 'L4-L5 facet left'."
             )
-        earlier = seen.setdefault((name, joint), row)
+        earlier = seen.setdefault((name, joint or region), row)
         if earlier != row:
+            place = " ".join(filter(None, (name, joint or region)))
             raise InputError(
-                f"{cells.where(row, 'id')}: '{' '.join(filter(None, (name, joint)))}' stands in "
-                f"row {cells.lines[earlier]} as well; keep one."
+                f"{cells.where(row, 'id')}: '{place}' stands in row {cells.lines[earlier]} as "
+                "well; keep one."
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from CTSpectSpineLib.cohort.rows import CohortRow
+from CTSpectSpineLib.cohort.rows import EXCLUDED, CohortRow
 from CTSpectSpineLib.outcomes.table import Outcomes, Patient
 from CTSpectSpineLib.protocol_files import protocol_files
 from CTSpectSpineLib.triage_protocol import load_protocol
@@ -31,12 +31,16 @@ def is_operated(patient: Patient) -> bool:
 
 
 def with_verdicts(outcomes: Outcomes, rows: Sequence[CohortRow]) -> Outcomes:
-    """Patients with ``followed`` filled from the cohort, where the table does not say it itself."""
+    """Patients with ``followed`` filled from the cohort, where the table does not say it itself.
+
+    Patients whom a person excluded from the cohort are left out.
+    """
     surgical = surgical_dispositions()
     verdicts = {row.id: row for row in rows}
     patients = tuple(
         replace(p, followed=_followed(p, verdicts, surgical)) if p.followed is None else p
         for p in outcomes.patients
+        if p.id not in verdicts or verdicts[p.id].status != EXCLUDED
     )
     return replace(outcomes, patients=patients)
 

@@ -57,6 +57,16 @@ def test_joints_of_a_patient_widen_the_intervals() -> None:
     assert eight.sensitivity.high - eight.sensitivity.low == pytest.approx(width, rel=0.2)
 
 
+def test_a_patient_may_have_a_reference_of_each_region(cohort: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("id,region,reference\np00,lumbar,yes\np00,cervical,no\n", encoding="utf-8")
+    found = read_reference(path, read_joints(cohort))
+    assert [o.condition for o in found] == [True, False]
+    path.write_text("id,region,reference\np00,lumbar,yes\np00,lumbar,no\n", encoding="utf-8")
+    with pytest.raises(InputError, match="'p00 lumbar' stands in row 2 as well"):
+        read_reference(path, read_joints(cohort))
+
+
 @pytest.mark.parametrize("apart", [0.0, 1.0])
 def test_what_is_left_of_a_bound_is_what_it_is_worth_in_new_patients(apart: float) -> None:
     """Over several studies of 40 patients; the truth is known by a large one."""

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 from outcome_case import write_table
 
-from CTSpectSpineLib.cohort.rows import CohortRow
+from CTSpectSpineLib.cohort.rows import EXCLUDED, CohortRow
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.outcomes.analysis import Analysis, Plan, analyse
 from CTSpectSpineLib.outcomes.changes import groups
@@ -157,6 +157,13 @@ def test_whose_verdict_was_followed(
 ) -> None:
     found = with_verdicts(Outcomes((patient,), {}), [verdict])
     assert found.patients[0].followed is followed
+
+
+def test_patients_whom_a_person_excluded_do_not_count() -> None:
+    patients = (Patient("a", levels=("L4-L5",)), Patient("b", levels=("L4-L5",)), Patient("c"))
+    rows = [CohortRow("a", EXCLUDED), row("b", "lumbar_disc", "L4-L5 disc")]
+    found = with_verdicts(Outcomes(patients, {}), rows).patients
+    assert [(p.id, p.followed) for p in found] == [("b", True), ("c", None)]
 
 
 def test_groups_by_verdict(frame: tuple[pd.DataFrame, Outcomes]) -> None:
