@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -32,8 +33,8 @@ CLOSING_MM = 6.0
 REACH = 3.0
 """Reach of a blurred shape in standard deviations. Numerical: 0.3 % of it lies beyond."""
 
-_SPARSE = 8
-"""Places for each one that is named, up to which counting all of them is quicker. Numerical."""
+_SLAB = 1 << 20
+"""Steps that are counted at once. Numerical: their indices take 8 MiB, a small part of a CT."""
 ORDINARY: Mapping[str, tuple[float, float]] = {
     "vertebra": (0.95, 1.42),
     "sacrum": (1.1, 1.6),
@@ -143,7 +144,7 @@ class Coarse:
         4×4 matrix.
     """
 
-    labels: NDArray[np.int16]
+    labels: NDArray[np.integer[Any]]
     bone: BoolArray
     body: BoolArray
     ijk_to_lps: FloatArray
@@ -199,11 +200,13 @@ def scene_of(
     ct_to_index = np.linalg.inv(ijk_to_lps(spect)) @ ct_to_spect
     sigma_mm = fwhm_mm / FWHM_PER_SIGMA
     of_class = _steps_of_classes(coarse, ct_to_index, ratio.shape)
-    counts = of_class.sum(axis=1).astype(float)
-    seen = counts > 0
+    counts = np.maximum(of_class.sum(axis=1, dtype=np.int64), 1)
+    seen = of_class.any(axis=1)
 
     def spread(values: FloatArray, unseen: float) -> FloatArray:
-        mean = np.where(seen, of_class @ values / np.maximum(counts, 1), unseen)
+        # Class by class: a product of the whole table would copy it as floating point numbers.
+        mean = sum(of_class[:, n] * value for n, value in enumerate(values) if value != 0.0)
+        mean = np.where(seen, mean / counts, unseen)
         smooth: FloatArray = ndimage.gaussian_filter(
             mean.reshape(ratio.shape), sigma_mm / spacing[::-1], truncate=REACH
         )
@@ -230,59 +233,80 @@ def _coarse(ct: sitk.Image, labels: sitk.Image) -> Coarse:
     step = [max(1, int(STEP_MM / spacing)) for spacing in ct.GetSpacing()]
     thin = ct[:: step[0], :: step[1], :: step[2]]
     placed = sitk.Resample(labels, thin, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-    label = sitk.GetArrayFromImage(placed).astype(np.int16)
-    hu = sitk.GetArrayFromImage(thin)
-    body = hu > BODY_HU
-    dense = (hu > BONE_HU) | (label > 0)
-    rounds = max(1, round(CLOSING_MM / float(np.mean(thin.GetSpacing()))))
-    padded = np.pad(dense, rounds, mode="edge")
-    closed = ndimage.binary_closing(padded, iterations=rounds)
-    inner = tuple(slice(rounds, -rounds) for _ in range(3))
-    return Coarse(label, dense | (closed[inner] & body), body, ijk_to_lps(thin))
+    label = sitk.GetArrayFromImage(placed)
+    hu = sitk.GetArrayViewFromImage(thin)
+    body, bone = hu > BODY_HU, hu > BONE_HU
+    bone |= label > 0
+    _close(bone, max(1, round(CLOSING_MM / float(np.mean(thin.GetSpacing())))), body)
+    return Coarse(label, bone, body, ijk_to_lps(thin))
+
+
+def _close(bone: BoolArray, rounds: int, body: BoolArray) -> None:
+    """Close gaps of bone within the body, in place; beyond the edge all goes on as at the edge."""
+    planes = bone.shape[0]
+    slab = max(1, _SLAB // bone[0].size)
+    reach = 2 * rounds
+    around = [(rounds, rounds)] * 2
+    before = bone[:0]
+    for start in range(0, planes, slab):
+        stop = min(start + slab, planes)
+        # What lies before was closed already: what it was like is kept.
+        near = np.arange(max(start - reach, 0), min(stop + reach, planes))
+        own = np.concatenate([before, bone[near[len(before)] : near[-1] + 1]])
+        ends = (reach - (start - near[0]), reach - (near[-1] + 1 - stop))
+        closed = ndimage.binary_closing(
+            np.pad(own, [ends, *around], mode="edge"), iterations=rounds
+        )[reach : reach + stop - start, rounds:-rounds, rounds:-rounds]
+        following = max(stop - reach, 0)
+        before = own[following - near[0] : stop - near[0]].copy()
+        bone[start:stop] |= closed & body[start:stop]
 
 
 def _steps_of_classes(
     coarse: Coarse, ct_to_index: FloatArray, shape: tuple[int, ...]
-) -> NDArray[np.int32]:
+) -> NDArray[np.uint16]:
     """How many steps of each class lie in each SPECT voxel, shape (voxels, classes)."""
-    classes = _classes(coarse)
     voxels, kinds = int(np.prod(shape)), len(ORDINARY)
-    found = np.zeros(voxels * kinds, dtype=np.int32)
-    _, rows, columns = coarse.labels.shape
-    j, i = np.divmod(np.arange(rows * columns), columns)
-    # Plane by plane: the points of a whole CT are far larger than the CT itself.
-    for k, plane in enumerate(classes):
-        index = np.stack([i, j, np.full_like(i, k)], axis=1).astype(float)
-        points = apply_matrix(coarse.ijk_to_lps, index)
-        at = np.rint(apply_matrix(ct_to_index, points)[:, ::-1]).astype(int)
-        inside = np.all((at >= 0) & (at < shape), axis=1)
-        if inside.any():
-            flat = np.ravel_multi_index(tuple(at[inside].T), shape)
-            _count(found, flat * kinds + plane.ravel()[inside])
+    found = np.zeros(voxels * kinds, dtype=np.uint16)
+    planes, rows, columns = coarse.labels.shape
+    to_index = (ct_to_index @ coarse.ijk_to_lps)[2::-1]
+    i, j = np.arange(columns, dtype=float), np.arange(rows, dtype=float)
+    first = [(m[1] * j + m[3])[:, None] + m[0] * i for m in to_index]
+    slab = max(1, _SLAB // (rows * columns))
+    for start in range(0, planes, slab):
+        part = slice(start, min(start + slab, planes))
+        k = np.arange(part.start, part.stop, dtype=float)[:, None, None]
+        at, inside = np.zeros((k.size, rows, columns), dtype=np.int64), np.bool_(True)
+        for plane, matrix, size in zip(first, to_index, shape, strict=True):
+            index = np.rint(plane + matrix[2] * k).astype(np.int64)
+            inside = inside & (index >= 0) & (index < size)
+            at *= size
+            at += index
+        _count(found, (at * kinds + _classes(coarse, part))[inside])
     return found.reshape(voxels, kinds)
 
 
-def _count(found: NDArray[np.int32], at: NDArray[np.intp]) -> None:
+def _count(found: NDArray[np.uint16], at: NDArray[np.int64]) -> None:
     """Add 1 at each place, as often as it is named."""
-    low, high = int(at.min()), int(at.max()) + 1
-    if high - low > _SPARSE * len(at):
-        np.add.at(found, at, 1)
-    else:
-        found[low:high] += np.bincount(at - low).astype(np.int32)
+    if at.size:
+        low = int(at.min())
+        times = np.bincount(at - low)
+        found[low : low + times.size] += times.astype(np.uint16)
 
 
-def _classes(coarse: Coarse) -> NDArray[np.int8]:
-    """Place in `ORDINARY` of each step."""
+def _classes(coarse: Coarse, part: slice) -> NDArray[np.int8]:
+    """Place in `ORDINARY` of each step of some planes."""
     names = list(ORDINARY)
-    classes = np.full(coarse.labels.shape, names.index("air"), dtype=np.int8)
-    classes[coarse.body] = names.index("soft")
-    classes[coarse.bone] = names.index("bone")
-    table = np.zeros(int(coarse.labels.max(initial=0)) + 1, dtype=np.int8)
+    label = coarse.labels[part]
+    classes = np.full(label.shape, names.index("air"), dtype=np.int8)
+    classes[coarse.body[part]] = names.index("soft")
+    classes[coarse.bone[part]] = names.index("bone")
+    table = np.full(int(label.max(initial=0)) + 1, -1, dtype=np.int8)
     named = {
         row.id: "sacrum" if row.region == "sacral" else "vertebra" for row in anatomy.vertebrae()
     }
     for number, name in {**named, **dict.fromkeys(anatomy.hip_ids().values(), "hip")}.items():
         if number < len(table):
-            table[number] = names.index(name) + 1
-    of_label = table[coarse.labels]
-    return np.where(of_label > 0, of_label - 1, classes).astype(np.int8)
+            table[number] = names.index(name)
+    of_label = table[label]
+    return np.where(of_label >= 0, of_label, classes)

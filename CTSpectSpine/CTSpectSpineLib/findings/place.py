@@ -128,7 +128,7 @@ def _labels(scene: Scene, shape: Shape, radius_mm: float) -> dict[int, int]:
     """Label id to voxels in a ball; 0 is bone without a label, -1 soft tissue."""
     kji, _ = scene.coarse.near(shape.centre_mm, radius_mm)
     at = tuple(kji.T)
-    label = np.where(scene.coarse.bone[at], scene.coarse.labels[at], -1)
+    label = np.where(scene.coarse.bone[at], scene.coarse.labels[at].astype(int), -1)
     ids, counts = np.unique(label, return_counts=True)
     return {int(key): int(n) for key, n in zip(ids, counts, strict=True)}
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, sparse
 
+from CTSpectSpineLib.findings import grid
 from CTSpectSpineLib.findings.fit import Model, _highest_near, non_negative
-from CTSpectSpineLib.findings.grid import _count
+from CTSpectSpineLib.findings.grid import _close, _count
 from CTSpectSpineLib.findings.shapes import Shape
 
 SHAPE = (40, 36, 32)
@@ -96,6 +97,19 @@ def test_the_highest_near_is_that_of_the_whole_volume(filled: int) -> None:
 @pytest.mark.parametrize("spread", [3, 4000])
 def test_places_are_counted_near_and_far(spread: int) -> None:
     at = DRAW.integers(0, spread, 50) + 7
-    found = np.ones(5000, dtype=np.int32)
+    found = np.ones(5000, dtype=np.uint16)
     _count(found, at)
     assert np.array_equal(found, 1 + np.bincount(at, minlength=5000))
+
+
+@pytest.mark.parametrize("slab", [1, 300, 900, 10**6])
+def test_gaps_close_in_slabs_as_in_one(slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "_SLAB", slab)
+    for rounds in (1, 2, 3):
+        shape = tuple(DRAW.integers(3, 20, 3))
+        bone = ndimage.gaussian_filter(DRAW.normal(size=shape), 1) > 0.2
+        body = DRAW.random(shape) < 0.8
+        closed = ndimage.binary_closing(np.pad(bone, rounds, mode="edge"), iterations=rounds)
+        want = bone | (closed[(slice(rounds, -rounds),) * 3] & body)
+        _close(bone, rounds, body)
+        assert np.array_equal(bone, want)
