@@ -203,7 +203,7 @@ def _run(
     if decision is not None:
         recorder.keep(**decision.entry())
     with recorder.stage("joints", "Finding the joints") as step:
-        joints, labels = stages.find_joints(labels, images.ct, step.progress)
+        joints, labels = stages.find_joints(labels, images.ct, step.progress, plan.options.threads)
         step.warn(joints.warnings)
         recorder.keep(labels=records.labels_record(labels))
     if folder is not None:
@@ -295,7 +295,7 @@ def _finish(
         with recorder.stage("results", "Writing the results"):
             write_results(results.folder, results, images, plan.options, later)
         with recorder.stage("report", "Drawing the pictures"):
-            draw_report(results.folder, results, images)
+            draw_report(results.folder, results, images, plan.options.threads)
             later.finish()
     refused = results.refused
     status = {

@@ -197,10 +197,10 @@ def label(
 
 
 def find_joints(
-    labels: VertebraLabels, ct: Volume, progress: ProgressCallback
+    labels: VertebraLabels, ct: Volume, progress: ProgressCallback, threads: int | None
 ) -> tuple[SpineJoints, VertebraLabels]:
     """Derive the joint regions; the labels come back with what the joints say of them."""
-    joints = build_joints(labels.image, ct.image, progress=progress)
+    joints = build_joints(labels.image, ct.image, progress, threads)
     return joints, trust_after_joints(labels, joints)
 
 

@@ -33,7 +33,7 @@ def write_results(
         write_image(resampled, folder / "spect_on_ct.nrrd")
 
 
-def draw_report(folder: Path, results: Results, images: Images) -> None:
+def draw_report(folder: Path, results: Results, images: Images, threads: int | None) -> None:
     """Draw the pictures of the report."""
     from CTSpectSpineLib.report import draw_pictures
 
@@ -47,4 +47,5 @@ def draw_report(folder: Path, results: Results, images: Images) -> None:
         table=results.table,
         verdict=results.verdict,
         uptake=results.uptake,
+        threads=threads,
     )

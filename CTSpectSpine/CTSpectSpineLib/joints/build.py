@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import SimpleITK as sitk
@@ -43,6 +45,7 @@ def build_joints(
     vertebrae: sitk.Image | VertebraLabels,
     ct: sitk.Image | None = None,
     progress: ProgressCallback = silent,
+    threads: int | None = 1,
 ) -> SpineJoints:
     """Find discs and facet joints of all neighbouring vertebrae in a label map.
 
@@ -56,6 +59,9 @@ def build_joints(
         space (`Joint.outlined_on`), however the labels divide the arch.
     progress
         Called with each step; it cancels by raising `errors.Cancelled`.
+    threads
+        Levels that are worked on side by side; None for one on each processor. The joints are the
+        same with any number.
 
     Returns
     -------
@@ -84,11 +90,14 @@ def build_joints(
     """
     progress(Progress("joints", 0.0, "Reading vertebra labels"))
     image = vertebrae.image if isinstance(vertebrae, VertebraLabels) else vertebrae
-    return joints_of(label_volume(image), ct, progress)
+    return joints_of(label_volume(image), ct, progress, threads)
 
 
 def joints_of(
-    volume: LabelVolume, ct: sitk.Image | None = None, progress: ProgressCallback = silent
+    volume: LabelVolume,
+    ct: sitk.Image | None = None,
+    progress: ProgressCallback = silent,
+    threads: int | None = 1,
 ) -> SpineJoints:
     """As `build_joints`, from an array with its matrix (which may be sheared)."""
     spine = fit_spine(volume)
@@ -109,14 +118,23 @@ def joints_of(
         warnings.append(sentence)
     joints: list[Joint] = []
     heights: dict[str, float] = {}
-    for done, (upper, lower) in enumerate(pairs):
-        name = anatomy.level_name(upper, lower)
-        progress(Progress("joints", 0.4 + 0.6 * done / len(pairs), f"Joints of {name}"))
-        found = doubts.get((upper, lower), ())
-        segment = _Segment(volume, spine, upper, lower, found, ct)
-        joints += check_facets(segment.joints())
-        if segment.disc_height_mm is not None:
-            heights[name] = segment.disc_height_mm
+
+    def found(pair: tuple[str, str]) -> tuple[list[Joint], float | None]:
+        segment = _Segment(volume, spine, *pair, doubts.get(pair, ()), ct)
+        return check_facets(segment.joints()), segment.disc_height_mm
+
+    workers = max(1, min(threads or os.cpu_count() or 1, len(pairs)))
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for done, (pair, made) in enumerate(zip(pairs, pool.map(found, pairs), strict=True)):
+                name = anatomy.level_name(*pair)
+                progress(Progress("joints", 0.4 + 0.6 * done / len(pairs), f"Joints of {name}"))
+                joints += made[0]
+                if made[1] is not None:
+                    heights[name] = made[1]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     joints, doubtful = check_heights(joints, heights)
     warnings += doubtful
     if ct is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import matplotlib.style
@@ -51,6 +52,8 @@ _BAR_GREY = 0.35
 bone window."""
 _DARK = "#1d2733"
 _FONT = "DejaVu Sans"
+_ONE_AT_A_TIME = Lock()
+"""Held while Matplotlib draws: its settings are those of the whole process."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar) -> N
             canvas[top + title : top + title + h, left : left + w] = panel.rgb
             left += column_width + _GAP
         top += row_height + title + _GAP
-    with matplotlib.style.context("default", after_reset=True):
+    with _ONE_AT_A_TIME, matplotlib.style.context("default", after_reset=True):
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="none")
         agg = FigureCanvasAgg(figure)
         # One set of axes in pixels of the sheet: making one per panel costs more than drawing.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +56,7 @@ def draw_pictures(
     table: pd.DataFrame,
     verdict: model.Verdict,
     uptake: model.Uptake,
+    threads: int | None = 1,
 ) -> None:
     """Write the pictures of one analysis and their index into ``folder/pictures``.
 
@@ -78,6 +82,8 @@ def draw_pictures(
     uptake
         Gives the reference that scales the overlay.
         Without one (a failed registration, mostly) the SPECT's own range does.
+    threads
+        Pictures that are drawn side by side; None for one on each processor.
     """
     scale, name = _scale(uptake.reference, spect)
     case = Case(
@@ -93,14 +99,17 @@ def draw_pictures(
         ct_voxel_mm=min(ct.GetSpacing()),
     )
     target = prepare_pictures(Path(folder))
-    pictures = [
-        *key_picture(case, target, _lead(case, table)),
-        *_joint_pictures(case, target, verdict),
-        *spect_alone(case, target),
-        *fused_overview(case, target),
-        *axial_overview(case, target),
-        *registration_pictures(case, target),
+    work: list[Callable[[], Iterable[Picture]]] = [
+        lambda: key_picture(case, target, _lead(case, table)),
+        *(partial(_joint_picture, case, target, verdict, joint) for joint in _conspicuous(case)),
+        lambda: spect_alone(case, target),
+        lambda: fused_overview(case, target),
+        lambda: axial_overview(case, target),
+        lambda: registration_pictures(case, target),
     ]
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        drawn = pool.map(lambda draw: list(draw()), work)
+        pictures = [picture for some in drawn for picture in some]
     write_index(target, pictures)
 
 
@@ -135,43 +144,42 @@ def _lead(case: Case, table: pd.DataFrame) -> model.Joint | None:
     return None
 
 
-def _joint_pictures(case: Case, target: Path, verdict: model.Verdict) -> Iterable[Picture]:
-    for joint in _conspicuous(case):
-        uptake_class = case.classes[joint.id]
-        surfaces = joint_surfaces(case, joint, _JOINT_ROWS)
-        cuts = {title: case.cut(surface) for title, surface in surfaces.items()}
-        axial, sagittal, coronal = (cuts[name] for name in ("Axial", "Sagittal", "Coronal"))
-        rows = [
-            [
-                fused_panel(case, axial, "Axial", [joint], AXIAL),
-                fused_panel(case, sagittal, "Sagittal", [joint], CLOSE),
-                fused_panel(case, coronal, "Coronal", [joint], CLOSE),
-            ]
+def _joint_picture(
+    case: Case, target: Path, verdict: model.Verdict, joint: model.Joint
+) -> Iterable[Picture]:
+    uptake_class = case.classes[joint.id]
+    surfaces = joint_surfaces(case, joint, _JOINT_ROWS)
+    cuts = {title: case.cut(surface) for title, surface in surfaces.items()}
+    axial, sagittal, coronal = (cuts[name] for name in ("Axial", "Sagittal", "Coronal"))
+    rows = [
+        [
+            fused_panel(case, axial, "Axial", [joint], AXIAL),
+            fused_panel(case, sagittal, "Sagittal", [joint], CLOSE),
+            fused_panel(case, coronal, "Coronal", [joint], CLOSE),
         ]
-        positive = uptake_class == "positive"
-        if positive:
-            rows.append([
-                ct_panel(case, axial, "Axial, CT alone", [joint], AXIAL),
-                alone_panel(case, axial, "Axial, SPECT alone", [joint], AXIAL),
-                alone_panel(case, sagittal, "Sagittal, SPECT alone", [joint], CLOSE),
-            ])  # fmt: skip
-        name = f"joint_{_slug(joint.id)}.png"
-        draw_sheet(target / name, rows, case.bar(alone=positive))
-        words = verdict.joint_verdicts.get(joint.id, "").rstrip(".")
-        below = (
-            " Below: the same cut in CT alone, and SPECT alone in inverse grey." if positive else ""
-        )
-        yield Picture(
-            name,
-            "joint",
-            joint.id,
-            "Three planes along the axes of the joint's vertebrae, each through the hottest point "
-            f"of the measured region ({uptake_class}), which is outlined.{below}"
-            f"{f' In the verdict: {words}.' if words else ''}",
-            joint.id,
-            alt=f"{joint.id}: CT with SPECT on top in axial, sagittal and coronal section, the "
-            f"measured region outlined{'; CT alone and SPECT alone' if positive else ''}",
-        )
+    ]
+    positive = uptake_class == "positive"
+    if positive:
+        rows.append([
+            ct_panel(case, axial, "Axial, CT alone", [joint], AXIAL),
+            alone_panel(case, axial, "Axial, SPECT alone", [joint], AXIAL),
+            alone_panel(case, sagittal, "Sagittal, SPECT alone", [joint], CLOSE),
+        ])  # fmt: skip
+    name = f"joint_{_slug(joint.id)}.png"
+    draw_sheet(target / name, rows, case.bar(alone=positive))
+    words = verdict.joint_verdicts.get(joint.id, "").rstrip(".")
+    below = " Below: the same cut in CT alone, and SPECT alone in inverse grey." if positive else ""
+    yield Picture(
+        name,
+        "joint",
+        joint.id,
+        "Three planes along the axes of the joint's vertebrae, each through the hottest point "
+        f"of the measured region ({uptake_class}), which is outlined.{below}"
+        f"{f' In the verdict: {words}.' if words else ''}",
+        joint.id,
+        alt=f"{joint.id}: CT with SPECT on top in axial, sagittal and coronal section, the "
+        f"measured region outlined{'; CT alone and SPECT alone' if positive else ''}",
+    )
 
 
 def _conspicuous(case: Case) -> list[model.Joint]:

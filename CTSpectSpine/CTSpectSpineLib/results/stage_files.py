@@ -196,14 +196,17 @@ def write_labels(
     later(lambda: write_segmentation(folder / "vertebrae.seg.nrrd", segments, grid))
     counts = label_counts(sitk.GetArrayViewFromImage(labels.image))
     hips = [hip for hip in anatomy.hip_ids().values() if hip < len(counts) and counts[hip]]
-    # The filter copies the image, even where it changes nothing.
-    bones = (
-        sitk.ChangeLabel(labels.image, {float(hip): 0.0 for hip in hips}) if hips else labels.image
-    )
-    write_image(bones, folder / "vertebrae.nii.gz")
     if hips:
-        write_image(labels.image - bones, folder / "hips.nii.gz")
+        others = [n for n in np.flatnonzero(counts).tolist() if n and n not in hips]
+        write_image(_without(labels.image, others), folder / "hips.nii.gz")
+    write_image(_without(labels.image, hips), folder / "vertebrae.nii.gz")
     write_labels_record(labels, folder, more)
+
+
+def _without(image: sitk.Image, labels: Sequence[int]) -> sitk.Image:
+    """The label map without some labels."""
+    # The filter copies the image, even where it changes nothing.
+    return sitk.ChangeLabel(image, {float(n): 0.0 for n in labels}) if labels else image
 
 
 def write_labels_record(

@@ -242,10 +242,17 @@ def _suitable_type(image: sitk.Image, role: Role) -> sitk.Image:
     if role == "labels":
         return image
     if role == "spect" or floating:
-        return sitk.Cast(image, sitk.sitkFloat32)
+        return _cast(image, sitk.sitkFloat32)
+    if image.GetPixelID() == sitk.sitkInt16:
+        return image
     view = sitk.GetArrayViewFromImage(image)
     fits = int(view.min()) >= -32768 and int(view.max()) <= 32767
-    return sitk.Cast(image, sitk.sitkInt16 if fits else sitk.sitkInt32)
+    return _cast(image, sitk.sitkInt16 if fits else sitk.sitkInt32)
+
+
+def _cast(image: sitk.Image, kind: int) -> sitk.Image:
+    """The image in a type; ITK would copy one that has it already."""
+    return image if image.GetPixelID() == kind else sitk.Cast(image, kind)
 
 
 def _image_files(header: Path) -> tuple[Path, ...]:
