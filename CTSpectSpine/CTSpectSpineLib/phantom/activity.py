@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -306,8 +308,9 @@ def _mosaic(
 ) -> _Mosaic:
     """Which joint has which part of the bones; where several overlap, the last one."""
     won = np.zeros((len(bones), len(bones)))
-    paints = []
-    for place, bone in enumerate(bones):
+
+    def painted(place: int) -> _Paint:
+        bone = bones[place]
         winner = np.full(len(bone.points), place)
         for other in range(place + 1, len(bones)):
             winner[_inside(bones[other], bone.points)] = other
@@ -321,7 +324,11 @@ def _mosaic(
         mask = bone.region.mask.copy()
         mask[mask] = winner == place
         paint = _paint(Region(mask, bone.region.ijk_to_lps), grid, tissue)
-        paints.append(_shaped(paint, bone.joint, grid, pattern))
+        return _shaped(paint, bone.joint, grid, pattern)
+
+    # Most of it is interpolation, which lets other threads run.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        paints = list(pool.map(painted, range(len(bones))))
     return _Mosaic(paints, won)
 
 
