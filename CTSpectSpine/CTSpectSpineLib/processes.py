@@ -1,4 +1,4 @@
-"""Child processes that end with all that they started."""
+"""Processes: children that end with all that they started, and threads that do not wait in vain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,32 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Mapping
 from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Names that NumPy's linear algebra looks at when it is imported."""
+_set_here: set[str] = set()
+
+
+def one_thread_for_sums() -> None:
+    """Let NumPy's linear algebra use one thread, unless the user or an earlier import says else.
+
+    The matrices here are small and the stages have threads of their own: those of both would
+    wait for each other, which takes twice the processor time where several processes run.
+    """
+    if "numpy" in sys.modules:
+        return
+    for name in THREADS:
+        if name not in os.environ:
+            os.environ[name] = "1"
+            _set_here.add(name)
+
+
+def for_other_programs(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what `one_thread_for_sums` put there."""
+    return {name: value for name, value in environment.items() if name not in _set_here}
 
 
 def own_group() -> dict[str, Any]:

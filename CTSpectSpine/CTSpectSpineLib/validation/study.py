@@ -14,12 +14,11 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.processes import THREADS
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.validation.cohort import SETS, Patient, Split, draw_patients
 from CTSpectSpineLib.validation.patient import RealCt, run_patient
 from CTSpectSpineLib.validation.rows import JointRow, PatientRow, append, begin
-
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ def workers(number: int) -> Iterator[ProcessPoolExecutor]:
 
     Even a single patient at a time goes through one, so that the rows do not depend on `number`.
     """
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))  # numpy reads them when it is imported
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # numpy reads them when it is imported
     try:
         with ProcessPoolExecutor(number, get_context("spawn"), initializer=_one_itk_thread) as pool:
             yield pool

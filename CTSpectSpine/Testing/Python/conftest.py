@@ -6,9 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
-import pytest
-import SimpleITK as sitk
+from CTSpectSpineLib.processes import one_thread_for_sums
+
+# Before NumPy is imported: two processes with two threads each wait for each other.
+one_thread_for_sums()
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+import SimpleITK as sitk  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

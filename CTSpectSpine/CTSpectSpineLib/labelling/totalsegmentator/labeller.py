@@ -30,7 +30,7 @@ from CTSpectSpineLib.labelling.levels.confidence import has_landmark
 from CTSpectSpineLib.labelling.totalsegmentator import install
 from CTSpectSpineLib.locks import scratch_folder
 from CTSpectSpineLib.model import VertebraLabels
-from CTSpectSpineLib.processes import end_tree, own_group
+from CTSpectSpineLib.processes import end_tree, for_other_programs, own_group
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 from CTSpectSpineLib.volumes.orthogonal import is_upright, upright
 from CTSpectSpineLib.volumes.writing import write_image
@@ -204,7 +204,7 @@ def _run(request: dict[str, Any], folder: Path, progress: ProgressCallback) -> l
 def _environment(home: Path, temporary: Path) -> dict[str, str]:
     values = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in for_other_programs(os.environ).items()
         if name.lower() not in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
         and name not in ("ITK_AUTOLOAD_PATH", "SITK_AUTOLOAD_PATH")
     }
