@@ -25,6 +25,7 @@ from CTSpectSpineLib.analysis.recorder import Recorder
 from CTSpectSpineLib.analysis.results import Results
 from CTSpectSpineLib.analysis.stages import Images
 from CTSpectSpineLib.analysis.writing import draw_report, write_results
+from CTSpectSpineLib.ct_signs import measure_ct_signs
 from CTSpectSpineLib.model import (
     JointKind,
     Registration,
@@ -206,6 +207,7 @@ def _run(
         joints, labels = stages.find_joints(labels, images.ct, step.progress, plan.options.threads)
         step.warn(joints.warnings)
         recorder.keep(labels=records.labels_record(labels))
+        ct_signs = measure_ct_signs(images.ct.image, joints)
     if folder is not None:
         write_labels_record(labels, folder)
     with recorder.stage("uptake", "Measuring the uptake") as step:
@@ -254,6 +256,7 @@ def _run(
         recorder.values,
         plan.protocol.bounds,
         findings,
+        ct_signs,
     )
     _finish(plan, recorder, results, images, later)
     return results

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from CTSpectSpineLib.ct_sign import CtSigns
 from CTSpectSpineLib.finding import Finding
 from CTSpectSpineLib.model import (
     JointKind,
@@ -45,6 +46,8 @@ class Results:
         The protocol's bounds by kind of joint; they name the deciding ratio.
     findings
         Uptake that no joint explains.
+    ct_signs
+        Signs of degeneration that the CT alone shows at the joints.
     """
 
     folder: Path | None
@@ -57,6 +60,7 @@ class Results:
     manifest: Mapping[str, Any]
     bounds: Mapping[JointKind, UptakeBounds] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    ct_signs: tuple[CtSigns, ...] = ()
 
     @property
     def refused(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from CTSpectSpineLib import ct_sign
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.analysis.results import Results
 from CTSpectSpineLib.analysis.stages import Images
@@ -20,9 +21,10 @@ from CTSpectSpineLib.volumes import write_image
 def write_results(
     folder: Path, results: Results, images: Images, options: Options, later: Background
 ) -> None:
-    """Write joint table, findings, verdict, joint regions and what was asked for besides."""
+    """Write the tables, the verdict, the joint regions and what was asked for besides."""
     write_joint_table(results.table, folder / "joints.csv")
     write_text(folder / "findings.csv", to_csv(results.findings))
+    write_text(folder / ct_sign.FILE, ct_sign.to_csv(results.ct_signs))
     write_json(folder / "verdict.json", verdict_record(results.verdict))
     write_joint_segments(results.joints, results.labels.image, folder, results.table, later)
     if options.save_volumes:

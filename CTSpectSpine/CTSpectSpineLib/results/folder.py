@@ -47,6 +47,7 @@ ANALYSIS_FILES = (
     "joint_parts.seg.nrrd",
     "joints.csv",
     "findings.csv",
+    "ct_signs.csv",
     "verdict.json",
     "report.html",
     "report.pdf",

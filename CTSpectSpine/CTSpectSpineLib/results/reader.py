@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from CTSpectSpineLib import joint_table
+from CTSpectSpineLib import ct_sign, joint_table
+from CTSpectSpineLib.ct_sign import CtSigns
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.results.decision import is_withheld, withheld
 from CTSpectSpineLib.results.manifest import MANIFEST, SCHEMA, STATUSES
@@ -31,6 +33,8 @@ class ResultsFolder:
         ``joints.csv``, cranial to caudal, numbers as float; None where there is none.
     pictures
         In the order of ``pictures/index.json``.
+    ct_signs
+        ``ct_signs.csv`` by joint; empty where an older version wrote none.
     """
 
     manifest: Mapping[str, Any]
@@ -38,6 +42,7 @@ class ResultsFolder:
     verdict: Mapping[str, Any] | None
     joints: pd.DataFrame | None
     pictures: tuple[ShownPicture, ...]
+    ct_signs: Mapping[str, CtSigns] = field(default_factory=dict)
 
 
 def read_folder(folder: Path, manifest: Mapping[str, Any] | None = None) -> ResultsFolder:
@@ -90,4 +95,14 @@ def read_folder(folder: Path, manifest: Mapping[str, Any] | None = None) -> Resu
                     f"{folder / name}: missing, although manifest.json says that the analysis "
                     f"is complete; {AGAIN}"
                 )
-    return ResultsFolder(manifest, registration, verdict, joints, read_pictures(folder))
+    pictures, signs = read_pictures(folder), _read_ct_signs(folder / ct_sign.FILE)
+    return ResultsFolder(manifest, registration, verdict, joints, pictures, signs)
+
+
+def _read_ct_signs(path: Path) -> Mapping[str, CtSigns]:
+    if not path.is_file():
+        return {}
+    try:
+        return ct_sign.from_csv(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {AGAIN}") from error

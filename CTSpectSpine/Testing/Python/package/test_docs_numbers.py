@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from CTSpectSpineLib import ct_sign
 from CTSpectSpineLib.joint_columns import COLUMNS
 from CTSpectSpineLib.results.folder import ANALYSIS_FILES
 
@@ -63,6 +64,8 @@ def test_every_file_and_column_of_the_results_is_described() -> None:
     assert set(ANALYSIS_FILES) <= named
     described = set(re.findall(r"`(\w+)`", columns))
     assert set(COLUMNS) <= described, set(COLUMNS) - described
+    described = set(re.findall(r"`(\w+)`", columns.split("## `ct_signs.csv`")[1]))
+    assert set(ct_sign.COLUMNS) <= described, set(ct_sign.COLUMNS) - described
 
 
 def test_a_scene_is_promised_only_where_it_is_asked_for() -> None:

@@ -21,7 +21,9 @@ LIBRARY = MODULE / "CTSpectSpineLib"
 NAME = LIBRARY.name
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"anatomy", "display", "errors", "files", "finding", "geometry", "hot_metal"})
+    frozenset(
+        {"anatomy", "ct_sign", "display", "errors", "files", "finding", "geometry", "hot_metal"}
+    )
     | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet"})
     | frozenset({"version", "wording"}),
     frozenset({"cell_table", "host", "locks", "reconstruction", "statistics"}),
@@ -29,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"joint_table", "uptake_bounds"}),
     frozenset({"headline"}),
     frozenset({"joints", "registration", "volumes"}),
-    frozenset({"findings", "labelling", "triage_protocol", "uptake"}),
+    frozenset({"ct_signs", "findings", "labelling", "triage_protocol", "uptake"}),
     frozenset({"results"}),
     frozenset({"calibration", "dicom_export", "phantom", "report"}),
     frozenset({"scene"}),
@@ -42,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 """Rooms and files of the library, the lowest layer first; none imports another of its layer."""
 STAGES = frozenset(
     {"volumes", "registration", "labelling", "joints", "uptake", "findings", "triage_protocol"}
+    | {"ct_signs"}
 )
 """The rooms that compute; each is entered by plain values and knows no other."""
 READS_VOLUMES = frozenset({"labelling"})
@@ -150,10 +153,16 @@ def test_joint_tables_are_parsed_in_one_place() -> None:
     """`csv` and pandas read tables; `spreadsheet` looks at headers only.
 
     The rows of the truth study, the cohort file, the decisions on it, the joints of all its
-    patients, what readers say and what `cell_table` reads are other tables.
+    patients, what readers say, signs on the CT and what `cell_table` reads are other tables.
     """
     parsers = {"joint_table.py", "spreadsheet.py", "validation/rows.py"}
-    parsers |= {"cohort/review.py", "command_line/review.py", "cell_table.py", "results/reading.py"}
+    parsers |= {
+        "ct_sign.py",
+        "cohort/review.py",
+        "command_line/review.py",
+        "cell_table.py",
+        "results/reading.py",
+    }
     for file in LIBRARY.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         if any(reader in text for reader in ("read_csv", "csv.DictReader", "csv.reader")):
