@@ -14,6 +14,7 @@ from CTSpectSpineLib.files import withdraw
 from CTSpectSpineLib.joint_table import number as cell_number
 from CTSpectSpineLib.model import STABLE_SHARE
 from CTSpectSpineLib.report.colour import small_png
+from CTSpectSpineLib.report.ct_section import ct_section
 from CTSpectSpineLib.report.finding_rows import finding_rows
 from CTSpectSpineLib.report.headline import against, headline
 from CTSpectSpineLib.report.joint_rows import joint_rows, ratio_words, records, standing_out
@@ -78,6 +79,7 @@ def render(results: ResultsFolder) -> str:
     bounds = mapping(protocol.get("bounds"))
     joints, rows = results.joints, records(results.joints)
     shown = None if joints is None else list(joint_rows(joints, bounds))
+    standing = standing_out(shown or [])
     return environment.get_template("page.html").render(
         # Both come from the project itself or escape what they hold; all else is autoescaped.
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
@@ -95,7 +97,8 @@ def render(results: ResultsFolder) -> str:
         evidence=data("evidence.json"),
         bounds=[_bound(kind, mapping(values)) for kind, values in bounds.items()],
         joints=shown,
-        standing=standing_out(shown or []),
+        standing=standing,
+        beside=ct_section([row["id"] for row in standing], rows, results.ct_signs),
         with_levels=any(row["level_status"] != "–" for row in shown or []),
         with_suv=any(row["suv"] != "–" for row in shown or []),
         reference=_reference(mapping(manifest.get("uptake"))),
@@ -272,7 +275,7 @@ def _pictures(
     results: ResultsFolder, bounds: Mapping[str, Any]
 ) -> Mapping[str, list[Mapping[str, str]]]:
     rows = {row["joint"]: row for row in records(results.joints)}
-    names = ("key", "overview", "joint", "registration")
+    names = ("key", "overview", "joint", "finding", "registration")
     sections: dict[str, list[Mapping[str, str]]] = {name: [] for name in names}
     large = sum(len(picture.png) for picture in results.pictures) > _MOST_BYTES
     for picture in results.pictures:

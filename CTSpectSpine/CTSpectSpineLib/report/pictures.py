@@ -18,6 +18,7 @@ from CTSpectSpineLib import model
 from CTSpectSpineLib.display import scale_top
 from CTSpectSpineLib.report.course import course_of
 from CTSpectSpineLib.report.drawing import draw_sheet
+from CTSpectSpineLib.report.finding_pictures import finding_pictures
 from CTSpectSpineLib.report.joint_planes import joint_surfaces
 from CTSpectSpineLib.report.overview import (
     axial_overview,
@@ -102,6 +103,7 @@ def draw_pictures(
     work: list[Callable[[], Iterable[Picture]]] = [
         lambda: key_picture(case, target, _lead(case, table)),
         *(partial(_joint_picture, case, target, verdict, joint) for joint in _conspicuous(case)),
+        *finding_pictures(case, target, verdict.findings),
         lambda: spect_alone(case, target),
         lambda: fused_overview(case, target),
         lambda: axial_overview(case, target),

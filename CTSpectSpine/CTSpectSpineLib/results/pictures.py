@@ -25,7 +25,7 @@ class Picture:
     file
         Name of the PNG beside the index.
     section
-        ``key``, ``overview``, ``joint`` or ``registration``.
+        ``key``, ``overview``, ``joint``, ``finding`` or ``registration``.
     title, caption
         Words for the page; the caption says what is seen, without numbers of the table.
     joint

@@ -9,7 +9,13 @@ import pytest
 from page_folder import make_folder
 from picture_case import make_case
 
-from CTSpectSpineLib.report import draw_pictures, overview, pictures, registration_check
+from CTSpectSpineLib.report import (
+    draw_pictures,
+    finding_pictures,
+    overview,
+    pictures,
+    registration_check,
+)
 
 
 @pytest.fixture
@@ -37,6 +43,6 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def keep(path: Path, rows: Any, bar: Any) -> None:
         painted[path.name] = bar
 
-    for module in (overview, pictures, registration_check):
+    for module in (finding_pictures, overview, pictures, registration_check):
         monkeypatch.setattr(module, "draw_sheet", keep)
     return painted
