@@ -126,15 +126,19 @@ def test_a_command_touches_only_what_it_says(case: cases.Case, workplace: cases.
     touch(case, workplace)
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> cases.Workplace:
+    """Inputs of all commands."""
+    return cases.prepare(tmp_path_factory.mktemp("all") / "work")
+
+
 @pytest.mark.slow
-def test_all_commands_touch_only_what_they_say(tmp_path: Path) -> None:
-    place = cases.prepare(tmp_path / "work")
+def test_all_commands_touch_only_what_they_say(prepared: cases.Workplace) -> None:
     for case in cases.CASES:
-        touch(case, place)
+        touch(case, prepared)
 
 
 @pytest.mark.slow
-def test_all_commands_survive_kills_and_full_disks(tmp_path: Path) -> None:
-    place = cases.prepare(tmp_path / "work")
-    for tallies in (runs.kills(place, 26, 2), runs.full_disk(place, 13, 2)):
+def test_all_commands_survive_kills_and_full_disks(prepared: cases.Workplace) -> None:
+    for tallies in (runs.kills(prepared, 13, 2), runs.full_disk(prepared, 13, 2)):
         assert [problem for tally in tallies.values() for problem in tally.problems] == []

@@ -84,12 +84,12 @@ def kill_a_busy_worker(address: str, killed: list[int]) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.slow  # six analyses
+@pytest.mark.slow  # five analyses
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 def test_a_cluster_gives_the_same_and_outlives_a_worker(
     lumbar_phantom: Path, tmp_path: Path
 ) -> None:
-    cohort = write_cohort(tmp_path / "c.csv", lumbar_phantom, 3, "two")
+    cohort = write_cohort(tmp_path / "c.csv", lumbar_phantom, 2, "two")
     here, there = tmp_path / "here", tmp_path / "there"
     assert main(["batch", str(cohort), "--out", str(here), "--progress", "none"]) == 0
     killed: list[int] = []
