@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from benchmarks.fuzz import mutations, seeds
+from benchmarks.fuzz import mutations, seeds, seeds_dicom
 from benchmarks.fuzz.mutations import Mutation
 
 _CT, _SPECT = "good_ct.nii.gz", "good_spect.nii.gz"
@@ -155,9 +155,9 @@ KINDS: tuple[Kind, ...] = (
     _image("mha", "ct", mutations.damage_meta),
     _image("mha", "spect", mutations.damage_meta, compressed=False),
     _image("mhd", "ct", mutations.damage_text, compressed=False),
-    _dicom("ct folder", "ct", "ct", seeds.ct_folder),
-    _dicom("nm file", "spect", "nm.dcm", seeds.nm_file),
-    _dicom("nm file compressed", "spect", "nm.dcm", lambda: seeds.nm_file(compressed=True)),
+    _dicom("dicom ct folder", "ct", "ct", seeds_dicom.ct_folder),
+    _dicom("dicom nm file", "spect", "nm.dcm", seeds_dicom.nm_file),
+    _dicom("dicom nm file compressed", "spect", "nm.dcm", lambda: seeds_dicom.nm_file(compressed=True)),
     _labels(
         "labels nii.gz",
         "labels.nii.gz",
@@ -223,6 +223,18 @@ KINDS: tuple[Kind, ...] = (
         seeds.study,
         {".csv": mutations.damage_text},
         ("validate", "--document-only", "--rows", "{}/study", "--out", "{}/out"),
+    ),
+    _dicom("dicom enhanced ct", "ct", "enhanced", seeds_dicom.enhanced_ct),
+    _dicom("dicom concatenation", "ct", "enhanced", lambda: seeds_dicom.enhanced_ct(parts=3)),
+    _dicom("dicom pet slices", "spect", "pet", seeds_dicom.pet_folder),
+    Kind(
+        "dicom study",
+        seeds_dicom.study_folder,
+        {".dcm": mutations.damage_dicom},
+        (
+            *("analyze", "--study", "{}/study", "--labeller", "builtin", "--threads", "1"),
+            *("--out", "{}/out"),
+        ),
     ),
 )
 """All kinds; inputs are numbered through them in turn."""

@@ -16,10 +16,6 @@ from typing import Any, get_type_hints
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
-
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import Registration
@@ -113,96 +109,6 @@ def segmentation() -> Files:
         ]
     header = "\n".join(lines).encode() + b"\n\n"
     return {"labels.seg.nrrd": header + gzip.compress(labels.tobytes(), mtime=0)}
-
-
-def _dicom(sop_class: str, voxels: np.ndarray, number: int, **tags: Any) -> Dataset:
-    header = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = sop_class
-    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = f"1.2.3.{number}"
-    header.Rows, header.Columns = voxels.shape[-2:]
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.BitsAllocated = header.BitsStored = 16
-    header.HighBit, header.PixelRepresentation = 15, 0
-    header.PixelSpacing = [1.25, 1.5]
-    header.StudyDate, header.AcquisitionDate, header.AcquisitionTime = "20260101", "20260101", "12"
-    for keyword, content in tags.items():
-        setattr(header, keyword, content)
-    header.PixelData = voxels.astype("<u2").tobytes()
-    header["PixelData"].VR = "OW"
-    return header
-
-
-def _bytes(header: Dataset) -> bytes:
-    stream = io.BytesIO()
-    header.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
-
-
-def ct_folder() -> Files:
-    """A CT series."""
-    files = {}
-    for number, plane in enumerate(ct_voxels()):
-        header = _dicom(
-            "1.2.840.10008.5.1.4.1.1.2",
-            plane + 1024,
-            number,
-            Modality="CT",
-            SeriesInstanceUID="1.2.3",
-            SeriesNumber=2,
-            ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
-            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
-            ImagePositionPatient=[0, 0, 2.0 * number],
-            SliceThickness=2.0,
-            RescaleSlope="1",
-            RescaleIntercept="-1024",
-            PatientID="A",
-        )
-        files[f"ct/{number}.dcm"] = _bytes(header)
-    return files
-
-
-def nm_object() -> Dataset:
-    """A reconstructed SPECT."""
-    detector, bounds, window, unit, scale, tracer = (Dataset() for _ in range(6))
-    detector.ImageOrientationPatient, detector.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 0]
-    bounds.EnergyWindowLowerLimit, bounds.EnergyWindowUpperLimit = 126, 154
-    window.EnergyWindowRangeSequence = Sequence([bounds])
-    unit.CodeValue, unit.CodingSchemeDesignator = "Bq/ml", "UCUM"
-    scale.RealWorldValueSlope, scale.RealWorldValueIntercept = 2.5, 0.0
-    scale.MeasurementUnitsCodeSequence = Sequence([unit])
-    tracer.Radiopharmaceutical, tracer.RadionuclideTotalDose = "Tc-99m HDP", "650"
-    tracer.RadiopharmaceuticalStartTime = "0900"
-    voxels = spect_voxels()
-    return _dicom(
-        "1.2.840.10008.5.1.4.1.1.20",
-        voxels,
-        1,
-        Modality="NM",
-        NumberOfFrames=len(voxels),
-        ImageType=["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"],
-        SpacingBetweenSlices=2.0,
-        SliceThickness=2.0,
-        FrameIncrementPointer=0x00540080,
-        SliceVector=list(range(1, len(voxels) + 1)),
-        EnergyWindowVector=[1] * len(voxels),
-        EnergyWindowInformationSequence=Sequence([window]),
-        DetectorInformationSequence=Sequence([detector]),
-        RealWorldValueMappingSequence=Sequence([scale]),
-        RadiopharmaceuticalInformationSequence=Sequence([tracer]),
-        PatientWeight="80",
-        ConvolutionKernel="Gauss 8.0mm",
-        CorrectedImage=["ATTN", "DECY"],
-    )
-
-
-def nm_file(compressed: bool = False) -> Files:
-    """A reconstructed SPECT as a file."""
-    header = nm_object()
-    if compressed:
-        header.compress(RLELossless)
-    return {"nm.dcm": _bytes(header)}
 
 
 def transform() -> sitk.Euler3DTransform:

@@ -47,6 +47,7 @@ from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
 from CTSpectSpineLib.uptake import measure
 from CTSpectSpineLib.volumes import (
+    OTHER_SUV,
     Volume,
     check_inputs,
     in_unit,
@@ -250,6 +251,8 @@ def lean_suv(
     calibrated
         Whether there is an SUV.
     """
+    if spect.unit == "SUL":
+        return {"per_suv": None, "note": f"The SPECT holds {OTHER_SUV['SUL']} itself."}
     if not calibrated:
         return {"per_suv": None, "note": "No SUL, as there is no SUV."}
     share, note = lean_share(spect.acquisition, **lean_inputs(context))

@@ -40,6 +40,9 @@ _SPECT_UNITS: Mapping[str, Code] = {
     "Bq/ml": Code("UCUM", "Bq/ml", "Becquerels/milliliter"),
     "counts": Code("UCUM", "{counts}", "Counts"),
     "SUV": SUV,
+    "SUL": Code("UCUM", "g/ml{SUVlbm}", "Standardized Uptake Value lean body mass"),
+    "SUVbsa": Code("UCUM", "cm2/ml{SUVbsa}", "Standardized Uptake Value body surface area"),
+    "SUVibw": Code("UCUM", "g/ml{SUVibw}", "Standardized Uptake Value ideal body weight"),
 }
 
 

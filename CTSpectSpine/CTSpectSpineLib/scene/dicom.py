@@ -10,6 +10,9 @@ _UNITS = {
     "Bq/ml": ("Bq/ml", "UCUM", "Becquerels/milliliter"),
     "counts": ("{counts}", "UCUM", "Counts"),
     "SUV": ("g/ml", "UCUM", "Standardized Uptake Value body weight"),
+    "SUL": ("g/ml{SUVlbm}", "UCUM", "Standardized Uptake Value lean body mass"),
+    "SUVbsa": ("cm2/ml", "UCUM", "Standardized Uptake Value body surface area"),
+    "SUVibw": ("g/ml{SUVibw}", "UCUM", "Standardized Uptake Value ideal body weight"),
 }
 """Unit to code, scheme and meaning. Standard: DICOM PS3.16, CID 84."""
 _QUANTITY = ("110821", "DCM", "Nuclear Medicine Tomographic Activity")

@@ -13,11 +13,18 @@ from CTSpectSpineLib.volumes.segmentation_nrrd import (
     read_segmentation,
     write_segmentation,
 )
-from CTSpectSpineLib.volumes.suv import in_unit, lean_body_mass_kg, lean_share, suv_factor
+from CTSpectSpineLib.volumes.suv import (
+    OTHER_SUV,
+    in_unit,
+    lean_body_mass_kg,
+    lean_share,
+    suv_factor,
+)
 from CTSpectSpineLib.volumes.volume import Acquisition, Role, Volume
 from CTSpectSpineLib.volumes.writing import write_image
 
 __all__ = [
+    "OTHER_SUV",
     "Acquisition",
     "Role",
     "Segment",

@@ -18,6 +18,16 @@ _LEAN = {"male": (9270.0, 6680.0, 216.0), "female": (9270.0, 8780.0, 244.0)}
 """Lean body mass in kg is a x weight / (b + c x body mass index), with a, b, c by sex
 (Janmahasatian et al. 2005)."""
 
+UNKNOWN_SUV = "SUV of unknown type"
+"""Unit of values that are said to be SUV of a type that is not known."""
+OTHER_SUV = {
+    "SUL": "SUV by lean body mass (SUL)",
+    "SUVbsa": "SUV by body surface area",
+    "SUVibw": "SUV by ideal body weight",
+    UNKNOWN_SUV: "SUV of a type (SUVType) that is not known",
+}
+"""Units of volumes that are SUV, and not by body weight."""
+
 
 def in_unit(volume: Volume, unit: str) -> Volume:
     """A volume whose voxels the user declares to have a unit.
@@ -135,6 +145,11 @@ def suv_factor(
     """
     if acquisition.units == "SUV":
         return 1.0, "The SPECT is already in SUV."
+    if acquisition.units in OTHER_SUV:
+        return None, (
+            f"No SUV: the SPECT holds {OTHER_SUV[acquisition.units]}, not body-weight SUV; mean, "
+            "max and peak of the joints are such values."
+        )
     if acquisition.units != "Bq/ml":
         unit = acquisition.units or "an unknown unit"
         return None, f"No SUV: the SPECT is in {unit}, not in Bq/ml."

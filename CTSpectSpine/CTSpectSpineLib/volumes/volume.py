@@ -23,7 +23,8 @@ class Acquisition:
     modality, manufacturer, series_description
         As in DICOM.
     units
-        Unit of the voxels: ``"HU"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"`` or empty.
+        Unit of the voxels: ``"HU"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"``
+        (by body weight), ``"SUL"`` (lean body mass), ``"SUVbsa"``, ``"SUVibw"`` or empty.
     radionuclide, half_life_s
         Name and half-life in seconds.
     tracer
@@ -86,7 +87,7 @@ class Volume:
     role
         ``"ct"``, ``"spect"`` or ``"labels"``.
     unit
-        ``"HU"``, ``"label"``, ``"Bq/ml"``, ``"counts"``, ``"SUV"`` or ``"unknown"``.
+        As in `Acquisition`, or ``"label"``, or ``"unknown"``.
     path
         What the user named: a file or a folder; None for an image that was in memory.
     files

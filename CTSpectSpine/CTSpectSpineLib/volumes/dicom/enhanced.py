@@ -1,9 +1,10 @@
-"""Enhanced CT: one file whose frames each have their own position and scale."""
+"""Enhanced CT: files whose frames each have their own position and scale."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from CTSpectSpineLib.volumes.dicom.concatenation import parts_note
 from CTSpectSpineLib.volumes.dicom.frames import frames_of
 from CTSpectSpineLib.volumes.dicom.scale import Scale, scaled_frames
 from CTSpectSpineLib.volumes.dicom.series import Series
@@ -59,4 +60,5 @@ def read_enhanced(series: Series) -> Stack:
     if np.any(np.diff(order) != 1):
         array = array[order]
     matrix = plane_matrix(orientation, (spacing[0], spacing[1]), step, first)
-    return Stack(array, matrix, series.files, (), "HU")
+    notes = parts_note([(file.header, file.frames) for file in series.files])
+    return Stack(array, matrix, series.files, notes, "HU")

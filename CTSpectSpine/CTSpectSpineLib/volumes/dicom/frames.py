@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from pydicom.dataset import Dataset
 
+from CTSpectSpineLib.volumes.dicom.concatenation import Headers
 from CTSpectSpineLib.volumes.dicom.tags import number, value, values
-
-Headers: TypeAlias = Sequence[tuple[Dataset, int]]
-"""Headers of enhanced files, each with its number of frames."""
 _SAME_DIRECTION = 1e-3
 """How far direction cosines of frames of one volume may differ. Judgement: above their rounding; a
 row of half a metre then moves by half a millimetre at most."""
@@ -70,15 +67,14 @@ def frames_of(header: Dataset, count: int) -> list[Frame]:
 def frames_refusal(headers: Headers) -> str:
     """Why the frames of enhanced files form no volume, naming the tag; empty where they may."""
     for header, count in headers:
-        parts = number(header, "InConcatenationTotalNumber") or 1
-        if parts > 1 or (number(header, "InConcatenationNumber") or 1) > 1:
-            return "is a part of a concatenation (InConcatenationNumber): export it as one object"
         found = len(_items(header))
         if found != count:
             return (
                 f"has {found} items of PerFrameFunctionalGroupsSequence for {count} frames: it is "
                 "damaged, export it again"
             )
+    if len({(number(h, "Rows"), number(h, "Columns")) for h, _ in headers}) > 1:
+        return "mixes frames of different Rows and Columns: export them separately"
     frames = [frame for header, count in headers for frame in frames_of(header, count)]
     return next(filter(None, _doubts(frames)), "")
 

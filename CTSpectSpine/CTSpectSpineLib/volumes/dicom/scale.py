@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.volumes.dicom.pixels import stored_pixels
 from CTSpectSpineLib.volumes.dicom.series import DicomFile
+from CTSpectSpineLib.volumes.dicom.suv_type import SUV_UNITS, mapped_suv, stated_suv
 from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.volume import Role
 
@@ -24,16 +25,13 @@ _UNITS = {
     "kbq/ml": ("Bq/ml", 1e3),
     "mbq/ml": ("Bq/ml", 1e6),
     "bq/cm3": ("Bq/ml", 1.0),
-    "g/ml{suvbw}": ("SUV", 1.0),
-    "{suvbw}g/ml": ("SUV", 1.0),
-    "g/ml": ("SUV", 1.0),
     "{counts}": ("counts", 1.0),
     "{count}": ("counts", 1.0),
     "counts": ("counts", 1.0),
 }
 """Unit code in lower case to the unit used here and the factor to it. By definition: UCUM."""
-_PREFERENCE = ("Bq/ml", "SUV", "counts")
-_PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "SUV"}
+_PREFERENCE = ("Bq/ml", *SUV_UNITS, "counts")
+_PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts"}
 _INT32 = 2.0**31 - 1
 """Largest value of a 32-bit integer. By definition."""
 
@@ -142,7 +140,8 @@ def scale_of(file: DicomFile, role: Role) -> Scale:
         return mapped
     unit = "HU"
     if role == "spect":
-        unit = _PET_UNITS.get(str(value(file.header, "Units") or "").upper(), "counts")
+        stated = str(value(file.header, "Units") or "").upper()
+        unit = stated_suv(file.header) or _PET_UNITS.get(stated, "counts")
     slope = _stated(file, "RescaleSlope", 1.0)
     if slope == 0:
         raise InputError(f"{file.path}: RescaleSlope is 0; export it again.")
@@ -199,8 +198,16 @@ def _real_world(header: Dataset) -> Scale | None:
         slope = number(item, "RealWorldValueSlope")
         intercept = number(item, "RealWorldValueIntercept")
         code = next(iter(values(item, "MeasurementUnitsCodeSequence")), None)
-        unit = _UNITS.get(str(value(code, "CodeValue") or "").lower()) if code is not None else None
+        unit = _unit_of(item, code, header) if isinstance(code, Dataset) else None
         if unit is not None and slope:
             line = (slope * unit[1], (intercept or 0.0) * unit[1])
             mappings.append(Scale(*line, unit[0], mapped=line != (1.0, 0.0)))
     return min(mappings, key=lambda m: _PREFERENCE.index(m.unit), default=None)
+
+
+def _unit_of(mapping: Dataset, code: Dataset, header: Dataset) -> tuple[str, float] | None:
+    """Unit used here, and the factor to it, of a mapping; None for a unit that is not known."""
+    suv = mapped_suv(mapping, code, header)
+    if suv:
+        return suv, 1.0
+    return _UNITS.get(str(value(code, "CodeValue") or "").lower())

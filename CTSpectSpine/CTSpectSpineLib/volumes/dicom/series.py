@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.volumes.dicom.concatenation import parts_refusal
 from CTSpectSpineLib.volumes.dicom.frames import frames_refusal
 from CTSpectSpineLib.volumes.dicom.tags import number, value, values
 from CTSpectSpineLib.volumes.volume import MIN_SLICES, Role
@@ -71,6 +72,11 @@ _TAGS: list[Any] = [
     "RealWorldValueMappingSequence",
     "CorrectedImage",
     "Units",
+    "SUVType",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ConcatenationFrameOffsetNumber",
     "TransferSyntaxUID",
     "PatientID",
     "StudyInstanceUID",
@@ -83,9 +89,6 @@ _TAGS: list[Any] = [
     "ConvolutionKernel",
 ]
 _FRAME_TAGS: list[Any] = [
-    "ConcatenationUID",
-    "InConcatenationNumber",
-    "InConcatenationTotalNumber",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
@@ -266,6 +269,9 @@ def _read(path: Path, *, forced: bool) -> DicomFile | None:
 def _key(file: DicomFile) -> Hashable:
     """Files with the same key form one volume."""
     header = file.header
+    concatenation = str(value(header, "ConcatenationUID") or "")
+    if concatenation and file.enhanced_ct:
+        return "concatenation", concatenation
     if file.frames > 1:
         return str(file.path)
     # Anonymised files often have empty UIDs: then the other fields must tell series apart.
@@ -310,16 +316,23 @@ def _refusal(files: tuple[DicomFile, ...], role: Role) -> str:
         refusal = _nm_refusal(first)
         if refusal:
             return refusal
+    headers = [(file.header, file.frames) for file in files]
+    # Before its slices are counted: a part may have few.
+    if first.enhanced_ct and (refusal := parts_refusal(headers)):
+        return refusal
     if sum(file.frames for file in files) < MIN_SLICES:
         return f"has fewer than {MIN_SLICES} slices"
-    if first.enhanced_ct:
-        return frames_refusal([(file.header, file.frames) for file in files])
-    return ""
+    return frames_refusal(headers) if first.enhanced_ct else ""
 
 
 def _nm_refusal(first: DicomFile) -> str:
     """Why an NM image is not a reconstructed volume; empty when it is one (or may be)."""
     kind = first.image_type
+    if value(first.header, "ConcatenationUID") or value(first.header, "InConcatenationNumber"):
+        return (
+            "is a part of a concatenation (ConcatenationUID, InConcatenationNumber), which is read "
+            "of enhanced CT alone: export it as one object"
+        )
     if "TRANSMISSION" in kind or _ATTENUATION_MAP.search(_named(first)):
         return "is an attenuation map, not uptake: give the reconstructed emission (RECON TOMO)"
     pointer = {str(tag).upper() for tag in values(first.header, "FrameIncrementPointer")}

@@ -276,7 +276,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "concatenation": (
         {"ConcatenationUID": "1.4", "InConcatenationNumber": 1, "InConcatenationTotalNumber": 2},
-        "part of a concatenation (InConcatenationNumber)",
+        "lacks part 2 of 2 of a concatenation (InConcatenationNumber)",
     ),
 }
 
