@@ -12,9 +12,13 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
+from pydicom.valuerep import format_number_as_ds
 
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.volumes.dicom.frames import frames_of
+from CTSpectSpineLib.volumes.dicom.series import DicomFile
 from CTSpectSpineLib.volumes.dicom.tags import value, values
 from CTSpectSpineLib.volumes.volume import Volume
 
@@ -48,6 +52,8 @@ _IMAGE = (
     "Modality", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
     "ImageOrientationPatient", "SliceThickness", "InstanceNumber", "NumberOfFrames",
 )  # fmt: skip
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
+"""Where an enhanced CT says the place of each frame."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,8 @@ def read_source(volume: Volume) -> DicomSource:
         If a file states no study, series or instance, so that nothing can refer to it.
     """
     tags = [*PATIENT_AND_STUDY, *UIDS, *_IMAGE, "SpecificCharacterSet"]
+    if volume.role == "ct":
+        tags += ["SharedFunctionalGroupsSequence", PER_FRAME]
     originals = [dcmread(f, stop_before_pixels=True, specific_tags=tags) for f in volume.files]
     headers = tuple(
         _header(original, path) for original, path in zip(originals, volume.files, strict=True)
@@ -115,10 +123,40 @@ def _header(original: Dataset, path: Path) -> Dataset:
         found = values(original, name)
         if found:
             setattr(header, name, list(found) if len(found) > 1 else found[0])
+    file = DicomFile(path, original)
+    if file.enhanced_ct:
+        _enter_frames(header, original, file.frames)
     for name in NEEDED:
         # Patient and study are entered when an object is made.
         setattr(header, name, "")
     return header
+
+
+def _enter_frames(header: Dataset, original: Dataset, count: int) -> None:
+    """Place and size of the frames of an enhanced CT, and nothing else of its groups.
+
+    The reader has refused frames that differ in orientation or spacing, so that both are shared.
+    """
+    frames = frames_of(original, count)
+    measures, plane, shared = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = _decimal(frames[0].spacing_mm)
+    thickness = frames[0].thickness_mm
+    measures.SliceThickness = "" if thickness is None else format_number_as_ds(thickness)
+    plane.ImageOrientationPatient = _decimal(frames[0].orientation)
+    shared.PixelMeasuresSequence = Items([measures])
+    shared.PlaneOrientationSequence = Items([plane])
+    header.SharedFunctionalGroupsSequence = Items([shared])
+    groups = []
+    for frame in frames:
+        place, group = Dataset(), Dataset()
+        place.ImagePositionPatient = _decimal(frame.position)
+        group.PlanePositionSequence = Items([place])
+        groups.append(group)
+    header.PerFrameFunctionalGroupsSequence = Items(groups)
+
+
+def _decimal(numbers: Sequence[float]) -> list[str]:
+    return [format_number_as_ds(float(part)) for part in numbers]
 
 
 def _patient(original: Dataset) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from CTSpectSpineLib.dicom_export.headers import DicomSource, read_source
+from CTSpectSpineLib.dicom_export.headers import PER_FRAME, DicomSource, read_source
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import FloatArray, Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.results.inputs import find_input
@@ -91,10 +91,11 @@ def find_sources(
             f"{ct_volume.name}: the CT has no FrameOfReferenceUID, so that nothing can be placed "
             "on it; export the series again from the archive."
         )
-    if not all("ImagePositionPatient" in header for header in ct_source.headers):
+    if len(ct_source.headers) > 1 and PER_FRAME in ct_source.headers[0]:
         raise InputError(
-            f"{ct_volume.name}: export refers to CT series with one file per slice, and this is "
-            "one multi-frame file (enhanced CT); give the series as single slices with --ct."
+            f"{ct_volume.name}: export refers to single slices or to one enhanced CT, and this one "
+            "is spread over several files (a concatenation, ConcatenationUID, or one file per "
+            "frame); give the CT as one object with --ct."
         )
     return Sources(ct_source, _spect(results, inputs.get("spect") or {}, spect, notes), (*notes,))
 

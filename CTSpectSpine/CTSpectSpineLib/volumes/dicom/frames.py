@@ -34,6 +34,8 @@ class Frame:
         Direction cosines (LPS) along a row, then along a column.
     spacing_mm
         Distance between rows, then between columns.
+    thickness_mm
+        SliceThickness; None where it is absent.
     slope, intercept, rescale_type
         From stored values to measured ones; the type is ``HU`` for Hounsfield units.
     stack, temporal_position
@@ -47,6 +49,7 @@ class Frame:
     position: tuple[float, ...]
     orientation: tuple[float, ...]
     spacing_mm: tuple[float, ...]
+    thickness_mm: float | None
     slope: float | None
     intercept: float | None
     rescale_type: str
@@ -156,6 +159,7 @@ def _frame(own: Dataset, shared: Dataset) -> Frame:
         position=_numbers(macro("PlanePositionSequence"), "ImagePositionPatient", 3),
         orientation=_numbers(macro("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         spacing_mm=_numbers(measures, "PixelSpacing", 2),
+        thickness_mm=number(measures, "SliceThickness"),
         slope=number(scale, "RescaleSlope"),
         intercept=number(scale, "RescaleIntercept"),
         rescale_type=str(value(scale, "RescaleType") or "").strip().upper(),

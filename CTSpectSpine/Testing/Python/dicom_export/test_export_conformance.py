@@ -42,18 +42,22 @@ def run(*words: object) -> str:
     return done.stdout + done.stderr
 
 
+def errors_of(path: Path) -> list[str]:
+    """What dciodvfy finds wrong with a file."""
+    judge = program("dciodvfy", "Debian package dicom3tools")
+    said = subprocess.run([judge, str(path)], capture_output=True, text=True, errors="replace")
+    return [line for line in said.stderr.splitlines() if "Error" in line]
+
+
 @pytest.mark.parametrize("option", ["", "--deidentify"])
 def test_dciodvfy_finds_no_error(study: Case, option: str, tmp_path: Path) -> None:
-    judge = program("dciodvfy", "Debian package dicom3tools")
     out = tmp_path / "out"
     words = ["export", str(study.results), "--dicom", str(out), *filter(None, [option])]
     assert main(words) == 0
     files = sorted(out.glob("*.dcm"))
     assert len(files) == 7
     for path in files:
-        said = subprocess.run([judge, str(path)], capture_output=True, text=True, errors="replace")
-        errors = [line for line in said.stderr.splitlines() if "Error" in line]
-        assert not errors, f"{path.name}: {errors}"
+        assert not errors_of(path), path.name
 
 
 def test_dsrdump_prints_the_report(study: Case) -> None:

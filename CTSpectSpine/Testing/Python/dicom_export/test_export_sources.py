@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from pydicom import dcmread
 from study_files import STUDY, Case, change_json, enter_inputs, write_ct, write_spect
 from test_export_objects import as_set, groups, items, points_of
@@ -67,22 +66,6 @@ def test_results_of_nifti_with_the_series_given(fresh: Case) -> None:
     found = sources_of(fresh, ct=series / "ct", spect=series / "spect.dcm")
     assert found.spect is not None
     assert not found.notes
-
-
-def test_an_enhanced_ct_asks_for_its_single_slices(
-    fresh: Case, capsys: pytest.CaptureFixture[str]
-) -> None:
-    headers = [dcmread(path) for path in sorted(fresh.ct.iterdir())]
-    for header in headers:
-        header.BurnedInAnnotation, header.Manufacturer = "NO", "m"
-        header.PositionReferenceIndicator, header.Laterality = "", ""
-    made = LegacyConvertedEnhancedCTImage(headers, new_uid(), 9, new_uid(), 1)
-    path = fresh.folder / "enhanced.dcm"
-    made.save_as(path)
-    enter_inputs(fresh, path, fresh.spect)
-    assert "(enhanced CT); give the series as single slices" in refused(
-        capsys, fresh.results, "--dicom", fresh.out, "--ct", path
-    )
 
 
 def test_labels_stored_in_another_order_come_to_the_same_places(fresh: Case) -> None:
