@@ -79,6 +79,7 @@ class CTSpectSpineParameterNode:
     age: str = ""
     sex: Annotated[str, Choice(CHOICES["sex"])] = NOT_GIVEN
     bodyWeight: str = ""
+    bodyHeight: str = ""
     injectedDose: str = ""
     injectionTime: str = ""
     scanTime: str = ""

@@ -28,6 +28,7 @@ PARAMETERS = {
     "age": "age_years",
     "sex": "sex",
     "bodyWeight": "body_weight_kg",
+    "bodyHeight": "body_height_cm",
     "injectedDose": "injected_dose_MBq",
     "injectionTime": "injection_time",
     "scanTime": "scan_time",

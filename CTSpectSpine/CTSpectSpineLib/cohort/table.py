@@ -127,9 +127,13 @@ def read_contexts(
     fields = context_fields()
     read = read_cells(path, {key, *fields, *aliases}, (key,), _WHAT, refused=lambda name: False)
     columns = tuple(aliases.get(name, name) for name in read.columns)
-    for name in columns:
-        if name and columns.count(name) > 1:
-            raise InputError(f"{path} has the column '{name}' twice; remove one.")
+    own: dict[str, str] = {}
+    for name, column in zip(columns, read.columns, strict=True):
+        if name and own.setdefault(name, column) != column:
+            raise InputError(
+                f"{path} has the columns '{own[name]}' and '{column}', which mean the same; remove "
+                "one."
+            )
     rows = tuple(
         tuple(
             values.get(name, {}).get(cell.lower(), cell)
@@ -137,8 +141,14 @@ def read_contexts(
         )
         for row in read.rows
     )
-    cells = replace(read, columns=columns, rows=rows)
-    reader = _Reader(cells)
+    try:
+        return _contexts(replace(read, columns=columns, rows=rows), key)
+    except InputError as error:
+        raise InputError(_in_own_words(str(error), own)) from error
+
+
+def _contexts(cells: CellTable, key: str) -> dict[str, dict[str, Any]]:
+    path, reader = cells.path, _Reader(cells)
     found: dict[str, dict[str, Any]] = {}
     for number, (row, line) in enumerate(zip(cells.rows, cells.lines, strict=True)):
         named = dict(zip(cells.columns, row, strict=True))
@@ -149,6 +159,15 @@ def read_contexts(
             )
         found[named[key]] = reader.context(named, number, line)
     return found
+
+
+def _in_own_words(sentence: str, columns: Mapping[str, str]) -> str:
+    """A sentence on fields of the context, with the names that the columns have in the table."""
+    for name, column in columns.items():
+        if name and name != column:
+            sentence = sentence.replace(f"'{name}'", f"'{column}'")
+            sentence = sentence.replace(f"column {name}:", f"column {column}:")
+    return sentence
 
 
 class _Reader:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.analysis.results import Results
 
 
-_FOR_SUV = {"body_weight_kg", "injected_dose_MBq", "injection_time", "scan_time"}
+_FOR_SUV = {
+    *("body_weight_kg", "body_height_cm", "injected_dose_MBq", "injection_time", "scan_time"),
+}
 """Fields of the context that serve the SUV alone."""
 
 

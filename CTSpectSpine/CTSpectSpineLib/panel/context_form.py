@@ -46,6 +46,7 @@ FIELDS = (
     Field("age_years", "number", "age"),
     Field("sex", "choice", "sex"),
     Field("body_weight_kg", "number", "weight"),
+    Field("body_height_cm", "number", "height"),
     Field("injected_dose_MBq", "number", "injected dose"),
     Field("injection_time", "time", "injection time"),
     Field("scan_time", "time", "scan time"),

@@ -104,10 +104,14 @@ def test_a_malformed_tree_is_one_sentence(names: list[str], words: str, tmp_path
     ("text", "words"),
     [
         ("id\tage\n01\t50\n", "no column 'participant_id'"),
-        ("participant_id\tage\nsub-01\told\n", "line 2, column age_years: 'old'"),
-        ("participant_id\tage\nsub-01\t300\n", "row 2 has the value 300"),
+        ("participant_id\tage\nsub-01\told\n", "line 2, column age: 'old'"),
+        ("participant_id\tage\nsub-01\t300\n", "Key 'age' in .*row 2 has the value 300"),
+        (
+            "participant_id\tage\tpain_duration_years\nsub-01\t20\t40\n",
+            "contradicts 'age' 20",
+        ),
         ("participant_id\nsub-01\nsub-01\n", "row 3, column participant_id: 'sub-01' stands"),
-        ("participant_id\tage\tage_years\nsub-01\t1\t2\n", "the column 'age_years' twice"),
+        ("participant_id\tage\tage_years\nsub-01\t1\t2\n", "the columns 'age' and 'age_years', which mean the same"),
     ],
 )
 def test_a_malformed_table_is_named_with_its_place(text: str, words: str, tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def test_form_and_context_are_two_ways_of_the_same() -> None:
         "instability_mm": {"L4-L5": 3.5, "L5-S1": 2},
         "exclusions": ["fracture", "infection"],
         "body_weight_kg": 80,
+        "body_height_cm": 171.5,
         "injection_time": "2026-03-01T09:00:00",
         "scan_time": "2026-03-01T12:00:00",
     }
@@ -164,6 +165,7 @@ def test_form_and_context_are_two_ways_of_the_same() -> None:
     [
         ("vas_axial", "much", "VAS.*'much' is not a number"),
         ("vas_axial", "11", r"^'axial pain \(VAS\)' in the patient's data.*10"),
+        ("body_height_cm", "1.71", "'height' in the patient's data.*50"),
         ("instability_mm", "L4-L5", "'L4-L5' is not LEVEL=MILLIMETRES"),
         ("instability_mm", "X9=2", "X9"),
         ("injection_time", "yesterday", "'injection time'"),
