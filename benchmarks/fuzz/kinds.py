@@ -157,7 +157,9 @@ KINDS: tuple[Kind, ...] = (
     _image("mhd", "ct", mutations.damage_text, compressed=False),
     _dicom("dicom ct folder", "ct", "ct", seeds_dicom.ct_folder),
     _dicom("dicom nm file", "spect", "nm.dcm", seeds_dicom.nm_file),
-    _dicom("dicom nm file compressed", "spect", "nm.dcm", lambda: seeds_dicom.nm_file(compressed=True)),
+    _dicom(
+        "dicom nm file compressed", "spect", "nm.dcm", lambda: seeds_dicom.nm_file(compressed=True)
+    ),
     _labels(
         "labels nii.gz",
         "labels.nii.gz",

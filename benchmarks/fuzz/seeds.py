@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 import nibabel
 import numpy as np
 import SimpleITK as sitk
+
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import Registration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from CTSpectSpineLib.command_line.printing import print_json, print_lines
@@ -15,6 +16,8 @@ EXPORT_FILES = (
     "report.dcm",
     "registration.dcm",
     "spect-on-ct.dcm",
+    "ct-*.dcm",
+    "spect-*.dcm",
     "picture-*.dcm",
 )
 """Files that ``export`` writes."""
@@ -30,19 +33,32 @@ def export(options: Namespace) -> int:
     check_step_folder(options.dicom)
     with readable(options.results):
         exported = export_results(
-            options.results, ct=options.ct, spect=options.spect, deidentify=options.deidentify
+            options.results,
+            ct=options.ct,
+            spect=options.spect,
+            deidentify=options.deidentify,
+            with_sources=options.with_sources,
         )
     inputs: list[Path] = [options.results, *exported.sources]
-    with step_folder(options.dicom, "export", list(exported.objects), inputs) as folder:
+    with step_folder(options.dicom, "export", exported.names, inputs) as folder:
         paths = write_objects(exported, folder)
     if options.json:
         files = [path.name for path in paths]
         print_json({"folder": str(options.dicom), "files": files, "notes": list(exported.notes)})
     else:
-        print_lines(f"{path.name:<20} {kind_of(path.name)}" for path in paths)
+        print_lines(f"{name:<20} {kind_of(name)}" for name in exported.objects)
+        print_lines(_copies(exported.names[len(exported.objects) :]))
         print_lines(exported.notes)
         print(f"DICOM objects, for research use only: {options.dicom}")
     return 0
+
+
+def _copies(names: Sequence[str]) -> Iterator[str]:
+    """One line for the copies of each source."""
+    for source in ("ct", "spect"):
+        count = sum(name.startswith(f"{source}-") for name in names)
+        if count:
+            yield f"{source + '-*.dcm':<20} de-identified copies of the {source.upper()}: {count}"
 
 
 def kind_of(name: str) -> str:

@@ -260,6 +260,11 @@ def _export(parser: Parser) -> None:
         action="store_true",
         help="take the patient's identity, all dates and the UIDs of the sources out",
     )
+    parser.add_argument(
+        "--with-sources",
+        action="store_true",
+        help="with --deidentify: also copies of CT and SPECT, which the objects then refer to",
+    )
 
 
 _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None], str]] = {

@@ -19,7 +19,7 @@ from CTSpectSpineLib.dicom_export.sources import Sources
 from CTSpectSpineLib.dicom_export.study import new_uid
 from CTSpectSpineLib.terminology import Code
 
-_DUMMIES: Mapping[str, str] = {
+DUMMIES: Mapping[str, str] = {
     "DA": "20000101",
     "TM": "000000",
     "DT": "20000101000000",
@@ -39,8 +39,8 @@ def without_identity(sources: Sources) -> Sources:
         "PatientName": f"RESEARCH^{number}",
         "PatientID": number,
         "StudyID": number,
-        "StudyDate": _DUMMIES["DA"],
-        "StudyTime": _DUMMIES["TM"],
+        "StudyDate": DUMMIES["DA"],
+        "StudyTime": DUMMIES["TM"],
     }
 
     def changed(source: DicomSource) -> DicomSource:
@@ -66,8 +66,8 @@ def mark_deidentified(made: Dataset) -> None:
     """Take dates and times out of a finished object, and say what was done to it."""
 
     def blank(_: Dataset, element: DataElement) -> None:
-        if element.VR in _DUMMIES and element.value:
-            element.value = _DUMMIES[element.VR]
+        if element.VR in DUMMIES and element.value:
+            element.value = DUMMIES[element.VR]
 
     made.walk(blank)
     made.PatientIdentityRemoved = "YES"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
@@ -25,6 +25,9 @@ from CTSpectSpineLib.results.reader import ResultsFolder, read_folder
 from CTSpectSpineLib.results.stage_files import REGISTRATION, read_registration
 from CTSpectSpineLib.volumes.reading import read_volume
 
+if TYPE_CHECKING:
+    from CTSpectSpineLib.dicom_export.copies import SourceCopy
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -38,11 +41,24 @@ class Exported:
         Sentences on what was left out, and why.
     sources
         Files that the objects refer to.
+    copies
+        De-identified copies of these files, which are made when they are written.
     """
 
     objects: Mapping[str, Dataset]
     notes: tuple[str, ...]
     sources: tuple[Path, ...]
+    copies: tuple[SourceCopy, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all files."""
+        return [*self.objects, *(copy.name for copy in self.copies)]
+
+    def all_objects(self) -> Iterator[tuple[str, Dataset]]:
+        """Name and object of every file, one after the other."""
+        yield from self.objects.items()
+        yield from ((copy.name, copy.make()) for copy in self.copies)
 
 
 def export_results(
@@ -51,6 +67,7 @@ def export_results(
     ct: Path | None = None,
     spect: Path | None = None,
     deidentify: bool = False,
+    with_sources: bool = False,
 ) -> Exported:
     """Make the DICOM objects of a results folder; nothing is written.
 
@@ -63,14 +80,21 @@ def export_results(
         in the current folder; needed where it read NIfTI or the like.
     deidentify
         Whether the objects are to be free of the patient's identity.
+    with_sources
+        Whether there are to be copies of the CT and the SPECT, free of it as well.
 
     Raises
     ------
     InputError
-        If a package is missing, the folder holds nothing to export, or a series is missing or not
-        the one of the analysis.
+        If a package is missing, the folder holds nothing to export, a series is missing or not
+        the one of the analysis, or sources are to be copied with their identity.
     """
     check_packages()
+    if with_sources and not deidentify:
+        raise InputError(
+            f"{results}: sources are copied without the patient's identity only; give "
+            "--deidentify with --with-sources, or leave it out."
+        )
     folder = read_folder(results)
     if folder.manifest["status"] == "running":
         raise InputError(f"{results}: its analysis has not finished; wait, or analyse again.")
@@ -78,10 +102,14 @@ def export_results(
     sources = find_sources(results, folder.manifest, labels, ct=ct, spect=spect)
     notes = list(sources.notes)
     used = [*sources.ct.volume.files, *(sources.spect.volume.files if sources.spect else ())]
+    copies: tuple[SourceCopy, ...] = ()
     if deidentify:
+        from CTSpectSpineLib.dicom_export.copies import source_copies
         from CTSpectSpineLib.dicom_export.deidentify import without_identity
 
-        sources = without_identity(sources)
+        renamed = without_identity(sources)
+        copies = source_copies(sources, renamed) if with_sources else ()
+        sources = renamed
     with warnings.catch_warnings():
         # What highdicom doubts (odd lengths, slices that do not match) is checked by tests.
         warnings.simplefilter("ignore")
@@ -95,13 +123,13 @@ def export_results(
 
             for made in objects.values():
                 mark_deidentified(made)
-    return Exported(objects, tuple(notes), tuple(used))
+    return Exported(objects, tuple(notes), tuple(used), copies)
 
 
 def write_objects(exported: Exported, folder: Path) -> list[Path]:
     """Write objects into a folder, each file whole."""
     paths = []
-    for name, made in exported.objects.items():
+    for name, made in exported.all_objects():
         # In memory first: pydicom words the errors of a full disk as its own.
         encoded = BytesIO()
         made.save_as(encoded, enforce_file_format=True)

@@ -115,12 +115,16 @@ def _enter_isotope(made: Dataset, acquisition: Acquisition) -> None:
     made.NumberOfEnergyWindows = 1
     tracer = Dataset()
     tracer.RadiopharmaceuticalRoute = ""
-    half_life = acquisition.half_life_s or 0.0
-    technetium = abs(half_life / TC99M_HALF_LIFE_S - 1.0) < _SAME_HALF_LIFE
-    nuclide = [code_item(Code("SCT", "72454006", "^99m^Technetium"))] if technetium else []
-    tracer.RadionuclideCodeSequence = Sequence(nuclide)
+    tracer.RadionuclideCodeSequence = Sequence(technetium(acquisition.half_life_s))
     tracer.Radiopharmaceutical = acquisition.tracer[:64].replace("\\", "/")
     made.RadiopharmaceuticalInformationSequence = Sequence([tracer])
+
+
+def technetium(half_life_s: float | None) -> list[Dataset]:
+    """The code of Tc-99m, where this is its half-life."""
+    if abs((half_life_s or 0.0) / TC99M_HALF_LIFE_S - 1.0) >= _SAME_HALF_LIFE:
+        return []
+    return [code_item(Code("SCT", "72454006", "^99m^Technetium"))]
 
 
 def _enter_geometry(made: Dataset, placed: sitk.Image) -> None:

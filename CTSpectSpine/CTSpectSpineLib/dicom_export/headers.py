@@ -101,7 +101,10 @@ def read_source(volume: Volume) -> DicomSource:
     tags = [*PATIENT_AND_STUDY, *UIDS, *_IMAGE, "SpecificCharacterSet"]
     if volume.role == "ct":
         tags += ["SharedFunctionalGroupsSequence", PER_FRAME]
-    originals = [dcmread(f, stop_before_pixels=True, specific_tags=tags) for f in volume.files]
+    # The reader takes files without a preamble too.
+    originals = [
+        dcmread(f, stop_before_pixels=True, force=True, specific_tags=[*tags]) for f in volume.files
+    ]
     headers = tuple(
         _header(original, path) for original, path in zip(originals, volume.files, strict=True)
     )

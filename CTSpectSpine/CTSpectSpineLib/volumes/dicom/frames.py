@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from CTSpectSpineLib.volumes.dicom.concatenation import Headers
 from CTSpectSpineLib.volumes.dicom.tags import number, value, values
+
 _SAME_DIRECTION = 1e-3
 """How far direction cosines of frames of one volume may differ. Judgement: above their rounding; a
 row of half a metre then moves by half a millimetre at most."""

@@ -111,7 +111,10 @@ def test_a_malformed_tree_is_one_sentence(names: list[str], words: str, tmp_path
             "contradicts 'age' 20",
         ),
         ("participant_id\nsub-01\nsub-01\n", "row 3, column participant_id: 'sub-01' stands"),
-        ("participant_id\tage\tage_years\nsub-01\t1\t2\n", "the columns 'age' and 'age_years', which mean the same"),
+        (
+            "participant_id\tage\tage_years\nsub-01\t1\t2\n",
+            "the columns 'age' and 'age_years', which mean the same",
+        ),
     ],
 )
 def test_a_malformed_table_is_named_with_its_place(text: str, words: str, tmp_path: Path) -> None:
