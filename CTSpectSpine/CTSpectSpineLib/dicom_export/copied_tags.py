@@ -49,23 +49,26 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
 """SOP class to the tags with numbers that its copies keep."""
 TRACER_NUMBERS = ("RadionuclideTotalDose", "RadionuclideHalfLife", "RadionuclidePositronFraction")
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 WORDS: Mapping[str, frozenset[str]] = {
-    "ImageType": frozenset(
-        ["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "AXIAL", "HELICAL", "VOLUME", "REFORMATTED", "MPR", "AVERAGE", "STATIC", "EMISSION", "TRANSMISSION", "NONE"]
-    )
+    "ImageType": _words("ORIGINAL DERIVED PRIMARY SECONDARY AXIAL HELICAL VOLUME REFORMATTED MPR")
+    | _words("AVERAGE STATIC EMISSION TRANSMISSION NONE")
     | {"RECON TOMO"},
-    "PatientPosition": frozenset(["HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"]),
-    "RotationDirection": frozenset(("CW", "CC")),
-    "CorrectedImage": frozenset(
-        ["UNIF", "COR", "NCO", "DECY", "ATTN", "SCAT", "DTIM", "NRGY", "LIN", "MOTN", "CLN", "RAN", "RADL", "DCAL", "NORM"]
-    ),
-    "DecayCorrection": frozenset(("NONE", "START", "ADMIN")),
-    "CollimatorType": frozenset(["PARA", "FANB", "CONE", "PINH", "DIVG", "CVGB", "SLNT", "ASTG", "RING", "NONE", "UNKN"]),
-    "Units": frozenset(["BQML", "CNTS", "GML", "CM2ML", "CPS", "PROPCPS", "PROPCNTS", "NONE"]),
-    "SUVType": frozenset(["BW", "LBM", "LBMJAMES128", "LBMJANMA", "BSA", "IBW"]),
-    "CountsSource": frozenset(("EMISSION", "TRANSMISSION")),
-    "SeriesType": frozenset(["STATIC", "DYNAMIC", "GATED", "IMAGE", "REPROJECTION"]) | {"WHOLE BODY"},
-    "LossyImageCompression": frozenset(("00", "01")),
+    "PatientPosition": _words("HFS HFP HFDR HFDL FFS FFP FFDR FFDL"),
+    "RotationDirection": _words("CW CC"),
+    "CorrectedImage": _words("UNIF COR NCO DECY ATTN SCAT DTIM NRGY LIN MOTN CLN RAN RADL DCAL")
+    | {"NORM"},
+    "DecayCorrection": _words("NONE START ADMIN"),
+    "CollimatorType": _words("PARA FANB CONE PINH DIVG CVGB SLNT ASTG RING NONE UNKN"),
+    "Units": _words("BQML CNTS GML CM2ML CPS PROPCPS PROPCNTS NONE"),
+    "SUVType": _words("BW LBM LBMJAMES128 LBMJANMA BSA IBW"),
+    "CountsSource": _words("EMISSION TRANSMISSION"),
+    "SeriesType": _words("STATIC DYNAMIC GATED IMAGE REPROJECTION") | {"WHOLE BODY"},
+    "LossyImageCompression": _words("00 01"),
 }
 """Tag to the words that are kept of it. Standard: DICOM PS3.3; those of CT's third value in use."""
 _OTHER = "OTHER"

@@ -49,7 +49,7 @@ class StudyTable:
         listed = next(item for item in self.series if item.number == number)
         if listed.series.refusal:
             raise InputError(f"{listed.describe()} {listed.series.refusal}.")
-        words = f"{listed.describe(dated=False)} was chosen by you."
+        words = f"{listed.describe(written=True)} was chosen by you."
         if listed.role == "ct":
             return replace(self, ct=number, words=words)
         return replace(self, spect=number, words=words)

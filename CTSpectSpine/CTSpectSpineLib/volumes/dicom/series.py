@@ -136,13 +136,20 @@ class Series:
         """Number of slices or frames."""
         return sum(file.frames for file in self.files)
 
-    def describe(self) -> str:
-        """Name of the series as a user would look for it."""
+    def describe(self, *, written: bool = False) -> str:
+        """Name of the series as a user would look for it.
+
+        Parameters
+        ----------
+        written
+            Without its description, for what results say: a person may have typed a name there.
+        """
         header = self.first.header
         number = value(header, "SeriesNumber")
+        described = str(value(header, "SeriesDescription") or "").strip() or "no description"
         parts = [
             f"series {number}" if number is not None else "series without number",
-            f"'{str(value(header, 'SeriesDescription') or '').strip() or 'no description'}'",
+            *(() if written else (f"'{described}'",)),
             f"({value(header, 'Modality') or 'no modality'}, {self.slices} slices, "
             f"{self.first.path.name})",
         ]
@@ -207,12 +214,17 @@ def choose_series(path: Path, role: Role) -> tuple[Series, tuple[str, ...]]:
         raise InputError(_why_none(path, role, found, matching))
     if len(usable) == 1:
         passed_over = len(found) - 1
-        notes = (f"Read {usable[0].describe()} of {len(found)} series.",) if passed_over else ()
+        notes = (
+            (f"Read {usable[0].describe(written=True)} of {len(found)} series.",)
+            if passed_over
+            else ()
+        )
         return usable[0], (*notes, *left_out)
     # Bolus tracking and planning series are far smaller than the scan itself.
     usable.sort(key=lambda s: -s.slices)
     if usable[1].slices < 0.2 * usable[0].slices:
-        largest = f"Read {usable[0].describe()}, the largest of {len(usable)} series."
+        name = usable[0].describe(written=True)
+        largest = f"Read {name}, the largest of {len(usable)} series."
         return usable[0], (largest, *left_out)
     raise InputError(
         f"{path}: holds {len(usable)} series that could be the {name_of_role(role)}: "

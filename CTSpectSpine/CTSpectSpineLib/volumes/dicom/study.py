@@ -40,16 +40,17 @@ class Listed:
         """What it can be used as."""
         return self.series.role
 
-    def describe(self, *, dated: bool = True) -> str:
+    def describe(self, *, written: bool = False) -> str:
         """The series in words, with its number.
 
         Parameters
         ----------
-        dated
-            With its day, which is for the one who chooses and not for what is written.
+        written
+            Without day and description, which are for the one who chooses: both may tell who the
+            patient is, and results are passed on.
         """
-        parts = [self.series.describe()]
-        if self.facts.date and dated:
+        parts = [self.series.describe(written=written)]
+        if self.facts.date and not written:
             parts.append(f"of {self.facts.date[:4]}-{self.facts.date[4:6]}-{self.facts.date[6:8]}")
         if self.facts.spacing_mm is not None:
             parts.append(f"every {self.facts.spacing_mm:g} mm")
@@ -194,7 +195,7 @@ def choose_pair(folder: Path, numbers: Sequence[int] | None = None) -> Choice:
     if numbers is not None:
         ct, spect = _named(folder, listed, numbers)
         reasons: tuple[str, ...] = tuple(
-            f"{x.describe(dated=False)} was named." for x in (ct, spect)
+            f"{x.describe(written=True)} was named." for x in (ct, spect)
         )
     else:
         usable = [item for item in listed if not item.series.refusal]
@@ -204,7 +205,7 @@ def choose_pair(folder: Path, numbers: Sequence[int] | None = None) -> Choice:
         ct, ct_why = _best(cts, _CT_KEYS, spect.facts) or _ask(folder, usable, "ct")
         reasons = (ct_why, spect_why)
     others = [
-        " ".join(filter(None, (item.describe(dated=False), item.series.refusal)))
+        " ".join(filter(None, (item.describe(written=True), item.series.refusal)))
         for item in listed
         if item not in (ct, spect)
     ]
@@ -240,14 +241,14 @@ def _best(
     """The preferred series, and the sentence that says why; None where two are alike."""
     if len(items) == 1:
         role = name_of_role(items[0].role or "ct")
-        return items[0], f"{items[0].describe(dated=False)} is the only {role}."
+        return items[0], f"{items[0].describe(written=True)} is the only {role}."
     ranked = sorted(
         items, key=lambda item: tuple(key(item.facts, other) for _, key in keys), reverse=True
     )
     best, second = ranked[:2]
     for words, key in keys:
         if key(best.facts, other) > key(second.facts, other):
-            name = best.describe(dated=False)
+            name = best.describe(written=True)
             return best, f"{name} was chosen of {len(items)}: it {_verb(words)}."
     return None
 
