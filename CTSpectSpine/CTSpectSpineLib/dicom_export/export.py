@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
@@ -27,6 +27,7 @@ from CTSpectSpineLib.volumes.reading import read_volume
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.dicom_export.copies import SourceCopy
+    from CTSpectSpineLib.dicom_export.report import Findings
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,9 @@ def _objects(
 def _joint_objects(
     results: Path, folder: ResultsFolder, sources: Sources, study: Study
 ) -> Iterator[tuple[str, Dataset]]:
-    """Segmentations of the joints, and the report that refers to them."""
-    from CTSpectSpineLib.dicom_export.report import SegmentOf, structured_report
+    """Segmentation of the joints, and the report that refers to it."""
+    from CTSpectSpineLib.dicom_export.merged import merged
+    from CTSpectSpineLib.dicom_export.report import SegmentOf, structured_report, with_numbers_first
     from CTSpectSpineLib.dicom_export.segmentation import Algorithm, segmentation
 
     if folder.joints is None:
@@ -186,30 +188,33 @@ def _joint_objects(
     refusal = refusal_of(folder)
     version = str((folder.manifest.get("software") or {}).get("ctspectspine", ""))
     series = new_series(1, "Joints")
-    segments: dict[str, SegmentOf] = {}
+    findings = _findings(folder, refusal)
     path = results / "joints.seg.nrrd"
     grid, coloured = sources.ct.volume.image, not refusal
-    layers: Sequence[Layer] = joint_layers(path, grid, coloured=coloured) if path.is_file() else ()
-    made = []
-    for count, layer in enumerate(layers, start=1):
-        algorithm = Algorithm.of_joints(version)
-        instance = segmentation(layer, sources.ct, algorithm, study, series, count)
-        for number, joint in enumerate(layer.structures, start=1):
-            segments[joint.name] = SegmentOf(instance, number, joint.tracking_uid)
-        made.append(instance)
-        yield f"seg-joints-{count}.dcm", instance
+    layers: Sequence[Layer] = ()
+    if path.is_file():
+        layers = joint_layers(path, grid, coloured=coloured, order=with_numbers_first(findings))
+    algorithm = Algorithm.of_joints(version)
+    made = [segmentation(layer, sources.ct, algorithm, study, series, 1) for layer in layers]
+    joints = [joint for layer in layers for joint in layer.structures]
+    segments: dict[str, SegmentOf] = {}
+    if made:
+        made = [merged(made)]
+        segments = {
+            joint.name: SegmentOf(made[0], number, joint.tracking_uid)
+            for number, joint in enumerate(joints, start=1)
+        }
+        yield "seg-joints-1.dcm", made[0]
     spect = () if sources.spect is None else sources.spect.headers
     evidence = [*made, *sources.ct.headers, *spect]
     series = new_series(2, "Measurements and verdict")
     yield (
         "report.dcm",
-        structured_report(
-            _findings(folder, refusal), segments, sources.ct, evidence, study, series
-        ),
+        structured_report(findings, segments, sources.ct, evidence, study, series),
     )
 
 
-def _findings(folder: ResultsFolder, refusal: str) -> Any:
+def _findings(folder: ResultsFolder, refusal: str) -> Findings:
     from CTSpectSpineLib.dicom_export.report import Findings
 
     assert folder.joints is not None

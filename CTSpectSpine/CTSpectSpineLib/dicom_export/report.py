@@ -9,14 +9,18 @@ from typing import Any
 
 from highdicom.sr import (
     AlgorithmIdentification,
+    CodeContentItem,
     CodedConcept,
     Comprehensive3DSR,
+    ContainerContentItem,
+    ContentSequence,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     LanguageOfContentItemAndDescendants,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
+    NumContentItem,
     ObservationContext,
     ObserverContext,
     QualitativeEvaluation,
@@ -118,9 +122,11 @@ def structured_report(
             serial_number=SERIAL_NUMBER,
         ),
     )
-    groups: list[_Group] = [_verdict_group(findings)]
-    for row in findings.joints:
-        groups.append(_joint_group(row, findings, segments.get(str(row["joint"])), source))
+    quantities = _quantities(findings)
+    groups: list[_Group] = [
+        _joint_group(row, findings, quantities, segments.get(str(row["joint"])), source)
+        for row in _by_segment(findings, segments)
+    ]
     report = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=observer),
         procedure_reported=coded(known.local("SPINE_SPECT_CT", "Bone SPECT/CT of the spine")),
@@ -130,6 +136,7 @@ def structured_report(
             CodedConcept("en", "RFC5646", "English")
         ),
     )
+    report[0].ContentSequence.append(_verdict(findings))
     made = Comprehensive3DSR(
         evidence=evidence,
         content=report,
@@ -148,8 +155,45 @@ def structured_report(
     return made
 
 
+def with_numbers_first(findings: Findings) -> list[str]:
+    """The joints, cranial to caudal: first those with numbers, then those without.
+
+    Readers that make a table of the report (Slicer) take its columns from the first joint.
+    """
+    known = _quantities(findings)
+    counted = [(len(list(_measurements(row, findings, known))), row) for row in findings.joints]
+    ordered = sorted(counted, key=lambda item: -item[0])
+    return [str(row["joint"]) for _, row in ordered]
+
+
+def _by_segment(findings: Findings, segments: Mapping[str, SegmentOf]) -> list[Mapping[Any, Any]]:
+    """Rows in the order of the segments, which such readers count on; then those without one."""
+
+    def place(row: Mapping[Any, Any]) -> int:
+        found = segments.get(str(row["joint"]))
+        return found.number if found else len(segments) + 1
+
+    return sorted(findings.joints, key=place)
+
+
+def _quantities(findings: Findings) -> list[known.Quantity]:
+    """What is reported of joints; first what most of them have, so that it keeps its column."""
+    found = list(known.quantities())
+    metrics = {metric_of(findings.bounds, str(row["kind"])) for row in findings.joints}
+    found += [known.deciding(metric) for metric in sorted(metrics - {USUAL_METRIC})]
+
+    def count(quantity: known.Quantity) -> int:
+        return sum(any(_measurements(row, findings, [quantity])) for row in findings.joints)
+
+    return sorted(found, key=lambda quantity: -count(quantity))
+
+
 def _joint_group(
-    row: Mapping[Any, Any], findings: Findings, segment: SegmentOf | None, source: DicomSource
+    row: Mapping[Any, Any],
+    findings: Findings,
+    quantities: Sequence[known.Quantity],
+    segment: SegmentOf | None,
+    source: DicomSource,
 ) -> _Group:
     kind, level, side = str(row["kind"]), str(row["level"]), side_code(str(row["side"]))
     shared: dict[str, Any] = {
@@ -161,7 +205,7 @@ def _joint_group(
             FindingSite(coded(region_code(level)), None if side is None else coded(side))
         ],
         "algorithm_id": AlgorithmIdentification(SOFTWARE, __version__),
-        "measurements": list(_measurements(row, findings)) or None,
+        "measurements": list(_measurements(row, findings, quantities)) or None,
         "qualitative_evaluations": list(_evaluations(row, findings)),
     }
     if segment is None:
@@ -177,17 +221,17 @@ def _joint_group(
     )
 
 
-def _measurements(row: Mapping[Any, Any], findings: Findings) -> Iterator[Measurement]:
+def _measurements(
+    row: Mapping[Any, Any], findings: Findings, quantities: Sequence[known.Quantity]
+) -> Iterator[Measurement]:
     """The numbers of a joint; none where nothing may rest on them."""
     if findings.refusal or row["uptake"] == "not_measurable":
         return
-    quantities = list(known.quantities())
+    usual = {quantity.column for quantity in known.quantities()}
     metric = metric_of(findings.bounds, str(row["kind"]))
-    if metric != USUAL_METRIC:
-        quantities.append(known.deciding(metric))
     for quantity in quantities:
         found = number(row.get(quantity.column))
-        if math.isfinite(found):
+        if math.isfinite(found) and quantity.column in {*usual, metric}:
             unit = quantity.unit or known.spect_unit(findings.unit)
             yield Measurement(name=coded(quantity.code), value=found, unit=coded(unit))
 
@@ -204,8 +248,12 @@ def _evaluations(row: Mapping[Any, Any], findings: Findings) -> Iterator[Qualita
     yield QualitativeEvaluation(coded(name), coded(status))
 
 
-def _verdict_group(findings: Findings) -> _Group:
-    """The verdict of the protocol, its reasons as texts."""
+def _verdict(findings: Findings) -> ContainerContentItem:
+    """The verdict of the protocol, its reasons as texts.
+
+    It stands beside the measurements and not among them: no joint is measured by it, and readers
+    that count measurement groups as segments stay right.
+    """
     verdict = findings.verdict
     named = "no_verdict" if findings.refusal else str(verdict.get("disposition") or "no_verdict")
     reasons = [findings.refusal] if findings.refusal else list(verdict.get("reasons") or ())
@@ -216,26 +264,32 @@ def _verdict_group(findings: Findings) -> _Group:
         *(("REASON", "Reason", reason) for reason in reasons),
         ("CAVEAT", "Caveat", f"{RESEARCH}. Not a medical device; not for diagnosis or treatment."),
     ]
-    stability = math.nan if findings.refusal else number(verdict.get("stability"))
-    share = known.local("STABILITY", "Share of repetitions with this disposition")
-    group = MeasurementsAndQualitativeEvaluations(
-        measurements=None
-        if math.isnan(stability)
-        else [Measurement(name=coded(share), value=stability, unit=coded(known.NO_UNIT))],
-        tracking_identifier=TrackingIdentifier(new_uid(), "Verdict"),
-        algorithm_id=AlgorithmIdentification(SOFTWARE, __version__),
-        qualitative_evaluations=[
-            QualitativeEvaluation(
+    made = ContainerContentItem(
+        name=CodedConcept("C0034375", "UMLS", "Qualitative Evaluations"),
+        relationship_type="CONTAINS",
+    )
+    made.ContentSequence = ContentSequence(
+        [
+            CodeContentItem(
                 coded(known.local("DISPOSITION", "Disposition by the protocol")),
                 coded(known.disposition_code(named)),
+                relationship_type="CONTAINS",
             )
-        ],
+        ]
     )
+    stability = math.nan if findings.refusal else number(verdict.get("stability"))
+    if not math.isnan(stability):
+        share = known.local("STABILITY", "Share of repetitions with this disposition")
+        made.ContentSequence.append(
+            NumContentItem(
+                coded(share), stability, coded(known.NO_UNIT), relationship_type="CONTAINS"
+            )
+        )
     for value, meaning, text in texts:
         if text:
-            group[0].ContentSequence.append(
+            made.ContentSequence.append(
                 TextContentItem(
                     coded(known.local(value, meaning)), str(text), relationship_type="CONTAINS"
                 )
             )
-    return group
+    return made

@@ -86,7 +86,9 @@ def vertebra_layer(labels: sitk.Image, grid: sitk.Image) -> Layer:
     return _cropped(structures, table[ids], grid_of(grid).ijk_to_lps)
 
 
-def joint_layers(path: Path, grid: sitk.Image, *, coloured: bool) -> list[Layer]:
+def joint_layers(
+    path: Path, grid: sitk.Image, *, coloured: bool, order: Sequence[str] = ()
+) -> list[Layer]:
     """The joints of a ``.seg.nrrd``; joints that overlap come into different layers.
 
     Parameters
@@ -97,6 +99,8 @@ def joint_layers(path: Path, grid: sitk.Image, *, coloured: bool) -> list[Layer]
         Image whose grid the layers get.
     coloured
         Whether joints have the colour of their uptake class; else of their kind.
+    order
+        Joints in the order in which they are to be drawn; others follow.
 
     Raises
     ------
@@ -104,6 +108,8 @@ def joint_layers(path: Path, grid: sitk.Image, *, coloured: bool) -> list[Layer]
         If the file cannot be read, or holds other segments than joints.
     """
     segments, _ = read_segmentation(path)
+    place = {name: number for number, name in enumerate(order)}
+    segments = sorted(segments, key=lambda segment: place.get(segment.id, len(place)))
     geometry = grid_of(grid)
     layers: list[list[tuple[Structure, BoolArray, Box]]] = []
     for segment in segments:

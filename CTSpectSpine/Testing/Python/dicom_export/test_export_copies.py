@@ -143,7 +143,7 @@ def test_nothing_of_the_patient_is_in_any_byte(marked: Case) -> None:
     words = [MARKER, *DATES, "081533", *source_uids(marked)]
     out = exported(marked)
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert len(files) == 8 + len(list(marked.ct.iterdir())) + 1
+    assert len(files) == 7 + len(list(marked.ct.iterdir())) + 1
     for path in files:
         assert not leaks(path.read_bytes(), words), path.name
     for path in (out / "ct-0001.dcm", out / "spect-0001.dcm"):

@@ -106,6 +106,6 @@ def test_a_concatenation_is_refused_by_the_name_of_the_tag(
 def test_dciodvfy_finds_no_error(fresh: Case, option: tuple[str, ...]) -> None:
     words = ("--ct", str(enhanced(fresh)), *option)
     made = exported(fresh, *words)
-    assert len(made) == 7
+    assert len(made) == 6
     for name in made:
         assert not errors_of(fresh.folder / "objects" / name), name

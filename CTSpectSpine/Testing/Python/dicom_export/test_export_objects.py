@@ -19,8 +19,8 @@ from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.volumes import read_segmentation, read_volume
 
 FILES = {
-    "seg-vertebrae.dcm", "seg-joints-1.dcm", "seg-joints-2.dcm", "report.dcm", "registration.dcm",
-    "spect-on-ct.dcm", "picture-001.dcm",
+    "seg-vertebrae.dcm", "seg-joints-1.dcm", "report.dcm", "registration.dcm", "spect-on-ct.dcm",
+    "picture-001.dcm",
 }  # fmt: skip
 CT_SCHEME = "99CTSPECTSPINE"
 
@@ -56,9 +56,11 @@ def as_set(points: np.ndarray) -> set[tuple[int, ...]]:
 
 
 def groups(report: Dataset) -> dict[str, Dataset]:
-    """Measurement groups by tracking identifier."""
+    """Measurement groups by tracking identifier, and the verdict."""
     found = {}
     for container in report.ContentSequence:
+        if container.ConceptNameCodeSequence[0].CodeMeaning == "Qualitative Evaluations":
+            found["Verdict"] = container
         for group in container.get("ContentSequence", ()):
             for item in group.get("ContentSequence", ()):
                 if item.ConceptNameCodeSequence[0].CodeMeaning == "Tracking Identifier":
@@ -88,7 +90,7 @@ def test_all_objects_are_there_and_share_patient_and_study(study: Case) -> None:
         assert "RESEARCH USE ONLY" in instance.SeriesDescription
         assert instance.SoftwareVersions
     series = {str(made[name].SeriesInstanceUID) for name in FILES}
-    assert len(series) == len(FILES) - 1, "the layers of the joints share a series"
+    assert len(series) == len(FILES)
     assert len({str(instance.SOPInstanceUID) for instance in made.values()}) == len(FILES)
 
 
@@ -130,12 +132,10 @@ def test_frames_name_the_slice_that_they_lie_on(study: Case) -> None:
 
 def test_overlapping_joints_keep_all_their_voxels(study: Case) -> None:
     segments, _ = read_segmentation(study.results / "joints.seg.nrrd")
-    made = objects(study)
-    found = {
-        str(segment.SegmentLabel): (made[name], segment)
-        for name in ("seg-joints-1.dcm", "seg-joints-2.dcm")
-        for segment in made[name].SegmentSequence
-    }
+    made = objects(study)["seg-joints-1.dcm"]
+    assert made.SegmentsOverlap == "YES"
+    assert [int(s.SegmentNumber) for s in made.SegmentSequence] == [1, 2, 3]
+    found = {str(segment.SegmentLabel): (made, segment) for segment in made.SegmentSequence}
     assert set(found) == {segment.id for segment in segments}
     for segment in segments:
         instance, description = found[segment.id]
@@ -149,6 +149,19 @@ def test_overlapping_joints_keep_all_their_voxels(study: Case) -> None:
         kind = description.SegmentedPropertyTypeCodeSequence[0]
         sides = [m.CodeMeaning for m in kind.get("SegmentedPropertyTypeModifierCodeSequence", ())]
         assert sides == [side.capitalize() for side in segment.id.split()[2:]]
+
+
+def test_frames_of_overlapping_joints_are_numbered_by_segment_and_place(study: Case) -> None:
+    instance = objects(study)["seg-joints-1.dcm"]
+    numbered: dict[float, int] = {}
+    for group in instance.PerFrameFunctionalGroupsSequence:
+        segment, place = map(int, group.FrameContentSequence[0].DimensionIndexValues)
+        assert segment == group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        height = round(float(group.PlanePositionSequence[0].ImagePositionPatient[2]), 2)
+        assert numbered.setdefault(height, place) == place
+    assert sorted(numbered.values()) == list(range(1, len(numbered) + 1))
+    shared = {element.keyword for element in instance.SharedFunctionalGroupsSequence[0]}
+    assert shared == {"PlaneOrientationSequence", "PixelMeasuresSequence"}
 
 
 def test_report_repeats_the_table(study: Case) -> None:
