@@ -109,10 +109,10 @@ def joint_layers(
     """
     segments, _ = read_segmentation(path)
     place = {name: number for number, name in enumerate(order)}
-    segments = sorted(segments, key=lambda segment: place.get(segment.id, len(place)))
+    ordered = sorted(segments, key=lambda segment: place.get(segment.id, len(place)))
     geometry = grid_of(grid)
     layers: list[list[tuple[Structure, BoolArray, Box]]] = []
-    for segment in segments:
+    for segment in ordered:
         level, kind, *side = segment.id.split()
         if kind not in ("disc", "facet"):
             raise InputError(f"{path}: segment '{segment.id}' is no joint; analyse again.")
