@@ -34,6 +34,7 @@ def scan_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Injection to scan", f"{number(hours, 1)} h" if hours is not None else ""),
         ("Scanner", _text(scan, "manufacturer")),
         ("Energy windows", _windows(scan)),
+        ("Collimator", _text(scan, "collimator")),
         ("Reconstruction", "; ".join(filter(None, (_text(scan, "reconstruction"),
                                                    _text(scan, "filter"))))),
         ("Corrected for", ", ".join(_correction(c) for c in sentences(scan.get("corrections")))),

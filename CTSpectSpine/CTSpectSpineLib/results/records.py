@@ -123,6 +123,7 @@ def acquisition_record(acquisition: Acquisition) -> dict[str, Any]:
         "energy_windows_kev": acquisition.energy_windows_kev,
         "reconstruction": acquisition.reconstruction,
         "filter": acquisition.filter,
+        "collimator": acquisition.collimator,
         "corrections": acquisition.corrections,
         "decay_correction": acquisition.decay_correction,
         "injected_dose_MBq": acquisition.injected_dose_MBq,

@@ -39,6 +39,8 @@ class Acquisition:
         Body weight, height, and ``"female"``, ``"male"`` or empty.
     reconstruction, filter
         Method and post-filter as worded in the header.
+    collimator
+        Name as worded in the header, and its kind.
     comments
         Free text of the header that may tell more of the reconstruction, and of the patient: it
         is read and not kept.
@@ -69,6 +71,7 @@ class Acquisition:
     patient_sex: str = ""
     reconstruction: str = ""
     filter: str = ""
+    collimator: str = ""
     comments: str = field(default="", repr=False)
     corrections: tuple[str, ...] = ()
     patient_digest: str = ""

@@ -23,6 +23,17 @@ _FREE_TEXT = ("ProcessingFunction", "SeriesDescription", "ImageComments")
 _HEIGHTS_CM = (50.0, 250.0)
 """Least and greatest height of a patient, cm. Judgement: no number is one of both in metres and in
 centimetres."""
+_COLLIMATORS = {
+    "PARA": "parallel holes",
+    "FANB": "fan beam",
+    "CONE": "cone beam",
+    "PINH": "pinhole",
+    "DIVG": "diverging",
+    "CVGB": "converging",
+    "SLNT": "slant holes",
+    "ASTG": "astigmatic",
+}
+"""Kinds of collimators in words. Standard: DICOM PS3.3 C.8.4.11."""
 _SEXES = {"F": "female", "M": "male"}
 
 
@@ -67,6 +78,7 @@ def read_acquisition(path: Path, units: str) -> Acquisition:
         patient_sex=_SEXES.get(_text(header, "PatientSex").upper(), ""),
         reconstruction=_text(header, "ReconstructionMethod") or _text(header, "ProcessingFunction"),
         filter=_text(header, "ConvolutionKernel") or _text(header, "FilterType"),
+        collimator=_collimator(header),
         comments=" ".join(filter(None, (_text(header, key) for key in _FREE_TEXT))),
         corrections=tuple(str(v) for v in values(header, "CorrectedImage")),
         patient_digest=hashlib.sha256(patient.encode()).hexdigest()[:16] if patient else "",
@@ -100,6 +112,16 @@ def _energy_windows(header: Dataset) -> tuple[tuple[float, float], ...]:
         for bounds in values(window, "EnergyWindowRangeSequence")
     )
     return tuple((low, high) for low, high in limits if low is not None and high is not None)
+
+
+def _collimator(header: Dataset) -> str:
+    """Name and kind of the first collimator that is stated."""
+    for detector in values(header, "DetectorInformationSequence"):
+        kind = _COLLIMATORS.get(_text(detector, "CollimatorType").upper(), "")
+        stated = ", ".join(filter(None, (_text(detector, "CollimatorGridName"), kind)))
+        if stated:
+            return stated
+    return ""
 
 
 def _positive(header: Dataset, keyword: str) -> float | None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_files import NM_VOXELS, spect, windows
+from dicom_files import NM_VOXELS, nm_tags, spect, windows
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.analysis.stages import reconstruction_facts
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.report.provenance import scan_facts
 from CTSpectSpineLib.results.records import volume_record
 from CTSpectSpineLib.volumes import check_spect, suv_factor
 
@@ -140,3 +141,24 @@ def test_comments_tell_of_the_reconstruction_and_are_not_kept(tmp_path: Path) ->
     assert (facts.family, facts.stated) == ("recovery", "FLASH3D")
     assert (facts.iterations, facts.subsets, facts.filter_fwhm_mm) == (8, 4, 8.4)
     assert "MARKER" not in f"{facts.record()} {volume_record(volume)}"
+
+
+@pytest.mark.parametrize(
+    ("tags", "stated"),
+    [
+        ({"CollimatorGridName": "LEHR", "CollimatorType": "PARA"}, "LEHR, parallel holes"),
+        ({"CollimatorType": "PARA"}, "parallel holes"),
+        ({"CollimatorGridName": "LEHR", "CollimatorType": "UNKN"}, "LEHR"),
+        ({}, ""),
+    ],
+)
+def test_the_collimator_reaches_manifest_and_report(
+    tags: dict[str, str], stated: str, tmp_path: Path
+) -> None:
+    detector = nm_tags()["DetectorInformationSequence"]
+    for keyword, text in tags.items():
+        setattr(detector[0], keyword, text)
+    record = volume_record(spect(tmp_path, DetectorInformationSequence=detector))
+    assert record["acquisition"]["collimator"] == stated
+    told = dict(scan_facts({"inputs": {"spect": record}}))
+    assert told.get("Collimator", "") == stated
