@@ -239,7 +239,9 @@ def name_of_role(role: Role) -> str:
 
 def _why_none(path: Path, role: Role, found: Sequence[Series], matching: Sequence[Series]) -> str:
     if matching:
-        reasons = "; ".join(dict.fromkeys(f"{s.describe()} {s.refusal}" for s in matching))
+        reasons = "; ".join(
+            dict.fromkeys(f"{s.describe(written=True)} {s.refusal}" for s in matching)
+        )
         return f"{path}: no usable {name_of_role(role)} series: {reasons}."
     kinds = sorted({str(value(s.first.header, "Modality") or "unknown") for s in found})
     other: Role = "spect" if role == "ct" else "ct"

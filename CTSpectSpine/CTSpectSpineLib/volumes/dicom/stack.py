@@ -254,4 +254,4 @@ def slice_thickness(file: DicomFile) -> float | None:
 
 def unusable(series: Series, problem: str) -> InputError:
     """The error that a series cannot be read, for a reason."""
-    return InputError(f"{series.first.path.parent}: {series.describe()} {problem}.")
+    return InputError(f"{series.first.path.parent}: {series.describe(written=True)} {problem}.")
