@@ -127,15 +127,19 @@ def structured_report(
         _joint_group(row, findings, quantities, segments.get(str(row["joint"])), source)
         for row in _by_segment(findings, segments)
     ]
+    # Without any segment there is nothing that readers could pair the groups with.
+    paired = len(segments) or len(groups)
     report = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=observer),
         procedure_reported=coded(known.local("SPINE_SPECT_CT", "Bone SPECT/CT of the spine")),
-        imaging_measurements=groups,
+        imaging_measurements=groups[:paired],
         title=codes.DCM.ImagingMeasurementReport,
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
             CodedConcept("en", "RFC5646", "English")
         ),
     )
+    if groups[paired:]:
+        report[0].ContentSequence.append(_without_region(groups[paired:]))
     report[0].ContentSequence.append(_verdict(findings))
     made = Comprehensive3DSR(
         evidence=evidence,
@@ -246,6 +250,19 @@ def _evaluations(row: Mapping[Any, Any], findings: Findings) -> Iterator[Qualita
         yield QualitativeEvaluation(coded(name), coded(uptake))
     name = known.local("JOINT_STATUS", "Status of the measurement")
     yield QualitativeEvaluation(coded(name), coded(status))
+
+
+def _without_region(groups: Sequence[_Group]) -> ContainerContentItem:
+    """Joints that no segment shows, most of them cut off by the ends of the scan.
+
+    They stand apart, so that there is one measurement group for each segment.
+    """
+    made = ContainerContentItem(
+        name=coded(known.local("NO_REGION", "Joints without a region")),
+        relationship_type="CONTAINS",
+    )
+    made.ContentSequence = ContentSequence([group[0] for group in groups])
+    return made
 
 
 def _verdict(findings: Findings) -> ContainerContentItem:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from study_files import Case
-from test_export_conformance import program, run
+from test_export_conformance import errors_of, program, run
+from test_export_objects import groups, items
 
 from CTSpectSpineLib.command_line.main import main
 from CTSpectSpineLib.results.text_files import write_text
@@ -39,16 +41,16 @@ def by_dcmqi(out: Path, place: Path) -> tuple[list[dict[str, Any]], list[dict[st
 
 
 def check(out: Path, place: Path) -> None:
-    segments, groups = by_dcmqi(out, place)
+    segments, measured = by_dcmqi(out, place)
     names = [segment["SegmentLabel"] for segment in segments]
-    assert names == [group["TrackingIdentifier"] for group in groups]
+    assert names == [group["TrackingIdentifier"] for group in measured]
     assert len(names) == 3
     tracked = [segment["TrackingUniqueIdentifier"] for segment in segments]
-    assert tracked == [group["TrackingUniqueIdentifier"] for group in groups]
-    widths = [len(group["measurementItems"]) for group in groups]
+    assert tracked == [group["TrackingUniqueIdentifier"] for group in measured]
+    widths = [len(group["measurementItems"]) for group in measured]
     assert widths == sorted(widths, reverse=True)
-    columns = [item["quantity"]["CodeValue"] for item in groups[0]["measurementItems"]]
-    for group in groups:
+    columns = [item["quantity"]["CodeValue"] for item in measured[0]["measurementItems"]]
+    for group in measured:
         own = [item["quantity"]["CodeValue"] for item in group["measurementItems"]]
         assert own == columns[: len(own)]
 
@@ -76,6 +78,21 @@ def test_joints_with_fewer_numbers_come_later(
     out = tmp_path / "out"
     assert main(["export", str(fresh.results), "--dicom", str(out)]) == 0
     check(out, tmp_path / "dcmqi")
+
+
+def test_joints_without_a_segment_stand_apart(fresh: Case, tmp_path: Path) -> None:
+    """As those that the end of the scan cuts off: Slicer wants one group for each segment."""
+    path = fresh.results / "joints.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = lines[1].replace("L4-L5", "L3-L4").replace(",negative,", ",not_measurable,")
+    write_text(path, "\n".join([lines[0], first, *lines[1:]]) + "\n")
+    out = tmp_path / "out"
+    assert main(["export", str(fresh.results), "--dicom", str(out)]) == 0
+    check(out, tmp_path / "dcmqi")
+    found = groups(dcmread(out / "report.dcm"))
+    assert set(found) == {"Verdict", "L3-L4 disc", *(line.split(",")[0] for line in lines[1:])}
+    assert not items(found["L3-L4 disc"], "IMAGE")
+    assert not errors_of(out / "report.dcm")
 
 
 @pytest.mark.skipif(not SOURCES, reason="SLICER_SOURCES names no folder of Slicer's sources")
