@@ -19,6 +19,13 @@ FINEST_PIXEL_MM = 0.3
 """Smallest pixel of any picture, mm. Judgement: about that of a CT reconstructed for the spine (160
 mm in 512 pixels); finer ones would show interpolation only."""
 
+SAGITTAL_MM = (42.0, 78.0, 30.0, 45.0)
+"""Room around the bodies' centres: anterior, posterior, superior, inferior. Judgement: from the
+anterior wall to the skin behind the spinous processes."""
+STRIP_MM = (52.0, 30.0, 30.0, 45.0)
+"""Room around the facet joints: anterior, posterior, superior, inferior. Judgement: from the body's
+middle, through the pedicles, to the back muscles."""
+
 _LPS: FloatArray = np.eye(3)
 """Unit vectors to the left, posterior and superior. By definition: the axes of LPS."""
 
@@ -155,27 +162,64 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     # A cut vertebra's centre is off the line; it is used only where there is nothing better.
     bodies = bodies or {level: frame.centre_mm for level, frame in frames}
     bodies = bodies or _label_centres(labels) or {"": image_centre_mm(ct)}
+    facets = {
+        (joint.level, joint.side): joint.centre_mm
+        for joint in joints.joints
+        if joint.kind == "facet" and joint.centre_mm is not None
+    }
+    lefts = [frame.axes[0] for frame in joints.frames.values() if frame.reliable]
+    every = [frame.centre_mm for frame in joints.frames.values()]
+    return _course(bodies, every, facets, lefts, ct)
+
+
+def course_through(
+    bodies: Mapping[str, FloatArray], facets: Mapping[tuple[str, str], FloatArray], ct: sitk.Image
+) -> Course:
+    """Course of the spine from points alone.
+
+    Parameters
+    ----------
+    bodies
+        Level to the centre of its body, LPS mm, cranial to caudal; without any, the spine is taken
+        to run through the middle of the CT.
+    facets
+        Level and side (``left``, ``right``) to the centre of the facet joint, LPS mm. Where both
+        sides of a level are known they tell how the patient is turned.
+    """
+    bodies = bodies or {"": image_centre_mm(ct)}
+    levels = dict.fromkeys(level for level, _ in facets)
+    pairs = [[facets.get((level, side)) for side in ("left", "right")] for level in levels]
+    steps = [left - right for left, right in pairs if left is not None and right is not None]
+    lefts = [step / max(float(np.linalg.norm(step)), 1e-6) for step in steps]
+    return _course(bodies, [], facets, lefts, ct)
+
+
+def _course(
+    bodies: Mapping[str, FloatArray],
+    others: Sequence[FloatArray],
+    facets: Mapping[tuple[str, str], FloatArray],
+    lefts: Sequence[FloatArray],
+    ct: sitk.Image,
+) -> Course:
+    """Course through bodies; `others` are vertebrae that only its ends reach."""
     centres = np.array(list(bodies.values()))
     origin = centres.mean(axis=0)
-    axes = _axes(joints, centres)
+    axes = _axes(lefts, centres)
     pairs: dict[str, list[FloatArray]] = {}
     sides: dict[str, list[FloatArray]] = {}
-    for joint in joints.joints:
-        if joint.kind == "facet" and joint.centre_mm is not None:
-            pairs.setdefault(joint.level, []).append(joint.centre_mm)
-            sides.setdefault(joint.side, []).append(axes @ (joint.centre_mm - origin))
+    for (level, side), centre in facets.items():
+        pairs.setdefault(level, []).append(centre)
+        sides.setdefault(side, []).append(axes @ (centre - origin))
     middles = np.array([np.mean(pair, axis=0) for pair in pairs.values()]).reshape(-1, 3)
-    facets = (middles - origin) @ axes.T
     strips = {side: np.array(centres_) for side, centres_ in sides.items()}
     positions = {name: axes @ (centre - origin) for name, centre in bodies.items()}
     ordered = dict(sorted(positions.items(), key=lambda item: float(item[1][2])))
     corner_index = np.array(np.meshgrid(*[(0, n - 1) for n in ct.GetSize()])).reshape(3, -1).T
     corners = (apply_matrix(ijk_to_lps(ct), corner_index.astype(float)) - origin) @ axes.T
     extent = np.array([corners.min(axis=0), corners.max(axis=0)])
-    every = [*centres, *(frame.centre_mm for frame in joints.frames.values())]
-    heights = (np.array(every) - origin) @ axes[2]
+    heights = (np.array([*centres, *others]) - origin) @ axes[2]
     span = (float(heights.min()), float(heights.max()))
-    return Course(origin, axes, ordered, facets, strips, extent, span)
+    return Course(origin, axes, ordered, (middles - origin) @ axes.T, strips, extent, span)
 
 
 def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:
@@ -185,7 +229,7 @@ def joint_axes(joint: Joint, joints: SpineJoints, course: Course) -> FloatArray:
     return _mean_rotation(axes) if axes else course.axes
 
 
-def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
+def _axes(lefts: Sequence[FloatArray], centres: FloatArray) -> FloatArray:
     """Upright axes of the patient, turned about the superior axis as the vertebrae are.
 
     The superior axis is the scanner's, so that lordosis and kyphosis look familiar, unless the
@@ -196,8 +240,7 @@ def _axes(joints: SpineJoints, centres: FloatArray) -> FloatArray:
     if len(centres) > 1 and np.any(steps @ superior >= 0):
         chord = centres[0] - centres[-1]
         superior = chord / max(float(np.linalg.norm(chord)), 1e-6)
-    lefts = [frame.axes[0] for frame in joints.frames.values() if frame.reliable]
-    left = np.mean(lefts, axis=0) if lefts else _LPS[0]
+    left = np.mean(lefts, axis=0) if len(lefts) else _LPS[0]
     left = left - (left @ superior) * superior
     if np.linalg.norm(left) < 0.1:
         return _LPS

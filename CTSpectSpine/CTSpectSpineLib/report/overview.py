@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from CTSpectSpineLib import model
-from CTSpectSpineLib.report.course import joint_axes
+from CTSpectSpineLib.report.course import SAGITTAL_MM, STRIP_MM, joint_axes
 from CTSpectSpineLib.report.drawing import Panel, draw_sheet
 from CTSpectSpineLib.report.joint_planes import FIELD_MM, axial_surface, hottest_point
 from CTSpectSpineLib.report.projection import projections
@@ -39,15 +39,9 @@ _AXIAL_ROWS = 290
 """Height and width of an axial picture, pixels. Judgement: four abreast fill the page."""
 _AXIAL_COLUMNS = 4
 """Axial pictures beside each other. Judgement: layout."""
-_SAGITTAL_MM = (42.0, 78.0, 30.0, 45.0)
-"""Room around the bodies' centres: anterior, posterior, superior, inferior. Judgement: from the
-anterior wall to the skin behind the spinous processes."""
 _CORONAL_MM = (72.0, 30.0, 45.0)
 """Room around the bodies' centres: to each side, superior, inferior. Judgement: the iliac crests
 and the heads of the ribs."""
-_STRIP_MM = (52.0, 30.0, 30.0, 45.0)
-"""Room around the facet joints: anterior, posterior, superior, inferior. Judgement: from the body's
-middle, through the pedicles, to the back muscles."""
 OUTLINE_KEY = (
     "Joints with positive uptake are outlined in solid cyan, indeterminate ones in dashed green."
 )
@@ -73,10 +67,10 @@ def key_picture(case: Case, target: Path, lead: model.Joint | None) -> Iterable[
     facet = lead is not None and lead.kind == "facet"
     joints = [j for j in case.joints.joints if lead is None or j.kind == lead.kind]
     if facet and lead is not None and lead.side in course.sides:
-        sagittal, title = course.strip(lead.side, pixel, _STRIP_MM), _TITLES[lead.side]
+        sagittal, title = course.strip(lead.side, pixel, STRIP_MM), _TITLES[lead.side]
         joints_cut = [j for j in joints if j.side == lead.side]
     else:
-        sagittal, title = course.sagittal(pixel, _SAGITTAL_MM), "Sagittal"
+        sagittal, title = course.sagittal(pixel, SAGITTAL_MM), "Sagittal"
         joints_cut = joints
     coronal = course.coronal(pixel, _CORONAL_MM, facets=facet)
     row = [
@@ -113,9 +107,7 @@ def spect_alone(case: Case, target: Path) -> Iterable[Picture]:
     discs = _of(case, "disc")
     row = [
         *projections(case),
-        alone_panel(
-            case, case.cut(course.sagittal(pixel, _SAGITTAL_MM)), "Sagittal section", discs
-        ),
+        alone_panel(case, case.cut(course.sagittal(pixel, SAGITTAL_MM)), "Sagittal section", discs),
         alone_panel(case, case.cut(course.coronal(pixel, _CORONAL_MM)), "Coronal section", discs),
     ]
     name = "spect.png"
@@ -140,7 +132,7 @@ def fused_overview(case: Case, target: Path) -> Iterable[Picture]:
     pixel = course.pixel_mm(int(np.clip(rows, *_ROWS)), 30, 45)
     discs, facets = _of(case, "disc"), _of(case, "facet")
     row = [
-        _fused(case, course.sagittal(pixel, _SAGITTAL_MM), "Sagittal, bodies", discs, USUAL),
+        _fused(case, course.sagittal(pixel, SAGITTAL_MM), "Sagittal, bodies", discs, USUAL),
         _fused(case, course.coronal(pixel, _CORONAL_MM), "Coronal, bodies", discs, USUAL),
     ]
     if len(course.facets):
@@ -148,7 +140,7 @@ def fused_overview(case: Case, target: Path) -> Iterable[Picture]:
         row.append(_fused(case, behind, "Coronal, facet joints", facets, _CENTRED))
     for side in ("right", "left"):
         if side in course.sides:
-            strip = course.strip(side, pixel, _STRIP_MM)
+            strip = course.strip(side, pixel, STRIP_MM)
             own = [joint for joint in facets if joint.side == side]
             row.append(_fused(case, strip, _TITLES[side], own, replace(USUAL, callouts=False)))
     name = "overview.png"
