@@ -24,7 +24,7 @@ sys.path[:0] = [str(HOST), str(HOST.parent / "volumes"), str(ROOT / "CTSpectSpin
 import slicer  # noqa: E402
 import slicer_host  # noqa: E402
 from panel_pictures import STATES, Camera, take_states  # noqa: E402
-from slicer_pictures import Layout, ReadingLayout, save  # noqa: E402
+from slicer_pictures import Layout, ReadingLayout, SurveyLayout, save  # noqa: E402
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.scene.nodes import SceneNodes
@@ -44,6 +44,14 @@ def reading_picture(nodes: SceneNodes, joint: str) -> None:
     path = IMAGES / "slicer_reading_phantom.png"
     layout = ReadingLayout(slicer.mrmlScene, slicer.app.applicationLogic())
     save(layout.picture(nodes, record.row(joint)), path)
+    print(path.relative_to(ROOT))
+
+
+def survey_picture(nodes: SceneNodes) -> None:
+    """Write the reader's projections and curved sections."""
+    path = IMAGES / "slicer_survey_phantom.png"
+    layout = SurveyLayout(slicer.mrmlScene, slicer.app.applicationLogic())
+    save(layout.picture(nodes), path)
     print(path.relative_to(ROOT))
 
 
@@ -120,6 +128,7 @@ def main() -> None:
         nodes = camera.add_results()
         layout_picture(layout, nodes, "phantom")
         reading_picture(nodes, "L4-L5 disc")
+        survey_picture(nodes)
     camera.widget.exit()
     camera.widget.cleanup()
     if "real_ct" in wanted and options.data.is_dir():

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import slicer
 from slicer.i18n import tr as _
 
 from CTSpectSpineWidgets.common import (
@@ -18,7 +17,7 @@ from CTSpectSpineWidgets.common import (
     fillCombo,
 )
 from CTSpectSpineWidgets.keys import Keys
-from CTSpectSpineWidgets.views import registerLayout, showLayout
+from CTSpectSpineWidgets.readerviews import SPINE, SURVEY, ReaderViews
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.joint_table import Row
@@ -45,7 +44,7 @@ class ReadingSection(Section):
 
         self.active = self._filling = False
         self._order: list[Row] = []
-        self._joint, self._over, self._layoutBefore = "", False, -1
+        self._joint, self.views = "", ReaderViews(self.panel)
         self._readings, self._blind, self._key = OpenReadings(), False, ("", "")
         self._open: OpenReading | None = None
         self._grades = ["", *GRADES]
@@ -57,6 +56,7 @@ class ReadingSection(Section):
         ui.previousJointButton.connect("clicked(bool)", self.onPrevious)
         ui.nextJointButton.connect("clicked(bool)", self.onNext)
         ui.overviewButton.connect("clicked(bool)", self.onOverview)
+        ui.surveyButton.connect("clicked(bool)", self.onSurvey)
         ui.saveReadingButton.connect("clicked(bool)", self.onSave)
         ui.windowSelector.connect("currentIndexChanged(int)", self.onWindow)
         ui.readerName.connect("textChanged(QString)", self.update)
@@ -73,6 +73,7 @@ class ReadingSection(Section):
             "next": ui.nextJointButton,
             "previous": ui.previousJointButton,
             "overview": ui.overviewButton,
+            "survey": ui.surveyButton,
             "save": ui.saveReadingButton,
             "accept": ui.acceptButton,
             "reject": ui.rejectButton,
@@ -171,6 +172,8 @@ class ReadingSection(Section):
         first = "" if self._place() != 0 else _("This is the first joint.")
         enable(ui.previousJointButton, off or first, _("Go to the joint before (B)."))
         enable(ui.overviewButton, off, _("Show the spine, and the joint again (O)."))
+        tip = _("Show projections and the spine straightened, and the joint again (P).")
+        enable(ui.surveyButton, off, tip)
         tip = _("Write grades and decisions into the results folder (S).")
         noFolder = "" if self.panel.resultsFolder() else _("The results folder is not there.")
         enable(ui.saveReadingButton, off or noFolder, tip)
@@ -210,21 +213,16 @@ class ReadingSection(Section):
 
     def onReading(self, on: bool) -> None:
         """Begin or end the reading."""
-        from CTSpectSpineLib.scene.reading import begin_reading, end_reading
-
-        nodes = self.panel.nodes
-        self.active = bool(on) and nodes is not None
+        self.active = bool(on) and self.panel.nodes is not None
         self._keys.enable(self.active)
-        if self.active and nodes is not None:
-            self._over, self._joint = True, ""
+        if self.active:
+            self._joint = ""
             self._adopt()
             self._rank()
-            self._showLayout()
-            begin_reading(slicer.mrmlScene, nodes)
+            self.views.begin()
             self.ui.readingButton.setFocus()
         else:
-            end_reading(slicer.mrmlScene)
-            self._restoreLayout()
+            self.views.end()
         self._hide(self.active and self.ui.blindedBox.checked)
         self.panel.update()
 
@@ -235,31 +233,14 @@ class ReadingSection(Section):
 
     def resume(self) -> None:
         """Show the reader's views again, after new results of the same images have come."""
-        from CTSpectSpineLib.scene.reading import begin_reading
-
-        nodes = self.panel.nodes
-        if self.active and nodes is not None:
-            begin_reading(slicer.mrmlScene, nodes)
+        if self.active and self.panel.nodes is not None:
+            self.views.begin(layout=False)
             self.onWindow()
             self._hide(bool(self.ui.blindedBox.checked))
-            if self._joint:
+            if self.views.seen == SURVEY:
+                self.views.showSurvey()
+            elif self._joint:
                 self._look(self._joint)
-
-    def _showLayout(self) -> None:
-        from CTSpectSpineLib.scene.reading import READING_LAYOUT_ID
-
-        manager = slicer.app.layoutManager()
-        if manager is not None:
-            registerLayout()
-            before = manager.layoutLogic().GetLayoutNode().GetViewArrangement()
-            if before != READING_LAYOUT_ID:
-                self._layoutBefore = before
-            manager.setLayout(READING_LAYOUT_ID)
-
-    def _restoreLayout(self) -> None:
-        manager, before, self._layoutBefore = slicer.app.layoutManager(), self._layoutBefore, -1
-        if manager is not None and before >= 0:
-            manager.setLayout(before)
 
     def _hide(self, blinded: bool) -> None:
         """Hide what the software found, or show it again."""
@@ -303,24 +284,26 @@ class ReadingSection(Section):
             self.update()
 
     def _look(self, name: str) -> None:
-        from CTSpectSpineLib.scene.reading import read_joint
-
-        nodes, record = self.panel.nodes, self.panel.record
-        row = None if record is None else record.row(name)
-        if nodes is not None and row is not None:
-            self._over = False
-            self._showLayout()
-            read_joint(slicer.mrmlScene, nodes, row)
+        row = None if self.panel.record is None else self.panel.record.row(name)
+        if row is not None:
+            self.views.showJoint(row)
 
     def onOverview(self, *_unused: object) -> None:
         """Show the spine in the module's layout, or the joint again."""
-        if self._over and self._joint:
+        if self.views.seen == SPINE and self._joint:
             self._look(self._joint)
             return
-        self._over = True
-        showLayout()
-        self.panel.views.show()
+        self.views.showSpine()
         self._hide(bool(self.ui.blindedBox.checked))
+
+    def onSurvey(self, *_unused: object) -> None:
+        """Show projections and curved sections of the whole scan, or the joint again."""
+        if self.views.seen != SURVEY:
+            self.views.showSurvey()
+        else:
+            self.views.showJoint(None)
+            if self._joint:
+                self._look(self._joint)
 
     def _nextWindow(self) -> None:
         combo = self.ui.windowSelector
@@ -329,13 +312,8 @@ class ReadingSection(Section):
     def onWindow(self, *_unused: object) -> None:
         """Show the SPECT in another window."""
         from CTSpectSpineLib.panel.reading_keys import WINDOWS
-        from CTSpectSpineLib.scene.colours import automatic_top
-        from CTSpectSpineLib.scene.reading import set_window
 
-        nodes, record = self.panel.nodes, self.panel.record
-        if nodes is not None and record is not None:
-            top = WINDOWS[max(self.ui.windowSelector.currentIndex, 0)]
-            set_window(nodes, automatic_top(record.rows) if top is None else top)
+        self.views.setWindow(WINDOWS[max(self.ui.windowSelector.currentIndex, 0)])
 
     def _give(self, grade: str) -> None:
         if self._joint:

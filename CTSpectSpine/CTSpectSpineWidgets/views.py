@@ -55,12 +55,14 @@ class Views:
 def registerLayout() -> None:
     """Make the module's layout known to Slicer; does nothing without a main window."""
     from CTSpectSpineLib.scene.reading import register_reading_layout
+    from CTSpectSpineLib.scene.survey import register_survey_layout
     from CTSpectSpineLib.scene.views import register_layout
 
     manager = slicer.app.layoutManager()
     if manager is not None:
         register_layout(manager.layoutLogic().GetLayoutNode())
         register_reading_layout(manager.layoutLogic().GetLayoutNode())
+        register_survey_layout(manager.layoutLogic().GetLayoutNode())
 
 
 def showLayout() -> None:

@@ -28,6 +28,7 @@ KEYS = (
     Key("N", "next", "next joint"),
     Key("B", "previous", "joint before"),
     Key("O", "overview", "overview, and back to the joint"),
+    Key("P", "survey", "projections and curved sections, and back to the joint"),
     Key("W", "window", "next window of the SPECT"),
     Key("0", "negative", "the joint is negative"),
     Key("1", "indeterminate", "indeterminate"),

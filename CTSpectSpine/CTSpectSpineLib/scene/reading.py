@@ -15,7 +15,14 @@ from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.scene.mrml import ROLE, Node, add_node, by_class
 from CTSpectSpineLib.scene.nodes import SceneNodes, remove_nodes
 from CTSpectSpineLib.scene.segmentations import segment_points
-from CTSpectSpineLib.scene.views import LAYOUT_ID, OPACITY, READING_PREFIX, view
+from CTSpectSpineLib.scene.survey import SURVEY_ROLE, end_survey
+from CTSpectSpineLib.scene.views import (
+    LAYOUT_ID,
+    OPACITY,
+    READING_PREFIX,
+    SURVEY_PREFIX,
+    view,
+)
 
 READING_LAYOUT_ID = LAYOUT_ID + 1
 """Number of the reader's layout. Convention: beside that of the module's."""
@@ -73,7 +80,7 @@ def begin_reading(scene: Node, nodes: SceneNodes) -> None:
     volumes = {"SPECT": (grey, None), "CT": (nodes.ct, None)}
     for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
         name = composite.GetLayoutName() or ""
-        if not name.startswith(READING_PREFIX):
+        if not _of_a_joint(name):
             continue
         below, above = volumes.get(name.rpartition(" ")[2], (nodes.ct, spect))
         composite.SetLinkedControl(False)
@@ -90,6 +97,7 @@ def begin_reading(scene: Node, nodes: SceneNodes) -> None:
 
 def end_reading(scene: Node) -> None:
     """Empty the reader's views, and give the crosshair back as it was."""
+    end_survey(scene)
     for composite in by_class(scene, "vtkMRMLSliceCompositeNode"):
         if (composite.GetLayoutName() or "").startswith(READING_PREFIX):
             composite.SetBackgroundVolumeID(None)
@@ -117,7 +125,7 @@ def read_joint(scene: Node, nodes: SceneNodes, row: Row) -> None:
             planes[view_name("facet", side)] = facet_plane(nodes, facet)
     for node in by_class(scene, "vtkMRMLSliceNode"):
         name = node.GetLayoutName() or ""
-        if not name.startswith(READING_PREFIX):
+        if not _of_a_joint(name):
             continue
         height = FACET_MM if name in planes else HEIGHT_MM
         width, pixels, _ = node.GetDimensions()
@@ -163,7 +171,7 @@ def set_window(nodes: SceneNodes, top: float) -> None:
     """Show the SPECT from 0 to a multiple of the reference, in colours and in inverse grey."""
     if nodes.relative is None:
         return
-    for node in (nodes.relative, *_greys(nodes.relative.GetScene())):
+    for node in (nodes.relative, *_shown_besides(nodes.relative.GetScene())):
         display = node.GetDisplayNode()
         display.AutoWindowLevelOff()
         display.SetWindowLevelMinMax(0.0, top)
@@ -185,9 +193,20 @@ def _axis(nodes: SceneNodes, level: str) -> FloatArray:
     return result
 
 
+def _of_a_joint(name: str) -> bool:
+    """Whether a view is one of the reader's that follow the joint."""
+    return name.startswith(READING_PREFIX) and not name.startswith(SURVEY_PREFIX)
+
+
 def _greys(scene: Node) -> Sequence[Node]:
     volumes = by_class(scene, "vtkMRMLScalarVolumeNode")
     return [node for node in volumes if node.GetAttribute(ROLE) == _READING]
+
+
+def _shown_besides(scene: Node) -> Sequence[Node]:
+    """Volumes that show the SPECT besides its own."""
+    volumes = by_class(scene, "vtkMRMLScalarVolumeNode")
+    return [node for node in volumes if node.GetAttribute(ROLE) in (_READING, SURVEY_ROLE)]
 
 
 def _inverse_grey(scene: Node, nodes: SceneNodes) -> Node:

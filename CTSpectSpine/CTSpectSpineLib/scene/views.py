@@ -24,17 +24,24 @@ OPACITY = 0.6
 """How strongly the SPECT covers the CT at first, 0 to 1. Judgement: bone stays readable below."""
 READING_PREFIX = "CTSpectSpine "
 """Beginning of the names of views of the reader's layout; others are the user's or the module's."""
+SURVEY_PREFIX = f"{READING_PREFIX}survey "
+"""Beginning of the names of those views of the reader's that show the whole scan."""
 OVERLAYS = ("blend", "checkerboard", "bone edges")
 _VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
-def view(kind: str, tag: str, letter: str, orientation: str = "") -> str:
-    """One view of a layout: class ``vtkMRML<kind>Node``, its name, and the letter on it."""
+def view(kind: str, tag: str, letter: str, orientation: str = "", group: int = 0) -> str:
+    """One view of a layout: class ``vtkMRML<kind>Node``, its name, and the letter on it.
+
+    Views of another group do not follow when the slices are moved.
+    """
     extra = (
         f'<property name="orientation" action="default">{orientation}</property>'
         if orientation
         else ""
     )
+    if group:
+        extra += f'<property name="viewgroup" action="default">{group}</property>'
     return (
         f'<view class="vtkMRML{kind}Node" singletontag="{tag}">{extra}'
         f'<property name="viewlabel" action="default">{letter}</property></view>'

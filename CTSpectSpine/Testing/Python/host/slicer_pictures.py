@@ -247,6 +247,35 @@ class ReadingLayout:
         return canvas
 
 
+class SurveyLayout:
+    """The views of the survey, 1300 × 800 pixels."""
+
+    def __init__(self, scene: Any, application: Any) -> None:
+        from CTSpectSpineLib.scene.survey import PROJECTIONS, SECTIONS, survey_view
+
+        self.scene = scene
+        self.places = [
+            (SliceView(scene, application, survey_view(name), "Sagittal", (400, 400)), 400 * n, 0)
+            for n, name in enumerate(PROJECTIONS)
+        ]
+        self.places += [
+            (SliceView(scene, application, survey_view(name), "Sagittal", (300, 800)), 0, left)
+            for name, left in zip(SECTIONS, (400, 700, 1000), strict=True)
+        ]
+
+    def picture(self, nodes: Any) -> np.ndarray:
+        """All views."""
+        from CTSpectSpineLib.scene.survey import end_survey, show_survey
+
+        show_survey(self.scene, nodes)
+        canvas = np.full((800, 1300, 3), 90, dtype=np.uint8)
+        for view, top, left in self.places:
+            drawn = view.picture()[:-1, :-1]
+            canvas[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
+        end_survey(self.scene)
+        return canvas
+
+
 def save(picture: np.ndarray, path: Path) -> None:
     """Write a picture as PNG."""
     from matplotlib.image import imsave

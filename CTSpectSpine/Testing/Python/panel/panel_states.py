@@ -61,3 +61,8 @@ def reading(desk: Desk) -> None:
     for _ in range(2):
         desk.ui.nextJointButton.click()
     desk.ui.gradeSelector.setCurrentIndex(1)
+
+
+def survey(desk: Desk) -> None:
+    reading(desk)
+    desk.ui.surveyButton.click()

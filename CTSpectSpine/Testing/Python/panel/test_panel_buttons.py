@@ -49,6 +49,7 @@ BUTTONS = {
     "previousJointButton": "Joint before",
     "nextJointButton": "Next joint",
     "overviewButton": "Overview",
+    "surveyButton": "Projections",
     "saveReadingButton": "Save the reading",
     "reportButton": "Report",
     "saveResultsButton": "Save results…",
@@ -147,6 +148,7 @@ STATES: dict[str, Callable[[Desk], object]] = {
     "The SPECT was moved": _moved,
     "The SPECT's transform was hardened": _hardened,
     "A reader reads": panel_states.reading,
+    "A reader looks at the projections": panel_states.survey,
     "A vertebra was edited": panel_states.edited,
     "A batch runs": panel_states.batch,
     "A study was chosen": panel_states.study,
@@ -223,7 +225,8 @@ def _facts(desk: Desk) -> dict[str, str]:
     facts["reading"] = "begins the reading" if reading.active else "ends the reading"
     if reading.active:
         facts["joint"] = f"goes to {reading._joint}" if reading._joint else ""
-        facts["over"] = "shows the spine" if reading._over else ""
+        shown = {"spine": "shows the spine", "survey": "shows projections and curved sections"}
+        facts["seen"] = shown.get(reading.views.seen, "shows the views of a joint")
     if widget.resultsFolder() and (widget.resultsFolder() / "reading.csv").is_file():
         facts["saved"] = "writes reading.csv and reading.json"
     facts["batch"] = "" if widget.batch.running else "stops the batch"

@@ -138,7 +138,10 @@ class Clicks(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(
-            ["readingButton", "nextJointButton", "previousJointButton", "overviewButton"]
+            [
+                *("readingButton", "nextJointButton", "previousJointButton"),
+                *("overviewButton", "surveyButton"),
+            ]
         )
     )
     def read(self, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer_child
-import slicer_host
-import slicer_qt
-from PySide6 import QtCore, QtGui, QtTest, QtWidgets
+from keyboard_reader import SLICER_LAYOUT, Reader, begin
 from slicer_desk import Desk
 
 from CTSpectSpineLib.panel import run as run_module
@@ -25,77 +22,10 @@ from CTSpectSpineLib.results.reading import read_readings
 from CTSpectSpineLib.scene.mrml import ROLE, by_class, numpy_matrix
 from CTSpectSpineLib.scene.nodes import scene_nodes
 from CTSpectSpineLib.scene.reading import READING_LAYOUT_ID, facet_plane, view_name
-from CTSpectSpineLib.scene.views import LAYOUT_ID
+from CTSpectSpineLib.scene.views import LAYOUT_ID, READING_PREFIX, SURVEY_PREFIX
 
 MODULE = Path(__file__).resolve().parents[3]
 HOT = "L5-S1 facet right"
-SLICER_LAYOUT = 3
-
-
-def add_reading_views(scene: Any) -> None:
-    """The slice views that the desktop makes of the reader's layout."""
-    kinds = [
-        (plane, content) for plane in ("Sagittal", "Axial") for content in ("SPECT", "CT", "fused")
-    ]
-    for plane, content in [*kinds, ("facet", "right"), ("facet", "left")]:
-        for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
-            node = scene.CreateNodeByClass(kind)
-            node.UnRegister(None)
-            node.SetLayoutName(view_name(plane, content))
-            node.SetSingletonTag(view_name(plane, content))
-            node = scene.AddNode(node)
-            if kind == "vtkMRMLSliceNode":
-                node.SetOrientation(plane if plane != "facet" else "Sagittal")
-
-
-class Reader:
-    """Presses keys in the window, as a person without a mouse does."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.ui, self.widget = desk, desk.ui, desk.widget
-        self.window = self.widget.parent.window()
-        self.window.show()
-        self.window.activateWindow()
-        QtTest.QTest.qWaitForWindowActive(self.window, 2000)
-
-    def tab_to(self, name: str) -> None:
-        """Put the focus on a widget; Tab reaches it, which takes too many presses for a test."""
-        widget = getattr(self.ui, name)
-        assert widget.focusPolicy != QtCore.Qt.NoFocus
-        widget.setFocus()
-
-    def press(self, *names: str) -> None:
-        for name in names:
-            combination = QtGui.QKeySequence(name)[0]
-            target = QtWidgets.QApplication.focusWidget() or self.window
-            QtTest.QTest.keyClick(target, combination.key(), combination.keyboardModifiers())
-        slicer.app.processEvents()
-        assert slicer_qt.slot_errors == []
-
-    def write(self, text: str) -> None:
-        QtTest.QTest.keyClicks(QtWidgets.QApplication.focusWidget(), text)
-
-
-@pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    slicer_host.load_module(MODULE / "CTSpectSpine.py")
-    monkeypatch.setattr(run_module, "ChildProcess", slicer_child.QuickChild)
-    found = Desk()
-    scene = slicer.mrmlScene
-    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
-    manager = slicer_host.LayoutManager(layout)
-    monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager, raising=False)
-    layout.SetViewArrangement(SLICER_LAYOUT)
-    add_reading_views(scene)
-    scene.AddNewNodeByClass("vtkMRMLCrosshairNode")
-    found.ui.readerName.text = ""
-    found.ui.blindedBox.checked = False
-    found.layout = layout  # type: ignore[attr-defined]
-    yield found
-    assert slicer_qt.slot_errors == []
-    assert found.errors.texts == []
-    found.widget.parent.window().hide()
-    found.close()
 
 
 def read_case(desk: Desk, out: Path, hot: list[str]) -> None:
@@ -199,15 +129,6 @@ def _with_hot(made: Any, hot: str) -> Any:
     return made
 
 
-def begin(desk: Desk, *, blinded: bool = False) -> Reader:
-    desk.analyse(desk.folder / "results")
-    reader = Reader(desk)
-    desk.ui.readerName.text = "Ann"
-    desk.ui.blindedBox.checked = blinded
-    desk.ui.readingButton.click()
-    return reader
-
-
 def test_the_first_joint_is_the_one_that_needs_eyes_and_all_views_show_it(desk: Desk) -> None:
     reader = begin(desk)
     assert desk.layout.GetViewArrangement() == READING_LAYOUT_ID  # type: ignore[attr-defined]
@@ -216,7 +137,7 @@ def test_the_first_joint_is_the_one_that_needs_eyes_and_all_views_show_it(desk: 
     centre = desk.widget.record.row(HOT).centre_lps
     for view in by_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
         place = numpy_matrix(view.GetSliceToRAS())[:3, 3] * (-1, -1, 1)
-        if not view.GetLayoutName().endswith(("facet left",)):
+        if not view.GetLayoutName().startswith((view_name("facet", "left"), SURVEY_PREFIX)):
             np.testing.assert_allclose(place, centre, atol=1e-6)
     (cross,) = by_class(slicer.mrmlScene, "vtkMRMLCrosshairNode")
     np.testing.assert_allclose(np.array(cross.GetCrosshairRAS()) * (-1, -1, 1), centre)
@@ -235,7 +156,7 @@ def test_views_show_spect_ct_and_both_and_the_window_is_a_multiple_of_the_refere
             slicer.mrmlScene.GetNodeByID(node.GetForegroundVolumeID() or ""),
         )
         for node in by_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
-        if node.GetLayoutName().startswith("CTSpectSpine ")
+        if node.GetLayoutName().startswith(READING_PREFIX)
     }
     nodes = desk.widget.nodes
     grey = shown["SPECT"][0]
