@@ -1,4 +1,4 @@
-"""Measure again with vertebrae that were edited in the Segment Editor; the record says so."""
+"""Measure again with outlines that were edited in the Segment Editor; the record says so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from CTSpectSpineWidgets.common import Section, enable, errorsShown
 
 
 class EditedSection(Section):
-    """The outlines of the vertebrae, corrected by a person."""
+    """The outlines of vertebrae and joints, corrected by a person."""
 
     def setup(self) -> None:
         """Connect the widgets of the section."""
@@ -17,10 +17,10 @@ class EditedSection(Section):
     def show(self) -> None:
         """Say which outlines of the panel's results were edited."""
         record = self.panel.record
-        edited = "" if record is None else str(record.manifest["parameters"].get("edited") or "")
-        text = _("Edited by hand: {levels}.").format(levels=edited.replace(",", ", "))
-        self.ui.editedLabel.text = text if edited else ""
-        self.ui.editedLabel.visible = bool(edited)
+        names = [] if record is None else [*record.edited_vertebrae, *record.edited_joints]
+        text = _("Edited by hand: {names}.").format(names=", ".join(names))
+        self.ui.editedLabel.text = text if names else ""
+        self.ui.editedLabel.visible = bool(names)
 
     def update(self) -> None:
         """Enable the button."""
@@ -31,27 +31,30 @@ class EditedSection(Section):
         missing = missing or self.panel.changedImages()
         if self.panel.analysis.running:
             missing = missing or _("Wait for the running analysis, or cancel it.")
-        tip = _("Measure with the vertebrae as they are now, after they were edited by hand.")
+        tip = _(
+            "Measure with vertebrae and joints as they are now, after they were edited by hand."
+        )
         enable(self.ui.measureEditedButton, missing, tip)
 
     def onMeasure(self, *_unused: object) -> None:
         """Measure again, where something was edited."""
         with errorsShown(_("The measurement cannot start.")):
-            from CTSpectSpineLib.scene.edits import edited_vertebrae
+            from CTSpectSpineLib.scene.edits import edited_joints, edited_vertebrae
 
             nodes, record = self.panel.shown()
             labels, levels = edited_vertebrae(nodes)
-            if not levels:
-                self.panel.analysis.say(_("No vertebra was edited since it was measured."))
+            joints = edited_joints(nodes)
+            if not levels and not joints:
+                text = _("No vertebra and no joint was edited since they were measured.")
+                self.panel.analysis.say(text)
                 return
-            before = str(record.manifest["parameters"].get("edited") or "")
-            edited = dict.fromkeys([*filter(None, before.split(",")), *levels])
-            byUser = record.levels_confirmed_by_user
-            self.panel.measureAgain(
-                vertebrae=labels,
-                settings={
-                    "edited": ",".join(edited),
+            kept = {}
+            if levels:
+                byUser = record.levels_confirmed_by_user
+                kept = {
                     "confirm_levels": byUser,
                     "keep_levels": record.levels_confirmed and not byUser,
-                },
+                }
+            self.panel.measureAgain(
+                vertebrae=labels if levels else None, edited=levels, joints=joints, settings=kept
             )

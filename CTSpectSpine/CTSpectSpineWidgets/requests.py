@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,30 +53,49 @@ def nextRequest(
     initial: Node | None = None,
     transform: Node | None = None,
     settings: Mapping[str, Any] | None = None,
+    edited: Sequence[str] = (),
+    joints: Sequence[str] = (),
 ) -> Request:
     """Analyse the shown images again; the new results replace the old ones.
+
+    What was edited by hand before stays, and the new results say so, too.
 
     Parameters
     ----------
     vertebrae
-        Label map with other names; None for the same labels, which keep their confirmation.
+        Label map with other names or outlines; None for the same labels, which keep their
+        confirmation.
     initial, transform
         Transform nodes: where the registration starts, or what is used unchanged; without them
         the registration is kept.
     settings
         Fields of `CTSpectSpineLib.Options` that differ from those of the panel.
+    edited, joints
+        Vertebrae and joints that have been edited by hand since.
     """
+    from CTSpectSpineLib.analysis.edited_joints import new_names, renamed_regions
+    from CTSpectSpineLib.scene.edits import joint_regions
+
     nodes, record = panel.shown()
     keep = nodes.manifest if initial is None and transform is None else None
-    levels = {"confirm_levels": record.levels_confirmed_by_user}
+    levels: dict[str, Any] = {"confirm_levels": record.levels_confirmed_by_user}
     levels["keep_levels"] = record.levels_confirmed and not record.levels_confirmed_by_user
     same = vertebrae is None
+    outlines = tuple(dict.fromkeys([*record.edited_vertebrae, *edited]))
+    regions = joint_regions(nodes, dict.fromkeys([*record.edited_joints, *joints]))
+    labels = panel.logic.labels(nodes) if same or outlines or regions else None
+    if labels is not None and vertebrae is not None:
+        names = new_names(labels, vertebrae)
+        outlines = tuple(dict.fromkeys(names.get(name, name) for name in outlines))
+        regions = renamed_regions(regions, names)
+    told = {"edited": ",".join(outlines) or None}
     return _request(
         panel,
-        panel.logic.labels(nodes) if same else vertebrae,
-        {**(levels if same else {}), **(settings or {})},
+        labels if same else vertebrae,
+        {**(levels if same else {}), **told, **(settings or {})},
         ct=nodes.ct,
         spect=nodes.spect,
+        joints=regions,
         out=_ownFolder(panel),
         initial=initial,
         transform=transform,

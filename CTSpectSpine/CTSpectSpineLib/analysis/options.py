@@ -78,6 +78,9 @@ class Options:
         An earlier analysis of the same label map found its levels plausible; recorded.
     edited
         Vertebrae whose outlines a person edited, like ``L4,L5``; recorded.
+    joints
+        Segmentation (``.seg.nrrd``) with regions of joints that a person outlined: segments named
+        as joints (``L4-L5 disc``) replace what is found where they differ from it; recorded.
     anchor
         ``LEVEL@x,y,z`` (LPS mm), a point in a vertebra that the user knows: the whole column is
         counted from it.
@@ -159,6 +162,13 @@ class Options:
         "--edited",
         "vertebrae whose outlines were edited by hand, like L4,L5 (recorded)",
         "LEVELS",
+    )
+    joints: Path | str | None = _setting(
+        None,
+        "--joints",
+        "regions of joints edited by hand: segments named like 'L4-L5 disc' (recorded)",
+        "SEGMENTATION",
+        Path,
     )
     anchor: str | None = _setting(
         None,

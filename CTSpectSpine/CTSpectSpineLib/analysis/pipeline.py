@@ -13,6 +13,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis import stages
+from CTSpectSpineLib.analysis.edited_joints import EditedJoints, edited_words, read_edited
 from CTSpectSpineLib.analysis.inputs import (
     Alignment,
     LabelSource,
@@ -60,6 +61,7 @@ class _Plan:
     labeller: str
     options: Options
     alignment: Alignment
+    edited: EditedJoints
 
     @property
     def kept_decision(self) -> Decision | None:
@@ -152,19 +154,22 @@ def analyze(
     given = check_context(context or {})
     assess(loaded, given)
     labeller = labeller if vertebrae is None else "given"
-    plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen))
+    edited = read_edited(chosen.joints)
+    plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen), edited)
     if out is not None:
         check_folder(Path(out))
         check_writable(Path(out))
     recorder = Recorder(progress or silent)
     inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
+    if edited.source is not None:
+        inputs["joints"] = records.file_record(edited.source)
     images = _read(plan, recorder, inputs, ct, spect)
     labels = None if vertebrae is None else _label(plan, recorder, images, vertebrae)
     if labels is not None:
         inputs["vertebrae"] = records.labels_input_record(labels, vertebrae)
     paths = paths_of(
         *(ct, spect, vertebrae),
-        *(chosen.transform, chosen.initial_transform, chosen.registration),
+        *(chosen.transform, chosen.initial_transform, chosen.registration, chosen.joints),
     )
     with nullcontext() if out is None else results_folder(Path(out), paths) as folder:
         recorder.write_to(folder, paths)
@@ -205,7 +210,10 @@ def _run(
         recorder.keep(**decision.entry())
     with recorder.stage("joints", "Finding the joints") as step:
         joints, labels = stages.find_joints(labels, images.ct, step.progress, plan.options.threads)
-        step.warn(joints.warnings)
+        joints, edited = plan.edited.put_into(joints)
+        step.warn((*joints.warnings, *edited_words(edited)))
+        if edited:
+            recorder.keep(edited_joints=list(edited))
         recorder.keep(labels=records.labels_record(labels))
         ct_signs = measure_ct_signs(images.ct.image, joints)
     if folder is not None:

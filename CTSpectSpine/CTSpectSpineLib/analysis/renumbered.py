@@ -27,7 +27,7 @@ from CTSpectSpineLib.triage_protocol import check_context
 from CTSpectSpineLib.volumes.reading import read_volume
 from CTSpectSpineLib.volumes.volume import Role, Volume
 
-_NOT_KEPT = ("transform", "initial_transform", "registration", "anchor")
+_NOT_KEPT = ("transform", "initial_transform", "registration", "anchor", "joints")
 
 
 def relevel(

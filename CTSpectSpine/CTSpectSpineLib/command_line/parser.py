@@ -63,6 +63,7 @@ def _analyze(parser: Parser) -> None:
         "named_levels",
         "keep_levels",
         "edited",
+        "joints",
     )
     parser.add_argument(
         "--truth", type=Path, metavar="JSON", help="a phantom's truth.json to compare with"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CTSpectSpineLib.analysis.options import Options
+from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Request:
         Clinical context.
     out
         Results folder; None for a temporary one.
+    joints
+        Joint to its region where a person edited it.
     initial, transform
         Transform nodes that move the SPECT: where the registration starts; what is used as it is.
     keep
@@ -48,6 +51,7 @@ class Request:
     labeller: str = "auto"
     context: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
+    joints: Mapping[str, Region] = field(default_factory=dict)
     initial: Node | None = None
     transform: Node | None = None
     keep: Node | None = None

@@ -187,6 +187,8 @@ class Run:
             context = self._folder / "context.json"
             write_json(context, dict(request.context))
             words += ["--context", str(context)]
+        if request.joints:
+            options = replace(options, joints=inputs.joints(request.joints))
         if request.keep is not None:
             options = replace(options, registration=self._kept(request.keep))
         if request.initial is not None:

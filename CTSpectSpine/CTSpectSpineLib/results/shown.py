@@ -74,6 +74,17 @@ class Record:
         return bool(said.get("confirm_levels", False)) or (named and self.levels_confirmed)
 
     @property
+    def edited_vertebrae(self) -> tuple[str, ...]:
+        """Vertebrae whose outlines a person edited."""
+        edited = str((self.manifest.get("parameters") or {}).get("edited") or "")
+        return tuple(filter(None, edited.split(",")))
+
+    @property
+    def edited_joints(self) -> tuple[str, ...]:
+        """Joints whose regions a person edited, cranial to caudal."""
+        return tuple(self.manifest.get("edited_joints") or ())
+
+    @property
     def reference(self) -> float:
         """The patient's reference uptake in SPECT units; NaN if there is none."""
         value = ((self.manifest.get("uptake") or {}).get("reference") or {}).get("value")

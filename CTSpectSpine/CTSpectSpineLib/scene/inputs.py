@@ -6,7 +6,7 @@ One of the files that know MRML; see `mrml` for what they need.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.host import library_call
+from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.scene.mrml import (
     Node,
     image_from_node,
@@ -22,6 +23,10 @@ from CTSpectSpineLib.scene.mrml import (
 )
 from CTSpectSpineLib.scene.nodes import SceneNodes, results_folder
 from CTSpectSpineLib.scene.segment_labels import labels_from_segmentation
+from CTSpectSpineLib.volumes.regions import common_grid
+from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, write_segmentation
+
+_PLAIN = (0.5, 0.5, 0.5)
 
 
 class InputFiles:
@@ -54,6 +59,14 @@ class InputFiles:
     def labels(self, image: sitk.Image) -> Path:
         """File of a label map in memory, such as one with other names."""
         return self._write("renumbered", image)
+
+    def joints(self, regions: Mapping[str, Region]) -> Path:
+        """File of regions that a person outlined, on the grid that they share."""
+        segments = [Segment(name, name, _PLAIN, region) for name, region in regions.items()]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "edited_joints.seg.nrrd"
+        write_segmentation(path, segments, common_grid(list(regions.values())))
+        return path
 
     def transform(self, spect_to_ct: Node) -> Path:
         """File of where a transform node puts the SPECT."""

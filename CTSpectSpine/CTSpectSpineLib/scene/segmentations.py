@@ -11,8 +11,9 @@ import numpy as np
 from CTSpectSpineLib.anatomy import name_of_id
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import sha256_of_file
+from CTSpectSpineLib.geometry import LPS_TO_RAS, affine, content_box
 from CTSpectSpineLib.joint_table import Row
-from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.model import FloatArray, Region
 from CTSpectSpineLib.results.ownership import manifest_of
 from CTSpectSpineLib.scene.mrml import Node, add_node, mrml, numpy_matrix
 from CTSpectSpineLib.terminology import recommended_rgb, terminology_entry
@@ -157,6 +158,26 @@ def surface_steps(node: Node) -> Iterator[None]:
         for segment, made in found:
             segment.AddRepresentation(surface, made)
         node.CreateClosedSurfaceRepresentation()
+
+
+def segment_region(node: Node, segment_id: str) -> Region:
+    """Voxels of a segment on the grid of the segmentation; an empty region where it has none."""
+    slicer, vtk = mrml()
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(name)
+    if image is None or not image.GetNumberOfPoints():
+        return Region(np.zeros((0, 0, 0), dtype=bool), np.eye(4))
+    matrix, extent = vtk.vtkMatrix4x4(), image.GetExtent()
+    image.GetImageToWorldMatrix(matrix)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    mask = np.asarray(voxels == segment.GetLabelValue())
+    box = content_box(mask) or (slice(0, 0), slice(0, 0), slice(0, 0))
+    start = [box[2].start + extent[0], box[1].start + extent[2], box[0].start + extent[4]]
+    to_lps = LPS_TO_RAS @ numpy_matrix(matrix) @ affine(np.eye(3), start)
+    return Region(np.array(mask[box]), to_lps)
 
 
 def segment_points(node: Node | None, segment_id: str) -> FloatArray:

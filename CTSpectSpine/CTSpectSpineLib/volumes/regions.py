@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -62,6 +63,46 @@ def resample_region(region: Region, grid: Grid) -> tuple[BoolArray, Box]:
     if not fraction.any():
         _count_centres(fraction, mask, _shift(-low) @ region_to_grid)
     return _binarise(fraction, float(mask.sum()) * _determinant(region_to_grid)), _box(low, high)
+
+
+def same_region(found: Region | None, given: Region) -> bool:
+    """Whether a region, resampled to the grid of another, has the voxels of the other.
+
+    Parameters
+    ----------
+    found
+        The region on its own grid; None for an empty one.
+    given
+        The other; its grid goes on beyond its box.
+    """
+    if found is None or not found.mask.any():
+        return not given.mask.any()
+    matrix = np.linalg.inv(given.ijk_to_lps) @ found.ijk_to_lps
+    corners = apply_matrix(matrix, _corners(np.array(found.mask.shape)[::-1]))
+    low = np.minimum(np.floor(corners.min(axis=0)).astype(int), 0)
+    high = np.maximum(np.ceil(corners.max(axis=0)).astype(int) + 1, given.mask.shape[::-1])
+    i, j, k = (int(n) for n in high - low)
+    mask, box = resample_region(found, Grid((i, j, k), given.ijk_to_lps @ _shift(low)))
+    here, there = np.zeros((k, j, i), dtype=bool), np.zeros((k, j, i), dtype=bool)
+    here[box] = mask
+    there[_box(-low, np.array(given.mask.shape)[::-1] - low)] = given.mask
+    return np.array_equal(here, there)
+
+
+def common_grid(regions: Sequence[Region]) -> Grid:
+    """The grid of the first region that is not empty, large enough for all of them."""
+    held = [region for region in regions if region.mask.any()]
+    if not held:
+        return Grid((1, 1, 1), np.eye(4))
+    to_index = np.linalg.inv(held[0].ijk_to_lps)
+    ends = [
+        apply_matrix(to_index @ region.ijk_to_lps, _corners(np.array(region.mask.shape)[::-1]))
+        for region in held
+    ]
+    low = np.floor(np.min([points.min(axis=0) for points in ends], axis=0)).astype(int)
+    high = np.ceil(np.max([points.max(axis=0) for points in ends], axis=0)).astype(int) + 1
+    i, j, k = (int(n) for n in high - low)
+    return Grid((i, j, k), held[0].ijk_to_lps @ _shift(low))
 
 
 def overlap(first: Box, second: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:

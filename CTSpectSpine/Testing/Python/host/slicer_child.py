@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 from slicer_results import make_results_folder, record_files
 
+from CTSpectSpineLib.analysis.edited_joints import read_regions
 from CTSpectSpineLib.command_line.parser import build_parser
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import euler_transform, ijk_to_lps, inverse, transform_matrix
@@ -24,6 +26,7 @@ from CTSpectSpineLib.registration.files import read_transform
 from CTSpectSpineLib.results.decision import Decision, decided
 from CTSpectSpineLib.results.shown import read_record
 from CTSpectSpineLib.results.stage_files import RegisteredPair, read_registration
+from CTSpectSpineLib.volumes.segmentation_nrrd import read_segmentation, write_segmentation
 
 MEASURED: dict[str, np.ndarray] = {}
 """Id of each analysis to the 4×4 matrix from CT to SPECT points that it was measured with."""
@@ -98,11 +101,23 @@ class QuickChild:
             "named_levels": options.named_levels,
             "edited": options.edited,
         }
-        _change(out / "manifest.json", id=name, labels=found, parameters=parameters)
+        kept = _edited(out, options.joints)
+        _change(out / "manifest.json", id=name, labels=found, parameters=parameters, **kept)
         if decision is not None and not (decision.obstacle and options.accept_registration):
             for file, text in decided(read_record(out).texts, decision).items():
                 (out / file).write_bytes(text.encode("utf-8"))
         record_files(out)
+
+
+def _edited(out: Path, given: Path | None) -> dict[str, list[str]]:
+    """Put regions that a person gave in place of those of the folder."""
+    if given is None:
+        return {}
+    regions, path = read_regions(given), out / "joints.seg.nrrd"
+    segments, grid = read_segmentation(path)
+    changed = [replace(s, region=regions.get(s.name, s.region), label_value=None) for s in segments]
+    write_segmentation(path, changed, grid)
+    return {"edited_joints": list(regions)}
 
 
 def _change(path: Path, **values: object) -> None:

@@ -19,6 +19,11 @@ def edited(desk: Desk) -> None:
     edit(desk.widget.nodes.vertebrae, "vertebrae_L4")
 
 
+def edited_joint(desk: Desk) -> None:
+    desk.analyse(desk.folder / "results")
+    edit(desk.widget.nodes.joints, "L4-L5 disc")
+
+
 def batch(desk: Desk) -> None:
     """A batch of which one patient has ended without results."""
     cohort, out = desk.folder / "cohort.csv", desk.folder / "batch"

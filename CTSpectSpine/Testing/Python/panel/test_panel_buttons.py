@@ -150,6 +150,7 @@ STATES: dict[str, Callable[[Desk], object]] = {
     "A reader reads": panel_states.reading,
     "A reader looks at the projections": panel_states.survey,
     "A vertebra was edited": panel_states.edited,
+    "A joint was edited": panel_states.edited_joint,
     "A batch runs": panel_states.batch,
     "A study was chosen": panel_states.study,
     "The registration was accepted": lambda desk: _decided(desk, "acceptButton"),
@@ -258,6 +259,8 @@ def _request(request: Any) -> str:
         parts.append("the levels are confirmed by the user unless doubted")
     if request.options.edited:
         parts.append(f"with the outline of {request.options.edited} that was edited, recorded")
+    if request.joints:
+        parts.append(f"with the region of {', '.join(request.joints)} that was edited, recorded")
     if request.options.confirm_levels:
         parts.append("the levels are confirmed by the user")
     what = "measures again" if request.replaces is not None else "analyses"

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from slicer_desk import Desk, matrix_of
+from slicer_desk import Desk, edit, matrix_of
 from slicer_panel import Answers
 
 from CTSpectSpineLib.panel import run as run_module
@@ -170,6 +170,18 @@ class Clicks(RuleBasedStateMachine):
         assert {grade.joint for grade in entry.reading.grades} <= joints
         if folder is not None and entry.saved and entry.reading.grades:
             assert read_readings(folder)["Ann"].grades == entry.reading.grades
+
+    @precondition(lambda self: self.widget.nodes is not None)
+    @rule(joint=st.booleans())
+    def edit_an_outline(self, joint: bool) -> None:
+        nodes, names = self.widget.nodes, ("L4-L5 disc", "vertebrae_L4")
+        segmentation = nodes.joints if joint else nodes.vertebrae
+        ids = list(segmentation.GetSegmentation().GetSegmentIDs())
+        if names[not joint] in ids:
+            edit(segmentation, names[not joint])
+            self.click("measureEditedButton")
+            if joint and self.widget.record.identity and self.ui.measureEditedButton.enabled:
+                assert "L4-L5 disc" in self.ui.editedLabel.text
 
     @rule()
     def save(self) -> None:
