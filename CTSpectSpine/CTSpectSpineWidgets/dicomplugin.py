@@ -1,4 +1,4 @@
-"""NM in Slicer's DICOM browser: geometry and units of a SPECT as the analysis reads them."""
+"""NM in Slicer's DICOM browser as the analysis reads it, and results by its dialog for export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from CTSpectSpineWidgets import packages
+from CTSpectSpineWidgets import dicomexport, packages
 
 if TYPE_CHECKING:
     from CTSpectSpineLib.scene.mrml import Node
@@ -42,7 +42,7 @@ def makePlugin(base: type, loadableKind: type) -> type:
     """
 
     class CTSpectSpineNuclearMedicinePlugin(base):
-        """Loads NM series that hold a reconstructed SPECT."""
+        """Loads NM series that hold a reconstructed SPECT, and exports results."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -105,5 +105,13 @@ def makePlugin(base: type, loadableKind: type) -> type:
             ]
             node.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
             return node
+
+        def examineForExport(self, subjectHierarchyItemID: int) -> list[Any]:
+            """What can be exported of an item: the results that it belongs to."""
+            return dicomexport.exportables(subjectHierarchyItemID, NAME)
+
+        def export(self, exportables: list[Any]) -> str:
+            """Write results as DICOM objects; return what is wrong, empty if nothing is."""
+            return dicomexport.export(exportables)
 
     return CTSpectSpineNuclearMedicinePlugin

@@ -91,6 +91,7 @@ def analyze(
     *,
     out: Path | str | None = None,
     options: Options | None = None,
+    edited: EditedJoints | None = None,
     **settings: Any,
 ) -> Results:
     """Analyse one patient: register, label, find joints, measure uptake, triage, report.
@@ -114,6 +115,8 @@ def analyze(
         Results folder; None to keep the results in memory.
     options
         Settings; None for the usual ones.
+    edited
+        Joint regions that a person outlined; None to read what ``options.joints`` names.
     **settings
         Single settings by the names of the fields of `Options`, in place of those of ``options``.
 
@@ -154,15 +157,15 @@ def analyze(
     given = check_context(context or {})
     assess(loaded, given)
     labeller = labeller if vertebrae is None else "given"
-    edited = read_edited(chosen.joints)
-    plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen), edited)
+    outlined = edited or read_edited(chosen.joints)
+    plan = _Plan(loaded, given, labeller, chosen, alignment_of(chosen), outlined)
     if out is not None:
         check_folder(Path(out))
         check_writable(Path(out))
     recorder = Recorder(progress or silent)
     inputs = records.transform_inputs_record(chosen.transform, chosen.initial_transform)
-    if edited.source is not None:
-        inputs["joints"] = records.file_record(edited.source)
+    if outlined.source is not None:
+        inputs["joints"] = records.file_record(outlined.source)
     images = _read(plan, recorder, inputs, ct, spect)
     labels = None if vertebrae is None else _label(plan, recorder, images, vertebrae)
     if labels is not None:

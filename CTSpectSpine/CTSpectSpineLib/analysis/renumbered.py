@@ -10,6 +10,12 @@ from typing import Any
 import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis import pipeline
+from CTSpectSpineLib.analysis.edited_joints import (
+    EditedJoints,
+    new_names,
+    read_regions,
+    renamed_regions,
+)
 from CTSpectSpineLib.analysis.inputs import as_volume
 from CTSpectSpineLib.analysis.options import Options
 from CTSpectSpineLib.analysis.results import Results
@@ -76,16 +82,34 @@ def relevel(
         options = _options(manifest, earlier)
         used = protocol or str(manifest["protocol"]["id"])
         context = check_context(manifest.get("context") or {}, str(earlier / MANIFEST))
+        changed = change(labels)
+        names = new_names(labels.image, changed.image)
+        edited = _edited(earlier, manifest, names)
+        if options.edited is not None:
+            outlines = dict.fromkeys(names.get(n, n) for n in options.edited.split(","))
+            options = replace(options, edited=",".join(outlines))
     return pipeline.analyze(
         images["ct"],
         images["spect"],
-        judge(change(labels)),
+        judge(changed),
         protocol=used,
         context=context,
         progress=progress,
         out=out,
         options=options,
+        edited=edited,
     )
+
+
+def _edited(
+    earlier: Path, manifest: Mapping[str, Any], names: Mapping[str, str]
+) -> EditedJoints | None:
+    """Regions that were edited by hand, under the names that their joints have now."""
+    joints, path = manifest.get("edited_joints") or (), earlier / "joints.seg.nrrd"
+    if not joints:
+        return None
+    regions = {joint: region for joint, region in read_regions(path).items() if joint in joints}
+    return EditedJoints(renamed_regions(regions, names), path)
 
 
 def kept_labels(folder: Path, manifest: Mapping[str, Any], ct: sitk.Image) -> VertebraLabels:

@@ -1,9 +1,10 @@
-"""A SPECT from DICOM as a volume node, with its unit. One of the files that know MRML."""
+"""A SPECT from DICOM as a volume node, and the results to export. One that knows MRML."""
 
 from __future__ import annotations
 
 from CTSpectSpineLib.scene.colours import show_spect
 from CTSpectSpineLib.scene.mrml import Node, add_volume, mrml
+from CTSpectSpineLib.scene.nodes import analyses, scene_nodes
 from CTSpectSpineLib.volumes.volume import Volume
 
 _UNITS = {
@@ -34,3 +35,21 @@ def add_spect(scene: Node, volume: Volume, name: str) -> Node:
         node.SetAttribute(NOTES, " ".join(volume.notes))
     show_spect(scene, node)
     return node
+
+
+def analysis_of(node: Node) -> tuple[Node | None, bool]:
+    """The analysis that a node belongs to.
+
+    Returns
+    -------
+    manifest, own
+        Manifest node of the newest analysis of a CT, or of the one that added the node; and
+        whether the analysis added it. None for other nodes.
+    """
+    for manifest in reversed(analyses(node.GetScene())):
+        nodes = scene_nodes(manifest)
+        if node is nodes.ct:
+            return manifest, False
+        if any(node is own for own in (*nodes.nodes(), *nodes.texts().values())):
+            return manifest, node is not nodes.spect
+    return None, False

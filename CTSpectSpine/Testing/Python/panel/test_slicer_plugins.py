@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -23,13 +24,17 @@ import slicer_host
 from slicer_desk import Desk
 from slicer_results import HOT_POINT_CT, make_results_folder
 
+from CTSpectSpineLib.dicom_export import export_results
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.scene.mrml import image_from_node
+from CTSpectSpineLib.scene.nodes import lies_in
 from CTSpectSpineLib.scene.populate import populate_scene
 
 MODULE = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "volumes"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "dicom_export"))
 from dicom_files import NM_CLASS, NM_VOXELS, nm_tags, save  # noqa: E402
+from study_files import make_case  # noqa: E402
 
 SOURCES = os.environ.get("SLICER_SOURCES", "")
 
@@ -60,6 +65,15 @@ class _DicomPlugin:
     def addSeriesInSubjectHierarchy(self, loadable: Any, node: Any) -> None:
         hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
         hierarchy.CreateItem(hierarchy.GetSceneItemID(), node, "Series")
+
+
+class _Exportable:
+    """As Slicer's ``qSlicerDICOMExportable``, which needs Qt."""
+
+    __slots__ = (
+        *("confidence", "directory", "name", "pluginClass", "subjectHierarchyItemID"),
+        "tooltip",
+    )
 
 
 class _StatisticsPlugin:
@@ -107,6 +121,9 @@ class Database:
 
     def filesForSeries(self, uid: str, _most: int = -1) -> list[str]:
         return [f for f, header in self._headers.items() if header.SeriesInstanceUID == uid]
+
+    def fileForInstance(self, uid: str) -> str:
+        return next(f for f, header in self._headers.items() if header.SOPInstanceUID == uid)
 
     def instanceForFile(self, file: str) -> str:
         return str(self._headers[file].SOPInstanceUID)
@@ -185,6 +202,46 @@ def test_what_is_no_reconstruction_is_left_to_others(
     ]
     monkeypatch.setattr(slicer, "dicomDatabase", Database(files), raising=False)
     assert dicom_plugin().examineForImport([[str(file)] for file in files] + [[]]) == []
+
+
+def test_results_go_out_by_the_dialog_for_export_and_hold_the_same(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `qSlicerDICOMExportDialog` calls its plugins."""
+    case = make_case(tmp_path / "case")
+    files = [*sorted(case.ct.iterdir()), case.spect]
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(files), raising=False)
+    monkeypatch.setattr(slicer, "qSlicerDICOMExportable", _Exportable, raising=False)
+    made = case.made
+    nodes = populate_scene(slicer.mrmlScene, ct=made.ct, spect=made.spect, folder=case.results)
+    from CTSpectSpineWidgets import dicomplugin
+
+    hierarchy, plugin = slicer.mrmlScene.GetSubjectHierarchyNode(), dicom_plugin()
+    lies_in(nodes.manifest, case.results)
+    items = [hierarchy.GetItemByDataNode(node) for node in (nodes.ct, nodes.joints)]
+    (of_ct,), (of_joints,) = map(plugin.examineForExport, items)
+    assert of_ct.confidence < 0.5 < of_joints.confidence
+    assert of_ct.pluginClass == dicomplugin.NAME
+    other = hierarchy.GetItemByDataNode(desk.ct)
+    assert plugin.examineForExport(other) == []
+    for exportable in (of_ct, of_joints):
+        exportable.directory = str(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    assert "did not come from the DICOM database" in plugin.export([of_ct])
+    for node, series in ((nodes.ct, files[:-1]), (nodes.spect, files[-1:])):
+        uids = [str(pydicom.dcmread(file).SOPInstanceUID) for file in series]
+        node.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
+    assert plugin.export([of_ct, of_joints]) == ""
+    # The dialog hands the folder over and deletes the files in it, not folders.
+    written = {path.name: pydicom.dcmread(path) for path in (tmp_path / "out").iterdir()}
+    assert {"seg-vertebrae.dcm", "seg-joints-1.dcm", "report.dcm"} <= set(written)
+    study = {str(made.StudyInstanceUID) for made in written.values()}
+    assert study == {str(pydicom.dcmread(case.spect).StudyInstanceUID)}
+    expected = export_results(case.results, ct=case.ct, spect=case.spect).objects
+    for name in ("seg-vertebrae.dcm", "seg-joints-1.dcm"):
+        np.testing.assert_array_equal(written[name].pixel_array, expected[name].pixel_array)
+    shutil.rmtree(case.results)
+    assert "results folder is not there" in plugin.export([of_joints])
 
 
 def test_a_segment_has_the_numbers_of_its_joint(desk: Desk, tmp_path: Path) -> None:
