@@ -46,6 +46,7 @@ from CTSpectSpineWidgets.results import ResultsSection
 from CTSpectSpineWidgets.scenewatch import SceneWatch
 from CTSpectSpineWidgets.selftest import CTSpectSpineTest
 from CTSpectSpineWidgets.study import StudySection
+from CTSpectSpineWidgets.tour import TourSection
 from CTSpectSpineWidgets.views import Views, registerLayout
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.batch = BatchSection(self)
         self.edited = EditedSection(self)
         self.study = StudySection(self)
+        self.tour = TourSection(self)
         self.views = Views(self)
         self.scene = SceneWatch(self)
         for path in (self.ui.protocolPath, self.ui.outputPath):
@@ -270,6 +272,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.batch.update()
         self.study.update()
         self.edited.update()
+        self.tour.update()
 
     def chosen(self) -> CTSpectSpineParameterNode:
         """What the user chose, also while another module is open."""
@@ -371,6 +374,7 @@ class CTSpectSpineWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.results.goTo(name)
         self.plot.mark(name)
         self.reading.at(name)
+        self.tour.update()
 
     def resultsFolder(self) -> Path | None:
         """Folder of the shown results; None where it is not there any more."""

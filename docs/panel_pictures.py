@@ -84,6 +84,7 @@ class Camera:
             self.widget.batch.forget()
             self.widget.study.forget()
             self.widget.reading.stop()
+            self.widget.tour.onEnd()
         slicer_qt.use_palette(dark=False)
 
     def clear(self) -> None:
@@ -226,6 +227,17 @@ def reading(camera: Camera) -> None:
     camera.open_sections("reading", "results", "plot")
 
 
+def tour(camera: Camera) -> None:
+    """The tour at its third step, before the registration is accepted."""
+    camera.add_results()
+    values = camera.widget.parameters
+    camera.open_sections("tour")
+    camera.widget.tour.begin(values.ct, values.spect, values.vertebrae)
+    for _ in range(2):
+        camera.ui.tourNextButton.click()
+    camera.ui.inputsCollapsibleButton.collapsed = True
+
+
 def study(camera: Camera) -> None:
     """A study folder with two CTs and two SPECTs."""
     from slicer_panel import Answers
@@ -272,7 +284,7 @@ STATES = {
     state.__name__: state
     for state in (
         *(no_analysis, running, done, moved, rejected, accepted, reopened, wrong_entry),
-        *(reading, study, batch),
+        *(tour, reading, study, batch),
     )
 }
 

@@ -372,7 +372,7 @@ class ReadingSection(Section):
             self._open = replace(entry, reading=reading, saved=True)
             self._readings.keep(*self._key, self._open)
             self._say(_("Reading saved in {folder}").format(folder=folder))
-            self.update()
+            self.panel.update()
 
     def _say(self, text: str) -> None:
         self.panel.analysis.say(text)

@@ -22,6 +22,8 @@ CASES = {
     "multiple-areas": _("Phantom: several active areas"),
 }
 """Case of the library to its name."""
+TOUR_CASE = "lumbar-disc"
+"""Case of the tour."""
 SAMPLE = {"spacing_mm": 2.0}
 SMALL = {
     "first": "L3",
@@ -40,17 +42,28 @@ def register(iconFolder: str) -> None:
     except ImportError:
         logging.info("There is no Sample Data module: the phantoms are not offered")
         return
-    for case, name in CASES.items():
+    samples = [(case, case, name, _maker(case)) for case, name in CASES.items()]
+    samples.append(("tour", TOUR_CASE, _("Tour: a phantom, step by step"), makeTour))
+    for sample, case, name, make in samples:
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
             category=CATEGORY,
             sampleName=name,
-            uris=f"ctspectspine:{case}",
+            uris=f"ctspectspine:{sample}",
             fileNames=None,
             nodeNames=None,
             thumbnailFileName=str(Path(iconFolder) / f"{case}.png"),
             loadFiles=False,
-            customDownloader=_maker(case),
+            customDownloader=make,
         )
+
+
+def makeTour(source: object = None) -> list[Node]:
+    """Make the phantom of the tour, open the module, and begin the tour in its panel."""
+    nodes = _maker(TOUR_CASE)()
+    with slicer.util.tryWithErrorDisplay(_("The tour cannot begin.")):
+        slicer.util.selectModule("CTSpectSpine")
+        slicer.util.getModuleWidget("CTSpectSpine").tour.begin(*nodes)
+    return nodes
 
 
 def _maker(case: str) -> Callable[..., list[Node]]:

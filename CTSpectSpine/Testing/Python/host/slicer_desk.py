@@ -65,6 +65,7 @@ class Desk:
         self.widget.analysis.cancel()
         self.widget.batch.forget()
         self.widget.study.forget()
+        self.widget.tour.onEnd()
         self.widget.exit()
         slicer.mrmlScene.Clear()
         self.widget.logic.discard()

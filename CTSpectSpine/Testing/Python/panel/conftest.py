@@ -14,6 +14,8 @@ from keyboard_reader import SLICER_LAYOUT, add_reading_views
 from slicer_desk import Desk
 
 from CTSpectSpineLib.panel import run as run_module
+from CTSpectSpineLib.scene.mrml import by_class
+from CTSpectSpineLib.scene.views import READING_PREFIX
 
 MODULE = Path(__file__).resolve().parents[3]
 
@@ -38,3 +40,8 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     assert found.errors.texts == []
     found.widget.parent.window().hide()
     found.close()
+    # Views are singletons, which stay when a scene is cleared.
+    for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
+        for node in by_class(scene, kind):
+            if node.GetLayoutName().startswith(READING_PREFIX):
+                scene.RemoveNode(node)

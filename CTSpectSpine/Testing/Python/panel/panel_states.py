@@ -59,6 +59,13 @@ def study(desk: Desk) -> None:
     desk.ui.loadStudyButton.click()
 
 
+def tour(desk: Desk) -> None:
+    """A tour of which the second step was done."""
+    desk.widget.tour.begin(*desk.users)
+    desk.analyse(desk.folder / "results")
+    desk.ui.tourNextButton.click()
+
+
 def reading(desk: Desk) -> None:
     desk.analyse(desk.folder / "results")
     desk.ui.readerName.text = "Ann"

@@ -29,6 +29,9 @@ from CTSpectSpineLib.scene.mrml import vtk_matrix
 MODULE = Path(__file__).resolve().parents[3]
 PAGE = MODULE.parent / "docs" / "slicer-buttons.md"
 BUTTONS = {
+    "tourBackButton": "Back",
+    "tourNextButton": "Next",
+    "tourEndButton": "End the tour",
     "applyButton": "Analyse / Cancel",
     "adjustButton": "Adjust by hand",
     "resetButton": "Reset",
@@ -147,6 +150,7 @@ STATES: dict[str, Callable[[Desk], object]] = {
     "Done": lambda desk: desk.analyse(desk.folder / "results"),
     "The SPECT was moved": _moved,
     "The SPECT's transform was hardened": _hardened,
+    "A tour lasts": panel_states.tour,
     "A reader reads": panel_states.reading,
     "A reader looks at the projections": panel_states.survey,
     "A vertebra was edited": panel_states.edited,
@@ -230,6 +234,8 @@ def _facts(desk: Desk) -> dict[str, str]:
         facts["seen"] = shown.get(reading.views.seen, "shows the views of a joint")
     if widget.resultsFolder() and (widget.resultsFolder() / "reading.csv").is_file():
         facts["saved"] = "writes reading.csv and reading.json"
+    facts["tour"] = "goes to another step of the tour" if widget.tour.place > 0 else ""
+    facts["tour_on"] = "begins the tour" if widget.tour.place >= 0 else "ends the tour"
     facts["batch"] = "" if widget.batch.running else "stops the batch"
     facts["study"] = "shows the series of the study" if widget.study._study else ""
     facts["images"] = f"chooses {widget.chosen().ct.GetName()}" if widget.chosen().ct else ""

@@ -156,6 +156,12 @@ class Clicks(RuleBasedStateMachine):
         if self.ui.blindedBox.enabled:
             self.ui.blindedBox.checked = blinded
 
+    @rule(name=st.sampled_from(["tourNextButton", "tourBackButton", "tourEndButton"]))
+    def tour(self, name: str) -> None:
+        if self.widget.tour.place < 0:
+            self.widget.tour.begin(*self.desk.users)
+        self.click(name)
+
     @rule()
     def save_the_reading(self) -> None:
         self.click("saveReadingButton")

@@ -199,7 +199,7 @@ class FakeSampleData(ModuleType):
         self.SampleDataLogic = SimpleNamespace(registerCustomSampleDataSource=register)
 
 
-def test_three_phantoms_are_offered_as_sample_data(
+def test_three_phantoms_and_the_tour_are_offered_as_sample_data(
     module: tuple[ModuleType, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from CTSpectSpineWidgets import sampledata
@@ -207,7 +207,7 @@ def test_three_phantoms_are_offered_as_sample_data(
     fake = FakeSampleData()
     monkeypatch.setitem(sys.modules, "SampleData", fake)
     sampledata.register(module[1].resourcePath("Icons"))
-    assert len(fake.sources) == 3
+    assert len(fake.sources) == 4
     for source in fake.sources:
         assert isinstance(source["uris"], str), "Slicer counts the addresses of a source"
         assert Path(source["thumbnailFileName"]).is_file()
@@ -222,6 +222,14 @@ def test_three_phantoms_are_offered_as_sample_data(
     from CTSpectSpineLib.scene.likely_inputs import likely_inputs
 
     assert likely_inputs(slicer.mrmlScene) == tuple(nodes)
+    opened: list[str] = []
+    monkeypatch.setattr(slicer.util, "selectModule", opened.append)
+    slicer.mrmlScene.Clear()
+    nodes = fake.sources[3]["customDownloader"](None)
+    widget = slicer.util.getModuleWidget("CTSpectSpine")
+    assert opened == ["CTSpectSpine"]
+    assert (widget.ui.ctSelector.currentNode(), widget.tour.place) == (nodes[0], 0)
+    widget.tour.onEnd()
 
 
 def test_pictures_are_captured_for_every_positive_joint(
