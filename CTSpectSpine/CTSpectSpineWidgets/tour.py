@@ -87,7 +87,7 @@ STEPS = (
         "saved",
         _(
             "The results are temporary until you save them: press 'Save results' under 'Export'. "
-            "'Report' shows all of them on one page. That was the tour; 'Batch' analyses many patients."
+            "'Report' shows them on one page. That was the tour; 'Batch' analyses many patients."
         ),
         ("export",),
     ),

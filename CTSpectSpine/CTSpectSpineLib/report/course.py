@@ -162,7 +162,7 @@ def course_of(joints: SpineJoints, labels: sitk.Image, ct: sitk.Image) -> Course
     # A cut vertebra's centre is off the line; it is used only where there is nothing better.
     bodies = bodies or {level: frame.centre_mm for level, frame in frames}
     bodies = bodies or _label_centres(labels) or {"": image_centre_mm(ct)}
-    facets = {
+    facets: dict[tuple[str, str], FloatArray] = {
         (joint.level, joint.side): joint.centre_mm
         for joint in joints.joints
         if joint.kind == "facet" and joint.centre_mm is not None

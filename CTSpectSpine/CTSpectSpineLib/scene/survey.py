@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import SimpleITK as sitk
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.report.course import SAGITTAL_MM, STRIP_MM, Course, course_through
@@ -121,7 +122,7 @@ def end_survey(scene: Node) -> None:
     remove_nodes(scene, [n for n in volumes if n.GetAttribute(ROLE) in (SURVEY_ROLE, _CT_ROLE)])
 
 
-def _course(nodes: SceneNodes, ct_image: object) -> Course:
+def _course(nodes: SceneNodes, ct_image: sitk.Image) -> Course:
     bodies = {} if nodes.levels is None else level_centres(nodes.levels)
     record = nodes.record()
     facets = {
