@@ -33,8 +33,11 @@ def exportables(item: int, plugin: str) -> list[Any]:
     plugin
         Name under which Slicer knows the plugin.
     """
-    from CTSpectSpineLib.scene.dicom import analysis_of
-
+    try:
+        from CTSpectSpineLib.scene.dicom import analysis_of
+    except ImportError:
+        # The library's packages come with the first analysis: there is none to export.
+        return []
     node = slicer.mrmlScene.GetSubjectHierarchyNode().GetItemDataNode(item)
     manifest, own = (None, False) if node is None else analysis_of(node)
     if manifest is None:

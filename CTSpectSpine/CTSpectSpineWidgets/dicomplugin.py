@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from CTSpectSpineLib.scene.mrml import Node
 
 NAME = "CTSpectSpineNuclearMedicinePlugin"
+MANUFACTURER = "CTSpectSpine"
+"""Manufacturer of results, as they are exported; the library may lack its packages here."""
 _CONFIDENCE = 0.9
 """How sure the plugin is of a SPECT: above Slicer's own reader of scalar volumes (0.5), which takes
 the spacing of the slices of many such files for 1 mm."""
@@ -42,12 +44,13 @@ def makePlugin(base: type, loadableKind: type) -> type:
     """
 
     class CTSpectSpineNuclearMedicinePlugin(base):
-        """Loads NM series that hold a reconstructed SPECT, and exports results."""
+        """Loads reconstructed SPECT and results of this software, and exports results."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.loadType = _("SPECT (CT SPECT Spine)")
+            self.loadType = _("SPECT and results (CT SPECT Spine)")
             self.tags["modality"] = "0008,0060"
+            self.tags["manufacturer"] = "0008,0070"
             self.tags["instanceUID"] = "0008,0018"
             self.tags["seriesInstanceUID"] = "0020,000E"
 
@@ -65,7 +68,10 @@ def makePlugin(base: type, loadableKind: type) -> type:
         def examineFiles(self, files: list[str]) -> list[Any]:
             """What can be loaded of one series."""
             database = slicer.dicomDatabase
-            if not files or database.fileValue(files[0], self.tags["modality"]) != "NM":
+            modality = database.fileValue(files[0], self.tags["modality"]) if files else ""
+            if modality in ("SEG", "SR"):
+                return self._results(files, modality)
+            if modality != "NM":
                 return []
             from CTSpectSpineLib.errors import InputError
             from CTSpectSpineLib.volumes.dicom.series import choose_series
@@ -85,9 +91,44 @@ def makePlugin(base: type, loadableKind: type) -> type:
             loadable.confidence = _CONFIDENCE
             return [loadable]
 
+        def _results(self, files: list[str], modality: str) -> list[Any]:
+            """A segmentation or a report that this software wrote; others are for others."""
+            database = slicer.dicomDatabase
+            if database.fileValue(files[0], self.tags["manufacturer"]) != MANUFACTURER:
+                return []
+            loadable = loadableKind()
+            loadable.files = list(files)
+            uid = database.fileValue(files[0], self.tags["seriesInstanceUID"])
+            loadable.name = self.defaultSeriesNodeName(uid)
+            loadable.tooltip = _("Results of CT SPECT Spine. Research use only.")
+            loadable.selected = True
+            loadable.confidence = _CONFIDENCE
+            return [loadable]
+
+        def _loadResults(self, loadable: Any, modality: str) -> Node | None:
+            from CTSpectSpineLib.dicom_export.read_back import read_report, read_segments
+            from CTSpectSpineLib.errors import InputError
+            from CTSpectSpineLib.scene.dicom import add_report, add_segments
+
+            scene, files = slicer.mrmlScene, [Path(file) for file in sorted(loadable.files)]
+            try:
+                if modality == "SEG":
+                    node = add_segments(scene, read_segments(files), loadable.name)
+                else:
+                    node = add_report(scene, read_report(files[0]), loadable.name)[0]
+            except InputError as error:
+                logging.error(str(error))
+                return None
+            self.addSeriesInSubjectHierarchy(loadable, node)
+            return node
+
         def load(self, loadable: Any) -> Node | None:
-            """Add the SPECT to the scene."""
+            """Add a SPECT, a segmentation or the tables of a report to the scene."""
             packages.ensure(packages.REQUIREMENTS)
+            database = slicer.dicomDatabase
+            modality = database.fileValue(loadable.files[0], self.tags["modality"])
+            if modality in ("SEG", "SR"):
+                return self._loadResults(loadable, modality)
             from CTSpectSpineLib.errors import InputError
             from CTSpectSpineLib.scene.dicom import add_spect
             from CTSpectSpineLib.volumes import read_volume

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from CTSpectSpineLib.dicom_export.read_back import ReadReport
+from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.scene.colours import show_spect
 from CTSpectSpineLib.scene.mrml import Node, add_volume, mrml
 from CTSpectSpineLib.scene.nodes import analyses, scene_nodes
+from CTSpectSpineLib.scene.segmentations import add_joints, add_vertebrae
+from CTSpectSpineLib.scene.tables import add_joint_table, add_verdict_table
+from CTSpectSpineLib.volumes.regions import common_grid
+from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, write_segmentation
 from CTSpectSpineLib.volumes.volume import Volume
 
 _UNITS = {
@@ -35,6 +45,31 @@ def add_spect(scene: Node, volume: Volume, name: str) -> Node:
         node.SetAttribute(NOTES, " ".join(volume.notes))
     show_spect(scene, node)
     return node
+
+
+def add_segments(scene: Node, segments: Sequence[Segment], name: str) -> Node:
+    """Add segments of a segmentation object as a segmentation, with names and terminology."""
+    regions = [segment.region for segment in segments if isinstance(segment.region, Region)]
+    joints = any(" " in segment.name for segment in segments)
+    with tempfile.TemporaryDirectory(prefix="CTSpectSpine-") as folder:
+        path = Path(folder) / "segments.seg.nrrd"
+        write_segmentation(path, segments, common_grid(regions))
+        node = add_joints(scene, path, ()) if joints else add_vertebrae(scene, path)
+    # The file is gone: the segmentation is saved anew with its scene.
+    scene.RemoveNode(node.GetStorageNode())
+    node.SetName(scene.GenerateUniqueName(name))
+    return node
+
+
+def add_report(scene: Node, report: ReadReport, name: str) -> tuple[Node, ...]:
+    """Add measurements and verdict of a structured report as tables, the joints first."""
+    tables = []
+    if report.joints:
+        tables.append(add_joint_table(scene, report.joints))
+    tables.append(add_verdict_table(scene, report.verdict))
+    for table in tables:
+        table.SetName(scene.GenerateUniqueName(f"{name}, {table.GetName()}"))
+    return tuple(tables)
 
 
 def analysis_of(node: Node) -> tuple[Node | None, bool]:

@@ -25,10 +25,13 @@ from slicer_desk import Desk
 from slicer_results import HOT_POINT_CT, make_results_folder
 
 from CTSpectSpineLib.dicom_export import export_results
+from CTSpectSpineLib.dicom_export.study import SOFTWARE
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
 from CTSpectSpineLib.scene.mrml import image_from_node
 from CTSpectSpineLib.scene.nodes import lies_in
 from CTSpectSpineLib.scene.populate import populate_scene
+from CTSpectSpineLib.scene.segmentations import segment_region
+from CTSpectSpineLib.volumes.regions import same_region
 
 MODULE = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "volumes"))
@@ -222,6 +225,7 @@ def test_results_go_out_by_the_dialog_for_export_and_hold_the_same(
     (of_ct,), (of_joints,) = map(plugin.examineForExport, items)
     assert of_ct.confidence < 0.5 < of_joints.confidence
     assert of_ct.pluginClass == dicomplugin.NAME
+    assert dicomplugin.MANUFACTURER == SOFTWARE
     other = hierarchy.GetItemByDataNode(desk.ct)
     assert plugin.examineForExport(other) == []
     for exportable in (of_ct, of_joints):
@@ -240,8 +244,45 @@ def test_results_go_out_by_the_dialog_for_export_and_hold_the_same(
     expected = export_results(case.results, ct=case.ct, spect=case.spect).objects
     for name in ("seg-vertebrae.dcm", "seg-joints-1.dcm"):
         np.testing.assert_array_equal(written[name].pixel_array, expected[name].pixel_array)
+    came_back(plugin, tmp_path / "out", case, nodes, monkeypatch)
     shutil.rmtree(case.results)
     assert "results folder is not there" in plugin.export([of_joints])
+
+
+def came_back(
+    plugin: Any, out: Path, case: Any, nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load what was exported from the database: same voxels, same numbers."""
+    files = sorted(out.iterdir())
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(files), raising=False)
+    series: dict[str, list[str]] = {}
+    for file in files:
+        series.setdefault(str(pydicom.dcmread(file).SeriesInstanceUID), []).append(str(file))
+    loadables = [
+        loadable
+        for loadable in plugin.examineForImport(list(series.values()))
+        if not Path(loadable.files[0]).name.startswith("spect")
+    ]
+    assert sorted(Path(one.files[0]).name for one in loadables) == [
+        *("report.dcm", "seg-joints-1.dcm", "seg-vertebrae.dcm")
+    ]
+    found = {Path(one.files[0]).name: plugin.load(one) for one in loadables}
+    for name, before in (
+        ("seg-joints-1.dcm", nodes.joints),
+        ("seg-vertebrae.dcm", nodes.vertebrae),
+    ):
+        ids = [str(i) for i in before.GetSegmentation().GetSegmentIDs()]
+        assert sorted(found[name].GetSegmentation().GetSegmentIDs()) == sorted(ids)
+        for one in ids:
+            assert same_region(segment_region(before, one), segment_region(found[name], one)), one
+    table = slicer.util.dataframeFromTable(found["report.dcm"]).set_index("joint")
+    rows = {row.joint: row for row in nodes.record().rows}
+    assert set(table.index) == set(rows)
+    for joint, row in rows.items():
+        for column in ("mean", "ratio_corrected", "ratio_low", "ratio_high"):
+            expected = float(row.cells[column])
+            assert table.loc[joint, column] == pytest.approx(expected, rel=1e-13)
+        assert table.loc[joint, "uptake"] == row.uptake
 
 
 def test_a_segment_has_the_numbers_of_its_joint(desk: Desk, tmp_path: Path) -> None:
