@@ -27,6 +27,7 @@ from CTSpectSpineLib.volumes.regions import common_grid
 from CTSpectSpineLib.volumes.segmentation_nrrd import Segment, write_segmentation
 
 _PLAIN = (0.5, 0.5, 0.5)
+"""Colour of segments for a child process, which looks at their voxels only. Convention."""
 
 
 class InputFiles:

@@ -35,7 +35,7 @@ SURVEY_ROLE = "survey"
 """Value of `mrml.ROLE` of the volumes that show the SPECT."""
 _CT_ROLE = "survey CT"
 PROJECTIONS = {"front": 0, "side": 1}
-"""View to the axis of the course (0 left, 1 posterior) that runs across it."""
+"""View to the axis of the course (0 left, 1 posterior) that runs across it. By definition."""
 SECTIONS = ("right facets", "bodies", "left facets")
 """Views of the curved sections, sagittal, in the order in which they stand."""
 _GREY = "vtkMRMLColorTableNodeInvertedGrey"
