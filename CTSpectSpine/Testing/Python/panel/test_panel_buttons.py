@@ -234,7 +234,8 @@ def _facts(desk: Desk) -> dict[str, str]:
         facts["seen"] = shown.get(reading.views.seen, "shows the views of a joint")
     if widget.resultsFolder() and (widget.resultsFolder() / "reading.csv").is_file():
         facts["saved"] = "writes reading.csv and reading.json"
-    facts["tour"] = "goes to another step of the tour" if widget.tour.place > 0 else ""
+    place = widget.tour.place + 1
+    facts["tour"] = f"goes to step {place} of the tour" if place else ""
     facts["tour_on"] = "begins the tour" if widget.tour.place >= 0 else "ends the tour"
     facts["batch"] = "" if widget.batch.running else "stops the batch"
     facts["study"] = "shows the series of the study" if widget.study._study else ""
