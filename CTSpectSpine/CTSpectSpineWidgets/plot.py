@@ -152,9 +152,7 @@ def _axes(painter: QtObject, plot: JointPlot, ink: QtObject, faint: QtObject, ma
         painter.drawText(2, y + 4, name)
     for text, x in plot.ticks:
         painter.drawText(x - 3, bottom + 13, text)
-    painter.drawText(
-        2, bottom + 27, _("◇ right facet  ○ disc  □ left facet  ✕ none; ratio to reference")
-    )
+    painter.drawText(2, bottom + 27, _("◇ right facet  ○ disc  □ left facet  ✕ none; ratio"))
 
 
 def _mark(painter: QtObject, mark: Mark, left: int, colour: QtObject, ground: QtObject) -> None:
