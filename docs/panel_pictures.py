@@ -218,8 +218,9 @@ def reading(camera: Camera) -> None:
     """A reader has graded the hottest joint."""
     camera.add_results()
     ui = camera.ui
-    ui.readerName.text, ui.patientName.text = "A. Reader", "p01"
+    ui.readerName.text = "A. Reader"
     ui.readingButton.click()
+    ui.patientName.text = "p01"
     ui.nextJointButton.click()
     ui.gradeSelector.setCurrentIndex(3)
     ui.noteText.text = "both endplates"
