@@ -240,6 +240,18 @@ def voxels_to(mask: BoolArray) -> NDArray[np.float32]:
     return np.asarray(np.maximum(sitk.GetArrayFromImage(distance), 0.0), dtype=np.float32)
 
 
+def _within(mask: BoolArray, reach_mm: float) -> BoolArray:
+    """Voxels that lie within a reach of a mask, of which there is some."""
+    reach = int(np.ceil(reach_mm / STEP_MM))
+    box = tuple(
+        slice(max(0, int(index.min()) - reach), int(index.max()) + reach + 1)
+        for index in np.nonzero(mask)
+    )
+    result = np.zeros_like(mask)
+    result[box] = voxels_to(np.ascontiguousarray(mask[box])) * STEP_MM <= reach_mm
+    return result
+
+
 def _signed_distance(bone: BoolArray) -> NDArray[np.float32]:
     """Distance to the bone's surface, negative inside, smoothed over the voxels' steps."""
     distance = np.where(bone, 0.5 - voxels_to(~bone), voxels_to(bone) - 0.5) * STEP_MM
@@ -288,7 +300,7 @@ def _grow(search: _Search, wider: BoolArray, seed: BoolArray, centre: FloatArray
 
 def _facet(search: _Search, sheet: BoolArray, gap: float, centre: FloatArray) -> Facet:
     """Bone and gap within 4 mm of the interface."""
-    close = voxels_to(sheet) * STEP_MM <= REGION_MM
+    close = _within(sheet, REGION_MM)
     bone = close & (search.upper | search.lower)
     # Closing takes in the voxels between the sheet and the bone on either side of it.
     whole = ndimage.binary_closing(bone | sheet, structure=_ANYWHERE.astype(bool))
