@@ -19,6 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from CTSpectSpineLib.processes import one_thread_for_sums
+
+# As the command line does, before NumPy is imported.
+one_thread_for_sums()
+
 import numpy as np
 import SimpleITK as sitk
 

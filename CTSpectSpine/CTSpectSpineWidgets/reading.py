@@ -46,6 +46,7 @@ class ReadingSection(Section):
         self._order: list[Row] = []
         self._joint, self.views = "", ReaderViews(self.panel)
         self._readings, self._blind, self._key = OpenReadings(), False, ("", "")
+        self._patient_of = ""
         self._open: OpenReading | None = None
         self._grades = ["", *GRADES]
         ui = self.ui
@@ -137,7 +138,11 @@ class ReadingSection(Section):
         if self._key != (analysis, name):
             named = folder is not None and folder.name != "results"
             patient = folder.name if named and folder is not None else nodes.ct.GetName()
-            self.ui.patientName.text = entry.reading.patient or patient
+            # What was typed holds, unless it was typed for another analysis.
+            same = self._patient_of in ("", analysis)
+            typed = str(self.ui.patientName.text).strip() if same else ""
+            self.ui.patientName.text = entry.reading.patient or typed or patient
+            self._patient_of = analysis
         self._open, self._key = entry, (analysis, name)
 
     def _name(self) -> str:

@@ -11,9 +11,9 @@ from CTSpectSpineLib.processes import one_thread_for_sums
 # Before NumPy is imported: two processes with two threads each wait for each other.
 one_thread_for_sums()
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
-import SimpleITK as sitk  # noqa: E402
+import hypothesis
+import pytest
+import SimpleITK as sitk
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

@@ -238,6 +238,23 @@ def test_grades_of_a_saved_reading_come_back(desk: Desk) -> None:
     assert desk.ui.gradeSelector.currentText == "positive"
 
 
+def test_a_patients_name_that_was_typed_stays_with_the_analysis(desk: Desk) -> None:
+    desk.ui.patientName.text = "P 7"
+    reader = begin(desk)
+    reader.press("N", "2", "S")
+    assert read_readings(desk.folder / "results")["Ann"].patient == "P 7"
+    desk.ui.readingButton.click()
+    desk.ui.readerName.text = "Bob"
+    desk.ui.readingButton.click()
+    assert desk.ui.patientName.text == "P 7"
+    # As if it had been typed for an analysis of another CT.
+    desk.widget.reading._patient_of = "vtkMRMLScalarVolumeNode99 1"
+    desk.ui.readingButton.click()
+    desk.ui.readerName.text = "Cid"
+    desk.ui.readingButton.click()
+    assert desk.ui.patientName.text == desk.widget.nodes.ct.GetName()
+
+
 def test_another_reader_begins_anew_and_the_first_goes_on_where_they_were(desk: Desk) -> None:
     reader = begin(desk)
     reader.press("N", "2")
