@@ -30,7 +30,7 @@ _DAMAGE = (
     *(ValueError, struct.error),
 )
 """What pydicom raises for a damaged file."""
-_TRACKING = "112039"
+_TRACKING, _DISPOSITION = "112039", "DISPOSITION"
 _WORDS = {"UPTAKE_CLASS": "uptake", "JOINT_STATUS": "status"}
 """Code of a judgement to its column of the joint table."""
 
@@ -75,10 +75,10 @@ def read_report(file: Path) -> ReadReport:
     rows: list[dict[str, str]] = []
     verdict: dict[str, Any] = {}
     try:
+        for container in header.ContentSequence:
+            if any(code == _DISPOSITION for code, _ in _items(container)):
+                verdict = _verdict(container)
         for name, group in _groups(header):
-            if name == "Verdict":
-                verdict = _verdict(group)
-                continue
             level, kind, *side = name.split()
             row = {"joint": name, "level": level, "kind": kind, "side": "".join(side)}
             for code, item in _items(group):
@@ -183,7 +183,7 @@ def _number(item: Dataset) -> float:
 def _verdict(group: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {"protocol": {}, "reasons": [], "caveats": []}
     for code, item in _items(group):
-        if code == "DISPOSITION":
+        if code == _DISPOSITION:
             found["disposition"] = str(item.ConceptCodeSequence[0].CodeValue).lower()
         elif code == "STABILITY":
             found["stability"] = _number(item)
