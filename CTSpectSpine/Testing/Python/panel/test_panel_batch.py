@@ -189,7 +189,27 @@ def test_twelve_patients_cancelled_and_resumed_while_the_window_answers(
     assert len(analyses(slicer.mrmlScene)) == 2
 
 
-@pytest.mark.slow  # ten analyses
+PATIENTS = {
+    "disc": ("disc", ()),
+    "disc-L4-L5": ("disc", (28, 27)),
+    "disc-L3-L4": ("disc", (29, 28)),
+    "facet-L4-L5": ("facet", (28, 27)),
+    "facet-L5-sacrum": ("facet", (27, 25)),
+}
+"""Patient to its images and the labels that are kept, all where none are named."""
+
+
+def only(labels: Path, kept: tuple[int, ...], target: Path) -> Path:
+    """A label map with some of its labels; few joints are measured sooner."""
+    image = sitk.ReadImage(str(labels))
+    if kept:
+        chosen = sum((image == number for number in kept[1:]), image == kept[0])
+        image = image * sitk.Cast(chosen, image.GetPixelID())
+    sitk.WriteImage(image, str(target))
+    return target
+
+
+@pytest.mark.slow  # twenty analyses
 def test_panel_console_batch_and_command_line_find_the_same_numbers(
     desk: Desk, lumbar_phantom: Path, tmp_path: Path
 ) -> None:
@@ -200,15 +220,17 @@ def test_panel_console_batch_and_command_line_find_the_same_numbers(
     names = ("ct", "spect", "vertebrae")
     lines = [",".join(("id", *names))]
     paths = {}
-    for name, folder in (("disc", lumbar_phantom), ("facet", other)):
-        paths[name] = [folder / f"{part}.nii.gz" for part in names]
+    for name, (images, kept) in PATIENTS.items():
+        folder = {"disc": lumbar_phantom, "facet": other}[images]
+        labels = only(folder / "vertebrae.nii.gz", kept, tmp_path / f"{name}.nii.gz")
+        paths[name] = [folder / "ct.nii.gz", folder / "spect.nii.gz", labels]
         lines.append(",".join((name, *map(str, paths[name]))))
     (tmp_path / "cohort.csv").write_text("\n".join(lines), encoding="utf-8")
     ui.threads.value = 1
     for name, (ct, spect, vertebrae) in paths.items():
         line = ["analyze", "--ct", str(ct), "--spect", str(spect), "--vertebrae", str(vertebrae)]
         line += ["--threads", "1", "--progress", "none", "--out", str(tmp_path / "line" / name)]
-        assert main(line) == 0
+        assert main(line) in (0, 1)
         logic.processFolder(
             ct, spect, vertebrae, outputFolder=tmp_path / "console" / name, threads=1
         )
