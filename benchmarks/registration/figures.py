@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -38,6 +39,8 @@ TICKS_MM = (0.1, 1.0, 10.0, 100.0)
 """Ticks of that axis, mm. By definition: the powers of ten on it."""
 COLUMNS = 4
 """Panels beside each other. Judgement: as wide as the page."""
+_TITLE_LETTERS = 36
+"""Letters of a title's line. Measured: the width of a panel."""
 _RC: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.edgecolor": INK,
@@ -100,7 +103,8 @@ def _error_panel(axis: Axes, rows: pd.DataFrame, name: str, methods: list[str]) 
     axis.set_xticks(TICKS_MM, ["0.1", "1", "10", "100"])
     axis.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     number = int(rows.groupby("method").size().max())
-    axis.set_title(f"{SETS[name].title} (n = {number})", fontsize=8.5, loc="left")
+    title = fill(f"{SETS[name].title} (n = {number})", _TITLE_LETTERS)
+    axis.set_title(title, fontsize=8.5, loc="left")
 
 
 def draw_quality(rows: pd.DataFrame, path: Path) -> None:
