@@ -94,10 +94,11 @@ def test_the_three_sample_cases_are_read_by_keyboard_alone(
     from CTSpectSpineWidgets import sampledata
 
     monkeypatch.setattr(run_module, "ChildProcess", ChildProcess)
-    levels = ("L3-L4", "L4-L5", "L5-S1")
+    low = ("L3-L4", "L4-L5", "L5-S1")
     for case in sampledata.CASES:
-        hot = [joint for joint in load_case(case).hot if joint.startswith(levels)]
-        nodes = sampledata.addPhantom(case, sampledata.SMALL)
+        hot = list(load_case(case).hot)
+        first = "L3" if all(joint.startswith(low) for joint in hot) else "T12"
+        nodes = sampledata.addPhantom(case, {**sampledata.SMALL, "first": first})
         selectors = (desk.ui.ctSelector, desk.ui.spectSelector, desk.ui.vertebraeSelector)
         for selector, node in zip(selectors, nodes, strict=True):
             selector.setCurrentNode(node)
