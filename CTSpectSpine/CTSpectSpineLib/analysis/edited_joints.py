@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.errors import InputError
+from CTSpectSpineLib.geometry import label_boxes
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
 from CTSpectSpineLib.volumes.regions import same_region
 from CTSpectSpineLib.volumes.segmentation_nrrd import read_segmentation
@@ -143,10 +144,10 @@ def new_names(before: sitk.Image, after: sitk.Image) -> dict[str, str]:
     """
     old, new = sitk.GetArrayViewFromImage(before), sitk.GetArrayViewFromImage(after)
     names = {}
-    for label in np.unique(old):
-        name = anatomy.name_of_id(int(label))
+    for label, box in label_boxes(old).items():
+        name = anatomy.name_of_id(label)
         if name is not None:
-            renamed = anatomy.name_of_id(int(np.bincount(new[old == label].ravel()).argmax()))
+            renamed = anatomy.name_of_id(int(np.bincount(new[box][old[box] == label]).argmax()))
             names[name] = renamed or name
     return names
 

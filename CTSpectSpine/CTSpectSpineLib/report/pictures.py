@@ -101,13 +101,13 @@ def draw_pictures(
     )
     target = prepare_pictures(Path(folder))
     work: list[Callable[[], Iterable[Picture]]] = [
-        lambda: key_picture(case, target, _lead(case, table)),
+        partial(key_picture, case, target, _lead(case, table)),
         *(partial(_joint_picture, case, target, verdict, joint) for joint in _conspicuous(case)),
         *finding_pictures(case, target, verdict.findings),
-        lambda: spect_alone(case, target),
-        lambda: fused_overview(case, target),
-        lambda: axial_overview(case, target),
-        lambda: registration_pictures(case, target),
+        partial(spect_alone, case, target),
+        partial(fused_overview, case, target),
+        partial(axial_overview, case, target),
+        partial(registration_pictures, case, target),
     ]
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         drawn = pool.map(lambda draw: list(draw()), work)
