@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from CTSpectSpineLib.geometry import BoolArray as BoolArray
 from CTSpectSpineLib.geometry import FloatArray as FloatArray
 from CTSpectSpineLib.geometry import transform_matrix
+from CTSpectSpineLib.posture import Posture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,6 +235,8 @@ class Registration:
     deformation_mm
         Root mean square deformation of the vertebral column between the images that no rigid
         transform follows; 0 where the posture is the same. It is part of the expected error.
+    posture
+        Motions of single vertebrae beyond the transform; None where it is rigid.
     """
 
     transform: sitk.Euler3DTransform
@@ -245,6 +248,7 @@ class Registration:
     reasons: tuple[str, ...]
     seconds: float
     deformation_mm: float = 0.0
+    posture: Posture | None = None
 
     @property
     def matrix(self) -> FloatArray:

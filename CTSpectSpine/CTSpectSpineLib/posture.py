@@ -7,15 +7,17 @@ neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from CTSpectSpineLib.geometry import FloatArray, Grid, affine, apply_matrix, inverse
+from CTSpectSpineLib.geometry import FloatArray, Grid, affine, apply_matrix, grid_of, inverse
 
 NEAR_MM, FAR_MM = 60.0, 120.0
 """Distance from the line through the vertebrae up to which what surrounds them moves along, and
@@ -26,6 +28,7 @@ STEP_MM = 8.0
 three of them and more, and linear interpolation between them errs by less than 0.1 mm."""
 CHUNK = 65536
 """Points moved at once. Numerical: bounds the memory."""
+Motion = Callable[[FloatArray], FloatArray]
 _PASSES = 12
 """Passes of the inverse. Numerical: each leaves a third or less of the error, as displacements
 change by less than that from point to point."""
@@ -66,7 +69,7 @@ class VertebraMotion:
         }
 
     @staticmethod
-    def from_record(record: dict[str, Any]) -> VertebraMotion:
+    def from_record(record: Mapping[str, Any]) -> VertebraMotion:
         """What `record` wrote."""
         centre, shift, turn = (
             np.array(record[key], dtype=float) for key in ("centre_mm", "shift_mm", "turn_deg")
@@ -128,13 +131,6 @@ class Posture:
         """`back` for the points of a grid, as a transform for resampling in the CT's frame."""
         return _field(self.back, grid, np.eye(4))
 
-    def moved_transform(self, grid: Grid, ct_to_spect: FloatArray) -> sitk.Transform:
-        """`moved` for the points of a SPECT's grid, in the SPECT's own frame.
-
-        Resampled with it, the SPECT shows the spine as it lies in the CT.
-        """
-        return _field(self.moved, grid, ct_to_spect)
-
     def _back(self, points_mm: FloatArray) -> FloatArray:
         source = points_mm
         for _ in range(_PASSES):
@@ -144,8 +140,34 @@ class Posture:
     def _shift(self, points_mm: FloatArray) -> FloatArray:
         return self.chain.displacement(points_mm, *self._motions)
 
+    def record(self) -> dict[str, Any]:
+        """The motions as ``registration.json`` writes them."""
+        return {
+            "largest_shift_mm": self.largest_shift_mm,
+            "largest_turn_deg": self.largest_turn_deg,
+            "vertebrae": [vertebra.record() for vertebra in self.vertebrae],
+        }
+
     @staticmethod
-    def _in_chunks(points_mm: FloatArray, change: Any) -> FloatArray:
+    def from_record(record: Mapping[str, Any]) -> Posture:
+        """What `record` wrote."""
+        return Posture(tuple(VertebraMotion.from_record(row) for row in record["vertebrae"]))
+
+    def straightened(self, spect: sitk.Image, ct_to_spect: FloatArray) -> sitk.Image:
+        """The SPECT on its own grid with the spine as it lies in the CT, for pictures.
+
+        Interpolation averages voxels, so nothing is measured in it but what is placed by eye.
+        """
+        field = _field(self.moved, grid_of(spect), ct_to_spect)
+        resample = sitk.ResampleImageFilter()
+        resample.SetReferenceImage(spect)
+        resample.SetTransform(field)
+        resample.SetInterpolator(sitk.sitkLinear)
+        resample.SetUseNearestNeighborExtrapolator(True)
+        return resample.Execute(spect)
+
+    @staticmethod
+    def _in_chunks(points_mm: FloatArray, change: Motion) -> FloatArray:
         points = np.asarray(points_mm, dtype=float)
         parts = [change(points[n : n + CHUNK]) for n in range(0, len(points), CHUNK)]
         return np.concatenate(parts) if parts else points
@@ -170,7 +192,7 @@ class Chain:
     centres_mm: FloatArray
     axis: FloatArray
     places_mm: FloatArray
-    order: Any
+    order: NDArray[np.intp]
 
     @staticmethod
     def of(centres_mm: FloatArray) -> Chain:
@@ -255,7 +277,7 @@ def _smooth(share: FloatArray) -> FloatArray:
     return np.asarray(part * part * (3.0 - 2.0 * part))
 
 
-def _field(change: Any, grid: Grid, to_ct_from: FloatArray) -> sitk.DisplacementFieldTransform:
+def _field(change: Motion, grid: Grid, to_ct_from: FloatArray) -> sitk.DisplacementFieldTransform:
     """Displacements over a grid whose points a matrix from CT points leads to."""
     step = np.maximum(STEP_MM / grid.spacing_mm, 1.0)
     # One cell more on each side: the field ends beyond the grid's last voxel.

@@ -67,6 +67,9 @@ class Options:
         File of the site's calibration (`calibration_file.read_calibration`); None for none.
     reference
         Reference bone, one of `anatomy.REFERENCE_BONES`.
+    bend_spine
+        Let each vertebra move a little on top of the rigid registration, where the SPECT supports
+        it: for a spine that lay differently in the two scans.
     accept_registration
         Give a verdict although the registration failed; recorded with the verdict.
     confirm_levels
@@ -140,6 +143,11 @@ class Options:
         "--reference",
         f"reference bone: {_listed(REFERENCE_BONES, 'or')}",
         "BONE",
+    )
+    bend_spine: bool = _setting(
+        False,
+        "--bend-spine",
+        "move each vertebra a little where the spine lay differently in the two scans (recorded)",
     )
     accept_registration: bool = _setting(
         False,

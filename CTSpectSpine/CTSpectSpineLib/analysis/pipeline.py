@@ -221,6 +221,15 @@ def _run(
         ct_signs = measure_ct_signs(images.ct.image, joints)
     if folder is not None:
         write_labels_record(labels, folder)
+    if plan.options.bend_spine:
+        with recorder.stage("bend", "Moving each vertebra") as step:
+            registration, warnings = stages.bend(images, registration, joints, step.progress)
+            step.warn(warnings)
+            if registration.posture is not None:
+                recorder.keep(posture=registration.posture.record())
+            if folder is not None:
+                write_registration(registration, images.pair, folder)
+    shown = stages.straightened(images, registration)
     with recorder.stage("uptake", "Measuring the uptake") as step:
         uptake, suv_note = stages.measure_joints(
             images.spect,
@@ -241,7 +250,7 @@ def _run(
     uptake = stages.with_level_status(uptake, labels, joints, plan.options)
     with recorder.stage("findings", "Looking for uptake outside the joints") as step:
         findings, warnings = stages.look_outside(
-            images, joints, labels, registration, uptake, placed=plan.trusts(registration)
+            shown, joints, labels, registration, uptake, placed=plan.trusts(registration)
         )
         step.warn(warnings)
     with recorder.stage("triage", f"Applying protocol {plan.protocol.id}") as step:
@@ -269,7 +278,7 @@ def _run(
         findings,
         ct_signs,
     )
-    _finish(plan, recorder, results, images, later)
+    _finish(plan, recorder, results, images, shown, later)
     return results
 
 
@@ -302,14 +311,19 @@ def _label(
 
 
 def _finish(
-    plan: _Plan, recorder: Recorder, results: Results, images: Images, later: Background
+    plan: _Plan,
+    recorder: Recorder,
+    results: Results,
+    images: Images,
+    shown: Images,
+    later: Background,
 ) -> None:
     """Write the results; the report and the scene show the final status, which comes last."""
     if results.folder is not None:
         with recorder.stage("results", "Writing the results"):
-            write_results(results.folder, results, images, plan.options, later)
+            write_results(results.folder, results, shown, plan.options, later)
         with recorder.stage("report", "Drawing the pictures"):
-            draw_report(results.folder, results, images, plan.options.threads)
+            draw_report(results.folder, results, shown, plan.options.threads)
             later.finish()
     refused = results.refused
     status = {

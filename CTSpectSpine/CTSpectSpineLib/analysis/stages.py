@@ -41,7 +41,7 @@ from CTSpectSpineLib.reconstruction import (
     given_reconstruction,
     read_reconstruction,
 )
-from CTSpectSpineLib.registration import judge_given, register
+from CTSpectSpineLib.registration import judge_given, refine_vertebrae, register
 from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
@@ -203,6 +203,33 @@ def find_joints(
     """Derive the joint regions; the labels come back with what the joints say of them."""
     joints = build_joints(labels.image, ct.image, progress, threads)
     return joints, trust_after_joints(labels, joints)
+
+
+def bend(
+    images: Images,
+    registration: Registration,
+    joints: SpineJoints,
+    progress: ProgressCallback,
+) -> tuple[Registration, tuple[str, ...]]:
+    """Let each vertebra move a little on top of a registration, where the SPECT supports it.
+
+    Returns
+    -------
+    registration, warnings
+        The warning says what was done, or why nothing was.
+    """
+    refined = refine_vertebrae(
+        images.ct.image, images.spect.image, registration, joints.frames, progress
+    )
+    return refined, refined.reasons[-1:]
+
+
+def straightened(images: Images, registration: Registration) -> Images:
+    """The images with the spine in the SPECT as it lies in the CT, for pictures and findings."""
+    if registration.posture is None:
+        return images
+    spect = registration.posture.straightened(images.spect.image, registration.matrix)
+    return replace(images, spect=replace(images.spect, image=spect))
 
 
 def measure_joints(

@@ -58,6 +58,7 @@ def _analyze(parser: Parser) -> None:
         "reconstruction",
         "calibration",
         "reference",
+        "bend_spine",
         "accept_registration",
         "confirm_levels",
         "named_levels",
@@ -110,7 +111,7 @@ def _batch(parser: Parser) -> None:
     )
     add_settings(
         parser,
-        *("unit", "fwhm_mm", "reconstruction", "calibration", "reference"),
+        *("unit", "fwhm_mm", "reconstruction", "calibration", "reference", "bend_spine"),
         *("save_volumes", "save_scene", "threads", "seed"),
     )
 

@@ -156,6 +156,7 @@ def registration_record(registration: Registration) -> dict[str, Any]:
         "quality": registration.quality,
         "reasons": list(registration.reasons),
         "seconds": registration.seconds,
+        **({} if registration.posture is None else {"posture": registration.posture.record()}),
     }
 
 

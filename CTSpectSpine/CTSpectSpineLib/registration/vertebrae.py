@@ -16,17 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import SimpleITK as sitk
 
-from CTSpectSpineLib.geometry import apply_matrix, inverse
-from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.posture import Chain, Posture, VertebraMotion
 from CTSpectSpineLib.registration.compare import Comparison, state_margin
 from CTSpectSpineLib.registration.descent import Linear, descend
 from CTSpectSpineLib.registration.mixture import project_out, robust_cost, robust_scale
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, evaluate
-from CTSpectSpineLib.registration.sampling import Points, SampledMaps, choose_points
+from CTSpectSpineLib.registration.sampling import IntArray, Points, SampledMaps, choose_points
 
 REACH_MM = 50.0
 """Bone that follows a vertebra, distance from the line through the centres, mm. Judgement: to the
@@ -49,9 +48,11 @@ LONGEST_STEP, CONVERGED = 0.4, 0.004
 Numerical: as in `bending`."""
 PASSES = 4
 """Passes that find the CT point of a SPECT point. Numerical: each leaves a fifth or less."""
-SUPPORTED_MARGIN = 3.0
+SUPPORTED_MARGIN = 0.5
 """How clearly the motions must explain what they were not found on, standard errors. Measured on
-simulated pairs of the tuning split: see `benchmarks.registration.vertebrae`."""
+simulated pairs: -1.6 at most where the posture is the same (motions found on half of the patches
+explain the others worse than none), 2.2 and more where it differs by 3 mm, 0.2 on average at
+1.5 mm."""
 LEAST_GAIN = 2.0
 """Least size of the motions over their own error, both root mean square. Judgement: smaller ones
 exchange one error for another."""
@@ -129,7 +130,7 @@ def fit_vertebrae(
     return _summary(problems[-1], whole, margin, list(centres_mm))
 
 
-def _near(maps: SampledMaps, chain: Chain) -> np.ndarray:
+def _near(maps: SampledMaps, chain: Chain) -> BoolArray:
     """Voxels near bone that belong to the vertebrae."""
     near = maps.near_bone.copy()
     kji = np.argwhere(near)
@@ -196,7 +197,7 @@ class _Problem:
     precision: FloatArray
     level: Level
 
-    def of(self, keep: np.ndarray) -> _Problem:
+    def of(self, keep: BoolArray) -> _Problem:
         """The problem on some of the points."""
         return replace(self, points=self.points.subset(keep))
 
@@ -307,7 +308,7 @@ def _cross_validated(problems: Sequence[_Problem]) -> Comparison | None:
     return state_margin(fine.points, bent, straight)
 
 
-def _fold(problem: _Problem) -> np.ndarray:
+def _fold(problem: _Problem) -> IntArray:
     """Every other patch: neighbours from side to side are in different halves."""
     return problem.points.patch % 2
 

@@ -16,6 +16,7 @@ from CTSpectSpineLib import anatomy, joint_table
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import grid_of, label_counts, transform_matrix
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
+from CTSpectSpineLib.posture import Posture
 from CTSpectSpineLib.registration.files import (
     centred,
     read_transform,
@@ -170,6 +171,7 @@ def _registration(record: Any, folder: Path) -> Registration:
             reasons=tuple(str(reason) for reason in record["reasons"]),
             seconds=float(record["seconds"]),
             deformation_mm=float(record.get("deformation_mm", 0.0)),
+            posture=Posture.from_record(record["posture"]) if "posture" in record else None,
         )
     except (KeyError, TypeError, ValueError) as problem:
         raise InputError(

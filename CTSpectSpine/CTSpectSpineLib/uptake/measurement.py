@@ -38,6 +38,7 @@ from CTSpectSpineLib.uptake.endplates import EndplateUptake
 from CTSpectSpineLib.uptake.families import DEFAULT_FWHM_MM, Answer, solve_families
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine, observe_spine
 from CTSpectSpineLib.uptake.partition import Partition
+from CTSpectSpineLib.uptake.posed import placed_on_ct, posed
 from CTSpectSpineLib.uptake.reference import (
     CONTRALATERAL,
     MIN_COVERAGE,
@@ -100,7 +101,8 @@ def measure(
     joints, labels
         Joints with vertebra frames, and the vertebra labels that they come from.
     registration
-        Maps points of the CT to points of the SPECT.
+        Maps points of the CT to points of the SPECT; where it holds motions of single vertebrae,
+        these are measured where they lie in the SPECT.
     bounds
         Per kind of joint: the deciding ratio and what counts as increased.
     fwhm_mm
@@ -135,12 +137,15 @@ def measure(
         reference bone is not there.
     """
     _check(joints, bounds, fwhm_mm, reference, suv_factor, repetitions)
+    on_ct = joints
+    if registration.posture is not None:
+        joints, labels = posed(joints, labels, registration.posture)
     progress(Progress(_STAGE, 0.0, "Dividing the spine into regions"))
     whole = spect_field(spect, registration.matrix)
     problems = {joint.id: _problem(whole, joint) for joint in joints.joints}
     spine = observe_spine(whole, joints, labels)
     if spine is None:
-        return _nothing_measured(joints, problems, bounds, fwhm_mm, reference, repetitions)
+        return _nothing_measured(on_ct, problems, bounds, fwhm_mm, reference, repetitions)
 
     progress(Progress(_STAGE, 0.2, "Correcting for the resolution of the SPECT"))
     error_mm = min(registration.expected_error_mm, _LARGEST_ERROR_MM)
@@ -173,6 +178,8 @@ def measure(
     progress(Progress(_STAGE, 1.0, "Uptake measured"))
     table = add_uncertainty(table, draws, bounds)
     table, draws = drop_unreliable(table, draws, joints.joints, bounds)
+    if registration.posture is not None:
+        table = placed_on_ct(table, on_ct)
     return Uptake(
         table=table,
         reference=chosen,

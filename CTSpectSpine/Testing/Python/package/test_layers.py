@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     )
     | frozenset({"joint_columns", "processes", "progress", "protocol_files", "spreadsheet"})
     | frozenset({"version", "wording"}),
-    frozenset({"cell_table", "host", "locks", "reconstruction", "statistics"}),
+    frozenset({"cell_table", "host", "locks", "posture", "reconstruction", "statistics"}),
     frozenset({"calibration_file", "model", "study_pages", "terminology"}),
     frozenset({"joint_table", "uptake_bounds"}),
     frozenset({"headline"}),

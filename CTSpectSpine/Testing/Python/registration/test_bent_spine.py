@@ -1,0 +1,97 @@
+"""Each vertebra moves on its own: where the spine is bent, and only there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from CTSpectSpineLib.geometry import apply_matrix, euler_transform, image_centre_mm
+from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.model import FloatArray, Registration, SpineJoints
+from CTSpectSpineLib.phantom import Phantom, bend, example, load_case, make_phantom
+from CTSpectSpineLib.phantom.scanner.spect import simulate_spect
+from CTSpectSpineLib.registration import refine_vertebrae, registration_record
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    case = load_case("multiple-areas")
+    return make_phantom(replace(case, spine=replace(case.spine, first="T10", spacing_mm=3.0)))
+
+
+@pytest.fixture(scope="module")
+def spine(phantom: Phantom) -> SpineJoints:
+    return build_joints(phantom.anatomy.labels)
+
+
+def scanned(phantom: Phantom, bend_mm: float) -> tuple[sitk.Image, FloatArray, FloatArray]:
+    """SPECT of the phantom, bent; joints in the CT, and where they lie in the SPECT."""
+    joints = np.array([j.centre_mm for j in phantom.joints if j.centre_mm is not None])
+    bent = bend(phantom.activity, joints, bend_mm, 8)
+    spect = simulate_spect(bent.image, phantom.ct_to_spect, 10.0, 8e6, 4.42, seed=4)
+    return spect, joints, apply_matrix(phantom.ct_to_spect, bent.displaced_mm)
+
+
+def rigid(phantom: Phantom, error_mm: float, deformation_mm: float) -> Registration:
+    """The best rigid registration: `bend` leaves no rigid part."""
+    transform = euler_transform(phantom.ct_to_spect, image_centre_mm(phantom.ct).tolist())
+    return Registration(
+        transform, "known", 0.0, 0.6, error_mm, "good", ("Fine.",), 1.0, deformation_mm
+    )
+
+
+def errors(found: Registration, joints: FloatArray, true: FloatArray) -> FloatArray:
+    there = joints if found.posture is None else found.posture.moved(joints)
+    distances: FloatArray = np.linalg.norm(apply_matrix(found.matrix, there) - true, axis=1)
+    return distances
+
+
+@pytest.mark.slow
+def test_the_joints_of_a_bent_spine_are_found(phantom: Phantom, spine: SpineJoints) -> None:
+    spect, joints, true = scanned(phantom, 3.0)
+    before = rigid(phantom, math.hypot(0.6, 2.5), 2.5)
+    after = refine_vertebrae(phantom.ct, spect, before, spine.frames)
+    assert after.posture is not None
+    found = errors(after, joints, true)
+    assert errors(before, joints, true).mean() > 2.5
+    assert found.mean() < 1.1
+    assert found.max() < 2.2
+    # What is stated follows from what remains: neither the bend, nor next to nothing.
+    assert 0.5 * math.sqrt(np.mean(found**2)) < after.expected_error_mm < 0.6 * 2.5
+    assert after.quality == before.quality
+    assert after.reasons[0] == "Fine."
+    assert after.reasons[1].startswith("Each vertebra was moved on its own")
+    assert f"{after.posture.largest_shift_mm:.1f} mm" in after.reasons[1]
+    assert refine_vertebrae(phantom.ct, spect, after, spine.frames) is after
+    record = registration_record(after)
+    assert len(record["posture"]["vertebrae"]) == len(after.posture.vertebrae) >= 7
+
+
+@pytest.mark.slow
+def test_a_spine_that_lies_the_same_way_stays_rigid(phantom: Phantom, spine: SpineJoints) -> None:
+    spect, _, _ = scanned(phantom, 0.0)
+    before = rigid(phantom, 0.5, 0.0)
+    after = refine_vertebrae(phantom.ct, spect, before, spine.frames)
+    assert after.posture is None
+    assert after.expected_error_mm == before.expected_error_mm
+    assert "posture" not in registration_record(after)
+    assert after.reasons[1].startswith("Each vertebra was left where the rigid registration puts")
+    again = refine_vertebrae(phantom.ct, spect, after, spine.frames)
+    assert again.reasons == after.reasons
+
+
+def test_what_failed_or_is_hardly_seen_stays() -> None:
+    phantom = example()
+    frames = build_joints(phantom.anatomy.labels).frames
+    failed = replace(rigid(phantom, math.inf, 0.0), quality="failed")
+    after = refine_vertebrae(phantom.ct, phantom.spect, failed, frames)
+    assert after.posture is None
+    assert "because the registration failed" in after.reasons[-1]
+    one = dict(list(frames.items())[2:3])
+    alone = refine_vertebrae(phantom.ct, phantom.spect, rigid(phantom, 0.5, 0.0), one)
+    assert alone.posture is None
+    assert "too little of the spine" in alone.reasons[-1]
