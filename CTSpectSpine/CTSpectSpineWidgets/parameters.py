@@ -37,7 +37,7 @@ class CTSpectSpineParameterNode:
         Input nodes; the vertebra labels and the transform are optional.
     protocol, protocolFile
         Id of the triage protocol; a protocol file that is used instead, or empty.
-    labeller, labelScheme, fwhm, reconstruction, referenceBone, threads, saveVolumes
+    labeller, labelScheme, fwhm, reconstruction, referenceBone, bendSpine, threads, saveVolumes
         Settings, as the command line has them; ``fwhm`` empty and ``threads`` 0 for the default.
     outputFolder
         Results folder, empty for a temporary one.
@@ -62,6 +62,7 @@ class CTSpectSpineParameterNode:
     fwhm: str = ""
     reconstruction: Annotated[str, Choice(RECONSTRUCTIONS)] = NOT_GIVEN
     referenceBone: Annotated[str, Choice(list(REFERENCE_BONES))] = USUAL.reference
+    bendSpine: bool = USUAL.bend_spine
     threads: Annotated[int, WithinRange(0, 64)] = 0
     saveVolumes: bool = USUAL.save_volumes
     outputFolder: str = ""

@@ -148,6 +148,7 @@ def _options(
         "fwhm_mm": number_from_text("SPECT resolution", fwhm) if fwhm else None,
         "reconstruction": None if values.reconstruction == NOT_GIVEN else values.reconstruction,
         "reference": values.referenceBone,
+        "bend_spine": values.bendSpine,
         "save_volumes": values.saveVolumes,
         "threads": values.threads or None,
     }

@@ -61,13 +61,19 @@ def refine_vertebrae(
         return registration
     if rigid.quality == "failed":
         return _with(rigid, f"{_BEGINNING} left where it is, because the registration failed.")
+    # The centre of a truncated vertebra may lie anywhere in it.
+    whole = {name: frame.centre_mm for name, frame in frames.items() if frame.reliable}
+    if len(whole) < 2:
+        return _with(
+            rigid,
+            f"{_BEGINNING} left where the rigid registration puts it: that needs labels of at least "
+            "two whole vertebrae.",
+        )
     progress(Progress("bend", 0.0, "Preparing CT and SPECT"))
     maps, uptake = ct_maps(ct), spect_map(spect)
     fit = None
     if uptake is not None:
         pose = inverse(rigid.matrix)
-        # The centre of a truncated vertebra may lie anywhere in it.
-        whole = {name: frame.centre_mm for name, frame in frames.items() if frame.reliable}
         seen = {name: mm for name, mm in whole.items() if _inside(uptake, rigid, mm)}
         with ThreadPoolExecutor(max_workers=1) as pool:
             pair = prepared(maps, uptake, pool)

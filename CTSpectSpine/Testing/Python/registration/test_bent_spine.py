@@ -94,4 +94,4 @@ def test_what_failed_or_is_hardly_seen_stays() -> None:
     one = dict(list(frames.items())[2:3])
     alone = refine_vertebrae(phantom.ct, phantom.spect, rigid(phantom, 0.5, 0.0), one)
     assert alone.posture is None
-    assert "too little of the spine" in alone.reasons[-1]
+    assert "labels of at least two whole vertebrae" in alone.reasons[-1]
