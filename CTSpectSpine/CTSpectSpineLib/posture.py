@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,7 @@ class VertebraMotion:
         centre, shift, turn = (
             np.array(record[key], dtype=float) for key in ("centre_mm", "shift_mm", "turn_deg")
         )
-        return VertebraMotion(
-            str(record["level"]), centre, shift, turn, float(record["error_mm"])
-        )
+        return VertebraMotion(str(record["level"]), centre, shift, turn, float(record["error_mm"]))
 
 
 @dataclass(frozen=True)
@@ -225,13 +224,11 @@ class Chain:
         """Distance of points from the line through the centres, shape (n,)."""
         line = self.centres_mm[self.order]
         nearest = np.full(len(points_mm), np.inf)
-        for start, end in zip(line[:-1], line[1:], strict=True):
+        for start, end in pairwise(line):
             along = end - start
             away = points_mm - start
             part = np.clip(away @ along / max(float(along @ along), 1e-9), 0.0, 1.0)
-            nearest = np.minimum(
-                nearest, np.sum((away - part[:, None] * along) ** 2, axis=1)
-            )
+            nearest = np.minimum(nearest, np.sum((away - part[:, None] * along) ** 2, axis=1))
         return np.asarray(np.sqrt(nearest))
 
     def nearness(self, points_mm: FloatArray) -> FloatArray:
@@ -282,9 +279,7 @@ def _field(change: Motion, grid: Grid, to_ct_from: FloatArray) -> sitk.Displacem
     step = np.maximum(STEP_MM / grid.spacing_mm, 1.0)
     # One cell more on each side: the field ends beyond the grid's last voxel.
     n = np.ceil((np.array(grid.size) - 1) / step).astype(int) + 3
-    matrix = affine(
-        grid.ijk_to_lps[:3, :3] * step, apply_matrix(grid.ijk_to_lps, -step[None])[0]
-    )
+    matrix = affine(grid.ijk_to_lps[:3, :3] * step, apply_matrix(grid.ijk_to_lps, -step[None])[0])
     index = np.indices(tuple(n[::-1].tolist()))[::-1].reshape(3, -1).T
     points = apply_matrix(matrix, index)
     there = apply_matrix(to_ct_from, change(apply_matrix(inverse(to_ct_from), points)))

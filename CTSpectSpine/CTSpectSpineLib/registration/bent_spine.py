@@ -66,8 +66,8 @@ def refine_vertebrae(
     if len(whole) < 2:
         return _with(
             rigid,
-            f"{_BEGINNING} left where the rigid registration puts it: that needs labels of at least "
-            "two whole vertebrae.",
+            f"{_BEGINNING} left where the rigid registration puts it: that needs labels of at "
+            "least two whole vertebrae.",
         )
     progress(Progress("bend", 0.0, "Preparing CT and SPECT"))
     maps, uptake = ct_maps(ct), spect_map(spect)

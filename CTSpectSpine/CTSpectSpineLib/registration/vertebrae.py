@@ -37,8 +37,8 @@ SLIP_SD_MM = 0.5
 """Displacement of neighbours against each other at the middle between them, 1 SD along each axis.
 Judgement: a disc at rest gives way by less than a millimetre."""
 FREE_SD_MM, FREE_SD_DEG = 15.0, 10.0
-"""Motion of all vertebrae together, 1 SD. Judgement: more than any posture; it only keeps the system
-regular."""
+"""Motion of all vertebrae together, 1 SD. Judgement: more than any posture; it only keeps the
+system regular."""
 LEVER_MM = 25.0
 """Rotations are scaled by it, so that all parameters are displacements in mm; it is also where a
 vertebra's error is stated, beside its centre. Judgement: distance of facet joints from the middle
@@ -136,7 +136,7 @@ def _near(maps: SampledMaps, chain: Chain) -> BoolArray:
     kji = np.argwhere(near)
     points = apply_matrix(maps.ijk_to_lps, kji[:, ::-1].astype(float))
     near[near] = chain.distance_mm(points) <= REACH_MM
-    return near
+    return np.asarray(near)
 
 
 def _prior(chain: Chain) -> FloatArray:
@@ -183,7 +183,7 @@ class _System:
 
     @property
     def inverse(self) -> FloatArray:
-        return np.linalg.pinv(self.hessian + self.prior, hermitian=True)
+        return np.asarray(np.linalg.pinv(self.hessian + self.prior, hermitian=True))
 
 
 @dataclass(frozen=True)
@@ -262,9 +262,7 @@ class _Problem:
         shares = self.chain.weights(state.mapped_mm)
         arm = (state.mapped_mm[:, None] - self.chain.centres_mm) / LEVER_MM
         turned = np.cross(arm, slope[:, None])
-        columns = np.concatenate(
-            [np.broadcast_to(slope[:, None], turned.shape), turned], axis=2
-        )
+        columns = np.concatenate([np.broadcast_to(slope[:, None], turned.shape), turned], axis=2)
         jacobian = (shares[:, :, None] * columns).reshape(len(slope), -1)
         jacobian = project_out(state.points, state.mixture, weight, jacobian)
         weighted = jacobian * weight[:, None]
@@ -316,7 +314,6 @@ def _fold(problem: _Problem) -> IntArray:
 def _summary(
     problem: _Problem, end: _Moved, margin: Comparison, levels: Sequence[str]
 ) -> VertebraFit:
-    scale = robust_scale(end.state.scaled)
     system = problem.system(end)
     # The prior's weight is its precision in the data's units.
     unit = float(np.trace(system.prior) / np.trace(problem.precision))
@@ -330,7 +327,7 @@ def _summary(
                 level,
                 np.round(problem.chain.centres_mm[number], 4),
                 np.round(shift, 4),
-                np.round(np.rad2deg(turn / LEVER_MM), 4),
+                np.round(turn * (180.0 / math.pi / LEVER_MM), 4),
                 round(ERROR_SCALE * _size(np.diag(block)), 4),
             )
         )

@@ -67,7 +67,7 @@ def test_the_straightened_spect_shows_a_spot_where_the_ct_has_it(posture: Postur
     ct_to_spect = np.eye(4)
     ct_to_spect[:3, 3] = (5.0, -3.0, 8.0)
     spect.SetOrigin((-70.0, -70.0, -170.0))
-    target = posture.vertebrae[2].centre_mm + [15.0, 10.0, 8.0]
+    target = posture.vertebrae[2].centre_mm + np.array([15.0, 10.0, 8.0])
     lies = apply_matrix(ct_to_spect, posture.moved(target[None]))[0]
     index = np.indices(spect.GetSize()[::-1]).reshape(3, -1)[::-1].T
     points = apply_matrix(ijk_to_lps(spect), index)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_uptake_scene import BACKGROUND, BOUNDS, Scene, _blurred, body_z, grid, registration
 from scipy import ndimage
+from test_uptake_scene import BACKGROUND, BOUNDS, Scene, _blurred, body_z, grid, registration
 
 from CTSpectSpineLib.geometry import apply_matrix, image_from_array
 from CTSpectSpineLib.posture import Posture, VertebraMotion
@@ -95,9 +95,11 @@ def _unlike(table) -> float:
 def test_vertebrae_and_joints_keep_their_volume_and_move_rigidly() -> None:
     joints, _ = posed(SCENE.joints(), SCENE.labels(), BENT)
     for before, after in zip(SCENE.joints().joints, joints.joints, strict=True):
-        assert after.region is not None and before.region is not None
+        assert after.region is not None
+        assert before.region is not None
         assert after.region.volume_mm3 == pytest.approx(before.region.volume_mm3)
-        assert after.centre_mm is not None and before.centre_mm is not None
+        assert after.centre_mm is not None
+        assert before.centre_mm is not None
         expected = BENT.moved(before.centre_mm[None])[0]
         np.testing.assert_allclose(after.centre_mm, expected, atol=1e-9)
         drift = after.region.centre_mm() - BENT.moved(before.region.centre_mm()[None])[0]
