@@ -3,10 +3,11 @@
     python -m benchmarks.registration.vertebrae                  # all pairs: about half an hour
     python -m benchmarks.registration.vertebrae --count 1 --out /tmp/try.md
 
-Run in the root of the repository. Rows are kept as they come; a run with the same file goes on where
-the last one stopped, and with all rows there only writes the page. Patients are those of the registration's comparison
-(`benchmarks.registration.pairs`); their SPECT is bent by a known, smooth displacement that leaves a
-wanted root mean square distance at the joints whatever the rigid alignment.
+Run in the root of the repository. Rows are kept as they come; a run with the same file goes on
+where the last one stopped, and with all rows there only writes the page. Patients are those of the
+registration's comparison (`benchmarks.registration.pairs`); their SPECT is bent by a known, smooth
+displacement that leaves a wanted root mean square distance at the joints whatever the rigid
+alignment.
 """
 
 from __future__ import annotations
@@ -204,8 +205,8 @@ def document(rows: Sequence[Row], command: str) -> str:
         "",
         "## Ratio of hot joints",
         "",
-        "Corrected ratio with its 95 % interval, on pairs whose motions were taken; *no bend* is what "
-        "the same patient and scanner give without a bend.",
+        "Corrected ratio with its 95 % interval, on pairs whose motions were taken; *no bend* is "
+        "what the same patient and scanner give without a bend.",
         "",
         "| patient | bend, mm | joint | true | no bend | rigid | refined |",
         "| ---: | ---: | --- | ---: | ---: | ---: | ---: |",
