@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import apply_matrix, euler_transform, image_centre_mm
 from CTSpectSpineLib.joints import build_joints
-from CTSpectSpineLib.model import FloatArray, Registration, SpineJoints
-from CTSpectSpineLib.phantom import Phantom, bend, example, load_case, make_phantom
+from CTSpectSpineLib.model import FloatArray, Region, Registration, SpineJoints, VertebraFrame
+from CTSpectSpineLib.phantom import Phantom, bend, load_case, make_phantom
 from CTSpectSpineLib.phantom.scanner.spect import simulate_spect
 from CTSpectSpineLib.registration import refine_vertebrae, registration_record
 
@@ -84,14 +84,17 @@ def test_a_spine_that_lies_the_same_way_stays_rigid(phantom: Phantom, spine: Spi
     assert again.reasons == after.reasons
 
 
-def test_what_failed_or_is_hardly_seen_stays() -> None:
-    phantom = example()
-    frames = build_joints(phantom.anatomy.labels).frames
-    failed = replace(rigid(phantom, math.inf, 0.0), quality="failed")
-    after = refine_vertebrae(phantom.ct, phantom.spect, failed, frames)
-    assert after.posture is None
-    assert "because the registration failed" in after.reasons[-1]
-    one = dict(list(frames.items())[2:3])
-    alone = refine_vertebrae(phantom.ct, phantom.spect, rigid(phantom, 0.5, 0.0), one)
-    assert alone.posture is None
+def test_what_failed_or_has_no_labels_stays() -> None:
+    image = sitk.Image([4, 4, 4], sitk.sitkInt16)
+    found = Registration(euler_transform(np.eye(4)), "known", 0.0, 0.6, 0.5, "good", (), 1.0)
+    box = Region(np.ones((2, 2, 2), dtype=bool), np.eye(4))
+    frames = {
+        level: VertebraFrame(level, np.array([0.0, 0.0, z]), np.eye(3), box, box, reliable=whole)
+        for level, z, whole in (("L3", 0.0, True), ("L2", 34.0, False))
+    }
+    alone = refine_vertebrae(image, image, found, frames)
+    assert replace(alone, reasons=()) == found
     assert "labels of at least two whole vertebrae" in alone.reasons[-1]
+    failed = refine_vertebrae(image, image, replace(found, quality="failed"), frames)
+    assert failed.posture is None
+    assert "because the registration failed" in failed.reasons[-1]
