@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.geometry import inverse
 from CTSpectSpineLib.model import FloatArray, Registration, VertebraFrame
+from CTSpectSpineLib.posture import Posture, VertebraMotion
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
 from CTSpectSpineLib.registration.pair import FINE, prepared, suited
 from CTSpectSpineLib.registration.prepare import SpectMap, ct_maps, spect_map
@@ -19,6 +20,9 @@ from CTSpectSpineLib.registration.refine import measure
 from CTSpectSpineLib.registration.solve import BEND_COARSE, BEND_FINE
 from CTSpectSpineLib.registration.vertebrae import VertebraFit, fit_vertebrae
 
+_SAME_VERTEBRA_MM = 10.0
+"""Centres nearer than this are those of one vertebra, whatever its name. Judgement: a third of the
+height of a thoracic level."""
 _BEGINNING = "Each vertebra was"
 """How every sentence of this refinement begins; a second one replaces the first."""
 
@@ -42,7 +46,8 @@ def refine_vertebrae(
     spect
         Moving image, any unit.
     registration
-        Rigid, as `register` or `judge_given` returned it.
+        Rigid, as `register` or `judge_given` returned it. One that holds motions keeps them, under
+        the names that the vertebrae have now.
     frames
         The vertebrae in the CT, cranial to caudal; see `model.SpineJoints`.
     progress
@@ -58,7 +63,7 @@ def refine_vertebrae(
     reasons = tuple(r for r in registration.reasons if not r.startswith(_BEGINNING))
     rigid = replace(registration, reasons=reasons, posture=None)
     if registration.posture is not None:
-        return registration
+        return replace(registration, posture=_renamed(registration.posture, frames))
     if rigid.quality == "failed":
         return _with(rigid, f"{_BEGINNING} left where it is, because the registration failed.")
     # The centre of a truncated vertebra may lie anywhere in it.
@@ -91,6 +96,17 @@ def refine_vertebrae(
         why = "too little of the spine is seen in both images."
         return _with(rigid, f"{_BEGINNING} left where the rigid registration puts it: {why}")
     return _taken(rigid, fit) if fit.supported else _with(rigid, _refusal(fit))
+
+
+def _renamed(posture: Posture, frames: Mapping[str, VertebraFrame]) -> Posture:
+    """The same motions under the names that the vertebrae have now."""
+
+    def name_of(motion: VertebraMotion) -> str:
+        away = {n: np.linalg.norm(f.centre_mm - motion.centre_mm) for n, f in frames.items()}
+        nearest = min(away, key=lambda name: float(away[name]), default=motion.level)
+        return nearest if away.get(nearest, np.inf) < _SAME_VERTEBRA_MM else motion.level
+
+    return Posture(tuple(replace(m, level=name_of(m)) for m in posture.vertebrae))
 
 
 def _taken(rigid: Registration, fit: VertebraFit) -> Registration:
