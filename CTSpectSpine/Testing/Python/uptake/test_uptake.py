@@ -146,7 +146,7 @@ def test_reference_leaves_out_bodies_that_stand_out_and_truncated_ones():
     result = quick(scene.spect(), scene, SpineJoints(joints.joints, frames))
     assert "stands out" in result.reference.left_out["L2"]
     assert "truncated" in result.reference.left_out["L5"]
-    assert result.reference.value == pytest.approx(100.0, rel=0.02)
+    assert result.reference.value == pytest.approx(100.0, rel=0.03)
 
 
 def test_all_discs_hot_still_gives_a_reference_with_a_warning():
