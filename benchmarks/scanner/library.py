@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.meter import metered
 from benchmarks.scanner.case import COUNTS, Case
-from CTSpectSpineLib.geometry import FWHM_PER_SIGMA
+from benchmarks.scanner.system import system_of, tensor
 from CTSpectSpineLib.model import BoolArray
 from CTSpectSpineLib.phantom.scanner.projections.acquisition import Projected
 from CTSpectSpineLib.phantom.scanner.projections.maps import activity_patch, cut_faces_mm, sampled
@@ -84,7 +84,7 @@ def _compare(
     views = [truth.forward(activity, pair) for pair in range(pairs)]
     measured = np.array([v[0] for v in views] + [v[1] for v in views])
     scale = np.float32(COUNTS / measured.sum(dtype=np.float64))
-    theirs = _flipped(_system(projected, True).forward(_tensor(activity)).numpy(), pairs)
+    theirs = _flipped(_system(projected, True).forward(tensor(activity)).numpy(), pairs)
     difference = float(np.abs(theirs - measured).sum() / measured.sum())
     total = float(theirs.sum(dtype=np.float64) / measured.sum(dtype=np.float64))
     measured *= scale
@@ -122,39 +122,11 @@ def _own(projected: Projected, recovery: bool) -> Projector:
     )
 
 
-def _tensor(values: Volume):  # type: ignore[no-untyped-def]
-    import torch
-
-    return torch.tensor(np.ascontiguousarray(values))
-
-
 def _system(projected: Projected, recovery: bool):  # type: ignore[no-untyped-def]
-    """Their system matrix.
-
-    Their detector lies at +x after a turn by 270 degrees less the angle; our first axis is y and
-    our angle begins in front, so their angle is ours plus 90 degrees.
-    """
-    from pytomography.metadata.SPECT import SPECTObjectMeta, SPECTProjMeta, SPECTPSFMeta
-    from pytomography.projectors.SPECT import SPECTSystemMatrix
-    from pytomography.transforms.SPECT import SPECTAttenuationTransform, SPECTPSFTransform
-
+    """Their system matrix."""
     frame, orbit = projected.frame, projected.orbit
-    n, _, planes = frame.shape
-    centimetres = frame.voxel_mm / 10
-    angles = (90 + np.arange(orbit.views) * 360 / orbit.views) % 360
-    body = SPECTObjectMeta(dr=[centimetres] * 3, shape=list(frame.shape))
-    radii = np.array(orbit.radii_mm) / 10
-    detector = SPECTProjMeta((n, planes), [centimetres] * 2, angles, radii=radii)
-    transforms = [SPECTAttenuationTransform(_tensor(projected.per_mm * 10))]
-    if recovery:
-        collimator = projected.camera.collimator
-        width = SPECTPSFMeta(
-            [1.0],
-            sigma_fit=lambda r, a: a * collimator.fwhm_mm(np.asarray(r) * 10) / FWHM_PER_SIGMA / 10,
-            min_sigmas=4,
-        )
-        transforms.append(SPECTPSFTransform(width))
-    return SPECTSystemMatrix(transforms, [], body, detector)
+    width = projected.camera.collimator.fwhm_mm if recovery else None
+    return system_of(frame.shape, frame.voxel_mm, orbit.radii_mm, projected.per_mm, width)
 
 
 def _flipped(views: Volume, pairs: int) -> Volume:
@@ -169,6 +141,6 @@ def _their_osem(projected: Projected, measured: Volume, recovery: bool) -> Volum
     from pytomography.likelihoods import PoissonLogLikelihood
 
     system = _system(projected, recovery)
-    counts = _tensor(_flipped(measured, projected.orbit.pairs))
+    counts = tensor(_flipped(measured, projected.orbit.pairs))
     found = OSEM(PoissonLogLikelihood(system, counts))(n_iters=ITERATIONS, n_subsets=SUBSETS)
     return np.asarray(found.numpy(), dtype=np.float32)

@@ -1,6 +1,6 @@
 """Uptake on physically simulated scans, written as a document.
 
-    python -m benchmarks.uptake --scans FOLDER [--first 2001] [--count 20] [--out PAGE]
+    python -m benchmarks.uptake --scans FOLDER [--scanner projections] [--first 2001] [--count 20]
 
 Scans are kept in FOLDER, so that a run goes on where it stopped and a changed measurement is judged
 in minutes; each costs about two CPU minutes when it is made.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.uptake.document import write_document
 from benchmarks.uptake.judge import judged
-from benchmarks.uptake.scans import scans
+from benchmarks.uptake.scans import SCANNERS, scans
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Scan, measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.uptake", description=__doc__)
     parser.add_argument("--scans", type=Path, required=True, help="folder for the scans")
+    parser.add_argument("--scanner", choices=SCANNERS, default=SCANNERS[0])
     parser.add_argument("--first", type=int, default=2001, help="first seed")
     parser.add_argument("--count", type=int, default=20, help="patients")
     parser.add_argument(
@@ -31,9 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
         "--out", type=Path, default=REPOSITORY / "docs/validation/uptake-families.md"
     )
     options = parser.parse_args(arguments)
-    patients = scans(options.scans, options.first, options.count)
+    patients = scans(options.scans, options.first, options.count, options.scanner)
     joints, found = judged(patients, stated=options.stated)
     command = f"python -m benchmarks.uptake --first {options.first} --count {options.count}"
+    if options.scanner != SCANNERS[0]:
+        command += f" --scanner {options.scanner}"
     if options.stated != "right":
         command += f" --stated {options.stated}"
     write_document(options.out, joints, found, command)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from benchmarks.uptake.other_scanner import scan_elsewhere
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.model import FloatArray, SpineJoints
 from CTSpectSpineLib.phantom import load_reconstruction, make_patient, patient, scan
@@ -48,8 +49,22 @@ class Scanned:
     spects: Mapping[str, sitk.Image]
 
 
-def scans(folder: Path, first: int, count: int) -> Iterator[Scanned]:
-    """Patients with the seeds from ``first`` on; those in the folder are read, the others made."""
+SCANNERS = ("projections", "pytomography")
+"""The project's own physical scanner, and the one of `other_scanner`."""
+
+
+def scans(folder: Path, first: int, count: int, scanner: str = SCANNERS[0]) -> Iterator[Scanned]:
+    """Patients with the seeds from ``first`` on; those in the folder are read, the others made.
+
+    Parameters
+    ----------
+    folder
+        Where they are kept; one for each scanner.
+    first, count
+        First seed, and how many.
+    scanner
+        One of `SCANNERS`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         kind, field = KINDS[number % len(KINDS)], FIELDS[number % len(FIELDS)]
@@ -57,7 +72,7 @@ def scans(folder: Path, first: int, count: int) -> Iterator[Scanned]:
         path = folder / f"{name}.scans"
         if not path.exists():
             presets = (*PRESETS, SOMETIMES) if number % 3 == 0 else PRESETS
-            made = _scanned(name, kind, field, first + number, presets)
+            made = _scanned(name, kind, field, first + number, presets, scanner)
             part = path.with_suffix(".part")
             part.write_bytes(pickle.dumps(made))
             part.rename(path)
@@ -70,12 +85,17 @@ def family_of(preset: str) -> str:
     return load_reconstruction(preset).family
 
 
-def _scanned(name: str, kind: str, field: str, seed: int, presets: Sequence[str]) -> Scanned:
+def _scanned(
+    name: str, kind: str, field: str, seed: int, presets: Sequence[str], scanner: str
+) -> Scanned:
     drawn = patient(kind, seed, field)
     specimen = make_patient(drawn)
-    joints = build_joints(specimen.anatomy.labels, specimen.anatomy.ct)
-    found = scan(specimen, drawn.spect, presets)[0]
-    matrix = next(iter(found.values())).ct_to_spect
-    spects = {preset: phantom.spect for preset, phantom in found.items()}
     labels, ratios = specimen.anatomy.labels, dict(specimen.painted.truth.ratios)
+    joints = build_joints(labels, specimen.anatomy.ct)
+    if scanner == SCANNERS[1]:
+        spects, matrix = scan_elsewhere(specimen, drawn.spect, presets)
+    else:
+        found = scan(specimen, drawn.spect, presets)[0]
+        matrix = next(iter(found.values())).ct_to_spect
+        spects = {preset: phantom.spect for preset, phantom in found.items()}
     return Scanned(name, seed, joints, labels, ratios, matrix, spects)
