@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         command += f" --scanner {options.scanner}"
     if options.stated != "right":
         command += f" --stated {options.stated}"
-    write_document(options.out, joints, found, command)
+    write_document(options.out, joints, found, command, options.scanner)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,31 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.uptake.judge import bins, counts
+from benchmarks.uptake.judge import bins, counts, widths
+
+_TITLES = {
+    "projections": "# Uptake on physically simulated scans, by family of reconstructions",
+    "pytomography": "# Uptake on a scanner that was never used for the measurement's settings",
+}
+_SCANNERS = {
+    "projections": "Scanned by the project's own physical scanner (`--scanner projections`). The"
+    " patients' seeds were used for no setting of the measurement, but the scanner was.",
+    "pytomography": "Scanned by a second physical scanner, made with PyTomography"
+    " (`benchmarks/uptake/other_scanner.py`: other projector, collimator, scatter, orbit, views,"
+    " iterations and filters). Neither it nor these patients' seeds were used for any setting of"
+    " the measurement.",
+}
 
 
-def write_document(path: Path, joints: pd.DataFrame, scans: pd.DataFrame, command: str) -> None:
+def write_document(
+    path: Path, joints: pd.DataFrame, scans: pd.DataFrame, command: str, scanner: str
+) -> None:
     """Write the page from the rows."""
     lines = [
-        "# Uptake on physically simulated scans, by family of reconstructions",
+        _TITLES[scanner],
         "",
-        f"Made by `{command}`. Patients as they are (`phantom --patient`), scanned by the physical"
-        " scanner (`--scanner projections`) and measured with their own labels, a registration"
-        " error of 0.6 mm and the usual protocol. Their seeds were used for no setting of"
-        " the measurement, but the scanner was; a simulator that was never used is not among them.",
+        f"Made by `{command}`. Patients as they are (`phantom --patient`), measured with their own"
+        f" labels, a registration error of 0.6 mm and the usual protocol. {_SCANNERS[scanner]}",
         "",
         f"{scans.patient.nunique()} patients, {len(scans)} scans, {len(joints)} joints. So few"
         " patients bound no rate below a few per cent.",
@@ -41,7 +54,8 @@ def write_document(path: Path, joints: pd.DataFrame, scans: pd.DataFrame, comman
         "## Classes and ranks",
         "",
         "Hot: true ratio 2.5 or more. Ordinary: at most 1.45. AUC: joints of 1.8 to 2.5 against"
-        " ordinary ones. Spearman: ordinary joints within a patient.",
+        " ordinary ones. Spearman: ordinary joints within a patient that has no joint of 2 or more"
+        " (number of patients).",
         "",
         "| reconstruction | patients | hot called negative | hot called positive | ordinary called"
         " positive | ordinary called negative | AUC (joints) | Spearman |",
@@ -50,9 +64,26 @@ def write_document(path: Path, joints: pd.DataFrame, scans: pd.DataFrame, comman
     lines += [
         f"| {row['reconstruction']} | {row['patients']} | {row['hot_negative']} of {row['hot']} |"
         f" {row['hot_positive']} | {row['ordinary_positive']} of {row['ordinary']} |"
-        f" {row['ordinary_negative']} | {row['auc']:.3f} ({row['auc_joints']}) |"
-        f" {row['spearman']:.2f} |"
+        f" {row['ordinary_negative']} | {_number(row['auc'], 3)} ({row['auc_joints']}) |"
+        f" {_number(row['spearman'], 2)} ({row['quiet']}) |"
         for row in counts(joints).to_dict("records")
+    ]
+    lines += [
+        "",
+        "## Width of the intervals",
+        "",
+        "Ordinary joints, medians, ratio units: SD that the interval states, and SD that noise and"
+        " resolution make inevitable (Cramér-Rao bound of an unbiased estimate with outlines,"
+        " response and noise known). What is known beforehand of joints lowers the first, what is"
+        " not known of outlines and response raises it.",
+        "",
+        "| reconstruction | joints | number | stated SD | inevitable SD | quotient |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['reconstruction']} | {row['joints']} | {row['number']} | {row['stated']:.2f} |"
+        f" {row['least']:.2f} | {row['stated'] / row['least']:.1f} |"
+        for row in widths(joints).to_dict("records")
     ]
     lines += [
         "",
@@ -71,6 +102,10 @@ def write_document(path: Path, joints: pd.DataFrame, scans: pd.DataFrame, comman
             f"| {preset} | {len(part)} | {right} | {other} | {part.seconds.median():.1f} |"
         )
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def _percent(value: float) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.uptake.inevitable import inevitable_sd
 from benchmarks.uptake.scans import Scanned, family_of
 from benchmarks.uptake.spheres import sphere_calibration
+from CTSpectSpineLib.anatomy import spine_region
 from CTSpectSpineLib.geometry import euler_transform
 from CTSpectSpineLib.model import Registration
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
@@ -23,6 +25,10 @@ ERROR_MM = 0.6
 """Registration error at the joints. Judgement: that of the project's registration."""
 BINS = (0.0, 0.9, 1.1, 1.4, 2.0, 3.0, 20.0)
 """Bins of true ratios. Convention: ordinary, mild and hot joints."""
+
+_ORDINARY, _HOT, _MISSED = 1.45, 2.0, 2.5
+"""True ratios up to which a joint is ordinary, from which it is hot, and from which it must not be
+missed. By definition: those of the study."""
 
 
 def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -69,10 +75,12 @@ def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, p
                 {**scan, "fwhm_mm": found.fwhm_mm, "seconds": seconds}
                 | {key: record[key] for key in ("looks_like", "doubted")}
             )
+            least = inevitable_sd(one, spect, family_of(preset), found.fwhm_mm)
             for row in found.table.to_dict("records"):
                 if row["joint"] in one.ratios and np.isfinite(row["ratio_corrected"]):
                     values = {str(key): value for key, value in row.items()}
-                    joints.append({**scan, "true": one.ratios[row["joint"]], **values})
+                    known = {"true": one.ratios[row["joint"]], "least_sd": least[row["joint"]]}
+                    joints.append({**scan, **known, **values})
     return pd.DataFrame(joints), pd.DataFrame(scans)
 
 
@@ -121,12 +129,13 @@ def counts(joints: pd.DataFrame) -> pd.DataFrame:
     """Missed and falsely positive joints, and how well ranks agree, by reconstruction."""
     rows = []
     for preset, part in joints.groupby("preset"):
-        hot, ordinary = part[part.true >= 2.5], part[part.true <= 1.45]
+        hot, ordinary = part[part.true >= _MISSED], part[part.true <= _ORDINARY]
         some = part[(part.true >= 1.8) & (part.true < 2.5)]
         order = some.ratio_corrected.to_numpy()[:, None] > ordinary.ratio_corrected.to_numpy()[None]
+        quiet = part.groupby("patient")["true"].transform("max") < _HOT
         ranks = [
             group[["true", "ratio_corrected"]].corr("spearman").iloc[0, 1]
-            for _, group in ordinary.groupby("patient")
+            for _, group in part[quiet & (part.true <= _ORDINARY)].groupby("patient")
         ]
         rows.append(
             {
@@ -140,8 +149,28 @@ def counts(joints: pd.DataFrame) -> pd.DataFrame:
                 "ordinary_negative": int((ordinary.uptake == "negative").sum()),
                 "auc": float(order.mean()) if order.size else np.nan,
                 "auc_joints": len(some),
+                "quiet": len(ranks),
                 "spearman": float(np.nanmean(ranks)) if ranks else np.nan,
             }
         )
     made: pd.DataFrame = pd.DataFrame(rows)
+    return made
+
+
+def widths(joints: pd.DataFrame) -> pd.DataFrame:
+    """Stated beside inevitable standard deviations of ordinary joints, by part of the spine."""
+    ordinary = joints[joints.true <= _ORDINARY]
+    part = ordinary.joint.map(lambda name: spine_region(str(name).split("-")[0]))
+    table = pd.DataFrame(
+        {
+            "reconstruction": ordinary.preset,
+            "joints": np.where(part == "cervical", "neck ", "trunk ") + ordinary.kind,
+            "stated": (ordinary.ratio_high - ordinary.ratio_low) / (2.0 * 1.96),
+            "least": ordinary.least_sd,
+        }
+    )
+    groups = table.groupby(["reconstruction", "joints"])
+    made: pd.DataFrame = groups.agg(
+        number=("stated", "size"), stated=("stated", "median"), least=("least", "median")
+    ).reset_index()
     return made
