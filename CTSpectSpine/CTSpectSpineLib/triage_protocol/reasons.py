@@ -158,8 +158,12 @@ def area_step(engine: Engine) -> Step | None:
     }
 
 
-def rule_steps(engine: Engine, decision: Decision) -> Iterator[Step]:
-    """Rules that decide, that depend on something not given, or that are partly met."""
+def rule_steps(engine: Engine, decision: Decision, *, settled: bool = True) -> Iterator[Step]:
+    """Rules that decide, that depend on something not given, or that are partly met.
+
+    Where joints between the bounds could change the decision it is not ``settled``: the rule then
+    holds only if they are counted negative, and is said so.
+    """
     keys = engine.keys("positive")
     for outcome in decision.undecided:
         unknown = "; ".join(o.sentence for o in outcome.outcomes if o.holds is None)
@@ -171,7 +175,13 @@ def rule_steps(engine: Engine, decision: Decision) -> Iterator[Step]:
     deciding = next((o for o in decision.tried if o.holds), None)
     if deciding is not None:
         found = ", ".join(o.sentence for o in deciding.outcomes)
-        yield _rule_step(deciding, f"The rule '{deciding.rule.name}' applies: {found}.")
+        sentence = f"The rule '{deciding.rule.name}' applies: {found}."
+        if not settled:
+            sentence = (
+                f"With the joints in doubt counted negative, the rule '{deciding.rule.name}' would"
+                f" apply: {found}."
+            )
+        yield _rule_step(deciding, sentence)
     if decision.modifier is not None:
         modifier = decision.modifier
         why = ", ".join(o.sentence for o in decision.modified_by)

@@ -206,7 +206,7 @@ def _decided(case: _Case, by_region: Mapping[str, str]) -> list[explained.Step]:
     areas = explained.area_step(case.engine)
     steps = [] if areas is None else [areas]
     steps += explained.borderline_steps(case.engine, case.decision, case.changes)
-    steps += explained.rule_steps(case.engine, case.decision)
+    steps += explained.rule_steps(case.engine, case.decision, settled=not case.changes)
     found = {row.region for row in case.engine.rows if row.uptake in ("positive", "indeterminate")}
     if by_region and len(found & set(by_region)) > 1:
         steps.append(explained.region_step(by_region))

@@ -82,6 +82,9 @@ def test_borderline_joint_that_matters_is_indeterminate() -> None:
     assert verdict.disposition == "indeterminate"
     assert verdict.candidate_dispositions == ("lumbar_disc", "not_covered")
     assert any("L4-L5 facet left" in reason for reason in verdict.reasons)
+    # An open verdict has no rule that simply applies.
+    assert not any("' applies:" in reason for reason in verdict.reasons)
+    assert any("in doubt counted negative" in reason for reason in verdict.reasons)
 
 
 def test_borderline_joint_that_changes_nothing_is_not_indeterminate() -> None:
@@ -89,6 +92,7 @@ def test_borderline_joint_that_changes_nothing_is_not_indeterminate() -> None:
     joints.loc[(joints.level == "L4-L5") & (joints.side == "right"), "uptake"] = "indeterminate"
     verdict = triage(joints, {"instability_mm": {"L4-L5": 1.0}})
     assert verdict.disposition == "lumbar_facet_stable"
+    assert any("' applies:" in reason for reason in verdict.reasons)
 
 
 def test_two_borderline_joints_that_matter_only_together() -> None:
