@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.uptake.judge import bins, counts, widths
+from benchmarks.uptake.judge import bins, counts, verdicts, widths
 
 _TITLES = {
     "projections": "# Uptake on physically simulated scans, by family of reconstructions",
@@ -67,6 +67,21 @@ def write_document(
         f" {row['ordinary_negative']} | {_number(row['auc'], 3)} ({row['auc_joints']}) |"
         f" {_number(row['spearman'], 2)} ({row['quiet']}) |"
         for row in counts(joints).to_dict("records")
+    ]
+    lines += [
+        "",
+        "## Verdicts",
+        "",
+        "The usual protocol's dispositions against those that follow from the true ratios (hot from"
+        " 2 on; no level unstable). Withheld: indeterminate or no verdict.",
+        "",
+        "| reconstruction | scans | right | withheld | wrong | wrong and stable |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['reconstruction']} | {row['scans']} | {row['right']} | {row['withheld']} |"
+        f" {row['wrong']} | {row['confident']} |"
+        for row in verdicts(scans).to_dict("records")
     ]
     lines += [
         "",

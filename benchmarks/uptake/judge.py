@@ -14,12 +14,14 @@ from benchmarks.uptake.scans import Scanned, family_of
 from benchmarks.uptake.spheres import sphere_calibration
 from CTSpectSpineLib.anatomy import spine_region
 from CTSpectSpineLib.geometry import euler_transform
-from CTSpectSpineLib.model import Registration
+from CTSpectSpineLib.model import Registration, Uptake
+from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.reconstruction import GIVEN, ReconstructionFacts
-from CTSpectSpineLib.triage_protocol import load_protocol
+from CTSpectSpineLib.triage_protocol import load_protocol, triage
 from CTSpectSpineLib.uptake import measure
 from CTSpectSpineLib.uptake.rigid import rigid_error
+from CTSpectSpineLib.validation.summary import CONFIDENT, is_right, is_wrong
 
 ERROR_MM = 0.6
 """Registration error at the joints. Judgement: that of the project's registration."""
@@ -74,6 +76,7 @@ def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, p
             scans.append(
                 {**scan, "fwhm_mm": found.fwhm_mm, "seconds": seconds}
                 | {key: record[key] for key in ("looks_like", "doubted")}
+                | _verdicts(one, found)
             )
             least = inevitable_sd(one, spect, family_of(preset), found.fwhm_mm)
             for row in found.table.to_dict("records"):
@@ -82,6 +85,22 @@ def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, p
                     known = {"true": one.ratios[row["joint"]], "least_sd": least[row["joint"]]}
                     joints.append({**scan, **known, **values})
     return pd.DataFrame(joints), pd.DataFrame(scans)
+
+
+def _verdicts(one: Scanned, found: Uptake) -> dict[str, Any]:
+    """The protocol's disposition, how stable it is, and the one that follows from the truth."""
+    true = found.table[["joint", "level", "kind", "side", "spine_region"]].copy()
+    true = true[true.joint.isin(list(one.ratios))]
+    hot = true.joint.map(one.ratios) >= POSITIVE_RATIO
+    true["uptake"] = np.where(hot, "positive", "negative")
+    lumbar = sorted({j.level for j in one.joints.joints if j.spine_region == "lumbar"})
+    context = {"instability_mm": dict.fromkeys(lumbar, 0.0), "surgery_declined": False}
+    said = triage(found.table, context, draws=found.draws)
+    return {
+        "disposition": said.disposition,
+        "stability": said.stability,
+        "true_disposition": triage(true, context).disposition,
+    }
 
 
 def _facts(preset: str, stated: str) -> ReconstructionFacts:
@@ -173,4 +192,21 @@ def widths(joints: pd.DataFrame) -> pd.DataFrame:
     made: pd.DataFrame = groups.agg(
         number=("stated", "size"), stated=("stated", "median"), least=("least", "median")
     ).reset_index()
+    return made
+
+
+def verdicts(scans: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts that are right, withheld, wrong, and wrong although stable, by reconstruction."""
+    right, wrong = is_right(scans), is_wrong(scans)
+    table = pd.DataFrame(
+        {
+            "reconstruction": scans.preset,
+            "right": right,
+            "withheld": ~right & ~wrong,
+            "wrong": wrong,
+            "confident": wrong & (scans.stability.astype(float) >= CONFIDENT),
+        }
+    )
+    groups = table.groupby("reconstruction")
+    made: pd.DataFrame = groups.sum().assign(scans=groups.size()).reset_index()
     return made
