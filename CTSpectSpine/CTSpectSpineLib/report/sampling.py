@@ -7,6 +7,7 @@ elsewhere, and only the pixels that are shown are ever computed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,11 +17,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.geometry import apply_matrix, ijk_to_lps
-from CTSpectSpineLib.model import FloatArray, Region
+from CTSpectSpineLib.model import BoolArray, FloatArray, Region
 
 _SPLINE_VOXELS = 8_000_000
 """Largest volume, in voxels, that is read by a cubic spline. Judgement: above it the coefficients
 cost more memory than the smoother picture is worth; larger volumes are finely sampled anyway."""
+
+_FEWEST = 6
+"""Fewest rows and columns that are refined. Numerical: a spline needs a few points."""
+
+_SHARE_OF_VOXEL = 0.35
+"""Step, relative to a voxel, at which a spline is read on a surface before it is refined to the
+pixels. Numerical: it differs from reading every pixel by less than 1 % of what the SPECT varies,
+which no picture shows."""
 
 _OFF_TIE_MM = np.array([1.1e-4, 1.7e-4, 2.3e-4])
 """Labels are read this far (mm, LPS) off the points. Numerical: a point midway between two voxels
@@ -145,17 +154,92 @@ class Sampler:
             4×4 matrix applied to the points first.
         """
         matrix = self._lps_to_ijk if lps_to_lps is None else self._lps_to_ijk @ lps_to_lps
+        values = self._read(_index(matrix, points))
+        values *= self._scale
+        return values.reshape(points.shape[:-1])
+
+    def linear(self, points: FloatArray, lps_to_lps: FloatArray | None = None) -> FloatArray:
+        """The same, by linear interpolation: fast, and less smooth."""
+        matrix = self._lps_to_ijk if lps_to_lps is None else self._lps_to_ijk @ lps_to_lps
         values: FloatArray = ndimage.map_coordinates(
-            self._array,
+            sitk.GetArrayViewFromImage(self._image),
             _index(matrix, points),
-            order=self._order,
+            order=1,
             mode="constant",
             cval=np.nan,
-            prefilter=False,
             output=np.dtype(np.float64),
         )
         values *= self._scale
         return values.reshape(points.shape[:-1])
+
+    def thick(self, surface: Surface, depths_mm: Sequence[float]) -> FloatArray:
+        """Mean over surfaces at some depths along the normal, shape (rows, columns)."""
+        normal = np.cross(surface.right, surface.down)
+        index = _index(self._lps_to_ijk, surface.points)
+        along = (self._lps_to_ijk[:3, :3] @ normal)[::-1, None]
+        total = np.zeros(index.shape[1])
+        for depth in depths_mm:
+            total += self._read(index + depth * along)
+        total *= self._scale / len(depths_mm)
+        return total.reshape(surface.shape)
+
+    def on(self, surface: Surface, lps_to_lps: FloatArray | None = None) -> FloatArray:
+        """Values on a surface, shape (rows, columns); NaN outside the volume.
+
+        A volume that is read by a spline is smooth between its voxels: it is read at every few
+        pixels, and refined by a spline on the surface.
+
+        Parameters
+        ----------
+        surface
+            The surface.
+        lps_to_lps
+            4×4 matrix applied to the points first.
+        """
+        step = int(_SHARE_OF_VOXEL * min(self._image.GetSpacing()) / surface.pixel_mm)
+        few = tuple(-(-(n - 1) // max(step, 1)) + 1 for n in surface.shape)
+        if self._order == 1 or step < 2 or min(few) < _FEWEST:
+            return self(surface.points, lps_to_lps)
+        matrix = self._lps_to_ijk if lps_to_lps is None else self._lps_to_ijk @ lps_to_lps
+        points = _thinned(_thinned(surface.points, few[0], 0), few[1], 1)
+        index = _index(matrix, points)
+        read = self._read(index, mode="nearest").reshape(few)
+        zoom = [n / m for n, m in zip(surface.shape, few, strict=True)]
+        values = ndimage.zoom(read, zoom, order=3, mode="nearest", grid_mode=False)
+        values *= self._scale
+        if not self._inside(index).all():
+            outside = ~self._inside(_index(matrix, surface.points))
+            values[outside.reshape(surface.shape)] = np.nan
+        return values
+
+    def _read(
+        self, index: FloatArray, mode: Literal["constant", "nearest"] = "constant"
+    ) -> FloatArray:
+        """Values at an index (k, j, i), shape (3, n); outside NaN, or what the edge has."""
+        values: FloatArray = ndimage.map_coordinates(
+            self._array,
+            index,
+            order=self._order,
+            mode=mode,
+            cval=np.nan,
+            prefilter=False,
+            output=np.dtype(np.float64),
+        )
+        return values
+
+    def _inside(self, index: FloatArray) -> BoolArray:
+        """Whether an index (k, j, i), shape (3, n), lies between the outermost voxel centres."""
+        last = np.array(self._array.shape)[:, None] - 1.0
+        return np.asarray(np.all((index >= 0.0) & (index <= last), axis=0))
+
+
+def _thinned(points: FloatArray, count: int, axis: int) -> FloatArray:
+    """So many evenly spaced rows (or columns) of points from the first to the last."""
+    at = np.linspace(0.0, points.shape[axis] - 1.0, count)
+    low = np.minimum(at.astype(int), points.shape[axis] - 2)
+    part = (at - low).reshape([-1 if a == axis else 1 for a in range(points.ndim)])
+    below, above = points.take(low, axis), points.take(low + 1, axis)
+    return np.asarray(below + part * (above - below))
 
 
 def sample_labels(image: sitk.Image, points: FloatArray) -> NDArray[np.integer]:

@@ -53,16 +53,11 @@ class Case:
 
     def hu(self, surface: Surface) -> FloatArray:
         """CT on a surface, averaged over about one slice so that noise does not dominate."""
-        normal = np.cross(surface.right, surface.down)
-        offsets = _SLICE_MM if self.ct_voxel_mm < 2.0 else (0.0,)
-        total = np.zeros(surface.shape)
-        for step in offsets:
-            total += self.ct(surface.points + step * normal)
-        return total / len(offsets)
+        return self.ct.thick(surface, _SLICE_MM if self.ct_voxel_mm < 2.0 else (0.0,))
 
     def ratio(self, surface: Surface, registered: bool = True) -> FloatArray:
         """SPECT on a surface in multiples of the reference; NaN outside the SPECT."""
-        return self.spect(surface.points, self.ct_to_spect if registered else None)
+        return self.spect.on(surface, self.ct_to_spect if registered else None)
 
     def bar(self, fused: bool = True, alone: bool = False, skeleton: bool = False) -> ColourBar:
         """Legend of the one window of all pictures."""

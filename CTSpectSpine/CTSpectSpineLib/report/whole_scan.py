@@ -17,6 +17,13 @@ _STEP_MM = 4.0
 twice as wide, so that no maximum falls between samples."""
 
 
+_NEAR_HIGHEST = 0.5
+"""Share of the highest value of a ray, as read linearly, from which its samples are read by a
+spline. Numerical: a spline exceeds what is read linearly by less."""
+_SLAB = 16
+"""Layers of the grid that are read at a time. Numerical: bounds the memory."""
+
+
 @dataclass(frozen=True)
 class WholeScan:
     """The SPECT on a grid along the axes of the spine.
@@ -24,7 +31,8 @@ class WholeScan:
     Attributes
     ----------
     ratio
-        Multiples of the reference, shape (superior, posterior, left); 0 outside the SPECT.
+        Multiples of the reference, shape (superior, posterior, left); 0 outside the SPECT. Far
+        below the highest value of their row and column they are read linearly.
     low, high
         Ends of the grid in the axes of the course, mm.
     """
@@ -51,14 +59,22 @@ def whole_scan(spect: Sampler, ct_to_spect: FloatArray, course: Course) -> Whole
     low, high = box.min(axis=0), box.max(axis=0)
     grid = [np.arange(a, b + _STEP_MM, _STEP_MM) for a, b in zip(low, high, strict=True)]
     left, posterior, superior = course.axes
-    points = (
-        course.origin
-        + grid[2][:, None, None, None] * superior
-        + grid[1][None, :, None, None] * posterior
-        + grid[0][None, None, :, None] * left
-    )
-    ratio = np.nan_to_num(spect(points, ct_to_spect))
+    layer = course.origin + grid[1][:, None, None] * posterior + grid[0][None, :, None] * left
+    slabs = [
+        _slab(spect, ct_to_spect, layer + grid[2][n : n + _SLAB, None, None, None] * superior)
+        for n in range(0, len(grid[2]), _SLAB)
+    ]
+    ratio = np.concatenate(slabs)
     return WholeScan(ratio, low, np.array([axis[-1] for axis in grid]))
+
+
+def _slab(spect: Sampler, ct_to_spect: FloatArray, points: FloatArray) -> FloatArray:
+    """The SPECT at some layers of points, precise where a projection can show it."""
+    ratio = np.nan_to_num(spect.linear(points, ct_to_spect))
+    highest = np.minimum(ratio.max(axis=1, keepdims=True), ratio.max(axis=2, keepdims=True))
+    shown = (ratio > 0.0) & (ratio >= _NEAR_HIGHEST * highest)
+    ratio[shown] = np.nan_to_num(spect(points[shown], ct_to_spect))
+    return ratio
 
 
 def projected(
