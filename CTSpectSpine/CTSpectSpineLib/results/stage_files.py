@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib import anatomy, joint_table
 from CTSpectSpineLib.errors import InputError
-from CTSpectSpineLib.geometry import grid_of, label_counts, transform_matrix
+from CTSpectSpineLib.geometry import Box, grid_of, label_boxes, transform_matrix
 from CTSpectSpineLib.model import Registration, SpineJoints, VertebraLabels
 from CTSpectSpineLib.posture import Posture
 from CTSpectSpineLib.registration.files import (
@@ -196,19 +196,26 @@ def write_labels(
     segments = vertebra_segments(labels)
     grid = grid_of(labels.image)
     later(lambda: write_segmentation(folder / "vertebrae.seg.nrrd", segments, grid))
-    counts = label_counts(sitk.GetArrayViewFromImage(labels.image))
-    hips = [hip for hip in anatomy.hip_ids().values() if hip < len(counts) and counts[hip]]
+    boxes = label_boxes(sitk.GetArrayViewFromImage(labels.image))
+    hips = {n: box for n, box in boxes.items() if n in anatomy.hip_ids().values()}
     if hips:
-        others = [n for n in np.flatnonzero(counts).tolist() if n and n not in hips]
+        others = {n: box for n, box in boxes.items() if n not in hips}
         write_image(_without(labels.image, others), folder / "hips.nii.gz")
     write_image(_without(labels.image, hips), folder / "vertebrae.nii.gz")
     write_labels_record(labels, folder, more)
 
 
-def _without(image: sitk.Image, labels: Sequence[int]) -> sitk.Image:
-    """The label map without some labels."""
-    # The filter copies the image, even where it changes nothing.
-    return sitk.ChangeLabel(image, {float(n): 0.0 for n in labels}) if labels else image
+def _without(image: sitk.Image, boxes: Mapping[int, Box]) -> sitk.Image:
+    """The label map without some labels, each given with the box around it."""
+    if not boxes:
+        return image
+    voxels = sitk.GetArrayFromImage(image)
+    for number, box in boxes.items():
+        part = voxels[box]
+        part[part == number] = 0
+    left = sitk.GetImageFromArray(voxels)
+    left.CopyInformation(image)
+    return left
 
 
 def write_labels_record(

@@ -12,7 +12,6 @@ tag without colon or two blanks in a colour. Its writer puts the date into the f
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,13 +26,12 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.files import replacing
 from CTSpectSpineLib.geometry import Grid, affine, grid_of
 from CTSpectSpineLib.model import BoolArray, FloatArray, Region
+from CTSpectSpineLib.volumes.mostly_zeros import GzipOfMostlyZeros
 from CTSpectSpineLib.volumes.nrrd_files import TO_LPS, read_nrrd
 from CTSpectSpineLib.volumes.plausible import check_grid
 from CTSpectSpineLib.volumes.regions import Box, overlap, resample_region
 
 TERMINOLOGY_TAG = "TerminologyEntry"
-_SLAB = 16
-"""Slices that are composed and compressed at a time. Numerical: bounds the memory."""
 _LARGEST_VALUE = 65535
 """Largest value of a label. By definition: of 16 bits, the largest that is written here."""
 _TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
@@ -110,12 +108,11 @@ def write_segmentation(
     highest = max((p.value for p in placed), default=1)
     dtype = np.dtype(np.uint8 if highest < 256 else np.uint16)
     header = _header(segments, placed, geometry, layers, dtype)
-    compressor = zlib.compressobj(level=4, wbits=zlib.MAX_WBITS | 16)
     with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
         stream.write(header.encode("utf-8"))
-        for slab in _slabs(placed, geometry, layers, dtype):
-            stream.write(compressor.compress(slab.tobytes()))
-        stream.write(compressor.flush())
+        voxels = GzipOfMostlyZeros(stream)
+        _write_planes(voxels, placed, geometry, layers, dtype)
+        voxels.finish()
 
 
 def read_segmentation(path: Path | str) -> tuple[tuple[Segment, ...], Grid]:
@@ -221,21 +218,32 @@ def _overlap(mask_a: BoolArray, box_a: Box, mask_b: BoolArray, box_b: Box) -> bo
     return shared is not None and bool(np.any(mask_a[shared[0]] & mask_b[shared[1]]))
 
 
-def _slabs(
-    placed: Sequence[_Placed], grid: Grid, layers: int, dtype: np.dtype[np.generic]
-) -> Iterator[NDArray[np.generic]]:
-    """The voxels, slab by slab, as arrays ``[k, j, i, layer]``."""
+def _write_planes(
+    voxels: GzipOfMostlyZeros,
+    placed: Sequence[_Placed],
+    grid: Grid,
+    layers: int,
+    dtype: np.dtype[np.generic],
+) -> None:
+    """Write the voxels, plane by plane, as arrays ``[j, i, layer]``: only filled rows are made."""
     depth, rows, columns = grid.shape
-    for low in range(0, depth, _SLAB):
-        high = min(low + _SLAB, depth)
-        slab = np.zeros((high - low, rows, columns, layers), dtype=dtype)
-        for item in placed:
+    row_bytes = columns * layers * dtype.itemsize
+    empty = 0
+    for plane in range(depth):
+        here = [
+            item for item in placed if item.mask.size and item.box[0].start <= plane < item.box[0].stop
+        ]
+        top = min((item.box[1].start for item in here), default=rows)
+        bottom = max((item.box[1].stop for item in here), default=top)
+        filled = np.zeros((bottom - top, columns, layers), dtype=dtype)
+        for item in here:
             k, j, i = item.box
-            first, last = max(k.start, low), min(k.stop, high)
-            if first < last:
-                part = item.mask[first - k.start : last - k.start]
-                slab[first - low : last - low, j, i, item.layer][part] = item.value
-        yield slab
+            lines = slice(j.start - top, j.stop - top)
+            filled[lines, i, item.layer][item.mask[plane - k.start]] = item.value
+        voxels.zeros((empty + top) * row_bytes)
+        voxels.write(filled.tobytes())
+        empty = rows - bottom
+    voxels.zeros(empty * row_bytes)
 
 
 def _header(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.geometry import Grid, apply_matrix
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.volumes import Segment, read_segmentation, write_segmentation
+from CTSpectSpineLib.volumes.mostly_zeros import GzipOfMostlyZeros
 from CTSpectSpineLib.volumes.regions import resample_region
 
 TERMINOLOGY = (
@@ -251,3 +254,19 @@ def test_slicer_reads_names_colours_tags_and_voxels(tmp_path: Path) -> None:
         ras = apply_matrix(matrix, index[:, ::-1] + np.array([i0, j0, k0], dtype=float))
         expected = Region(segment.region, GRID.ijk_to_lps).points_mm() * [-1, -1, 1]
         assert np.allclose(ras, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("runs", [(0, 0), (3, 1500, 7), (1 << 21, 5, 700), (513, 0, 3_000_001, 2)])
+def test_zeros_are_compressed_as_any_bytes(runs: tuple[int, ...]) -> None:
+    """Runs of zeros between random bytes, also empty ones, come back as they were."""
+    rng = np.random.default_rng(sum(runs))
+    stream, wanted = io.BytesIO(), b""
+    made = GzipOfMostlyZeros(stream)
+    for run in runs:
+        made.zeros(run)
+        block = rng.integers(0, 4, 5000, dtype=np.uint8).tobytes()
+        made.write(block)
+        wanted += bytes(run) + block
+    made.finish()
+    assert gzip.decompress(stream.getvalue()) == wanted
+    assert len(stream.getvalue()) < 2500 * len(runs) + 0.003 * sum(runs)
