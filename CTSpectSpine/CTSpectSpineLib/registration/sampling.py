@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from CTSpectSpineLib.geometry import apply_matrix, inverse
+from CTSpectSpineLib.geometry import Box, apply_matrix, content_box, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.blocks import Float32Array
 from CTSpectSpineLib.registration.prepare import (
@@ -31,6 +33,9 @@ Judgement: the coarse resolution, beyond which bone hardly blurs."""
 LEAST_MEASURED = 0.9
 """Least share of a blurred map value that must come from measured CT. Numerical: reached 1.3
 standard deviations of the blur inside the edge of the CT."""
+
+_PLANES = 4
+"""Planes of the SPECT that are looked through at a time. Numerical: they stay in the cache."""
 
 IntArray = NDArray[np.signedinteger[Any]]
 
@@ -55,6 +60,11 @@ class SampledMaps:
     usable: BoolArray
     near_bone: BoolArray
     ijk_to_lps: FloatArray
+
+    @cached_property
+    def near_box(self) -> Box | None:
+        """Box (k, j, i) around what is near bone; None where nothing is."""
+        return content_box(self.near_bone)
 
 
 @dataclass(frozen=True)
@@ -141,17 +151,11 @@ def reflected(maps: SampledMaps, lps: int) -> SampledMaps:
     weight = maps.table[..., BONE_CHANNELS[0], 0].sum(axis=tuple(a for a in range(3) if a != along))
     position = np.arange(len(weight))
     middle = float((position * weight).sum() / weight.sum())
-    moved = matrix.copy()
-    # Index n-1-m of the flipped grid holds index m: keep the middle of bone where it was.
-    moved[:3, 3] += matrix[:3, axis] * (2 * middle - (len(weight) - 1))
-    table = np.flip(maps.table, axis=along).copy()
-    table[..., 1 + axis] *= -1.0
-    return SampledMaps(
-        table,
-        np.ascontiguousarray(np.flip(maps.usable, axis=along)),
-        np.ascontiguousarray(np.flip(maps.near_bone, axis=along)),
-        moved,
-    )
+    # Voxels stay where they are in memory; the axis runs the other way, about the middle of bone.
+    turned = matrix.copy()
+    turned[:3, axis] *= -1.0
+    turned[:3, 3] += 2.0 * middle * matrix[:3, axis]
+    return replace(maps, ijk_to_lps=turned)
 
 
 def sample(maps: SampledMaps, points_mm: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -208,18 +212,33 @@ def _near_bone(ct: CtMaps) -> BoolArray:
 def near_bone_voxels(maps: SampledMaps, spect: SpectMap, spect_to_ct: FloatArray) -> IntArray:
     """Flat indices of the SPECT voxels that a pose puts near bone, ascending."""
     near = maps.near_bone
+    box = maps.near_box
+    if box is None:
+        return np.zeros(0, dtype=np.intp)
     matrix = inverse(maps.ijk_to_lps) @ spect_to_ct @ spect.ijk_to_lps
-    k, j, i = np.ogrid[tuple(slice(n) for n in spect.values.shape)]
-    inside = np.ones(spect.values.shape, dtype=bool)
-    nearest = []
-    for axis in range(3):
-        index = (matrix[axis, 0] * i + matrix[axis, 3]) + matrix[axis, 1] * j + matrix[axis, 2] * k
-        whole = np.rint(index).astype(np.int32)
-        inside &= (whole >= 0) & (whole < near.shape[2 - axis])
-        nearest.append(whole)
-    keep = np.flatnonzero(inside)
-    x, y, z = (whole.reshape(-1)[keep] for whole in nearest)
-    return np.asarray(keep[near[z, y, x]])
+    # Only where the box around what is near bone lies in the SPECT, and some planes at a time.
+    corners = np.array(list(product(*((s.start - 1.0, s.stop) for s in box[::-1]))))
+    reached = apply_matrix(inverse(matrix), corners)
+    size = np.array(spect.values.shape[::-1])
+    low = np.clip(np.floor(reached.min(axis=0)), 0, size).astype(int)
+    high = np.clip(np.ceil(reached.max(axis=0)) + 1, low, size).astype(int)
+    i = np.arange(low[0], high[0])
+    j = np.arange(low[1], high[1])[:, None]
+    found: list[IntArray] = [np.zeros(0, dtype=np.intp)]
+    for first in range(int(low[2]), int(high[2]), _PLANES):
+        k = np.arange(first, min(first + _PLANES, int(high[2])))[:, None, None]
+        inside: BoolArray = np.ones((k.size, j.size, i.size), dtype=bool)
+        nearest = []
+        for axis in range(3):
+            m = matrix[axis]
+            index = (m[0] * i + m[3]) + m[1] * j + m[2] * k
+            whole = np.rint(index, out=index).astype(np.int32)
+            inside &= (whole >= 0) & (whole < near.shape[2 - axis])
+            nearest.append(whole)
+        x, y, z = (whole[inside] for whole in nearest)
+        flat = (k * (size[0] * size[1]) + j * size[0] + i)[inside]
+        found.append(flat[near[z, y, x]])
+    return np.concatenate(found)
 
 
 def points_of(spect: SpectMap, voxels: IntArray, spect_to_ct: FloatArray, most: int) -> Points:
