@@ -124,7 +124,9 @@ def _from_image(
     notes = [*doubts]
     if ignored:
         notes.append(f"{len(ignored)} labels of other structures were ignored.")
-    mapped = _relabel(image, {n: library_id(level) for n, level in meaning.items()})
+    numbers = {n: library_id(level) for n, level in meaning.items()}
+    kept = all(numbers.get(n) == n for n in present)
+    mapped = _bare(image) if kept else _relabel(image, numbers)
     met = rib_contacts(image, ribs, mapped) if ribs else {}
     return ImportedLabels(mapped, name, used, certain, tuple(notes), met)
 
@@ -223,6 +225,14 @@ def _as_small_integers(image: sitk.Image, stride: NDArray[np.integer]) -> NDArra
     array = sitk.GetArrayViewFromImage(image)[::k, ::j, ::i]
     kind = array.dtype if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 else np.int16
     return np.ascontiguousarray(array, dtype=kind)
+
+
+def _bare(image: sitk.Image) -> sitk.Image:
+    """The label map as it is, in uint8, without what its file said besides."""
+    same = sitk.Image(image)
+    for key in same.GetMetaDataKeys():
+        same.EraseMetaData(key)
+    return sitk.Cast(same, sitk.sitkUInt8) if same.GetPixelID() != sitk.sitkUInt8 else same
 
 
 def _relabel(image: sitk.Image, mapping: Mapping[int, int]) -> sitk.Image:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import apply_matrix, grid_of
+from CTSpectSpineLib.geometry import apply_matrix, content_box, grid_of
 from CTSpectSpineLib.labelling.levels.column_order import Finding
 from CTSpectSpineLib.model import FloatArray
 
@@ -79,11 +78,13 @@ def _points(labels: sitk.Image, *names: str) -> tuple[FloatArray, float]:
     stride = np.maximum(1, np.floor(_THINNED_MM / grid.spacing_mm)).astype(int)
     i, j, k = (int(n) for n in stride)
     array = sitk.GetArrayViewFromImage(labels)[::k, ::j, ::i]
-    mask = np.isin(array, [anatomy.vertebra(name).id for name in names])
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    if not boxes or boxes[0] is None:
+    mask = np.zeros(array.shape, dtype=bool)
+    for name in names:
+        mask |= array == anatomy.vertebra(name).id
+    box = content_box(mask)
+    if box is None:
         return np.zeros((0, 3)), 0.0
-    low = np.array([s.start for s in boxes[0]])
-    index = (np.argwhere(mask[boxes[0]]) + low)[:, ::-1] * stride
+    low = np.array([s.start for s in box])
+    index = (np.argwhere(mask[box]) + low)[:, ::-1] * stride
     points = apply_matrix(grid.ijk_to_lps, index.astype(float))
     return points, float(np.prod(grid.spacing_mm * stride))
