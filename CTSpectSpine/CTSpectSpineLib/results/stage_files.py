@@ -199,23 +199,33 @@ def write_labels(
     boxes = label_boxes(sitk.GetArrayViewFromImage(labels.image))
     hips = {n: box for n, box in boxes.items() if n in anatomy.hip_ids().values()}
     if hips:
-        others = {n: box for n, box in boxes.items() if n not in hips}
-        write_image(_without(labels.image, others), folder / "hips.nii.gz")
+        write_image(_only(labels.image, hips), folder / "hips.nii.gz")
     write_image(_without(labels.image, hips), folder / "vertebrae.nii.gz")
     write_labels_record(labels, folder, more)
+
+
+def _only(image: sitk.Image, boxes: Mapping[int, Box]) -> sitk.Image:
+    """A label map with some of the labels, each given with the box around it."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    few = sitk.Image(image.GetSize(), image.GetPixelID())
+    few.CopyInformation(image)
+    for number, box in boxes.items():
+        part = sitk.GetArrayFromImage(few[box[::-1]])
+        part[voxels[box] == number] = number
+        few[box[::-1]] = sitk.GetImageFromArray(part)
+    return few
 
 
 def _without(image: sitk.Image, boxes: Mapping[int, Box]) -> sitk.Image:
     """The label map without some labels, each given with the box around it."""
     if not boxes:
         return image
-    voxels = sitk.GetArrayFromImage(image)
+    rest = sitk.Image(image)
     for number, box in boxes.items():
-        part = voxels[box]
+        part = sitk.GetArrayFromImage(rest[box[::-1]])
         part[part == number] = 0
-    left = sitk.GetImageFromArray(voxels)
-    left.CopyInformation(image)
-    return left
+        rest[box[::-1]] = sitk.GetImageFromArray(part)
+    return rest
 
 
 def write_labels_record(

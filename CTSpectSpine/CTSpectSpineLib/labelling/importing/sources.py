@@ -228,11 +228,14 @@ def _as_small_integers(image: sitk.Image, stride: NDArray[np.integer]) -> NDArra
 
 
 def _bare(image: sitk.Image) -> sitk.Image:
-    """The label map as it is, in uint8, without what its file said besides."""
-    same = sitk.Image(image)
-    for key in same.GetMetaDataKeys():
+    """The label map in uint8, without what its file said besides; itself where it is that."""
+    keys = image.GetMetaDataKeys()
+    if not keys and image.GetPixelID() == sitk.sitkUInt8:
+        return image
+    same = sitk.Cast(image, sitk.sitkUInt8)
+    for key in keys:
         same.EraseMetaData(key)
-    return sitk.Cast(same, sitk.sitkUInt8) if same.GetPixelID() != sitk.sitkUInt8 else same
+    return same
 
 
 def _relabel(image: sitk.Image, mapping: Mapping[int, int]) -> sitk.Image:
