@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from CTSpectSpineLib.processes import return_memory
 from CTSpectSpineLib.progress import Progress, ProgressCallback
 from CTSpectSpineLib.results.manifest import Manifest
 
@@ -96,6 +97,7 @@ class Recorder:
         with self._manifest.stage(name) as warnings:
             scaled(Progress(name, 0.0, message))
             yield Step(scaled, warnings)
+            return_memory()
 
     def done(self) -> None:
         """Tell that all is done."""

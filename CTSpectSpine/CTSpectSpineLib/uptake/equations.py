@@ -48,6 +48,8 @@ SURROUNDINGS = 0.5
 """Uptake around a joint, in units of the reference. Judgement: between soft tissue and bone."""
 _STEP = 0.04
 """Relative step of the width's derivative. Numerical."""
+_COLUMNS = 64
+"""Observations that are filtered at a time. Numerical: bounds the memory."""
 _LEAST_OWN = 0.02
 """Least share of itself that a region's observation must hold to be weighted by voxels.
 Numerical."""
@@ -141,7 +143,7 @@ def build_equations(
     wider = Response(response.fwhm_mm * (1.0 + _STEP), response.lift, response.bend)
     lifted = Response(response.fwhm_mm, response.lift + 1.0, response.bend)
     transfer = transfer_matrix(weights, profiles)
-    counting = np.asarray((weights.T @ noise.correlated(weights)).todense()) / unit**2
+    counting = _counting(weights, noise) / unit**2
     joints = np.array(view.partition.of_kind("disc_bone", "facet_bone"), dtype=np.intp)
     uneven = np.array([UNEVEN_SD[part.kind] for part in view.partition.parts])
     moved = np.zeros((len(first), 0))
@@ -160,6 +162,19 @@ def build_equations(
         joints=joints,
         moved=moved,
     )
+
+
+def _counting(weights: sparse.csc_matrix, noise: Noise) -> FloatArray:
+    """Covariance of the observations by noise, shape (observations, observations).
+
+    Some columns at a time: filtered by the noise's covariance they are several times as large.
+    """
+    rows = sparse.csr_matrix(weights.T)
+    parts = [
+        (rows @ noise.correlated(sparse.csc_matrix(weights[:, first : first + _COLUMNS]))).todense()
+        for first in range(0, weights.shape[1], _COLUMNS)
+    ]
+    return np.asarray(np.concatenate(parts, axis=1))
 
 
 def _voxel_weights(

@@ -97,7 +97,9 @@ def identity_of(image: sitk.Image) -> ImageIdentity:
     >>> identity_of(image) == identity_of(sitk.Cast(image, sitk.sitkFloat64))
     True
     """
-    oriented = sitk.DICOMOrient(image, "LPS")
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    # The filter copies the image, even where it changes nothing.
+    oriented = image if code == "LPS" else sitk.DICOMOrient(image, "LPS")
     digest = hashlib.sha256()
     # Slice by slice: the image as floats would be as large again.
     for plane in sitk.GetArrayViewFromImage(oriented):

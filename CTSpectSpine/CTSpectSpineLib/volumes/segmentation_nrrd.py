@@ -231,7 +231,9 @@ def _write_planes(
     empty = 0
     for plane in range(depth):
         here = [
-            item for item in placed if item.mask.size and item.box[0].start <= plane < item.box[0].stop
+            item
+            for item in placed
+            if item.mask.size and item.box[0].start <= plane < item.box[0].stop
         ]
         top = min((item.box[1].start for item in here), default=rows)
         bottom = max((item.box[1].stop for item in here), default=top)
