@@ -34,8 +34,8 @@ ROUGH_MM = 18.0
 rotation still moves bone farther from the centre by more."""
 MOST_ROTATIONS = 20
 """Rotations that are searched at `SEARCH_MM`. Measured on 23 simulated pairs of 12 kinds: with 20
-all poses to be refined were those of a search of every rotation in 20 of 23, and all but the last
-one in the others; with 10 only two thirds were the same."""
+all poses to be refined were those of a search of every rotation in 19 of 23, and all but one in
+the others; with 10 only two thirds were the same."""
 ROTATION_STEP_DEG = 12.0
 """Step of the grid of rotations about each axis, degrees. Numerical: half of it is within the reach
 of the refinement."""
