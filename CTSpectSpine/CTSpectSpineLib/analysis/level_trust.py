@@ -37,7 +37,7 @@ def checked_by_joints(
     labels: VertebraLabels, ct: sitk.Image | None, progress: ProgressCallback = silent
 ) -> VertebraLabels:
     """Build the joints only to check the labels; adds their warnings."""
-    joints = build_joints(labels.image, ct, progress)
+    joints = build_joints(labels, ct, progress)
     checked = trust_after_joints(labels, joints)
     return replace(checked, warnings=tuple(dict.fromkeys((*labels.warnings, *joints.warnings))))
 

@@ -201,7 +201,7 @@ def find_joints(
     labels: VertebraLabels, ct: Volume, progress: ProgressCallback, threads: int | None
 ) -> tuple[SpineJoints, VertebraLabels]:
     """Derive the joint regions; the labels come back with what the joints say of them."""
-    joints = build_joints(labels.image, ct.image, progress, threads)
+    joints = build_joints(labels, ct.image, progress, threads)
     return joints, trust_after_joints(labels, joints)
 
 

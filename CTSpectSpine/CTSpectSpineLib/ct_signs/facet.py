@@ -60,7 +60,7 @@ def facet_signs(joint: Joint, up: FloatArray, ct: Ct) -> CtSigns:
     if joint.region is None or joint.bone is None:
         return _not(signs, "the joint was not located")
     if joint.outlined_on != "CT":
-        reason = joint.outlined_on.removeprefix("labels: ")
+        reason = joint.outlined_on.partition(": ")[2]
         return _not(signs, reason or "its space was not sought on the CT")
     space = _without(joint.region, joint.bone)
     if not space.mask.any():

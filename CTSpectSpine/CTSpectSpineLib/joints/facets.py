@@ -133,7 +133,7 @@ class Facet:
     sheet
         The interface as a mask; None where the joint was placed without one.
     outlined_on
-        ``"CT"``, or ``"labels"`` with the reason after a colon.
+        ``"CT"``, or ``"place"`` or ``"labels"`` with the reason after a colon.
     """
 
     region: BoolArray

@@ -20,17 +20,24 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 CONFIRMED = 0.9
 """Least probability of the whole numbering to be called confirmed. Judgement: all other numberings
 share one tenth; how often it errs is counted in docs/validation/labelling.md."""
+_MOST_WRONG = 0.2
+"""Most thoracic names that may be expected to be wrong in a confirmed column. Judgement: one in
+five columns. By the prior alone, thoracic vertebrae counted up from the last ribs are wrong in one
+person of sixteen, all of them at once: two of them may be confirmed, not half a chest. Lumbar names
+are counted from the sacrum by convention, so that the probability of the whole decides."""
 _CERVICAL = tuple(f"C{n}" for n in range(1, 8))
 """By definition: the seven cervical vertebrae."""
 _VARIANTS = (
-    ("", 0.9, 12, 5),
-    ("a sixth lumbar vertebra (L6)", 0.03, 12, 6),
-    ("four lumbar vertebrae (a sacralised L5)", 0.03, 12, 4),
+    ("", 0.88, 12, 5),
+    ("a sixth lumbar vertebra (L6)", 0.035, 12, 6),
+    ("four lumbar vertebrae (a sacralised L5)", 0.025, 12, 4),
     ("a thirteenth pair of ribs (T13)", 0.02, 13, 5),
-    ("eleven pairs of ribs", 0.02, 11, 5),
+    ("eleven pairs of ribs", 0.04, 11, 5),
 )
 """Sentence, prior probability, thoracic and lumbar vertebrae. About one person in eight has
-another number of vertebrae than the usual one (Carrino et al., Radiology 2011;259:196)."""
+another number of vertebrae than the usual one (Carrino et al., Radiology 2011;259:196); of 293
+volunteers 4.1 % had eleven thoracic and five lumbar, 3.8 % twelve and six (Yan et al., J Orthop
+Surg Res 2018;13:124). Judgement: how the others share the rest."""
 _STEP_SPREAD = 0.16
 """Standard deviation of the logarithm of steps within a spine. Judgement: 0.8 to 1.3 times what is
 expected are seen in usual columns (`confidence.FAR`)."""
@@ -49,6 +56,9 @@ _LOOKS, _LEAST_LOOKS = 0.5, 0.03
 alike, and a network is never sure."""
 _CLEAR = 0.5
 """Share above which a vertebra is said to look like something. Judgement: the majority."""
+_FEWEST_WHOLE = 2
+"""Fewest whole vertebrae that labels can be relied on with. By definition: the least that have a
+joint; what is cut on all sides often is no vertebra at all."""
 _GAP, _GAP_BELOW_AXIS = 1.6, 2.3
 """Step, relative to its neighbours, that has room for another vertebra; below the axis, whose
 centre lies higher. Judgement: between the 1.3 of usual columns and the 1.8 of one left out
@@ -123,13 +133,19 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
     hard = anchor is not None or _landmarks(seen) != ""
     # Transitional anatomy is rarer than a vertebra found twice or not at all: a person decides.
     usual = not best.variant
-    confirmed = bool(whole >= CONFIRMED and hard and usual and not skipped.any())
-    return Naming(
-        best.names,
-        confidence,
-        confirmed,
-        _sentences(seen, best, whole, skipped, confirmed, anchor is not None),
-    )
+    wrong = sum(1.0 - p for p, name in zip(confidence, best.names, strict=True) if name[0] == "T")
+    sure = whole >= CONFIRMED and (anchor is not None or wrong <= _MOST_WRONG)
+    few = sum(not row.cut for row in rows) < _FEWEST_WHOLE
+    sure &= anchor is not None or not few
+    confirmed = bool(sure and hard and usual and not skipped.any())
+    sentences = _sentences(seen, best, whole, skipped, confirmed, anchor is not None, confidence)
+    if few:
+        sentences = (
+            "Too little of the spine is in view: fewer than two whole vertebrae were found, so"
+            " their outlines and names mean little; give a CT that shows more, or a label map.",
+            *sentences,
+        )
+    return Naming(best.names, confidence, confirmed, sentences)
 
 
 def skipped_levels(centres: FloatArray, axis: BoolArray | None = None) -> np.ndarray:
@@ -284,10 +300,20 @@ def _sentences(
     skipped: np.ndarray,
     confirmed: bool,
     anchored: bool,
+    confidence: tuple[float, ...],
 ) -> tuple[str, ...]:
     found = []
     marks = _landmarks(seen)
-    if not confirmed:
+    pairs = zip(confidence, best.names, strict=True)
+    doubtful = sum(p < 1.0 - _MOST_WRONG / len(best.names) for p, name in pairs if name[0] == "T")
+    by_ribs = doubtful and marks and not best.variant and not skipped.any()
+    if not confirmed and whole >= CONFIRMED and by_ribs:
+        found.append(
+            f"Levels not confirmed: {doubtful} of the names rest on {marks} alone (probability"
+            f" {whole:.0%}), and some people have eleven or thirteen pairs of ribs; name one"
+            " vertebra with an anchor, or check them."
+        )
+    elif not confirmed:
         why = (
             f"they rest on {marks}, which leave doubt"
             if marks

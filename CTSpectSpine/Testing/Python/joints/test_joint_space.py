@@ -10,10 +10,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from CTSpectSpineLib.geometry import affine, image_from_array
-from CTSpectSpineLib.joints import build_joints
+from CTSpectSpineLib.joints import build_joints, joints_of
 from CTSpectSpineLib.joints.arch import _enclosed, _walks, sample_ct
 from CTSpectSpineLib.joints.facets import voxels_to
-from CTSpectSpineLib.joints.label_volume import local_grid
+from CTSpectSpineLib.joints.label_volume import label_volume, local_grid
+from CTSpectSpineLib.joints.usual_place import _below_l1, _usual
 from CTSpectSpineLib.model import Joint
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
@@ -80,6 +81,20 @@ def test_a_ct_without_visible_spaces_leaves_the_joints_to_the_labels(spine: Anat
 
 
 @pytest.mark.slow
+def test_known_coarse_labels_leave_the_joints_at_their_usual_place(spine: Anatomy) -> None:
+    """Also where the CT, blurred as by thick slices, shows no space."""
+    blurred = sitk.SmoothingRecursiveGaussian(spine.ct, 1.5)
+    volume = label_volume(without_tips(spine))
+    by_labels = errors(facets_of(joints_of(volume).joints), spine)
+    found = facets_of(joints_of(volume, blurred, coarse=True).joints)
+    marks = [joint.outlined_on for joint in found.values()]
+    assert all(mark.startswith("place: the labels put it") for mark in marks), marks
+    assert errors(found, spine).mean() < by_labels.mean() - 0.5
+    alike = facets_of(build_joints(spine.labels, blurred).joints)
+    assert not any(joint.outlined_on.startswith("place") for joint in alike.values())
+
+
+@pytest.mark.slow
 def test_a_ct_that_ends_before_the_joints_leaves_them_to_the_labels(spine: Anatomy) -> None:
     by_labels = facets_of(build_joints(spine.labels).joints)
     far = sitk.Image(spine.ct)
@@ -126,9 +141,26 @@ def test_walks_meet_in_the_dark_line_whatever_the_labels_say() -> None:
     labels = (np.zeros_like(bone), np.zeros_like(bone))
     labels[0][:, :, :5] = True
     labels[1][:, :, 5:] = True
-    upper = _walks(bone, ease, starts, labels) > 0.5
+    upper = _walks(bone, ease, starts, labels, np.full(bone.shape, 0.003)) > 0.5
     assert upper[:, :, :9].all()
     assert not upper[:, :, 12:].any()
+
+
+def test_usual_places_are_known_from_the_second_thoracic_to_the_last_lumbar_vertebra() -> None:
+    levels = [*(f"T{n}" for n in range(2, 14)), *(f"L{n}" for n in range(1, 7))]
+    assert list(_usual()) == levels
+    assert [_below_l1(name) for name in ("T11", "T12", "T13", "L1", "L5", "L6")] == [
+        -2,
+        -1,
+        -1,
+        0,
+        4,
+        4,
+    ]
+    for usual in _usual().values():
+        assert np.linalg.norm(usual.normal) == pytest.approx(1.0)
+        # From the upper bone, behind, to the lower one, in front of it.
+        assert usual.normal[1] < 0
 
 
 def test_the_ct_is_sampled_where_the_grid_lies_and_air_beyond() -> None:

@@ -65,7 +65,7 @@ def column(
 @pytest.mark.parametrize(
     ("first", "last", "sacrum", "dens"),
     [
-        ("T10", "L5", True, False),
+        ("T11", "L5", True, False),
         ("C1", "T2", False, True),
         ("C5", "L3", False, False),
         ("C1", "L5", True, True),
@@ -87,6 +87,29 @@ def test_the_sacrum_alone_names_a_lumbar_spine_and_says_what_it_cannot_tell() ->
     assert any("sixth lumbar" in sentence for sentence in found.warnings)
 
 
+@pytest.mark.parametrize(("first", "sacrum"), [("T8", True), ("T9", True), ("T6", False)])
+def test_a_count_of_ribs_alone_confirms_no_row_of_thoracic_names(first: str, sacrum: bool) -> None:
+    """With eleven or thirteen pairs all of them would be wrong, and look the same."""
+    last = "L5" if sacrum else "L3"
+    found = name_column(column(levels(first, last), sacrum=sacrum))
+    assert found.levels == levels(first, last)
+    assert min(found.confidence) > 0.85
+    assert not found.confirmed
+    assert "the last ribs" in found.warnings[0]
+    anchored = name_column(column(levels(first, last), sacrum=sacrum), (0, first))
+    assert anchored.confirmed
+
+
+def test_less_than_two_whole_vertebrae_are_too_little() -> None:
+    seen = column(levels("L2", "L4"), sacrum=False)
+    rows = [replace(row, cut=n != 1) for n, row in enumerate(seen.vertebrae)]
+    found = name_column(replace(seen, vertebrae=tuple(rows)))
+    assert not found.confirmed
+    assert found.warnings[0].startswith("Too little of the spine is in view")
+    whole = name_column(seen)
+    assert not any("Too little" in sentence for sentence in whole.warnings)
+
+
 @pytest.mark.parametrize(
     ("first", "last", "mark"), [("T5", "L2", "the last ribs"), ("C4", "T4", "the first ribs")]
 )
@@ -98,7 +121,7 @@ def test_the_looks_of_bodies_name_a_column_where_regions_meet(
     assert found.levels == levels(first, last)
     assert not found.confirmed
     assert mark in found.warnings[0]
-    assert name_column(column(levels(first, last), looks=0.98)).confirmed
+    assert min(name_column(column(levels(first, last), looks=0.98)).confidence) > 0.9
     unsure = name_column(column(levels(first, last), ribs=False, looks=0.4))
     assert mark not in " ".join(unsure.warnings)
 
