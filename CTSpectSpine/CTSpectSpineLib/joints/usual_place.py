@@ -37,8 +37,8 @@ _SPREAD_MM = 2.0
 patients: 1.0 to 1.8."""
 _TURN_DEG, _TURNS_DEG = 12.0, (-20.0, -10.0, 0.0, 10.0, 20.0)
 """Standard deviation of the joint's angle to the sagittal plane, and angles that are tried,
-degrees. Standard: 6 to 8 within a level (`phantom/anatomy/facet_variety.json`); Judgement: and as much
-again for the frame."""
+degrees. Standard: 6 to 8 within a level (`phantom/anatomy/facet_variety.json`); Judgement: and as
+much again for the frame."""
 _DISC_MM = 7.0
 """Radius of the disc on which the CT is averaged, mm. Judgement: half of an articular surface."""
 _FARTHEST_MM, _OFFSET_STEP_MM = 8.0, 0.5

@@ -20,9 +20,9 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 CONFIRMED = 0.9
 """Least probability of the whole numbering to be called confirmed. Judgement: all other numberings
 share one tenth; how often it errs is counted in docs/validation/labelling.md."""
-_MOST_WRONG = 0.2
+_MOST_WRONG = 0.25
 """Most thoracic names that may be expected to be wrong in a confirmed column. Judgement: one in
-five columns. By the prior alone, thoracic vertebrae counted up from the last ribs are wrong in one
+four columns. By the prior alone, thoracic vertebrae counted up from the last ribs are wrong in one
 person of sixteen, all of them at once: two of them may be confirmed, not half a chest. Lumbar names
 are counted from the sacrum by convention, so that the probability of the whole decides."""
 _CERVICAL = tuple(f"C{n}" for n in range(1, 8))
