@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 sys.path.append(str(Path(__file__).resolve().parents[4]))
 
-from benchmarks.joints import cohort
+from benchmarks.joints import cohort, labellers
 from benchmarks.joints.document import Tables, write_document
 from benchmarks.joints.grids import GRIDS, resampled
 from benchmarks.joints.measure import CONDITIONS, measure_spine
@@ -135,3 +135,18 @@ def test_one_spine_of_the_cohort_in_every_condition() -> None:
     assert {row.condition for row in found} == set(CONDITIONS)
     assert all(row.located for row in found)
     assert all(row.caught == row.located for row in wrong if row.share > 0)
+
+
+def test_the_page_on_labellers_has_a_row_per_group_and_counts_what_is_lost() -> None:
+    row = {"ct": "a CT", "how": "built-in", "joint": "", "mark": "place", "located": True}
+    values = [("L3", 2.0, 0.5, 1.8), ("L4", 4.0, 0.7, 2.0), ("T5", 1.0, 0.6, 1.9)]
+    rows = [
+        row | {"upper": upper, "error_mm": error, "dice": dice, "uptake": uptake}
+        for upper, error, dice, uptake in values
+    ]
+    lost = {"upper": "L5", "located": False, "mark": "", "error_mm": np.nan, "uptake": np.nan}
+    text = labellers.document(pd.DataFrame([*rows, rows[0] | lost | {"dice": 0.0}]))
+    assert "| a CT | L3-L4 to L5-S1 | built-in | 3 | 2 | 0 | 1 | 3.00 | 4.0 | 0.40 | 1.90 |" in text
+    assert (
+        "| a CT | T2-T3 to T12-L1 | built-in | 1 | 1 | 0 | 0 | 1.00 | 1.0 | 0.60 | 1.90 |" in text
+    )
