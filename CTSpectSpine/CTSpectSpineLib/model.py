@@ -158,8 +158,7 @@ class Joint:
         Those of the flags for which the joint's place, or the level's name, cannot be relied on:
         no confident number may rest on such a joint.
     outlined_on
-        ``"CT"`` where a CT shows the joint space, ``"place: …"`` with why where a facet joint lies
-        at its usual place in the bone, else ``"labels: …"`` with why; empty without CT.
+        ``"CT"`` (it shows the space), or ``"place: …"`` or ``"labels: …"`` with why; empty without.
     """
 
     id: str
