@@ -23,8 +23,9 @@ LabelFunction = Callable[[sitk.Image, Anchor | None, ProgressCallback], Vertebra
 GROUP = "ctspectspine.labellers"
 """Entry point group of labellers from outside."""
 _MODULES = ("totalsegmentator.labeller", "builtin.labeller")
-"""Modules of this package that register one labeller each when they are imported; those that
-``auto`` prefers come first. Importing one must not need the packages that its labeller needs."""
+"""Modules of this package that register one labeller each, by the name of their folder, when they
+are imported; those that ``auto`` prefers come first. Importing one must not need the packages that
+its labeller needs."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ _LABELLERS: dict[str, Labeller] = {}
 
 
 def register_labeller(labeller: Labeller) -> None:
-    """Make a labeller known; those registered first are preferred by ``auto``."""
+    """Make a labeller known; after the package's own, those registered first are preferred."""
     _LABELLERS[labeller.name] = labeller
 
 
@@ -84,7 +85,9 @@ def labellers(settings: Settings = USUAL) -> dict[str, Labeller]:
     for module in _MODULES:
         import_module(f"CTSpectSpineLib.labelling.{module}")
     known = {**_from_outside(), **_LABELLERS}
-    ordered = [known[name] for name in (*_LABELLERS, *known)]
+    # Not the order of registration: which module is imported first is up to the caller.
+    own = [module.split(".")[0] for module in _MODULES]
+    ordered = [known[name] for name in (*own, *_LABELLERS, *known)]
     return {one.name: one.variant(settings) if one.variant else one for one in ordered}
 
 
