@@ -18,7 +18,7 @@ from CTSpectSpineLib.registration.pair import FINE, prepared, suited
 from CTSpectSpineLib.registration.prepare import SpectMap, ct_maps, spect_map
 from CTSpectSpineLib.registration.refine import measure
 from CTSpectSpineLib.registration.solve import BEND_COARSE, BEND_FINE
-from CTSpectSpineLib.registration.vertebrae import VertebraFit, fit_vertebrae
+from CTSpectSpineLib.registration.vertebrae import SUPPORTED_MARGIN, VertebraFit, fit_vertebrae
 
 _SAME_VERTEBRA_MM = 10.0
 """Centres nearer than this are those of one vertebra, whatever its name. Judgement: a third of the
@@ -117,8 +117,8 @@ def _taken(rigid: Registration, fit: VertebraFit) -> Registration:
     sentence = (
         f"{_BEGINNING} moved on its own, because the spine lay differently in the two scans: by up "
         f"to {posture.largest_shift_mm:.1f} mm and {posture.largest_turn_deg:.1f} degrees beyond "
-        f"the rigid registration. This explains uptake that it was not found on "
-        f"{fit.margin.margin:.1f} standard errors better. Joints are measured there, with an "
+        "the rigid registration. Tried on uptake that they were not fitted to, the motions gain "
+        f"{fit.margin.margin:.1f} standard errors. Joints are measured there, with an "
         f"expected error of {error:.1f} mm instead of {rigid.expected_error_mm:.1f} mm."
     )
     return _with(replace(rigid, posture=posture, expected_error_mm=error), sentence)
@@ -127,9 +127,9 @@ def _taken(rigid: Registration, fit: VertebraFit) -> Registration:
 def _refusal(fit: VertebraFit) -> str:
     return (
         f"{_BEGINNING} left where the rigid registration puts it: the SPECT does not clearly "
-        f"support motions of single vertebrae (those found, {fit.moved_mm:.1f} mm on average with "
-        f"an error of {fit.error_mm:.1f} mm, explain uptake that they were not found on by "
-        f"{fit.margin.margin:.1f} standard errors)."
+        f"support motions of single vertebrae. Those found, {fit.moved_mm:.1f} mm on average with "
+        f"an error of {fit.error_mm:.1f} mm, were tried on uptake that they were not fitted to "
+        f"(gain {fit.margin.margin:.1f} standard errors, {SUPPORTED_MARGIN:g} needed)."
     )
 
 
