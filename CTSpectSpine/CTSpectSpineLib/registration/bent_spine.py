@@ -18,7 +18,12 @@ from CTSpectSpineLib.registration.pair import FINE, prepared, suited
 from CTSpectSpineLib.registration.prepare import SpectMap, ct_maps, spect_map
 from CTSpectSpineLib.registration.refine import measure
 from CTSpectSpineLib.registration.solve import BEND_COARSE, BEND_FINE
-from CTSpectSpineLib.registration.vertebrae import SUPPORTED_MARGIN, VertebraFit, fit_vertebrae
+from CTSpectSpineLib.registration.vertebrae import (
+    LEAST_GAIN,
+    SUPPORTED_MARGIN,
+    VertebraFit,
+    fit_vertebrae,
+)
 
 _SAME_VERTEBRA_MM = 10.0
 """Centres nearer than this are those of one vertebra, whatever its name. Judgement: a third of the
@@ -127,9 +132,10 @@ def _taken(rigid: Registration, fit: VertebraFit) -> Registration:
 def _refusal(fit: VertebraFit) -> str:
     return (
         f"{_BEGINNING} left where the rigid registration puts it: the SPECT does not clearly "
-        f"support motions of single vertebrae. Those found, {fit.moved_mm:.1f} mm on average with "
-        f"an error of {fit.error_mm:.1f} mm, were tried on uptake that they were not fitted to "
-        f"(gain {fit.margin.margin:.1f} standard errors, {SUPPORTED_MARGIN:g} needed)."
+        f"support motions of single vertebrae. Those found are {fit.moved_mm:.1f} mm on average "
+        f"with an error of {fit.error_mm:.1f} mm ({LEAST_GAIN:g} times that is needed); on uptake "
+        f"that they were not fitted to they gain {fit.margin.margin:.1f} standard errors "
+        f"({SUPPORTED_MARGIN:g} needed)."
     )
 
 
