@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.uptake.lattice import PartKind
 from CTSpectSpineLib.uptake.noise import Noise
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
-from CTSpectSpineLib.uptake.partition import PartKind
 from CTSpectSpineLib.uptake.response import Family, Response
 from CTSpectSpineLib.uptake.transfer import shifted_profiles, transfer_matrix
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy import linalg
 
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.lattice import PartKind
+from CTSpectSpineLib.uptake.partition import Partition
 
 _ERROR = 0.03
 """Error of an observed mean over the regions' prior spread of 3. Judgement: a few per cent of noise

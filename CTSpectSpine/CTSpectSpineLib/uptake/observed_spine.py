@@ -17,7 +17,7 @@ from CTSpectSpineLib.uptake.transfer import Mask, mean_weights
 
 MARGIN_MM = 40.0
 """How much SPECT is kept around the spine. Judgement: a little more than the modelled surroundings,
-which reach 34 mm (`partition.SHELL_MM`, `partition.BEYOND_MM`)."""
+which reach 34 mm (`surroundings.SHELL_MM`, `surroundings.BEYOND_MM`)."""
 VOXEL_MM = 4.9
 """Smaller voxels are averaged up to this size. Numerical: the blur leaves hardly anything finer
 (waves of twice this length keep 3 % of their height at 10 mm FWHM)."""

@@ -7,14 +7,13 @@ centres on lattice nodes. Every node belongs to at most one region:
    the bone of two joints overlaps, the nearer joint centre gets the node;
 2. what remains of each vertebral body and of its posterior elements; of the sacrum; of the hips;
 3. around them, out to 22 mm, soft tissue and whatever else is not labelled (kidneys, bladder,
-   ribs), in blocks of about 22 mm, so that its uneven uptake needs no model.
+   ribs), in blocks of about 22 mm, cut along the edges of hot organs (`surroundings`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,22 +24,10 @@ from scipy.spatial import cKDTree
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
+from CTSpectSpineLib.uptake.lattice import Box, CodeArray, Lattice, Part, PartKind, lookup
 from CTSpectSpineLib.uptake.sampling import SpectField
+from CTSpectSpineLib.uptake.surroundings import add_background
 
-PartKind = Literal[
-    "disc_bone", "disc_space", "facet_bone", "body", "posterior", "sacrum", "hip", "background"
-]
-CodeArray = NDArray[np.int32]
-Box = tuple[slice, slice, slice]
-
-LATTICE_MM = 1.25
-"""Largest step of the lattice. Numerical: an endplate band of 4 to 5 mm is several nodes thick."""
-SHELL_MM = 22.0
-"""How far around bone the surroundings are modelled. Judgement: two widths of a usual point spread
-(8 to 12 mm FWHM)."""
-BEYOND_MM = 12.0
-"""How far the outer blocks reach beyond the shell. Judgement: one width of a usual point spread,
-from which activity still spills in."""
 SLAB_MM, WING_MM, BODY_MM = 25.0, 27.0, 36.0
 """Height of the sacrum's pieces; where its wings begin beside the middle plane, and its arch behind
 its front. Judgement: about the height of an adult's sacral segment, and the half width and the
@@ -48,17 +35,6 @@ depth of S1 with its canal."""
 _SLABS, _LEAST_PIECE = 4, 0.15
 """Number of the slabs at most, and the share of the largest piece that one must have. Judgement:
 below S4 little bone is left, and a smaller piece is not resolved by itself."""
-BLOCK_MM = 22.0
-"""Edge of a background block. Judgement: two widths of a usual point spread; smaller blocks are not
-resolved from each other."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One region of the partition; ``owner`` is a joint id, a level, or empty."""
-
-    kind: PartKind
-    owner: str
 
 
 @dataclass(frozen=True)
@@ -120,75 +96,6 @@ def _as_box(found: tuple[slice, ...] | None) -> Box:
     return found[0], found[1], found[2]
 
 
-class _Lattice:
-    """Lattice under construction."""
-
-    def __init__(self, field: SpectField) -> None:
-        steps = np.maximum(1, np.ceil(field.spacing / LATTICE_MM - 1e-6)).astype(int)
-        self.factor = (int(steps[2]), int(steps[1]), int(steps[0]))
-        shape = [(n - 1) * f + 1 for n, f in zip(field.array.shape, self.factor, strict=True)]
-        self.codes: CodeArray = np.zeros(shape, dtype=np.int32)
-        self.parts: list[Part] = []
-        scale = np.diag([*(1.0 / steps), 1.0])
-        self.to_ct = np.linalg.inv(field.ct_to_index) @ scale
-        self.from_ct = np.linalg.inv(self.to_ct)
-
-    def code(self, kind: PartKind, owner: str) -> int:
-        part = Part(kind, owner)
-        if part not in self.parts:
-            self.parts.append(part)
-        return self.parts.index(part) + 1
-
-    def box(self, region: Region) -> Box | None:
-        """Lattice box that holds a region; None when they do not meet."""
-        size = np.array(region.mask.shape[::-1]) - 1
-        corners = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
-        matrix = self.from_ct @ region.ijk_to_lps
-        at = corners @ matrix[:3, :3].T + matrix[:3, 3]
-        shape = np.array(self.codes.shape[::-1])
-        low = np.maximum(np.floor(at.min(axis=0)), 0).astype(int)
-        high = np.minimum(np.ceil(at.max(axis=0)) + 1, shape).astype(int)
-        if np.any(high <= low):
-            return None
-        i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        return k, j, i
-
-    def points(self, kji: NDArray[np.int64]) -> FloatArray:
-        """CT points, LPS mm, at which nodes are probed: one random place in each node's cell.
-
-        At the nodes themselves a plate whose faces lie along the lattice would gain or lose
-        whole layers; random places (stratified sampling) keep volumes right on average.
-        """
-        jitter = _jitter()
-        k, j, i = (kji % len(jitter)).T
-        at = kji[:, ::-1] + jitter[k, j, i]
-        return np.asarray(at @ self.to_ct[:3, :3].T + self.to_ct[:3, 3])
-
-    def inside(self, region: Region, box: Box) -> BoolArray:
-        """Which nodes of a box lie in a region."""
-        shape = tuple(s.stop - s.start for s in box)
-        kji = np.stack(np.unravel_index(np.arange(int(np.prod(shape))), shape), axis=1)
-        points = self.points(kji + [s.start for s in box])
-        return lookup(region.mask, region.ijk_to_lps, points).reshape(shape) > 0
-
-
-@cache
-def _jitter() -> FloatArray:
-    """Offsets within a cell, shape (32, 32, 32, 3), repeated over the lattice."""
-    return np.random.default_rng(20).random((32, 32, 32, 3)) - 0.5
-
-
-def lookup(array: np.ndarray, ijk_to_lps_mm: FloatArray, points_mm: FloatArray) -> np.ndarray:
-    """Value of the voxel that each point, LPS mm, lies in; 0 outside."""
-    to_index = np.linalg.inv(ijk_to_lps_mm)
-    index = np.rint(points_mm @ to_index[:3, :3].T + to_index[:3, 3]).astype(np.int64)
-    i, j, k = index.T
-    known = np.all((index >= 0) & (index < array.shape[::-1]), axis=1)
-    values = np.zeros(len(index), dtype=array.dtype)
-    values[known] = array[k[known], j[known], i[known]]
-    return values
-
-
 def build_partition(field: SpectField, spine: SpineJoints, labels: sitk.Image) -> Partition:
     """Divide a SPECT field into regions.
 
@@ -201,20 +108,20 @@ def build_partition(field: SpectField, spine: SpineJoints, labels: sitk.Image) -
     labels
         Vertebra labels on the CT, ids of `anatomy`.
     """
-    lattice = _Lattice(field)
+    lattice = Lattice(field)
     label_nodes = _labels_on_lattice(lattice, labels)
     _add_bones(lattice, spine, label_nodes)
     _add_joints(lattice, spine.joints)
-    _add_background(lattice, field)
+    add_background(lattice, field)
     return _without_empty(lattice)
 
 
 def nodes_inside(field: SpectField, region: Region, box: Box) -> BoolArray:
     """Which nodes of a box of a field's lattice lie in a region."""
-    return _Lattice(field).inside(region, box)
+    return Lattice(field).inside(region, box)
 
 
-def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.uint8]:
+def _labels_on_lattice(lattice: Lattice, labels: sitk.Image) -> NDArray[np.uint8]:
     matrix = ijk_to_lps(labels)
     to_index = np.linalg.inv(matrix) @ lattice.to_ct
     array = sitk.GetArrayViewFromImage(labels)
@@ -239,7 +146,7 @@ def _labels_on_lattice(lattice: _Lattice, labels: sitk.Image) -> NDArray[np.uint
     return found
 
 
-def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.uint8]) -> None:
+def _add_bones(lattice: Lattice, spine: SpineJoints, label_nodes: NDArray[np.uint8]) -> None:
     boxes = dict(enumerate(ndimage.find_objects(label_nodes), start=1))
     hips = {number: name for name, number in anatomy.hip_ids().items()}
     for number, found in ((n, box) for n, box in boxes.items() if box):
@@ -259,7 +166,7 @@ def _add_bones(lattice: _Lattice, spine: SpineJoints, label_nodes: NDArray[np.ui
                 lattice.codes[box][body] = lattice.code("body", level)
 
 
-def _add_sacrum(lattice: _Lattice, box: tuple[slice, ...], here: BoolArray) -> None:
+def _add_sacrum(lattice: Lattice, box: tuple[slice, ...], here: BoolArray) -> None:
     """The sacrum in pieces (bodies, arch and wings, in slabs from above): they differ in uptake.
 
     A single value would push the excess of the first segment into the lumbosacral disc, and that
@@ -293,7 +200,7 @@ def _add_sacrum(lattice: _Lattice, box: tuple[slice, ...], here: BoolArray) -> N
         lattice.codes[box][k, j, i] = lattice.code("sacrum", owner)
 
 
-def _add_joints(lattice: _Lattice, joints: tuple[Joint, ...]) -> None:
+def _add_joints(lattice: Lattice, joints: tuple[Joint, ...]) -> None:
     claimed = np.zeros(lattice.codes.shape, dtype=bool)
     centres: dict[int, FloatArray] = {}
     for joint in joints:
@@ -316,14 +223,14 @@ def _add_joints(lattice: _Lattice, joints: tuple[Joint, ...]) -> None:
         claimed[box][mine] = True
 
 
-def _paint(lattice: _Lattice, region: Region, code: int, kept: BoolArray) -> None:
+def _paint(lattice: Lattice, region: Region, code: int, kept: BoolArray) -> None:
     box = lattice.box(region)
     if box is not None:
         lattice.codes[box][lattice.inside(region, box) & ~kept[box]] = code
 
 
 def _nearer_to(
-    lattice: _Lattice,
+    lattice: Lattice,
     box: Box,
     contested: BoolArray,
     code: int,
@@ -336,58 +243,7 @@ def _nearer_to(
     return np.asarray(mine < np.linalg.norm(points - owner, axis=1))
 
 
-def _add_background(lattice: _Lattice, field: SpectField) -> None:
-    """Fill the nodes around bone with blocks that follow the SPECT grid."""
-    voxels = field.array.shape
-    spacing = field.spacing[::-1]
-    bone = lattice.codes > 0
-    nearest = [
-        np.clip((np.arange(n) + f // 2) // f, 0, v - 1)
-        for n, f, v in zip(lattice.codes.shape, lattice.factor, voxels, strict=True)
-    ]
-    coarse = np.zeros(voxels, dtype=bool)
-    k, j, i = np.nonzero(bone)
-    coarse[nearest[0][k], nearest[1][j], nearest[2][i]] = True
-    if not coarse.any():
-        return
-    distance = ndimage.distance_transform_edt(~coarse, sampling=spacing)
-    block = _block_numbers(distance <= SHELL_MM, coarse, spacing)
-    # What lies just beyond spills in as well: the outer blocks reach out to it.
-    nearest_block = ndimage.distance_transform_edt(
-        block == 0, sampling=spacing, return_distances=False, return_indices=True
-    )
-    block = np.where(distance <= SHELL_MM + BEYOND_MM, block[tuple(nearest_block)], 0)
-    first = len(lattice.parts)
-    lattice.parts.extend(Part("background", str(n)) for n in range(int(block.max())))
-    filled = block[np.ix_(*nearest)]
-    empty = ~bone & (filled > 0)
-    lattice.codes[empty] = filled[empty] + first
-
-
-def _block_numbers(shell: BoolArray, bone: BoolArray, spacing: FloatArray) -> CodeArray:
-    """Number voxels of the shell by block from 1; voxels of slivers join the nearest block."""
-    edge = np.maximum(1, np.round(BLOCK_MM / spacing)).astype(int)
-    kji = np.argwhere(shell)
-    _, of_voxel = np.unique(kji // edge, axis=0, return_inverse=True)
-    of_voxel = of_voxel.ravel()
-    outside = ~bone[shell]
-    counts = np.bincount(of_voxel, weights=outside)
-    large = counts >= 0.25 * np.prod(edge)
-    if not large.any():
-        large = counts == counts.max()
-    weight = np.maximum(np.bincount(of_voxel), 1)
-    centres = np.stack([np.bincount(of_voxel, kji[:, a]) / weight for a in range(3)], axis=1)
-    number = np.cumsum(large)
-    strays = ~large[of_voxel]
-    _, nearest = cKDTree(centres[large] * spacing).query(kji[strays] * spacing)
-    result = number[of_voxel]
-    result[strays] = np.asarray(nearest) + 1
-    block: CodeArray = np.zeros(shell.shape, dtype=np.int32)
-    block[shell] = result
-    return block
-
-
-def _without_empty(lattice: _Lattice) -> Partition:
+def _without_empty(lattice: Lattice) -> Partition:
     """Drop regions that lost all nodes to others and renumber the rest."""
     present = np.bincount(lattice.codes.ravel(), minlength=len(lattice.parts) + 1)[1:] > 0
     renumber = np.concatenate([[0], np.where(present, np.cumsum(present), 0)]).astype(np.int32)

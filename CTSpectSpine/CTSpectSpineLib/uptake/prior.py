@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from CTSpectSpineLib.calibration_file import OrdinaryJoints
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.lattice import PartKind
+from CTSpectSpineLib.uptake.partition import Partition
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from CTSpectSpineLib.model import (
     UptakeBounds,
     VertebraFrame,
 )
-from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.lattice import PartKind
+from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.sampling import SpectField
 
 CONTRALATERAL = "contralateral"

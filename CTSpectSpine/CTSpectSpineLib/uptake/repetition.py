@@ -15,8 +15,9 @@ from scipy import ndimage
 
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.uptake.equations import REGION_SD_MM
+from CTSpectSpineLib.uptake.lattice import PartKind
 from CTSpectSpineLib.uptake.noise import Noise
-from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.rigid import rigid_error
 from CTSpectSpineLib.uptake.sampling import SpectField, sphere_offsets
 

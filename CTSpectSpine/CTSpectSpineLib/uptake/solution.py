@@ -12,9 +12,10 @@ from CTSpectSpineLib.uptake.endplates import EndplateUptake, endplate_uptakes, f
 from CTSpectSpineLib.uptake.equations import SURROUNDINGS, Equations, build_equations
 from CTSpectSpineLib.uptake.first_solution import unit_of
 from CTSpectSpineLib.uptake.gibbs import Chain, evidence
+from CTSpectSpineLib.uptake.lattice import PartKind
 from CTSpectSpineLib.uptake.noise import Noise, estimate_noise
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
-from CTSpectSpineLib.uptake.partition import Partition, PartKind
+from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.prior import GROUPS, Group, Prior, build_prior
 from CTSpectSpineLib.uptake.resolution import near_bone
 from CTSpectSpineLib.uptake.response import Family

@@ -22,7 +22,8 @@ from scipy import sparse, special
 
 from CTSpectSpineLib.geometry import FWHM_PER_SIGMA
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.uptake.partition import Box, Partition, PartKind
+from CTSpectSpineLib.uptake.lattice import Box, PartKind
+from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.response import Response
 from CTSpectSpineLib.uptake.sampling import SpectField
 
