@@ -40,8 +40,8 @@ GAP_MM = 5.0
 must not take over the uptake of a hot joint."""
 EDGE = 0.4
 """SPECT at an organ's edge over the largest within `REACH_MM`. Half of an organ's own value marks
-the edge of a blurred one; the largest of many noisy values is higher. Tried on six simulated
-patients with kidneys: 0.3 leaves facet joints, 0.5 discs farther from the truth."""
+the edge of a blurred one; the largest of many noisy values is higher. Judgement, tried on six
+simulated patients with kidneys: 0.3 leaves facet joints, 0.5 discs farther from the truth."""
 REACH_MM = 25.0
 """Judgement: about the half width of a kidney."""
 _LEAST_PIECE = 0.15
