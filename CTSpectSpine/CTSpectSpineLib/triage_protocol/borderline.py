@@ -110,9 +110,9 @@ def stability(engine: Engine, name: str, draws: FloatArray, *, keep_band: bool) 
     bounds = [engine.protocol.bounds[row.kind] for row in engine.rows]
     never_drawn: BoolArray = np.logical_and.reduce(np.isnan(draws), axis=0)
     stated = never_drawn & np.array([row.uptake == "positive" for row in engine.rows])
-    hot = {row.id for row in engine.hot_unmeasured}
+    open_ = {row.id for row in engine.open_unmeasured}
     doubted = never_drawn & np.array(
-        [row.uptake == "indeterminate" or row.id in hot for row in engine.rows]
+        [row.uptake == "indeterminate" or row.id in open_ for row in engine.rows]
     )
     positive: BoolArray = (draws >= [b.positive for b in bounds]) | stated
     low = np.array([b.indeterminate for b in bounds])

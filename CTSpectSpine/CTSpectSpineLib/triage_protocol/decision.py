@@ -116,9 +116,14 @@ class Engine:
         """Joints that read as hot as positive ones and could not be measured."""
         return tuple(row for row in self.rows if row.reads_hot(self.protocol.bounds[row.kind]))
 
+    @property
+    def open_unmeasured(self) -> tuple[JointRow, ...]:
+        """Joints that could not be measured, where what they read does not exclude a hot one."""
+        return tuple(row for row in self.rows if row.left_open(self.protocol.bounds[row.kind]))
+
     def doubtful_keys(self) -> frozenset[AreaKey]:
-        """Areas of joints between the bounds, or hot and not measurable."""
-        return self.keys("indeterminate") | {self.key(row) for row in self.hot_unmeasured}
+        """Areas of joints between the bounds, or not measurable and perhaps hot."""
+        return self.keys("indeterminate") | {self.key(row) for row in self.open_unmeasured}
 
     def areas(self, keys: Iterable[AreaKey], positive_only: bool = True) -> tuple[Area, ...]:
         """Areas with their joints, cranial to caudal."""

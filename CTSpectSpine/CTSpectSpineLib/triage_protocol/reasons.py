@@ -230,8 +230,8 @@ def _rule_step(outcome: RuleOutcome, sentence: str) -> Step:
 
 def borderline_steps(engine: Engine, decision: Decision, found: Sequence[Change]) -> Iterator[Step]:
     """What the joints between the bounds would change."""
-    hot = engine.hot_unmeasured
-    doubtful = [row for row in engine.rows if row.uptake == "indeterminate" or row in hot]
+    hot, unmeasured = engine.hot_unmeasured, engine.open_unmeasured
+    doubtful = [row for row in engine.rows if row.uptake == "indeterminate" or row in unmeasured]
     for change in found:
         rows = [row for row in doubtful if engine.key(row) in change.areas]
         names = " and ".join(
@@ -243,6 +243,8 @@ def borderline_steps(engine: Engine, decision: Decision, found: Sequence[Change]
             # Between the bounds, or hot with a doubt: either leaves the verdict open.
             why = f"{'reads' if len(rows) == 1 else 'read'} high, and what is not measurable leaves"
             why += " it open"
+        elif any(row in unmeasured for row in rows):
+            why = "may show increased uptake, which what could be measured does not exclude"
         yield {
             "step": "borderline",
             "sentence": f"{names} {why}: counting {either} negative gives "
@@ -296,12 +298,10 @@ def joint_words(engine: Engine, found: Sequence[Change], verdict: str) -> dict[s
         text = row.uptake
         if row.uptake == "not_measurable":
             text = "not measurable; not counted"
-            if (
-                engine.key(row) in matters
-                and row in engine.hot_unmeasured
-                and verdict != NO_VERDICT
-            ):
-                text = "not measurable; would change the verdict if positive, as it reads"
+            decides = engine.key(row) in matters and row in engine.open_unmeasured
+            if decides and verdict != NO_VERDICT:
+                text = "not measurable; would change the verdict if positive"
+                text += ", as it reads" if row in engine.hot_unmeasured else ""
         elif verdict == NO_VERDICT:
             text = "" if row.uptake == "negative" else f"{row.uptake}; no verdict"
         elif row.uptake == "indeterminate":

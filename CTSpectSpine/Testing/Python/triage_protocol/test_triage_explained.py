@@ -192,7 +192,7 @@ def test_every_context_field_that_a_protocol_asks_for_exists() -> None:
 
 
 def test_an_interval_that_leaves_the_bound_open_is_said() -> None:
-    joints = measured(L4L5=DISC.positive + 0.05)
+    joints = measured(L4L5=DISC.positive + 0.01)
     joints["uptake"] = joints["uptake"].where(joints["uptake"] != "positive", "indeterminate")
     reasons = " ".join(triage(joints, {"pain_region": "lumbar"}).reasons)
     assert "L4-L5 disc is indeterminate" in reasons

@@ -104,6 +104,26 @@ def test_a_hot_unmeasured_joint_beside_a_positive_one_is_named() -> None:
     assert "L5-S1 disc 4.1 × reads hot but could not be measured" in verdict.headline
 
 
+def unmeasured(ratio: float, low: float, high: float, **ratios: float) -> pd.DataFrame:
+    """A table whose last joint is not measurable."""
+    joints = table(**ratios)
+    last = joints.level == "L5-S1"
+    joints.loc[last, "uptake"] = "not_measurable"
+    joints.loc[last, ["ratio_corrected", "ratio_low", "ratio_high"]] = ratio, low, high
+    return joints
+
+
+def test_an_unmeasured_joint_that_may_be_hot_leaves_the_verdict_open() -> None:
+    context = {"pain_region": "lumbar", "surgery_declined": False}
+    found = triage(unmeasured(1.5, 0.6, 4.2), context)
+    assert found.disposition == "indeterminate"
+    assert set(found.candidate_dispositions) == {"negative", "lumbar_disc"}
+    assert any("what could be measured does not exclude" in text for text in found.reasons)
+    assert triage(unmeasured(0.9, 0.4, 1.6), context).disposition == "negative"
+    beside = triage(unmeasured(1.5, 0.6, 4.2, L4L5=4.0), context)
+    assert beside.disposition == "lumbar_disc", "a second, adjacent disc changes nothing"
+
+
 def test_levels_that_nobody_confirmed_are_in_the_headline() -> None:
     joints = table(L4L5=4.0).assign(level_status="plausible")
     assert "not confirmed" not in triage(joints).headline

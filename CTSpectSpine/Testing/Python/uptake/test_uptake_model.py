@@ -135,6 +135,10 @@ def test_level_and_spread_of_ordinary_joints_are_learnt() -> None:
         (1.0, 0.8, 1.3, "negative"),
         (3.0, 2.2, 4.0, "positive"),
         (2.1, 1.2, 3.4, "indeterminate"),
+        (2.4, 1.6, 3.4, "positive"),
+        (2.6, 0.95, 3.6, "indeterminate"),
+        (1.3, 0.8, 2.2, "negative"),
+        (1.3, 0.8, 2.6, "indeterminate"),
         (1.7, 1.65, 1.75, "indeterminate"),
         (float("nan"), 0.8, 1.3, "not_measurable"),
         (2.1, None, None, "positive"),
@@ -159,6 +163,7 @@ def test_no_confident_class_against_the_interval(ratio: float, below: float, abo
         assert ratio < BOUNDS.indeterminate
     if found == "positive":
         assert chance >= PROBABLE
+        assert low > 1.0
     if low > BOUNDS.positive:
         assert found == "positive"
 
