@@ -82,10 +82,9 @@ class VertebraLabels:
     levels
         Names of the vertebrae present, cranial to caudal, like ``("L4", "L5", "S1", "sacrum")``.
     engine, engine_version, engine_reason
-        Labeller (``"imported"`` for a label map that the user supplies), its version, and in one
-        sentence why ``auto`` took it; empty where it was asked for by name.
-    levels_confirmed
-        Whether the numbering can be relied on.
+        Labeller (``"imported"`` for the user's label map), its version, and why ``auto`` took it.
+    levels_confirmed, doubted_levels
+        Whether the numbering can be relied on, but for these levels whose names stay in doubt.
     confidence
         Per level 0 to 1: how far outline and name can be relied on; empty when unknown.
     warnings, ribs
@@ -101,6 +100,7 @@ class VertebraLabels:
     warnings: tuple[str, ...] = ()
     ribs: Mapping[str, str] = field(default_factory=dict)
     engine_reason: str = ""
+    doubted_levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

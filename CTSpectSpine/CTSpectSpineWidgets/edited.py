@@ -54,6 +54,7 @@ class EditedSection(Section):
                 kept = {
                     "confirm_levels": byUser,
                     "keep_levels": record.levels_confirmed and not byUser,
+                    "doubted_levels": ",".join(record.doubted_levels) or None,
                 }
             self.panel.measureAgain(
                 vertebrae=labels if levels else None, edited=levels, joints=joints, settings=kept

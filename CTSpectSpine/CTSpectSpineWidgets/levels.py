@@ -283,6 +283,8 @@ def _trust(record: Record) -> str:
     """How far the names can be relied on, and who says so."""
     if record.levels_confirmed_by_user:
         return _("confirmed by you")
+    if record.levels_confirmed and record.doubted_levels:
+        return _("plausible but for {names}").format(names=", ".join(record.doubted_levels))
     return _("plausible") if record.levels_confirmed else _("not confirmed")
 
 

@@ -80,6 +80,7 @@ def nextRequest(
     keep = nodes.manifest if initial is None and transform is None else None
     levels: dict[str, Any] = {"confirm_levels": record.levels_confirmed_by_user}
     levels["keep_levels"] = record.levels_confirmed and not record.levels_confirmed_by_user
+    levels["doubted_levels"] = ",".join(record.doubted_levels) or None
     same = vertebrae is None
     outlines = tuple(dict.fromkeys([*record.edited_vertebrae, *edited]))
     regions = joint_regions(nodes, dict.fromkeys([*record.edited_joints, *joints]))

@@ -18,7 +18,7 @@ def failures(rows: pd.DataFrame) -> list[int]:
     """Numbers of phantoms with wrong names to show, those without a flag first."""
     rows = rows[~rows.cut]
     bad = rows[rows.found.fillna("") != rows.level]
-    order = bad.groupby("number").agg(confirmed=("confirmed", "first"), wrong=("level", "size"))
+    order = bad.groupby("number").agg(confirmed=("confirmed", "max"), wrong=("level", "size"))
     order = order.sort_values(["confirmed", "wrong"], ascending=False, kind="stable")
     return [int(n) for n in order.index[:_SHOWN]]
 
@@ -47,7 +47,7 @@ def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
         " bone density × 0.5 to 1.3. Every eighth has transitional anatomy (listed apart). A"
         " vertebra is identified when the label of its name lies within 20 mm (VerSe's rule);"
         " those cut by the picture do not count. It is wrong without a flag when most of it"
-        " carries another name and the levels were called confirmed.",
+        " carries another name that was called confirmed.",
         "## Phantoms",
         _table(usual, other),
         "By region (usual anatomy):",
@@ -134,7 +134,7 @@ def _worst(rows: pd.DataFrame) -> str:
                 f"{first.turn_deg:.0f}°",
                 first.slices_mm,
                 f"{first.density:.1f}",
-                "confirmed" if first.confirmed else "flagged",
+                "confirmed" if part.confirmed.any() else "flagged",
                 names + more,
             ]
         )

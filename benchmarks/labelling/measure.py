@@ -37,7 +37,7 @@ class Row:
     identified
         Whether the label of that name is within `NEAR_MM`.
     confirmed
-        Whether the labeller called the levels confirmed.
+        Whether the labeller called the levels confirmed, and the found name is in no doubt.
     remarked
         Whether it remarked on the numbering.
     dice
@@ -105,12 +105,17 @@ def compare(truth: sitk.Image, labels: VertebraLabels | None) -> list[Row]:
                 found=label or "",
                 cut=_touches_end(mask) and name != anatomy.SACRUM,
                 identified=near and label == name,
-                confirmed=labels is not None and labels.levels_confirmed,
+                confirmed=labels is not None and is_confirmed(labels, label or name),
                 remarked=labels is not None and bool(labels.warnings),
                 dice=2 * int(counts[best]) / (np.count_nonzero(mask) + whole) if hit else 0.0,
             )
         )
     return rows
+
+
+def is_confirmed(labels: VertebraLabels, name: str) -> bool:
+    """Whether a name counts as confirmed."""
+    return labels.levels_confirmed and name not in labels.doubted_levels
 
 
 def _apart(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> float:

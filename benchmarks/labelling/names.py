@@ -165,7 +165,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 "landmark": bool(group.landmark.iloc[0]),
                 "vertebrae": len(group),
                 "right": int(group.right.sum()),
-                "confirmed": bool(group.confirmed.iloc[0]),
+                "confirmed": bool(group.confirmed.any()),
+                "open": ", ".join(group.found[~group.confirmed & (group.found != "")]),
+                "sure": int((group.right & group.confirmed).sum()),
+                "misled": int((~group.right & group.confirmed & (group.found != "")).sum()),
                 "wrong": told + (" …" if len(wrong) > 3 else ""),
                 "cpu_s": float(group.cpu_s.iloc[0]),
             }
@@ -180,7 +183,7 @@ def document(rows: pd.DataFrame) -> str:
     """The document as Markdown."""
     table = summary(rows)
     marked = table[table.landmark]
-    all_right = table.vertebrae == table.right
+    told = (2 * table.sure > table.vertebrae) & (table.misled == 0)
     lines = [
         "# Names of vertebrae on real CTs",
         f"Made by `python -m benchmarks.labelling.names`, version {__version__}. The built-in"
@@ -191,16 +194,17 @@ def document(rows: pd.DataFrame) -> str:
         f"- Named right: **{table.right.sum()} of {table.vertebrae.sum()}** vertebrae; where the"
         " sacrum, an end of the ribs, or the dens is in view"
         f" {marked.right.sum()} of {marked.vertebrae.sum()}.",
-        f"- Wrong and confirmed: **{int((table.confirmed & ~all_right).sum())}** of {len(table)}"
-        " CTs and parts.",
-        f"- Right and confirmed: {int((marked.confirmed & all_right).sum())} of {len(marked)} that"
-        " show a landmark.\n",
+        f"- Wrong and confirmed: **{table.misled.sum()}** vertebrae, in {int((table.misled > 0).sum())}"
+        f" of {len(table)} CTs and parts.",
+        f"- Right and confirmed: {marked.sure.sum()} of {marked.vertebrae.sum()} vertebrae where such"
+        f" a landmark is in view; {int((told & table.landmark).sum())} of {len(marked)} of these CTs"
+        " and parts have most of their names confirmed and none of these wrong.\n",
         "| CT | part | landmark in view | named right | levels | wrong | CPU s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {r.ct} | {r.part} | {'yes' if r.landmark else 'no'} | {r.right} of {r.vertebrae} |"
-        f" {'confirmed' if r.confirmed else 'not confirmed'} | {r.wrong} | {r.cpu_s:.0f} |"
+        f" {_state(r.confirmed, r.open)} | {r.wrong} | {r.cpu_s:.0f} |"
         for r in table.itertuples()
     ]
     picture = f"\n![Real CTs with the labels found, failures first]({PICTURE})\n"
@@ -211,6 +215,13 @@ def document(rows: pd.DataFrame) -> str:
     return "\n".join(
         [*(f"{line}\n" if line[:1] in "#M" else line for line in lines), picture, caption]
     )
+
+
+def _state(confirmed: bool, names: str) -> str:
+    """How far the levels of a part are confirmed."""
+    if not confirmed:
+        return "not confirmed"
+    return f"confirmed but for {names}" if names else "confirmed"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from benchmarks.labelling.figures import Panel
+from benchmarks.labelling.measure import is_confirmed
 from benchmarks.meter import metered
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.labelling import label_vertebrae
@@ -82,7 +83,7 @@ def _rows(
                     "level": level,
                     "found": hips.get(best) or anatomy.name_of_id(best),
                     "dice": 2 * int(counts[best]) / int(mask.sum() + same.sum()),
-                    "confirmed": labels.levels_confirmed,
+                    "confirmed": is_confirmed(labels, anatomy.name_of_id(best) or ""),
                     "cpu_s": cost.cpu_s,
                 }
             )

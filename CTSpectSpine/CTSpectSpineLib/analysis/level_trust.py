@@ -47,10 +47,16 @@ def level_statuses(
 ) -> Mapping[str, str]:
     """Joint id to how far the name of its level can be relied on (`LEVEL_STATUSES`).
 
-    A level is ``unconfirmed`` where something casts doubt on the numbering or on the level's own
-    disc, ``confirmed`` where a person named the levels, else ``plausible``.
+    A level is ``unconfirmed`` where something casts doubt on the numbering, on the name of one of
+    its vertebrae or on the level's own disc, ``confirmed`` where a person named the levels, else
+    ``plausible``.
     """
-    doubted = {joint.level for joint in joints.joints if joint.kind == "disc" and joint.doubts}
+    named = set(labels.doubted_levels)
+    doubted = {
+        joint.level
+        for joint in joints.joints
+        if (joint.kind == "disc" and joint.doubts) or named & {joint.upper, joint.lower}
+    }
     usual = "confirmed" if by_user else "plausible"
     return {
         joint.id: usual

@@ -79,6 +79,8 @@ class Options:
         finds a doubt; recorded.
     keep_levels
         An earlier analysis of the same label map found its levels plausible; recorded.
+    doubted_levels
+        Names that the analysis of ``keep_levels`` left in doubt, like ``T11,T12``; recorded.
     edited
         Vertebrae whose outlines a person edited, like ``L4,L5``; recorded.
     joints
@@ -164,6 +166,12 @@ class Options:
     )
     keep_levels: bool = _setting(
         False, "--keep-levels", "an earlier analysis found these very levels plausible (recorded)"
+    )
+    doubted_levels: str | None = _setting(
+        None,
+        "--doubted-levels",
+        "names that it left in doubt, like T11,T12 (recorded)",
+        "LEVELS",
     )
     edited: str | None = _setting(
         None,

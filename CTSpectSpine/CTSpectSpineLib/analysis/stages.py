@@ -188,12 +188,16 @@ def label(
     if options.edited is not None:
         names = options.edited.replace(",", ", ")
         warnings = (*warnings, f"The outlines of {names} were edited by hand.")
-    if options.confirm_levels and not labels.levels_confirmed:
-        labels = replace(labels, levels_confirmed=True)
+    sure = labels.levels_confirmed and not labels.doubted_levels
+    if options.confirm_levels and not sure:
+        labels = replace(labels, levels_confirmed=True, doubted_levels=())
         warnings = (*warnings, "The user confirmed the vertebra levels.")
-    elif options.keep_levels and not labels.levels_confirmed:
-        labels = replace(labels, levels_confirmed=True)
-        warnings = (*warnings, "The levels are those that an earlier analysis found plausible.")
+    elif options.keep_levels:
+        doubted = tuple(filter(None, (options.doubted_levels or "").split(",")))
+        doubted = tuple(name for name in doubted if name in labels.levels)
+        if not labels.levels_confirmed or doubted:
+            labels = replace(labels, levels_confirmed=True, doubted_levels=doubted)
+            warnings = (*warnings, "The levels are those that an earlier analysis found plausible.")
     return labels, warnings
 
 

@@ -171,6 +171,8 @@ def _write(
 
 def _levels(labels: VertebraLabels) -> str:
     confirmed = "" if labels.levels_confirmed else " (levels not confirmed)"
+    if labels.levels_confirmed and labels.doubted_levels:
+        confirmed = f" (not confirmed: {', '.join(labels.doubted_levels)})"
     version = f" {labels.engine_version}" if labels.engine_version else ""
     least = min(labels.confidence, key=lambda level: labels.confidence[level], default=None)
     doubt = (

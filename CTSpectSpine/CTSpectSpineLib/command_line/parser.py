@@ -63,6 +63,7 @@ def _analyze(parser: Parser) -> None:
         "confirm_levels",
         "named_levels",
         "keep_levels",
+        "doubted_levels",
         "edited",
         "joints",
     )

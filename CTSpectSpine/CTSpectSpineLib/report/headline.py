@@ -68,6 +68,9 @@ def against(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> Iterat
     labels = manifest.get("labels")
     if isinstance(labels, Mapping) and not labels.get("levels_confirmed"):
         yield "Levels not confirmed", "The names of the levels may be wrong by one or more."
+    elif isinstance(labels, Mapping) and labels.get("doubted_levels"):
+        names = ", ".join(sentences(labels.get("doubted_levels")))
+        yield "Names in doubt", f"{names}: the number of ribs was taken to be the usual one."
     stability = verdict.get("stability")
     if isinstance(stability, int | float) and stability < STABLE_SHARE:
         yield "Unstable", f"{share(stability)} of the repetitions give this verdict."

@@ -225,6 +225,7 @@ def _labels(labels: Any) -> Mapping[str, Any] | None:
         "reason": labels.get("engine_reason") or "",
         "levels": ", ".join(sentences(labels.get("levels"))) or "–",
         "confirmed": labels.get("levels_confirmed"),
+        "doubted": ", ".join(sentences(labels.get("doubted_levels"))),
         "warnings": sentences(labels.get("warnings")),
     }
 

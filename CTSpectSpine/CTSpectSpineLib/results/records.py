@@ -57,6 +57,7 @@ def labels_record(labels: VertebraLabels) -> dict[str, Any]:
         "engine_reason": labels.engine_reason,
         "levels": list(labels.levels),
         "levels_confirmed": labels.levels_confirmed,
+        "doubted_levels": list(labels.doubted_levels),
         "confidence": dict(labels.confidence),
         "ribs": dict(labels.ribs),
         "warnings": list(labels.warnings),

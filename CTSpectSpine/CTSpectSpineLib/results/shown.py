@@ -67,6 +67,11 @@ class Record:
         return bool((self.manifest.get("labels") or {}).get("levels_confirmed", False))
 
     @property
+    def doubted_levels(self) -> tuple[str, ...]:
+        """Vertebrae whose names are in doubt although the numbering is not."""
+        return tuple((self.manifest.get("labels") or {}).get("doubted_levels", ()))
+
+    @property
     def levels_confirmed_by_user(self) -> bool:
         """Whether a person said that the numbering is right."""
         said = self.manifest.get("parameters") or {}

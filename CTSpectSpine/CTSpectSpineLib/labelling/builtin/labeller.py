@@ -97,6 +97,7 @@ def label_with(
         engine=NAME,
         engine_version=network.version,
         levels_confirmed=naming.confirmed,
+        doubted_levels=naming.doubted,
         confidence={name: confidence[name] for name in levels if name in confidence},
         warnings=naming.warnings,
     )

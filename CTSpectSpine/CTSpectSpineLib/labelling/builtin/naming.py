@@ -20,11 +20,12 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 CONFIRMED = 0.9
 """Least probability of the whole numbering to be called confirmed. Judgement: all other numberings
 share one tenth; how often it errs is counted in docs/validation/labelling.md."""
-_MOST_WRONG = 0.25
-"""Most thoracic names that may be expected to be wrong in a confirmed column. Judgement: one in
-four columns. By the prior alone, thoracic vertebrae counted up from the last ribs are wrong in one
-person of sixteen, all of them at once: two of them may be confirmed, not half a chest. Lumbar names
-are counted from the sacrum by convention, so that the probability of the whole decides."""
+_SURE_NAME = 0.97
+"""Least probability of a name above L1 of its own to be confirmed. Standard: thoracic names that are
+counted up from the last ribs are wrong, all of them at once, where a spine has eleven or thirteen
+pairs: 6 % of those with five lumbar vertebrae by `_VARIANTS`, whatever else is seen below them.
+Judgement: one in thirty, half of that. Lumbar names are counted between last ribs and sacrum, which
+such a spine does not change, so that the probability of the whole decides on them."""
 _CERVICAL = tuple(f"C{n}" for n in range(1, 8))
 """By definition: the seven cervical vertebrae."""
 _VARIANTS = (
@@ -82,7 +83,9 @@ class Naming:
     confidence
         Posterior probability of each name.
     confirmed
-        Whether the numbering as a whole can be relied on.
+        Whether the numbering can be relied on, but for the names in doubt.
+    doubted
+        Names of a confirmed numbering that rest on the last ribs alone.
     warnings
         Sentences on what it rests on and what is doubtful.
     """
@@ -91,6 +94,7 @@ class Naming:
     confidence: tuple[float, ...]
     confirmed: bool
     warnings: tuple[str, ...]
+    doubted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,23 +133,35 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
         float(sum(w for w, g in zip(weight, guesses, strict=True) if g.names[n] == name))
         for n, name in enumerate(best.names)
     )
-    whole = float(sum(w for w, g in zip(weight, guesses, strict=True) if g.names == best.names))
+    open_ = tuple(
+        n
+        for n, (name, p) in enumerate(zip(best.names, confidence, strict=True))
+        if anchor is None and name[0] != "L" and p < _SURE_NAME
+    )
+    known = [n for n in range(len(best.names)) if n not in open_]
+    # Where none is known, the probability of the whole column.
+    known = known or list(range(len(best.names)))
+    alike = [all(g.names[n] == best.names[n] for n in known) for g in guesses]
+    whole = float(weight[np.array(alike)].sum())
     hard = anchor is not None or _landmarks(seen) != ""
     # Transitional anatomy is rarer than a vertebra found twice or not at all: a person decides.
     usual = not best.variant
-    wrong = sum(1.0 - p for p, name in zip(confidence, best.names, strict=True) if name[0] == "T")
-    sure = whole >= CONFIRMED and (anchor is not None or wrong <= _MOST_WRONG)
+    # Where every joint has a name in doubt, there is nothing to confirm.
+    joined = any(b - a == 1 for a, b in itertools.pairwise(known)) or seen.sacrum_mm is not None
+    joined &= len(open_) < len(best.names)
+    sure = whole >= CONFIRMED and (joined or not open_)
     few = sum(not row.cut for row in rows) < _FEWEST_WHOLE
     sure &= anchor is not None or not few
     confirmed = bool(sure and hard and usual and not skipped.any())
-    sentences = _sentences(seen, best, whole, skipped, confirmed, anchor is not None, confidence)
+    doubted = tuple(best.names[n] for n in open_)
+    sentences = _sentences(seen, best, whole, skipped, confirmed, anchor is not None, doubted)
     if few:
         sentences = (
             "Too little of the spine is in view: fewer than two whole vertebrae were found, so"
             " their outlines and names mean little; give a CT that shows more, or a label map.",
             *sentences,
         )
-    return Naming(best.names, confidence, confirmed, sentences)
+    return Naming(best.names, confidence, confirmed, sentences, doubted if confirmed else ())
 
 
 def skipped_levels(centres: FloatArray, axis: BoolArray | None = None) -> np.ndarray:
@@ -293,6 +309,13 @@ def _ends_ribs(thoracic: Evidence, other: Evidence, name: str) -> bool:
     return looks or (thoracic.rib > 1 and other.rib < -1)
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Names of neighbours in a few words."""
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]}"
+
+
 def _sentences(
     seen: Surroundings,
     best: _Hypothesis,
@@ -300,18 +323,21 @@ def _sentences(
     skipped: np.ndarray,
     confirmed: bool,
     anchored: bool,
-    confidence: tuple[float, ...],
+    doubted: tuple[str, ...],
 ) -> tuple[str, ...]:
     found = []
     marks = _landmarks(seen)
-    pairs = zip(confidence, best.names, strict=True)
-    doubtful = sum(p < 1.0 - _MOST_WRONG / len(best.names) for p, name in pairs if name[0] == "T")
-    by_ribs = doubtful and marks and not best.variant and not skipped.any()
-    if not confirmed and whole >= CONFIRMED and by_ribs:
+    by_ribs = doubted and marks and doubted[0][0] == "T"
+    if confirmed and doubted:
         found.append(
-            f"Levels not confirmed: {doubtful} of the names rest on {marks} alone (probability"
-            f" {whole:.0%}), and some people have eleven or thirteen pairs of ribs; name one"
-            " vertebra with an anchor, or check them."
+            f"{_listed(doubted)} {'is' if len(doubted) == 1 else 'are'} not confirmed, unlike the"
+            " names below: counted up from the last ribs, and some people have eleven or thirteen"
+            " pairs. Name one vertebra with an anchor, or check them."
+        )
+    elif not confirmed and whole >= CONFIRMED and by_ribs and not best.variant:
+        found.append(
+            f"Levels not confirmed: {_listed(doubted)} rest on {marks} alone, and some people have"
+            " eleven or thirteen pairs of ribs. Name one vertebra with an anchor, or check them."
         )
     elif not confirmed:
         why = (
@@ -327,11 +353,6 @@ def _sentences(
         found.append(
             "The levels were counted from the sacrum alone: without the last ribs in view, a sixth "
             "lumbar vertebra or a sacralised L5 would not be noticed."
-        )
-    elif marks == "the last ribs and the sacrum" and not anchored:
-        found.append(
-            "The thoracic levels were counted up from the last ribs: without the neck in view, "
-            "eleven or thirteen pairs of ribs would not be noticed."
         )
     elif marks == "the last ribs" and not anchored:
         found.append(

@@ -87,17 +87,49 @@ def test_the_sacrum_alone_names_a_lumbar_spine_and_says_what_it_cannot_tell() ->
     assert any("sixth lumbar" in sentence for sentence in found.warnings)
 
 
-@pytest.mark.parametrize(("first", "sacrum"), [("T8", True), ("T9", True), ("T6", False)])
-def test_a_count_of_ribs_alone_confirms_no_row_of_thoracic_names(first: str, sacrum: bool) -> None:
-    """With eleven or thirteen pairs all of them would be wrong, and look the same."""
-    last = "L5" if sacrum else "L3"
-    found = name_column(column(levels(first, last), sacrum=sacrum))
-    assert found.levels == levels(first, last)
+@pytest.mark.parametrize("first", ["T2", "T8", "T9", "T12"])
+def test_names_between_last_ribs_and_sacrum_are_confirmed_those_above_stay_in_doubt(
+    first: str,
+) -> None:
+    """With eleven or thirteen pairs all of the thoracic ones would be wrong, and look the same."""
+    found = name_column(column(levels(first, "L5"), sacrum=True))
+    assert found.levels == levels(first, "L5")
+    assert found.confirmed
+    assert found.doubted == levels(first, "T12")
     assert min(found.confidence) > 0.85
-    assert not found.confirmed
-    assert "the last ribs" in found.warnings[0]
-    anchored = name_column(column(levels(first, last), sacrum=sacrum), (0, first))
-    assert anchored.confirmed
+    assert min(found.confidence[-5:]) > 0.98
+    assert "not confirmed" in found.warnings[0] and "T12" in found.warnings[0]
+    anchored = name_column(column(levels(first, "L5"), sacrum=True), (0, first))
+    assert anchored.confirmed and not anchored.doubted
+
+
+@pytest.mark.parametrize("ribs", [11, 13])
+def test_another_number_of_ribs_is_named_wrong_only_where_it_is_in_doubt(ribs: int) -> None:
+    """The same picture as that of a usual spine: five vertebrae between last ribs and sacrum."""
+    seen = column(levels("T9", "L5"), sacrum=True)
+    truth = (*(f"T{n}" for n in range(ribs - 3, ribs + 1)), *levels("L1", "L5"))
+    found = name_column(seen)
+    wrong = {name for name, true in zip(found.levels, truth, strict=True) if name != true}
+    assert wrong == set(found.doubted) == {"T9", "T10", "T11", "T12"}
+
+
+def test_last_ribs_confirm_no_thoracic_name_and_lumbar_ones_only_where_they_have_a_joint() -> None:
+    whole = name_column(column(levels("T6", "L3")))
+    assert whole.levels == levels("T6", "L3")
+    assert whole.confirmed
+    assert whole.doubted == levels("T6", "T12")
+    chest = name_column(column(levels("T6", "L1")))
+    assert chest.levels == levels("T6", "L1")
+    assert not chest.confirmed
+    assert chest.doubted == ()
+    assert "T6 to T12 rest on the last ribs alone" in chest.warnings[0]
+
+
+def test_names_counted_from_both_ends_are_in_no_doubt() -> None:
+    for first, last, dens in (("C5", "L3", False), ("C1", "T4", True), ("C1", "L5", True)):
+        found = name_column(column(levels(first, last), sacrum=last == "L5", dens=dens))
+        assert found.confirmed
+        assert found.doubted == (), (first, last)
 
 
 def test_less_than_two_whole_vertebrae_are_too_little() -> None:

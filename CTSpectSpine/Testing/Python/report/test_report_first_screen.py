@@ -76,6 +76,16 @@ def test_what_stands_against_it_is_beside_it(folder: Path) -> None:
         assert words in beside, words
 
 
+def test_names_in_doubt_are_beside_it_and_in_the_section_on_labels(folder: Path) -> None:
+    labels = {**manifest()["labels"], "doubted_levels": ["T11", "T12"]}
+    dump(folder, "manifest.json", {**manifest(), "labels": labels})
+    html = write_report(folder).read_text(encoding="utf-8")
+    beside = html[html.index('class="against"') : html.index("<h2>Scan</h2>")]
+    assert "Names in doubt" in beside and "T11, T12" in beside
+    assert "Levels not confirmed" not in beside
+    assert "confirmed but for" in html
+
+
 def test_nothing_stands_against_it_only_where_nothing_does(folder: Path) -> None:
     dump(folder, "registration.json", {**registration(), "quality": "good"})
     sure = {**verdict(), "stability": 0.95, "eligibility": {"status": "eligible"}}
