@@ -166,7 +166,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 "vertebrae": len(group),
                 "right": int(group.right.sum()),
                 "confirmed": bool(group.confirmed.any()),
-                "open": ", ".join(group.found[~group.confirmed & (group.found != "")]),
+                "open": ", ".join(
+                    anatomy.sort_levels(group.found[~group.confirmed & (group.found != "")])
+                ),
                 "sure": int((group.right & group.confirmed).sum()),
                 "misled": int((~group.right & group.confirmed & (group.found != "")).sum()),
                 "wrong": told + (" …" if len(wrong) > 3 else ""),
@@ -183,7 +185,11 @@ def document(rows: pd.DataFrame) -> str:
     """The document as Markdown."""
     table = summary(rows)
     marked = table[table.landmark]
-    told = (2 * table.sure > table.vertebrae) & (table.misled == 0)
+    misled = int((table.misled > 0).sum())
+
+    def right(confirmed: pd.Series[bool]) -> int:
+        return int((confirmed & (marked.misled == 0)).sum())
+
     lines = [
         "# Names of vertebrae on real CTs",
         f"Made by `python -m benchmarks.labelling.names`, version {__version__}. The built-in"
@@ -194,17 +200,19 @@ def document(rows: pd.DataFrame) -> str:
         f"- Named right: **{table.right.sum()} of {table.vertebrae.sum()}** vertebrae; where the"
         " sacrum, an end of the ribs, or the dens is in view"
         f" {marked.right.sum()} of {marked.vertebrae.sum()}.",
-        f"- Wrong and confirmed: **{table.misled.sum()}** vertebrae, in {int((table.misled > 0).sum())}"
-        f" of {len(table)} CTs and parts.",
-        f"- Right and confirmed: {marked.sure.sum()} of {marked.vertebrae.sum()} vertebrae where such"
-        f" a landmark is in view; {int((told & table.landmark).sum())} of {len(marked)} of these CTs"
-        " and parts have most of their names confirmed and none of these wrong.\n",
+        f"- Wrong and confirmed: **{table.misled.sum()}** vertebrae, in {misled} of {len(table)}"
+        " CTs and parts.",
+        f"- Right and confirmed: {marked.sure.sum()} of {marked.vertebrae.sum()} vertebrae where"
+        f" such a landmark is in view. Of these {len(marked)} CTs and parts"
+        f" {right(marked.confirmed)} are confirmed, at least from the last ribs down, with no"
+        " confirmed name wrong;"
+        f" {right(2 * marked.sure > marked.vertebrae)} for most of their names.\n",
         "| CT | part | landmark in view | named right | levels | wrong | CPU s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {r.ct} | {r.part} | {'yes' if r.landmark else 'no'} | {r.right} of {r.vertebrae} |"
-        f" {_state(r.confirmed, r.open)} | {r.wrong} | {r.cpu_s:.0f} |"
+        f" {_state(bool(r.confirmed), str(r.open))} | {r.wrong} | {r.cpu_s:.0f} |"
         for r in table.itertuples()
     ]
     picture = f"\n![Real CTs with the labels found, failures first]({PICTURE})\n"

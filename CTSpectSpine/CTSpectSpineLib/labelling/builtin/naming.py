@@ -21,8 +21,8 @@ CONFIRMED = 0.9
 """Least probability of the whole numbering to be called confirmed. Judgement: all other numberings
 share one tenth; how often it errs is counted in docs/validation/labelling.md."""
 _SURE_NAME = 0.97
-"""Least probability of a name above L1 of its own to be confirmed. Standard: thoracic names that are
-counted up from the last ribs are wrong, all of them at once, where a spine has eleven or thirteen
+"""Least probability of a name above L1 of its own to be confirmed. Standard: thoracic names counted
+up from the last ribs are wrong, all of them at once, where a spine has eleven or thirteen
 pairs: 6 % of those with five lumbar vertebrae by `_VARIANTS`, whatever else is seen below them.
 Judgement: one in thirty, half of that. Lumbar names are counted between last ribs and sacrum, which
 such a spine does not change, so that the probability of the whole decides on them."""
@@ -58,8 +58,8 @@ alike, and a network is never sure."""
 _CLEAR = 0.5
 """Share above which a vertebra is said to look like something. Judgement: the majority."""
 _FEWEST_WHOLE = 2
-"""Fewest whole vertebrae that labels can be relied on with. By definition: the least that have a
-joint; what is cut on all sides often is no vertebra at all."""
+"""Fewest whole vertebrae, the sacrum among them, that labels can be relied on with. By definition:
+the least that have a joint; what is cut on all sides often is no vertebra at all."""
 _GAP, _GAP_BELOW_AXIS = 1.6, 2.3
 """Step, relative to its neighbours, that has room for another vertebra; below the axis, whose
 centre lies higher. Judgement: between the 1.3 of usual columns and the 1.8 of one left out
@@ -150,7 +150,7 @@ def name_column(seen: Surroundings, anchor: tuple[int, str] | None = None) -> Na
     joined = any(b - a == 1 for a, b in itertools.pairwise(known)) or seen.sacrum_mm is not None
     joined &= len(open_) < len(best.names)
     sure = whole >= CONFIRMED and (joined or not open_)
-    few = sum(not row.cut for row in rows) < _FEWEST_WHOLE
+    few = sum(not row.cut for row in rows) + (seen.sacrum_mm is not None) < _FEWEST_WHOLE
     sure &= anchor is not None or not few
     confirmed = bool(sure and hard and usual and not skipped.any())
     doubted = tuple(best.names[n] for n in open_)

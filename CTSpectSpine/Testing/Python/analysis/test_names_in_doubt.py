@@ -48,7 +48,8 @@ def test_a_person_who_confirms_leaves_nothing_in_doubt(
     kept, _ = label(ct, labels, "auto", Options(), silent)
     assert kept.doubted_levels == labels.levels[:1]
     sure, said = label(ct, labels, "auto", Options(confirm_levels=True), silent)
-    assert sure.levels_confirmed and not sure.doubted_levels
+    assert sure.levels_confirmed
+    assert not sure.doubted_levels
     assert "The user confirmed the vertebra levels." in said
 
 
