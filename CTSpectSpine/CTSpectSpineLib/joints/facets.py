@@ -240,7 +240,7 @@ def voxels_to(mask: BoolArray) -> NDArray[np.float32]:
     return np.asarray(np.maximum(sitk.GetArrayFromImage(distance), 0.0), dtype=np.float32)
 
 
-def _within(mask: BoolArray, reach_mm: float) -> BoolArray:
+def within(mask: BoolArray, reach_mm: float) -> BoolArray:
     """Voxels that lie within a reach of a mask, of which there is some."""
     reach = int(np.ceil(reach_mm / STEP_MM))
     box = tuple(
@@ -300,7 +300,7 @@ def _grow(search: _Search, wider: BoolArray, seed: BoolArray, centre: FloatArray
 
 def _facet(search: _Search, sheet: BoolArray, gap: float, centre: FloatArray) -> Facet:
     """Bone and gap within 4 mm of the interface."""
-    close = _within(sheet, REGION_MM)
+    close = within(sheet, REGION_MM)
     bone = close & (search.upper | search.lower)
     # Closing takes in the voxels between the sheet and the bone on either side of it.
     whole = ndimage.binary_closing(bone | sheet, structure=_ANYWHERE.astype(bool))

@@ -6,6 +6,7 @@ lies at its usual place in the bone instead (`usual_place`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,8 @@ from scipy import ndimage
 from CTSpectSpineLib.joints.arch import BONE_SHARE, Arch, Field, divide_arch, read_arch
 from CTSpectSpineLib.joints.facets import SIDES, Facet, find_facets
 from CTSpectSpineLib.joints.motion_segment import Pair
-from CTSpectSpineLib.joints.usual_place import Place, usual_place
+from CTSpectSpineLib.joints.plane_joint import facet_on_plane
+from CTSpectSpineLib.joints.usual_place import LUMBAR, Place, usual_place
 from CTSpectSpineLib.model import BoolArray
 
 ON_CT = "CT"
@@ -101,10 +103,14 @@ def _at_usual_places(
             places[side] = place
     if not places:
         return result
-    divided = find_facets(divide_arch(arch, [place.sheet for place in places.values()]))
+    made: Mapping[str, Facet | str]
+    if arch.pair.upper.level in LUMBAR:
+        made = {side: facet_on_plane(arch, place.sheet) for side, place in places.items()}
+    else:
+        made = find_facets(divide_arch(arch, [place.sheet for place in places.values()]))
     share = arch.whole_share()
     for side, place in places.items():
-        facet = divided[side]
+        facet = made[side]
         if isinstance(facet, Facet) and facet.sheet is not None and _shows_bone(share, facet.sheet):
             result[side] = replace(facet, outlined_on=_why(place))
         elif coarse:

@@ -3,7 +3,8 @@
 On CT of 1.5 to 3 mm the joint space is not dark throughout, and labels may divide the articular
 processes wrongly. But all of both processes together is seen, and the joint lies in it at a place
 that hardly differs between people. A plane there is moved to where the CT is darker than on both
-sides, if it is.
+sides, if it is, and in the lumbar spine to where the bone of both sides together is brightest: two
+subchondral plates are, whether or not the CT shows the line between them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ from CTSpectSpineLib.files import json_table
 from CTSpectSpineLib.joints.arch import Arch, Sheet
 from CTSpectSpineLib.model import FloatArray
 
+LUMBAR = ("T12", "T13", *(f"L{n}" for n in range(1, 7)))
+"""Upper vertebrae of joints of the lumbar kind: upright, more sagittal than coronal. By definition
+of `facet_places.json`, where they share one fit."""
+
 _TABLE = Path(__file__).parent / "facet_places.json"
 _BONE_L_MM, _BONE_P_MM, _BONE_S_MM = (6.0, 30.0), (1.0, 28.0), (-8.0, 4.0)
 """From where to where the bone counts that the place follows from: from the midline, behind the
 posterior wall, above mid-disc, mm. Judgement: both articular processes and part of the lamina;
 `facet_places.json` belongs to these."""
+_REAL_MM = (0.6, 0.8, 1.0)
+"""How far from there lumbar joints lie in real people (to their own side, to posterior, to
+superior), mm. Measured on three real CTs, after the plane was moved: 0.8, 2.3 and 2.6 mm to
+posterior along the joint and 0.6, 1.3 and 2.0 mm to superior. Judgement: 1 mm of each, since any
+two of them agree on more than that."""
 _LEAST_BONE = 60
 """Fewest voxels of that bone. Judgement: a tenth of what two thoracic processes have."""
 _LABELS_WEIGHT, _LABELS_MM = 0.4, 4.0
@@ -44,6 +54,13 @@ _DISC_MM = 7.0
 _FARTHEST_MM, _OFFSET_STEP_MM = 8.0, 0.5
 """How far and in which steps the disc is moved, mm. Judgement: four standard deviations;
 Numerical: half a voxel."""
+_PLATES, _PLATES_MM = 0.07, 2.0
+"""Brightness of both subchondral plates together, relative to the brightest, that outweighs half a
+squared standard deviation, and standard deviation of the blur across the joint that joins them, mm.
+Judgement: half of two plates with the space between. Measured across the joint, as root mean
+squares: 0.05 to 0.1 leave 0.8 to 1.0 mm on a CT of 3 mm voxels (none of it 2.5 mm), 0.9 mm on a
+chest CT (0.6 mm) and 1.2 mm on five phantoms (1.5 mm), whose bones are bright all around; 1.5 to 3
+mm of blur do alike. Not in the thoracic spine: there the lamina is as bright."""
 _BESIDE_MM = 3.0
 """How far beside a joint space its bright cortices are looked for, mm. Judgement: half the space
 and a subchondral plate."""
@@ -139,6 +156,8 @@ def _expected(arch: Arch, sign: float, usual: _Usual) -> FloatArray | None:
     below = _below_l1(arch.pair.upper.level)
     mean = [float(np.broadcast_to(value, here.shape)[here].mean()) for value in (lateral, behind)]
     place = usual.weights @ np.array([1.0, below, below**2, *mean])
+    if arch.pair.upper.level in LUMBAR:
+        place = place + _REAL_MM
     return np.asarray(place * np.array([sign, 1.0, 1.0]) + [0.0, arch.pair.canal.wall_mm, 0.0])
 
 
@@ -158,8 +177,13 @@ def _tried(
     arch: Arch, middle: FloatArray, normal: FloatArray, likely: float, turn: float
 ) -> tuple[float, float, FloatArray]:
     """Score, offset and direction of the best plane of one direction."""
-    offsets = np.arange(-_FARTHEST_MM, _FARTHEST_MM + 0.01, _OFFSET_STEP_MM)
+    # The blur sees beyond the farthest place.
+    more = round(3 * _PLATES_MM / _OFFSET_STEP_MM)
+    count = round(_FARTHEST_MM / _OFFSET_STEP_MM) + more
+    offsets = _OFFSET_STEP_MM * np.arange(-count, count + 1, dtype=float)
     hu = _means(arch, middle, normal, offsets)
+    plates = ndimage.gaussian_filter1d(hu, _PLATES_MM / _OFFSET_STEP_MM, truncate=3.0)
+    offsets, hu, plates = offsets[more:-more], hu[more:-more], plates[more:-more]
     beside = round(_BESIDE_MM / _OFFSET_STEP_MM)
     depth = np.zeros(len(hu))
     for place in range(2, len(hu) - 2):
@@ -167,6 +191,8 @@ def _tried(
         after = hu[place + 1 : place + 1 + beside].max()
         depth[place] = max(min(before, after) - hu[place], 0.0)
     score = depth / max(hu.max(), 1.0) / _VALLEY
+    if arch.pair.upper.level in LUMBAR:
+        score += plates / max(hu.max(), 1.0) / _PLATES
     score -= 0.5 * ((offsets - likely) / _SPREAD_MM) ** 2 + 0.5 * (turn / _TURN_DEG) ** 2
     best = int(score.argmax())
     return float(score[best]), float(offsets[best]), normal

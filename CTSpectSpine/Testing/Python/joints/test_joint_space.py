@@ -11,11 +11,14 @@ from scipy import ndimage
 
 from CTSpectSpineLib.geometry import affine, image_from_array
 from CTSpectSpineLib.joints import build_joints, joints_of
-from CTSpectSpineLib.joints.arch import _enclosed, _walks, sample_ct
-from CTSpectSpineLib.joints.facets import voxels_to
+from CTSpectSpineLib.joints.arch import Arch, Sheet, _enclosed, _walks, read_arch, sample_ct
+from CTSpectSpineLib.joints.facets import REGION_MM, voxels_to
 from CTSpectSpineLib.joints.label_volume import label_volume, local_grid
-from CTSpectSpineLib.joints.usual_place import _below_l1, _usual
-from CTSpectSpineLib.model import Joint
+from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
+from CTSpectSpineLib.joints.plane_joint import facet_on_plane
+from CTSpectSpineLib.joints.usual_place import LUMBAR, _below_l1, _tried, _usual
+from CTSpectSpineLib.joints.vertebra_fits import fit_spine, label_ids
+from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy
@@ -94,6 +97,64 @@ def test_known_coarse_labels_leave_the_joints_at_their_usual_place(spine: Anatom
     assert not any(joint.outlined_on.startswith("place") for joint in alike.values())
 
 
+@pytest.fixture(scope="module")
+def pair(spine: Anatomy) -> Pair:
+    volume = label_volume(spine.labels)
+    fits = fit_spine(volume).fits
+    return make_pair(
+        volume, fits["L4"], fits["L5"], label_ids("L4", volume), label_ids("L5", volume)
+    )
+
+
+def arch_of(pair: Pair, ct: sitk.Image) -> Arch:
+    arch = read_arch(pair, ct)
+    assert isinstance(arch, Arch)
+    return arch
+
+
+def local_truth(spine: Anatomy, pair: Pair, side: str) -> FloatArray:
+    centre = facets_of(spine.joints)[f"L4-L5 facet {side}"].centre_mm
+    assert centre is not None
+    return (centre - pair.origin) @ pair.axes.T
+
+
+@pytest.mark.parametrize("line_hu", [0.0, 300.0])
+@pytest.mark.parametrize("away_mm", [-3.0, 3.0])
+def test_a_plane_moves_to_both_subchondral_plates_whether_or_not_their_line_is_seen(
+    spine: Anatomy, pair: Pair, line_hu: float, away_mm: float
+) -> None:
+    """Voxels of 3 mm make one bright ridge of both plates, those of 1 mm show the line."""
+    arch = arch_of(pair, spine.ct)
+    normal, middle = _usual()["L4"].normal, local_truth(spine, pair, "left")
+    away = [c - m for c, m in zip(arch.coordinates(), middle, strict=True)]
+    across = sum(a * n for a, n in zip(away, normal, strict=True))
+    ridge = 450.0 * np.exp(-0.5 * (across / 3.0) ** 2)
+    line = line_hu * np.exp(-0.5 * across**2)
+    arch = replace(arch, hu=(200.0 + ridge - line).astype(np.float32))
+    _, moved, _ = _tried(arch, middle + away_mm * normal, normal, 0.0, 0.0)
+    assert abs(away_mm + moved) < 1.5
+    _, kept, _ = _tried(replace(arch, hu=np.full_like(arch.hu, 200.0)), middle, normal, 0.0, 0.0)
+    assert kept == 0.0
+
+
+def test_a_joint_on_a_plane_is_the_bone_around_it(spine: Anatomy, pair: Pair) -> None:
+    arch = arch_of(pair, spine.ct)
+    middle = local_truth(spine, pair, "left")
+    sheet = Sheet(middle, _usual()["L4"].normal)
+    found = facet_on_plane(arch, sheet)
+    assert not isinstance(found, str)
+    local = (found.centre - pair.origin) @ pair.axes.T
+    assert np.linalg.norm(local - middle) < 2.5
+    assert found.sheet is not None
+    assert (found.bone <= found.region).all()
+    k, j, i = np.nonzero(found.region)
+    points = np.column_stack([pair.l_mm[i], pair.p_mm[j], pair.s_mm[k]]) - middle
+    assert np.abs(points @ sheet.normal).max() < REGION_MM + 1.0
+    assert np.linalg.norm(points, axis=1).max() < 8.0 + REGION_MM + 1.0
+    beside = Sheet(middle + np.array([25.0, 0.0, 0.0]), sheet.normal)
+    assert facet_on_plane(arch, beside) == "the CT shows no bone at its usual place"
+
+
 @pytest.mark.slow
 def test_a_ct_that_ends_before_the_joints_leaves_them_to_the_labels(spine: Anatomy) -> None:
     by_labels = facets_of(build_joints(spine.labels).joints)
@@ -149,6 +210,7 @@ def test_walks_meet_in_the_dark_line_whatever_the_labels_say() -> None:
 def test_usual_places_are_known_from_the_second_thoracic_to_the_last_lumbar_vertebra() -> None:
     levels = [*(f"T{n}" for n in range(2, 14)), *(f"L{n}" for n in range(1, 7))]
     assert list(_usual()) == levels
+    assert set(LUMBAR) == set(levels[levels.index("T12") :])
     assert [_below_l1(name) for name in ("T11", "T12", "T13", "L1", "L5", "L6")] == [
         -2,
         -1,
