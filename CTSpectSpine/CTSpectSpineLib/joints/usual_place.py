@@ -134,13 +134,24 @@ def usual_place(arch: Arch, sign: float, by_labels: FloatArray | None) -> Place 
     if middle is None:
         return "the CT shows no bone at its usual place"
     normal = usual.normal * np.array([sign, 1.0, 1.0])
+    real = middle
+    if pair.upper.level in LUMBAR:
+        farther = np.array(_REAL_MM) * np.array([sign, 1.0, 1.0])
+        real = middle + farther - (farther @ normal) * normal
     across = None
     if by_labels is not None:
         across = float(((by_labels - pair.origin) @ pair.axes.T - middle) @ normal)
     likely = _LABELS_WEIGHT * float(np.clip(across or 0.0, -_LABELS_MM, _LABELS_MM))
-    tries = [_tried(arch, middle, _turned(normal, turn), likely, turn) for turn in _TURNS_DEG]
-    _, moved, turned = max(tries, key=lambda tried: tried[0])
-    return Place(Sheet(middle + moved * turned, turned), None if across is None else across - moved)
+    plates = _PLATES if pair.upper.level in LUMBAR else np.inf
+    # Whether labels are wrong is judged without the plates, which may be those beside the joint.
+    (moved, turned), (plain, _) = (
+        max(
+            (_tried(arch, start, _turned(normal, t), likely, t, weight) for t in _TURNS_DEG),
+            key=lambda tried: tried[0],
+        )[1:]
+        for start, weight in ((real, plates), (middle, np.inf))
+    )
+    return Place(Sheet(real + moved * turned, turned), None if across is None else across - plain)
 
 
 def _expected(arch: Arch, sign: float, usual: _Usual) -> FloatArray | None:
@@ -156,8 +167,6 @@ def _expected(arch: Arch, sign: float, usual: _Usual) -> FloatArray | None:
     below = _below_l1(arch.pair.upper.level)
     mean = [float(np.broadcast_to(value, here.shape)[here].mean()) for value in (lateral, behind)]
     place = usual.weights @ np.array([1.0, below, below**2, *mean])
-    if arch.pair.upper.level in LUMBAR:
-        place = place + _REAL_MM
     return np.asarray(place * np.array([sign, 1.0, 1.0]) + [0.0, arch.pair.canal.wall_mm, 0.0])
 
 
@@ -174,7 +183,12 @@ def _turned(normal: FloatArray, degrees: float) -> FloatArray:
 
 
 def _tried(
-    arch: Arch, middle: FloatArray, normal: FloatArray, likely: float, turn: float
+    arch: Arch,
+    middle: FloatArray,
+    normal: FloatArray,
+    likely: float,
+    turn: float,
+    plates_share: float,
 ) -> tuple[float, float, FloatArray]:
     """Score, offset and direction of the best plane of one direction."""
     # The blur sees beyond the farthest place.
@@ -191,8 +205,7 @@ def _tried(
         after = hu[place + 1 : place + 1 + beside].max()
         depth[place] = max(min(before, after) - hu[place], 0.0)
     score = depth / max(hu.max(), 1.0) / _VALLEY
-    if arch.pair.upper.level in LUMBAR:
-        score += plates / max(hu.max(), 1.0) / _PLATES
+    score += plates / max(hu.max(), 1.0) / plates_share
     score -= 0.5 * ((offsets - likely) / _SPREAD_MM) ** 2 + 0.5 * (turn / _TURN_DEG) ** 2
     best = int(score.argmax())
     return float(score[best]), float(offsets[best]), normal

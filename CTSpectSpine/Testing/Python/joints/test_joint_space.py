@@ -16,7 +16,7 @@ from CTSpectSpineLib.joints.facets import REGION_MM, voxels_to
 from CTSpectSpineLib.joints.label_volume import label_volume, local_grid
 from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
 from CTSpectSpineLib.joints.plane_joint import facet_on_plane
-from CTSpectSpineLib.joints.usual_place import LUMBAR, _below_l1, _tried, _usual
+from CTSpectSpineLib.joints.usual_place import _PLATES, LUMBAR, _below_l1, _tried, _usual
 from CTSpectSpineLib.joints.vertebra_fits import fit_spine, label_ids
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
@@ -131,9 +131,11 @@ def test_a_plane_moves_to_both_subchondral_plates_whether_or_not_their_line_is_s
     ridge = 450.0 * np.exp(-0.5 * (across / 3.0) ** 2)
     line = line_hu * np.exp(-0.5 * across**2)
     arch = replace(arch, hu=(200.0 + ridge - line).astype(np.float32))
-    _, moved, _ = _tried(arch, middle + away_mm * normal, normal, 0.0, 0.0)
+    _, moved, _ = _tried(arch, middle + away_mm * normal, normal, 0.0, 0.0, _PLATES)
     assert abs(away_mm + moved) < 1.5
-    _, kept, _ = _tried(replace(arch, hu=np.full_like(arch.hu, 200.0)), middle, normal, 0.0, 0.0)
+    _, kept, _ = _tried(
+        replace(arch, hu=np.full_like(arch.hu, 200.0)), middle, normal, 0.0, 0.0, _PLATES
+    )
     assert kept == 0.0
 
 
