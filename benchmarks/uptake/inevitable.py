@@ -12,13 +12,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.uptake.scans import Scanned
-from CTSpectSpineLib.uptake.equations import UNEVEN_SD, build_equations
+from CTSpectSpineLib.uptake.equations import UNEVEN_SD, build_equations, voxel_weights
 from CTSpectSpineLib.uptake.first_solution import unit_of
 from CTSpectSpineLib.uptake.noise import estimate_noise
 from CTSpectSpineLib.uptake.observed_spine import observe_spine
 from CTSpectSpineLib.uptake.resolution import near_bone
 from CTSpectSpineLib.uptake.response import family
 from CTSpectSpineLib.uptake.sampling import spect_field
+from CTSpectSpineLib.uptake.transfer import summed, transfer_matrix
 
 
 def inevitable_sd(
@@ -39,13 +40,16 @@ def inevitable_sd(
     wanted = family(family_name)
     response = wanted.response(fwhm_mm / wanted.response(1.0).width_mm)
     view = spine.view
-    profiles = view.profiles(response)
+    gaussians = view.gaussians(response)
+    profiles = summed(gaussians)
     first = view.first(profiles)
     unit = unit_of(spine.partition, first, view.observed())
     fitted = (profiles @ first).reshape(spine.field.array.shape)
     noise = estimate_noise(spine.field, fitted, near_bone(view.field, view.partition))
     still = np.zeros((fitted.size, 0))
-    equations = build_equations(spine, wanted, response, profiles, noise, first, unit, still)
+    weights = voxel_weights(spine, noise, profiles)
+    known = {fwhm: transfer_matrix(weights, part) for fwhm, (_, part) in gaussians.items()}
+    equations = build_equations(spine, wanted, response, weights, known, noise, unit, still)
     parts = spine.partition.parts
     counting = equations.fixed - np.diag([UNEVEN_SD[part.kind] ** 2 for part in parts])
     information = equations.transfer.T @ np.linalg.solve(counting, equations.transfer)

@@ -121,10 +121,12 @@ def endplate_uptakes(
     names = list(endplates)
     masks = [m for name in names for m in (endplates[name].upper, endplates[name].lower)]
     halves = mask_profiles(masks, "disc_bone", view.partition, view.field, response)
-    whole = profiles.tocsr()
-    left = view.field.array.ravel() - whole @ uptake
-    near = whole.getnnz(axis=1) > 0
+    left = view.field.array.ravel() - profiles @ uptake
+    near = np.bincount(profiles.indices, minlength=len(left)) > 0
     error = np.sqrt(_RESOLVED_VOXELS) * np.hypot(noise.sd.ravel(), float(np.std(left[near])))
+    # Only the voxels that see an endplate are looked at by rows.
+    seen = np.unique(halves.indices)
+    whole = sparse.csr_matrix(profiles[seen])
     result = {}
     for place, name in enumerate(names):
         found = endplates[name]
@@ -132,12 +134,13 @@ def endplate_uptakes(
         rows = np.unique(np.concatenate([upper.indices, lower.indices]))
         share = found.share_upper
         change = ((1.0 - share) * upper - share * lower)[rows].toarray()
-        around = np.flatnonzero(whole[rows].getnnz(axis=0))
+        here = whole[np.searchsorted(seen, rows)]
+        around = np.unique(here.indices)
         own = float(uptake[found.number])
         spread = np.append(
             _DIFFERENCE_SD * max(own, unit), _AROUND_SD * np.maximum(uptake[around], unit)
         )
-        columns = np.concatenate([change, whole[rows][:, around].toarray()], axis=1) * spread
+        columns = np.concatenate([change, here.toarray()[:, around]], axis=1) * spread
         columns /= error[rows, None]
         normal = columns.T @ columns + np.eye(len(spread))
         solved = linalg.solve(normal, columns.T @ (left[rows] / error[rows]), assume_a="pos")

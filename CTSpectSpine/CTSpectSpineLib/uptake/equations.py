@@ -21,7 +21,12 @@ from CTSpectSpineLib.uptake.lattice import PartKind
 from CTSpectSpineLib.uptake.noise import Noise
 from CTSpectSpineLib.uptake.observed_spine import ObservedSpine
 from CTSpectSpineLib.uptake.response import Family, Response
-from CTSpectSpineLib.uptake.transfer import shifted_profiles, transfer_matrix
+from CTSpectSpineLib.uptake.transfer import (
+    blurred_profiles,
+    scaled_columns,
+    shifted_profiles,
+    transfer_matrix,
+)
 
 OWN_WIDTH_SD, OWN_SHAPE_SD = 0.03, 0.08
 """Relative error of the width, and error of the lift, of each region's own response. Measured on
@@ -48,7 +53,7 @@ SURROUNDINGS = 0.5
 """Uptake around a joint, in units of the reference. Judgement: between soft tissue and bone."""
 _STEP = 0.04
 """Relative step of the width's derivative. Numerical."""
-_COLUMNS = 64
+_COLUMNS = 16
 """Observations that are filtered at a time. Numerical: bounds the memory."""
 _LEAST_OWN = 0.02
 """Least share of itself that a region's observation must hold to be weighted by voxels.
@@ -108,9 +113,9 @@ def build_equations(
     spine: ObservedSpine,
     family: Family,
     response: Response,
-    profiles: sparse.csc_matrix,
+    weights: sparse.csc_matrix,
+    known: Mapping[float, FloatArray],
     noise: Noise,
-    first: FloatArray,
     unit: float,
     ways: FloatArray,
 ) -> Equations:
@@ -122,12 +127,12 @@ def build_equations(
         The regions.
     family, response
         How they are seen.
-    profiles
-        What each region with uptake 1 looks like then, shape (voxels, regions).
+    weights
+        How each region is observed, from `voxel_weights`.
+    known
+        Transfer matrices of some Gaussians, by FWHM in mm, the response's own among them.
     noise
         The SPECT's noise.
-    first
-        A first solution, SPECT units, shape (regions,).
     unit
         Reference uptake, SPECT units.
     ways
@@ -135,21 +140,25 @@ def build_equations(
         (voxels, motions).
     """
     view = spine.view
-    weights = _voxel_weights(spine, noise, profiles, view.weights)
+    known = dict(known)
 
     def seen(other: Response) -> FloatArray:
-        return transfer_matrix(weights, view.profiles(other))
+        for _, fwhm in other.gaussians():
+            if fwhm not in known:
+                blurred = blurred_profiles(view.partition, view.field, fwhm)
+                known[fwhm] = transfer_matrix(weights, blurred)
+        return np.asarray(sum(weight * known[fwhm] for weight, fwhm in other.gaussians()))
 
     wider = Response(response.fwhm_mm * (1.0 + _STEP), response.lift, response.bend)
     lifted = Response(response.fwhm_mm, response.lift + 1.0, response.bend)
-    transfer = transfer_matrix(weights, profiles)
+    transfer = seen(response)
     counting = _counting(weights, noise) / unit**2
     joints = np.array(view.partition.of_kind("disc_bone", "facet_bone"), dtype=np.intp)
     uneven = np.array([UNEVEN_SD[part.kind] for part in view.partition.parts])
-    moved = np.zeros((len(first), 0))
+    moved = np.zeros((len(transfer), 0))
     if len(joints):
         shifts = shifted_profiles(view.partition, view.field, response.fwhm_mm, joints.tolist())
-        moved = np.asarray((weights.T @ shifts).todense(), dtype=np.float64)
+        moved = transfer_matrix(weights, shifts)
     return Equations(
         observed=np.asarray(weights.T @ view.field.array.ravel()) / unit,
         transfer=transfer,
@@ -169,29 +178,43 @@ def _counting(weights: sparse.csc_matrix, noise: Noise) -> FloatArray:
 
     Some columns at a time: filtered by the noise's covariance they are several times as large.
     """
-    rows = sparse.csr_matrix(weights.T)
+    rows = sparse.csr_matrix(weights)
     parts = [
-        (rows @ noise.correlated(sparse.csc_matrix(weights[:, first : first + _COLUMNS]))).todense()
+        (noise.correlated(weights[:, first : first + _COLUMNS]).T @ rows).toarray()
         for first in range(0, weights.shape[1], _COLUMNS)
     ]
-    return np.asarray(np.concatenate(parts, axis=1))
+    return np.asarray(np.concatenate(parts).T)
 
 
-def _voxel_weights(
-    spine: ObservedSpine, noise: Noise, profiles: sparse.csc_matrix, means: sparse.csc_matrix
+def voxel_weights(
+    spine: ObservedSpine, noise: Noise, profiles: sparse.csc_matrix
 ) -> sparse.csc_matrix:
     """Weights of generalised least squares for bone; surroundings keep their means.
 
     Each column is scaled so that it holds as much of its own region as the region's mean does.
+
+    Parameters
+    ----------
+    spine
+        The regions.
+    noise
+        The SPECT's noise.
+    profiles
+        What each region with uptake 1 looks like, shape (voxels, regions).
+
+    Returns
+    -------
+    Matrix of shape (voxels, regions).
     """
+    means = spine.view.weights
     bone = np.array([part.kind != "background" for part in spine.partition.parts])
-    weights = noise.weighted(sparse.csc_matrix(profiles[:, bone]))
-    own = np.asarray(weights.multiply(profiles[:, bone]).sum(axis=0)).ravel()
-    wanted = np.asarray(means.multiply(profiles).sum(axis=0)).ravel()[bone]
-    scaled = sparse.csc_matrix(weights @ sparse.diags(wanted / np.maximum(own, 1e-30)))
-    columns = []
-    place = np.cumsum(bone) - 1
-    for number, is_bone in enumerate(bone):
-        good = is_bone and wanted[place[number]] >= _LEAST_OWN
-        columns.append(scaled[:, place[number]] if good else means[:, number])
-    return sparse.csc_matrix(sparse.hstack(columns))
+    seen = sparse.csc_matrix(profiles[:, bone])
+    weights = noise.weighted(seen)
+    own = np.asarray(weights.multiply(seen).sum(axis=0)).ravel()
+    wanted = np.asarray(means[:, bone].multiply(seen).sum(axis=0)).ravel()
+    scaled = scaled_columns(weights, wanted / np.maximum(own, 1e-30))
+    # Means of all regions come first: a region's own column is its weighted one where that is good.
+    order = np.arange(len(bone))
+    good = wanted >= _LEAST_OWN
+    order[np.flatnonzero(bone)[good]] = len(bone) + np.flatnonzero(good)
+    return sparse.csc_matrix(sparse.hstack([means, scaled], format="csc")[:, order])

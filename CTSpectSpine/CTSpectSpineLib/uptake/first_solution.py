@@ -22,7 +22,7 @@ _SD: Mapping[PartKind, float] = {"disc_space": 0.2}
 tissue."""
 
 
-def first_solution(omega: FloatArray, observed: FloatArray, partition: Partition) -> FloatArray:
+def first_solution(omega: FloatArray, observed: FloatArray, alike: FloatArray) -> FloatArray:
     """True means with equal, independent errors and a wide prior, shape (regions,).
 
     Parameters
@@ -31,11 +31,18 @@ def first_solution(omega: FloatArray, observed: FloatArray, partition: Partition
         Transfer matrix, shape (regions, regions).
     observed
         Observed means, SPECT units.
+    alike
+        The prior's precision, from `likeness`.
     """
+    normal = omega.T @ omega / _ERROR**2 + alike
+    return np.asarray(linalg.solve(normal, omega.T @ observed / _ERROR**2, assume_a="pos"))
+
+
+def likeness(partition: Partition) -> FloatArray:
+    """Precision of the prior, shape (regions, regions): comparable regions are about alike."""
     rows, sd = _differences(partition)
     scaled = rows / sd[:, None]
-    normal = omega.T @ omega / _ERROR**2 + scaled.T @ scaled
-    return np.asarray(linalg.solve(normal, omega.T @ observed / _ERROR**2, assume_a="pos"))
+    return np.asarray(scaled.T @ scaled)
 
 
 def _differences(partition: Partition) -> tuple[FloatArray, FloatArray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from CTSpectSpineLib.uptake.sampling import SpectField
 PartKind = Literal[
     "disc_bone", "disc_space", "facet_bone", "body", "posterior", "sacrum", "hip", "background"
 ]
-CodeArray = NDArray[np.int32]
+CodeArray = NDArray[np.uint16]
 Box = tuple[slice, slice, slice]
 
 LATTICE_MM = 1.25
@@ -42,8 +42,8 @@ class Lattice:
     ----------
     factor
         Lattice steps per SPECT voxel along ``(k, j, i)``.
-    codes
-        ``r + 1`` at nodes of ``parts[r]``, 0 where nothing is; indexed ``[k, j, i]``.
+    shape
+        Nodes along ``(k, j, i)``.
     parts
         The regions so far.
     to_ct, from_ct
@@ -53,12 +53,21 @@ class Lattice:
     def __init__(self, field: SpectField) -> None:
         steps = np.maximum(1, np.ceil(field.spacing / LATTICE_MM - 1e-6)).astype(int)
         self.factor = (int(steps[2]), int(steps[1]), int(steps[0]))
-        shape = [(n - 1) * f + 1 for n, f in zip(field.array.shape, self.factor, strict=True)]
-        self.codes: CodeArray = np.zeros(shape, dtype=np.int32)
+        self.shape = tuple(
+            (n - 1) * f + 1 for n, f in zip(field.array.shape, self.factor, strict=True)
+        )
         self.parts: list[Part] = []
         scale = np.diag([*(1.0 / steps), 1.0])
         self.to_ct = np.linalg.inv(field.ct_to_index) @ scale
         self.from_ct = np.linalg.inv(self.to_ct)
+
+    @cached_property
+    def codes(self) -> CodeArray:
+        """``r + 1`` at nodes of ``parts[r]``, 0 where nothing is; indexed ``[k, j, i]``.
+
+        A lattice that is only probed has none.
+        """
+        return np.zeros(self.shape, dtype=np.uint16)
 
     def code(self, kind: PartKind, owner: str) -> int:
         """Code of a region's nodes, a new one at its first mention."""
@@ -73,7 +82,7 @@ class Lattice:
         corners = np.array(np.meshgrid(*[[-0.5, n + 0.5] for n in size])).reshape(3, -1).T
         matrix = self.from_ct @ region.ijk_to_lps
         at = corners @ matrix[:3, :3].T + matrix[:3, 3]
-        shape = np.array(self.codes.shape[::-1])
+        shape = np.array(self.shape[::-1])
         low = np.maximum(np.floor(at.min(axis=0)), 0).astype(int)
         high = np.minimum(np.ceil(at.max(axis=0)) + 1, shape).astype(int)
         if np.any(high <= low):

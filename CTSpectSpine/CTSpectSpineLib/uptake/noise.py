@@ -16,6 +16,7 @@ from scipy import fft, ndimage, sparse
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.uptake.sampling import SpectField
+from CTSpectSpineLib.uptake.transfer import scaled_rows
 
 _FLOOR = 0.05
 """Least expected uptake, relative to the median near bone. Numerical: the noise is scaled by its
@@ -62,17 +63,13 @@ class Noise:
 
     def correlated(self, columns: sparse.csc_matrix) -> sparse.csc_matrix:
         """Columns (images, flat) filtered by the noise's covariance."""
-        scaled = sparse.diags(self.sd.ravel()) @ columns
-        return sparse.csc_matrix(
-            sparse.diags(self.sd.ravel()) @ self._filtered(sparse.csc_matrix(scaled), weigh=False)
-        )
+        sd = self.sd.ravel()
+        return scaled_rows(self._filtered(scaled_rows(columns, sd), weigh=False), sd)
 
     def weighted(self, columns: sparse.csc_matrix) -> sparse.csc_matrix:
         """Columns filtered by the inverse of the covariance, with `WEIGHT_FLOOR`."""
-        inverse = sparse.diags(1.0 / np.maximum(self.sd.ravel(), 1e-30))
-        return sparse.csc_matrix(
-            inverse @ self._filtered(sparse.csc_matrix(inverse @ columns), weigh=True)
-        )
+        inverse = 1.0 / np.maximum(self.sd.ravel(), 1e-30)
+        return scaled_rows(self._filtered(scaled_rows(columns, inverse), weigh=True), inverse)
 
     def _power(self, shape: tuple[int, ...]) -> FloatArray:
         """Power at the frequencies of a real transform, relative to its peak; voxel variance 1."""
@@ -96,6 +93,7 @@ class Noise:
         shape = np.array(self.sd.shape)
         reach = np.ceil(_REACH_MM / self.spacing / 2.0).astype(int)
         energy = self.energy()
+        gains: dict[tuple[int, ...], FloatArray] = {}
         data, rows, lengths = [], [], [0]
         for number in range(columns.shape[1]):
             begin, end = columns.indptr[number : number + 2]
@@ -111,16 +109,19 @@ class Noise:
             )
             box = np.zeros(padded)
             box[tuple(at - low[:, None])] = values
-            power = self._power(padded)
-            gain = 1.0 / np.maximum(power, WEIGHT_FLOOR) if weigh else power / energy
-            seen = fft.irfftn(fft.rfftn(box) * gain, padded)
+            if padded not in gains:
+                power = self._power(padded)
+                gains[padded] = 1.0 / np.maximum(power, WEIGHT_FLOOR) if weigh else power / energy
+            seen = fft.irfftn(fft.rfftn(box) * gains[padded], padded)
             kept = seen[tuple(slice(0, int(n)) for n in high - low)]
             place = np.argwhere(np.abs(kept) > 1e-4 * np.abs(kept).max())
-            rows.append(np.ravel_multi_index(tuple((place + low).T), tuple(shape)))
+            numbers = np.ravel_multi_index(tuple((place + low).T), tuple(shape))
+            rows.append(numbers.astype(np.int32))
             data.append(kept[tuple(place.T)])
             lengths.append(len(place))
         return sparse.csc_matrix(
-            (np.concatenate(data), np.concatenate(rows), np.cumsum(lengths)), shape=columns.shape
+            (np.concatenate(data), np.concatenate(rows), np.cumsum(lengths, dtype=np.int32)),
+            shape=columns.shape,
         )
 
 

@@ -71,7 +71,7 @@ class Partition:
     @cached_property
     def sizes(self) -> NDArray[np.intp]:
         """Nodes of each region, shape (regions,)."""
-        return np.bincount(self.codes.ravel(), minlength=len(self.parts) + 1)[1:]
+        return _counts(self.codes, len(self.parts))[1:]
 
     def mask(self, number: int) -> tuple[Box, BoolArray]:
         """Bounding box of a region and its nodes in there."""
@@ -126,7 +126,7 @@ def _labels_on_lattice(lattice: Lattice, labels: sitk.Image) -> NDArray[np.uint8
     to_index = np.linalg.inv(matrix) @ lattice.to_ct
     array = sitk.GetArrayViewFromImage(labels)
     # Every other node tells where labels are; all nodes there are then looked up.
-    shape = lattice.codes.shape
+    shape = lattice.shape
     coarse = ndimage.affine_transform(
         array,
         2.0 * to_index[:3, :3][::-1, ::-1],
@@ -245,7 +245,18 @@ def _nearer_to(
 
 def _without_empty(lattice: Lattice) -> Partition:
     """Drop regions that lost all nodes to others and renumber the rest."""
-    present = np.bincount(lattice.codes.ravel(), minlength=len(lattice.parts) + 1)[1:] > 0
-    renumber = np.concatenate([[0], np.where(present, np.cumsum(present), 0)]).astype(np.int32)
+    present = _counts(lattice.codes, len(lattice.parts))[1:] > 0
+    renumber = np.concatenate([[0], np.where(present, np.cumsum(present), 0)]).astype(np.uint16)
     parts = tuple(p for p, there in zip(lattice.parts, present, strict=True) if there)
-    return Partition(parts, renumber[lattice.codes], lattice.factor)
+    if not present.all():
+        for codes in lattice.codes:
+            codes[...] = renumber[codes]
+    return Partition(parts, lattice.codes, lattice.factor)
+
+
+def _counts(codes: CodeArray, largest: int) -> NDArray[np.intp]:
+    """How many nodes hold each number from 0; plane by plane, as counting copies what it counts."""
+    counts = np.zeros(largest + 1, dtype=np.intp)
+    for plane in codes:
+        counts += np.bincount(plane.ravel(), minlength=largest + 1)
+    return counts

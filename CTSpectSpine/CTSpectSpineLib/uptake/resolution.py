@@ -13,17 +13,24 @@ is added.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.uptake.first_solution import first_solution
+from CTSpectSpineLib.processes import return_memory
+from CTSpectSpineLib.uptake.first_solution import first_solution, likeness
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.response import Family, Response
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.uptake.transfer import response_profiles, transfer_matrix
+from CTSpectSpineLib.uptake.transfer import (
+    Gaussians,
+    gaussian_profiles,
+    summed,
+    transfer_matrix,
+)
 
 IntArray = NDArray[np.intp]
 
@@ -84,9 +91,13 @@ class View:
     partition: Partition
     weights: sparse.csc_matrix
 
+    def gaussians(self, response: Response) -> Gaussians:
+        """What each region with uptake 1 looks like to each Gaussian of a response."""
+        return gaussian_profiles(self.partition, self.field, response)
+
     def profiles(self, response: Response) -> sparse.csc_matrix:
         """What each region with uptake 1 looks like, shape (voxels, regions)."""
-        return response_profiles(self.partition, self.field, response)
+        return summed(self.gaussians(response))
 
     def observed(self) -> FloatArray:
         """Mean of the SPECT over each region (bodies: over the core)."""
@@ -94,8 +105,21 @@ class View:
 
     def first(self, profiles: sparse.csc_matrix) -> FloatArray:
         """First solution, SPECT units."""
-        omega = transfer_matrix(self.weights, profiles)
-        return first_solution(omega, self.observed(), self.partition)
+        return self._solved(transfer_matrix(self.weights, profiles))
+
+    def predicted(self, response: Response) -> FloatArray:
+        """The SPECT as the first solution predicts it, shape (voxels,)."""
+        gaussians = self.gaussians(response).values()
+        omega = sum(weight * transfer_matrix(self.weights, part) for weight, part in gaussians)
+        first = self._solved(np.asarray(omega))
+        return np.asarray(sum(weight * (profiles @ first) for weight, profiles in gaussians))
+
+    def _solved(self, omega: FloatArray) -> FloatArray:
+        return first_solution(omega, self.observed(), self._likeness)
+
+    @cached_property
+    def _likeness(self) -> FloatArray:
+        return likeness(self.partition)
 
 
 def estimate_width(view: View, family: Family) -> Width:
@@ -108,8 +132,8 @@ def estimate_width(view: View, family: Family) -> Width:
 
     def misfit(width: float) -> float:
         if width not in tried:
-            profiles = view.profiles(family.response(width))
-            tried[width] = _misfit((profiles @ view.first(profiles))[near], seen)
+            tried[width] = _misfit(view.predicted(family.response(width))[near], seen)
+            return_memory()
         return tried[width]
 
     # From the middle outwards, until both neighbours of the best width are worse.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray, JointKind, SpineJoints
+from CTSpectSpineLib.processes import return_memory
 from CTSpectSpineLib.uptake.endplates import EndplateUptake, endplate_uptakes, find_endplates
-from CTSpectSpineLib.uptake.equations import SURROUNDINGS, Equations, build_equations
+from CTSpectSpineLib.uptake.equations import SURROUNDINGS, Equations, build_equations, voxel_weights
 from CTSpectSpineLib.uptake.first_solution import unit_of
 from CTSpectSpineLib.uptake.gibbs import Chain, evidence
 from CTSpectSpineLib.uptake.lattice import PartKind
@@ -20,6 +21,7 @@ from CTSpectSpineLib.uptake.prior import GROUPS, Group, Prior, build_prior
 from CTSpectSpineLib.uptake.resolution import near_bone
 from CTSpectSpineLib.uptake.response import Family
 from CTSpectSpineLib.uptake.rigid import rigid_ways
+from CTSpectSpineLib.uptake.transfer import summed, transfer_matrix
 
 _WARM_UP = (40, 60, 60)
 """Sweeps after each of which the errors are taken anew from the uptake. Numerical: the uptake
@@ -95,7 +97,8 @@ def solve_spine(
     """
     view = spine.view
     response = family.response(fwhm_mm)
-    profiles = view.profiles(response)
+    gaussians = view.gaussians(response)
+    profiles = summed(gaussians)
     first = view.first(profiles)
     unit = unit_of(spine.partition, first, view.observed())
     fitted = (profiles @ first).reshape(spine.field.array.shape)
@@ -104,7 +107,14 @@ def solve_spine(
     if not len(centres):
         centres = np.array([frame.centre_mm for frame in joints.frames.values()])
     ways = rigid_ways(spine.field, fitted, centres, error_mm)
-    equations = build_equations(spine, family, response, profiles, noise, first, unit, ways)
+    weights = voxel_weights(spine, noise, profiles)
+    known = {fwhm: transfer_matrix(weights, part) for fwhm, (_, part) in gaussians.items()}
+    # They are large, and there may be several families side by side.
+    del gaussians
+    return_memory()
+    equations = build_equations(spine, family, response, weights, known, noise, unit, ways)
+    del weights, known
+    return_memory()
     prior = build_prior(spine.partition, first / unit, groups)
     draws = _sample(equations, prior, first / unit, max(repetitions, _SWEEPS), rng)
     endplates = endplate_uptakes(

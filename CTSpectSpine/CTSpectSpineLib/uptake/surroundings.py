@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from CTSpectSpineLib.model import BoolArray, FloatArray
-from CTSpectSpineLib.uptake.lattice import CodeArray, Lattice, Part
+from CTSpectSpineLib.uptake.lattice import Lattice, Part
 from CTSpectSpineLib.uptake.sampling import SpectField
 
 SHELL_MM = 22.0
@@ -66,7 +66,7 @@ class _Surroundings:
     field: SpectField
     bone: BoolArray
     distance_mm: FloatArray
-    block: CodeArray
+    block: NDArray[np.int32]
 
     @property
     def spacing(self) -> FloatArray:
@@ -89,9 +89,12 @@ def add_background(lattice: Lattice, field: SpectField) -> None:
         return
     first = len(lattice.parts)
     lattice.parts.extend(Part("background", str(n)) for n in range(int(around.block.max())))
-    filled = around.block[np.ix_(*_nearest_voxels(lattice, field))]
-    empty = (lattice.codes == 0) & (filled > 0)
-    lattice.codes[empty] = filled[empty] + first
+    block = np.where(around.block > 0, around.block + first, 0).astype(np.uint16)
+    planes, *inner = _nearest_voxels(lattice, field)
+    # Plane by plane, since the lattice has many times as many nodes as the SPECT has voxels.
+    for plane, codes in zip(planes, lattice.codes, strict=True):
+        filled = block[plane][np.ix_(*inner)]
+        np.copyto(codes, filled, where=(codes == 0) & (filled > 0))
     _cut_organs_out(lattice, around, first)
 
 
@@ -99,16 +102,17 @@ def _nearest_voxels(lattice: Lattice, field: SpectField) -> list[NDArray[np.intp
     """For nodes along each axis, the voxel that they lie in."""
     return [
         np.clip((np.arange(n) + f // 2) // f, 0, v - 1)
-        for n, f, v in zip(lattice.codes.shape, lattice.factor, field.array.shape, strict=True)
+        for n, f, v in zip(lattice.shape, lattice.factor, field.array.shape, strict=True)
     ]
 
 
 def _surroundings(lattice: Lattice, field: SpectField) -> _Surroundings | None:
     """The blocks; None where there is no bone."""
     spacing = field.spacing[::-1]
-    bone = np.zeros(field.array.shape, dtype=bool)
-    nearest = _nearest_voxels(lattice, field)
-    bone[tuple(n[at] for n, at in zip(nearest, np.nonzero(lattice.codes), strict=True))] = True
+    bone = np.asarray(lattice.codes > 0)
+    for axis, nearest in enumerate(_nearest_voxels(lattice, field)):
+        # Nodes of one voxel follow each other.
+        bone = np.logical_or.reduceat(bone, np.unique(nearest, return_index=True)[1], axis=axis)
     if not bone.any():
         return None
     distance = ndimage.distance_transform_edt(~bone, sampling=spacing)
@@ -126,7 +130,7 @@ def _block_edge(spacing: FloatArray) -> NDArray[np.intp]:
     return np.maximum(1, np.round(BLOCK_MM / spacing)).astype(int)
 
 
-def _block_numbers(shell: BoolArray, bone: BoolArray, spacing: FloatArray) -> CodeArray:
+def _block_numbers(shell: BoolArray, bone: BoolArray, spacing: FloatArray) -> NDArray[np.int32]:
     """Number voxels of the shell by block from 1; voxels of slivers join the nearest block."""
     edge = _block_edge(spacing)
     kji = np.argwhere(shell)
@@ -144,7 +148,7 @@ def _block_numbers(shell: BoolArray, bone: BoolArray, spacing: FloatArray) -> Co
     _, nearest = cKDTree(centres[large] * spacing).query(kji[strays] * spacing)
     result = number[of_voxel]
     result[strays] = np.asarray(nearest) + 1
-    block: CodeArray = np.zeros(shell.shape, dtype=np.int32)
+    block: NDArray[np.int32] = np.zeros(shell.shape, dtype=np.int32)
     block[shell] = result
     return block
 
@@ -163,8 +167,8 @@ def _cut_organs_out(lattice: Lattice, around: _Surroundings, first: int) -> None
     codes = first + np.unique(around.block[crossed])
     boxes = ndimage.find_objects(lattice.codes) if len(codes) else []
     usual = np.prod(_block_edge(around.spacing) * lattice.factor)
-    pieces: dict[int, CodeArray] = {}
-    small: list[CodeArray] = []
+    pieces: dict[int, NDArray[np.intp]] = {}
+    small: list[NDArray[np.intp]] = []
     for code in codes.tolist():
         box = boxes[code - 1] if code <= len(boxes) else None
         if box is None:
@@ -203,7 +207,7 @@ def _edges(around: _Surroundings) -> FloatArray:
 
 
 def _is_organ(
-    nodes: CodeArray, lattice: Lattice, around: _Surroundings, edge: FloatArray
+    nodes: NDArray[np.intp], lattice: Lattice, around: _Surroundings, edge: FloatArray
 ) -> BoolArray:
     """Which nodes, ``(k, j, i)``, of the lattice lie in an organ."""
     at = (nodes / lattice.factor).T

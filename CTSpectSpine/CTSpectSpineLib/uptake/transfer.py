@@ -11,6 +11,7 @@ though they *spill* from their whole volume: any set of weights gives a valid eq
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -38,6 +39,7 @@ _LEAST_SHARE = 1e-5
 """Smaller entries of a profile are left out. Numerical: it keeps the matrix sparse."""
 
 Mask = tuple[Box, BoolArray]
+Gaussians = Mapping[float, tuple[float, sparse.csc_matrix]]
 Shape = Literal["cell", "slope"]
 
 
@@ -69,14 +71,20 @@ def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) ->
     return _project(partition.masks(), field, [axes[blur] for blur in blurs])
 
 
-def response_profiles(
-    partition: Partition, field: SpectField, response: Response
-) -> sparse.csc_matrix:
-    """`blurred_profiles` of a response that is a sum of Gaussians."""
-    parts = [
-        weight * blurred_profiles(partition, field, fwhm_mm)
+def gaussian_profiles(partition: Partition, field: SpectField, response: Response) -> Gaussians:
+    """Weight and `blurred_profiles` of each Gaussian of a response, by its FWHM in mm.
+
+    Adding them up costs as much as making one; what is linear in them is added up instead.
+    """
+    return {
+        fwhm_mm: (weight, blurred_profiles(partition, field, fwhm_mm))
         for weight, fwhm_mm in response.gaussians()
-    ]
+    }
+
+
+def summed(gaussians: Gaussians) -> sparse.csc_matrix:
+    """The profiles of a response from those of its Gaussians."""
+    parts = [weight * profiles for weight, profiles in gaussians.values()]
     return sparse.csc_matrix(reduce(add, parts))
 
 
@@ -153,7 +161,24 @@ def mean_weights(
 
 def transfer_matrix(weights: sparse.csc_matrix, profiles: sparse.csc_matrix) -> FloatArray:
     """Share of each region's true uptake in every observed mean."""
-    return np.asarray((weights.T @ profiles).todense(), dtype=np.float64)
+    # The many entries of the profiles stay as they are; only the few of the weights are sorted.
+    return np.ascontiguousarray((profiles.T @ sparse.csr_matrix(weights)).toarray().T)
+
+
+def scaled_rows(columns: sparse.csc_matrix, factors: FloatArray) -> sparse.csc_matrix:
+    """Columns with each row times its factor."""
+    return sparse.csc_matrix(
+        (columns.data * factors[columns.indices], columns.indices, columns.indptr),
+        shape=columns.shape,
+    )
+
+
+def scaled_columns(columns: sparse.csc_matrix, factors: FloatArray) -> sparse.csc_matrix:
+    """Columns, each times its factor."""
+    repeated = np.repeat(factors, np.diff(columns.indptr))
+    return sparse.csc_matrix(
+        (columns.data * repeated, columns.indices, columns.indptr), shape=columns.shape
+    )
 
 
 def point_weights(field: SpectField, index: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -228,29 +253,29 @@ def _project(
 ) -> sparse.csc_matrix:
     """Apply separable axis maps to each mask, a column each."""
     _, rows, columns = field.array.shape
-    flat, values, lengths = [], [], []
-    for (box, mask), axes in zip(masks, axes_of, strict=True):
-        (k0, k), (j0, j), (i0, i) = (
-            axis.part(nodes) for axis, nodes in zip(axes, box, strict=True)
-        )
+    parts = [
+        [axis.part(nodes) for axis, nodes in zip(axes, box, strict=True)]
+        for (box, _), axes in zip(masks, axes_of, strict=True)
+    ]
+    # Room for all voxels of all boxes: what is not used never becomes memory.
+    room = sum(math.prod(len(matrix) for _, matrix in part) for part in parts)
+    values, flat = np.empty(room), np.empty(room, dtype=np.int32)
+    ends = [0]
+    for (_, mask), ((k0, k), (j0, j), (i0, i)) in zip(masks, parts, strict=True):
         seen = j @ (mask.astype(np.float64) @ i.T)
         seen = (k @ seen.reshape(len(seen), -1)).ravel()
         at = np.flatnonzero(np.abs(seen) > _LEAST_SHARE)
         plane = np.add.outer((np.arange(len(j)) + j0) * columns, np.arange(len(i)) + i0).ravel()
         number = np.add.outer((np.arange(len(k)) + k0) * (rows * columns), plane).ravel()
-        flat.append(number[at].astype(np.int32))
-        values.append(seen[at])
-        lengths.append(len(at))
+        kept = slice(ends[-1], ends[-1] + len(at))
+        flat[kept], values[kept] = number[at], seen[at]
+        ends.append(kept.stop)
     return sparse.csc_matrix(
-        (
-            np.concatenate(values),
-            np.concatenate(flat),
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
-        ),
-        shape=(field.array.size, len(lengths)),
+        (values[: ends[-1]], flat[: ends[-1]], np.array(ends, dtype=np.int32)),
+        shape=(field.array.size, len(parts)),
     )
 
 
 def _normalised(weights: sparse.csc_matrix) -> sparse.csc_matrix:
     total = np.asarray(weights.sum(axis=0)).ravel()
-    return sparse.csc_matrix(weights @ sparse.diags(1.0 / np.maximum(total, 1e-30)))
+    return scaled_columns(weights, 1.0 / np.maximum(total, 1e-30))
