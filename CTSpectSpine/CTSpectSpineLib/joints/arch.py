@@ -20,8 +20,8 @@ from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
 from CTSpectSpineLib.geometry import Grid, apply_matrix, ijk_to_lps, inverse
-from CTSpectSpineLib.joints.facets import voxels_to
-from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
+from CTSpectSpineLib.joints.facets import within
+from CTSpectSpineLib.joints.motion_segment import Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
 Field = NDArray[np.float32]
@@ -181,7 +181,7 @@ def read_arch(pair: Pair, ct: sitk.Image) -> Arch | str:
     bright = ndimage.maximum_filter(ndimage.gaussian_filter(hu, 0.5), size=_BRIGHT_VOXELS)
     full = np.maximum(ndimage.uniform_filter(bright, 5) - _SOFT_HU, _LEAST_BONE_HU)
     share = np.clip((hu - _SOFT_HU) / full, 0.0, 1.0)
-    near = voxels_to(upper | lower) * STEP_MM <= _NEAR_LABEL_MM
+    near = within(upper | lower, _NEAR_LABEL_MM)
     solid = (share >= BONE_SHARE) & near
     marrow = _enclosed(solid)
     bone = solid | marrow | ndimage.binary_erosion(upper) | ndimage.binary_erosion(lower)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from CTSpectSpineLib.geometry import affine, image_from_array
 from CTSpectSpineLib.joints import build_joints, joints_of
 from CTSpectSpineLib.joints.arch import Arch, Sheet, _enclosed, _walks, read_arch, sample_ct
-from CTSpectSpineLib.joints.facets import REGION_MM, voxels_to
+from CTSpectSpineLib.joints.facets import REGION_MM, _depth, voxels_to, within
 from CTSpectSpineLib.joints.label_volume import label_volume, local_grid
 from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
 from CTSpectSpineLib.joints.plane_joint import facet_on_plane
@@ -234,3 +234,17 @@ def test_the_ct_is_sampled_where_the_grid_lies_and_air_beyond() -> None:
     assert sample_ct(ct, grid)[0, 0, 0] == values[1, 1, 1]
     away = replace(grid, ijk_to_lps=affine(np.eye(3), [500.0, 0.0, 0.0]))
     assert (sample_ct(ct, away) == -1000.0).all()
+
+
+def test_short_distances_are_those_of_a_distance_transform() -> None:
+    rng = np.random.default_rng(5)
+    blob = ndimage.gaussian_filter(rng.standard_normal((30, 34, 38)), 3.0)
+    for mask in (blob > 0.02, blob > 0.1, blob > blob.max() - 1e-9):
+        for reach_mm in (1.0, 3.0, 4.0):
+            expected = ndimage.distance_transform_edt(~mask) <= reach_mm
+            np.testing.assert_array_equal(within(mask, reach_mm), expected)
+        np.testing.assert_array_equal(_depth(mask), voxels_to(~mask) * mask)
+    # Thicker than is looked for first.
+    thick = np.zeros((30, 30, 30), dtype=bool)
+    thick[2:28, 2:28, 2:28] = True
+    np.testing.assert_array_equal(_depth(thick), voxels_to(~thick))
