@@ -152,7 +152,9 @@ def _by_peak(pieces: NDArray[Any], ratio: FloatArray, count: int) -> list[int]:
     """Numbers of pieces, the hottest first."""
     if not count:
         return []
-    peaks = ndimage.maximum(ratio, pieces, np.arange(1, count + 1))
+    # What lies in no piece, which is nearly all, would be sorted as well.
+    inside = pieces > 0
+    peaks = ndimage.maximum(ratio[inside], pieces[inside], np.arange(1, count + 1))
     return [int(n) + 1 for n in np.argsort(-np.asarray(peaks), kind="stable")]
 
 
