@@ -47,6 +47,9 @@ _LETTER = 10.0
 """Width of a letter of a level's name, pixels. Measured on the bold font of 13 points."""
 _CLEAR_ROWS = 22.0
 """Rows between an orientation letter and a level's name, pixels. Judgement: their heights."""
+_COMPRESSION = 3
+"""Effort of PNG compression, 1 to 9. Measured on the pictures of a whole spine: half the time of
+the usual 6, and 7 % larger."""
 _BAR_GREY = 0.35
 """Grey below the colours of the legend, 0 to 1. Judgement: that of cancellous bone of 150 HU in the
 bone window."""
@@ -197,7 +200,8 @@ def draw_sheet(path: Path, rows: Sequence[Sequence[Panel]], bar: ColourBar) -> N
         agg.draw()  # type: ignore[no-untyped-call]
         drawn = np.asarray(agg.buffer_rgba())  # type: ignore[no-untyped-call]
     with replacing(path) as temporary:
-        Image.fromarray(_over(drawn, canvas)).save(temporary, format="png")
+        picture = Image.fromarray(_over(drawn, canvas))
+        picture.save(temporary, format="png", compress_level=_COMPRESSION)
 
 
 def _over(drawn: RgbArray, ground: RgbArray) -> RgbArray:
