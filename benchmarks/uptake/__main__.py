@@ -26,15 +26,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=2001, help="first seed")
     parser.add_argument("--count", type=int, default=20, help="patients")
     parser.add_argument(
+        "--skip", type=int, default=0, help="how many of them, from the first, served settings"
+    )
+    parser.add_argument(
         "--stated", choices=("right", "wrong", "unknown", "calibrated"), default="right"
     )
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / "docs/validation/uptake-families.md"
     )
     options = parser.parse_args(arguments)
-    patients = scans(options.scans, options.first, options.count, options.scanner)
+    patients = scans(options.scans, options.first, options.count, options.scanner, options.skip)
     joints, found = judged(patients, stated=options.stated)
     command = f"python -m benchmarks.uptake --first {options.first} --count {options.count}"
+    if options.skip:
+        command += f" --skip {options.skip}"
     if options.scanner != SCANNERS[0]:
         command += f" --scanner {options.scanner}"
     if options.stated != "right":

@@ -19,7 +19,8 @@ _SCANNERS = {
     "pytomography": "Scanned by a second physical scanner, made with PyTomography"
     " (`benchmarks/uptake/other_scanner.py`: other projector, collimator, scatter, orbit, views,"
     " iterations and filters). Neither it nor these patients' seeds were used for any setting of"
-    " the measurement.",
+    " the measurement; but that hot organs disturbed joints beside them was seen on two of these"
+    " patients (3003 and 3006) as well as on others, before blocks were cut along organs.",
 }
 
 

@@ -53,7 +53,9 @@ SCANNERS = ("projections", "pytomography")
 """The project's own physical scanner, and the one of `other_scanner`."""
 
 
-def scans(folder: Path, first: int, count: int, scanner: str = SCANNERS[0]) -> Iterator[Scanned]:
+def scans(
+    folder: Path, first: int, count: int, scanner: str = SCANNERS[0], skip: int = 0
+) -> Iterator[Scanned]:
     """Patients with the seeds from ``first`` on; those in the folder are read, the others made.
 
     Parameters
@@ -64,9 +66,12 @@ def scans(folder: Path, first: int, count: int, scanner: str = SCANNERS[0]) -> I
         First seed, and how many.
     scanner
         One of `SCANNERS`.
+    skip
+        How many of them, from the first, are left out. What a patient has depends on its place in
+        the row, so another first seed would be other patients.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
+    for number in range(skip, count):
         kind, field = KINDS[number % len(KINDS)], FIELDS[number % len(FIELDS)]
         name = f"{field}-{kind}-{first + number}"
         path = folder / f"{name}.scans"
