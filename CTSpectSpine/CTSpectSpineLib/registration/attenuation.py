@@ -108,13 +108,14 @@ def escaping_share(ct: CtMaps) -> Float32Array:
     coarse = block_means(np.pad(tissue, rest, mode="edge"), by)
     edge_cm = by[1] * float(ct.spacing_mm[1]) / 10.0
     share = _over_views(coarse * np.float32(WATER_PER_CM * edge_cm))
-    inside = [(np.arange(n) + 0.5) / f - 0.5 for n, f in zip(tissue.shape, by, strict=True)]
-    grid = np.meshgrid(*inside, indexing="ij", sparse=False)
-    full = ndimage.map_coordinates(share, np.stack(grid), order=1, mode="nearest")
-    return np.maximum(full, LEAST_SHARE).astype(np.float32)
+    finer = 1.0 / np.array(by)
+    full = ndimage.affine_transform(
+        share, finer, 0.5 * finer - 0.5, output_shape=tissue.shape, order=1, mode="nearest"
+    )
+    return np.maximum(full, np.float32(LEAST_SHARE))
 
 
-def _over_views(per_voxel: Float32Array) -> FloatArray:
+def _over_views(per_voxel: Float32Array) -> Float32Array:
     """Mean of exp(-path) over the views, in a square plane that holds every turned slice."""
     planes, rows, columns = per_voxel.shape
     across = int(np.ceil(np.hypot(rows, columns))) + 2
@@ -123,12 +124,24 @@ def _over_views(per_voxel: Float32Array) -> FloatArray:
     window = np.s_[:, before[0] : before[0] + rows, before[1] : before[1] + columns]
     square[window] = per_voxel
     total = np.zeros_like(square)
-    for angle in np.arange(VIEWS // 2) * (360.0 / VIEWS):
-        turned = ndimage.rotate(square, angle, axes=(1, 2), reshape=False, order=1)
-        passed = np.cumsum(turned, axis=1) - 0.5 * turned
+    for angle in np.arange(VIEWS // 2) * (2.0 * np.pi / VIEWS):
+        turned = _turned(square, angle)
+        passed = np.cumsum(turned, axis=1) - np.float32(0.5) * turned
         rest = turned.sum(axis=1, keepdims=True) - passed
-        leaving = np.exp(-passed) + np.exp(-rest)
-        total += ndimage.rotate(
-            leaving, -angle, axes=(1, 2), reshape=False, order=1, mode="nearest"
-        )
-    return np.asarray(total[window] / VIEWS, dtype=np.float64)
+        total += _turned(np.exp(-passed) + np.exp(-rest), -angle)
+    return np.asarray(total[window] / np.float32(VIEWS))
+
+
+def _turned(planes: Float32Array, angle: float) -> Float32Array:
+    """Square planes (k, n, n) turned about their middle, continued beyond their edges."""
+    size = planes.shape[1]
+    row, column = np.indices((size, size)) - 0.5 * (size - 1)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    place = np.stack([cosine * row + sine * column, cosine * column - sine * row])
+    place = np.clip(place + 0.5 * (size - 1), 0.0, size - 1.0)
+    first = np.minimum(place.astype(np.intp), size - 2)
+    down, across = (place - first).astype(np.float32)
+    flat, at = planes.reshape(len(planes), -1), first[0] * size + first[1]
+    upper = flat[:, at] * (1 - across) + flat[:, at + 1] * across
+    lower = flat[:, at + size] * (1 - across) + flat[:, at + size + 1] * across
+    return np.asarray(upper * (1 - down) + lower * down)

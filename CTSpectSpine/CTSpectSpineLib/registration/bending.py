@@ -9,7 +9,7 @@ movement can follow of it improves the pose; what it cannot is the residual defo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -19,10 +19,10 @@ from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.compare import state_margin
 from CTSpectSpineLib.registration.descent import Linear, descend
-from CTSpectSpineLib.registration.mixture import project_out, robust_cost, robust_scale
+from CTSpectSpineLib.registration.mixture import project_out, robust_cost
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, evaluate
-from CTSpectSpineLib.registration.sampling import Points, SampledMaps, choose_points
+from CTSpectSpineLib.registration.sampling import Placed, Points, SampledMaps, choose_points
 
 KNOTS_MM = 70.0
 """Distance of the knots along the body, mm. Judgement: about two lumbar vertebrae, since a spine
@@ -33,6 +33,9 @@ with little uptake, hardly those with much."""
 LEAST_SUPPORT = 150
 """SPECT voxels that a stretch of `STEP_MM` needs to say where it lies. Judgement: fewer are the end
 of the field of view."""
+THINNED_SUPPORT = 0.5
+"""The same in a SPECT that is thinned, relative to the mean of the stretches. Judgement:
+likewise."""
 STEP_MM = 15.0
 """Length of the stretches of the column, mm. Judgement: shorter than the height of any level."""
 SPREAD_MM = 20.0
@@ -59,13 +62,13 @@ class Bending:
         Root mean square distance between this pose and the one it started from, at the column.
     margin
         How clearly the bent column fits better than the straight one, in standard errors of the
-        patches' differences; see `compare.margin`.
+        patches' differences; see `compare.margin`. 0 where that was not looked at.
     """
 
     spect_to_ct: FloatArray
     residual_mm: float
     moved_mm: float
-    margin: float
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,10 @@ class _Splines:
 
 
 def column_bending(
-    levels: Sequence[tuple[SpectMap, SampledMaps, Level]], pose: FloatArray, lowest_mm: float
+    levels: Sequence[tuple[SpectMap, SampledMaps, Level]],
+    pose: FloatArray,
+    lowest_mm: float,
+    least_mm: float = 0.0,
 ) -> Bending | None:
     """Bend the column from a pose, coarse then fine.
 
@@ -110,15 +116,18 @@ def column_bending(
     lowest_mm
         Height in the CT (LPS z) below which the column has no joints. Bone there helps to find
         the displacement, but does not count in the rigid movement and the residual.
+    least_mm
+        A coarse fit that leaves less than this is not refined.
 
     Returns
     -------
     The bending; None where too little of the column is seen.
     """
     splines: _Splines | None = None
+    bending: Bending | None = None
     coefficients = np.zeros((0, 3))
     for spect, maps, level in levels:
-        points = choose_points(maps, spect, pose, level.points)
+        points = choose_points(spect, level.points, Placed(maps, pose))
         if len(points.values) < FEWEST_POINTS:
             return None
         height = apply_matrix(pose, points.positions_mm)[:, 2]
@@ -129,11 +138,13 @@ def column_bending(
         if found is None:
             return None
         coefficients, state = found
-        straight = evaluate(maps, points, pose)
-    if splines is None or straight is None:
+        bending = _rigid_part(state, splines, coefficients, pose, lowest_mm, level.smooth)
+        if bending is not None and bending.residual_mm < least_mm:
+            return bending
+    straight = evaluate(maps, points, pose)
+    if bending is None or straight is None:
         return None
-    better = state_margin(points, state, straight).margin
-    return _rigid_part(state, splines, coefficients, pose, lowest_mm, better)
+    return replace(bending, margin=state_margin(points, state, straight).margin)
 
 
 def _fit(
@@ -147,8 +158,8 @@ def _fit(
     """Levenberg–Marquardt on the splines' coefficients, shape (count, 3)."""
     basis = splines.at(apply_matrix(pose, points.positions_mm)[:, 2])
 
-    def bent(flat: FloatArray) -> _Bent | None:
-        state = evaluate(maps, points, pose, _displaced(basis, flat.reshape(-1, 3)))
+    def bent(flat: FloatArray, near: State | None = None) -> _Bent | None:
+        state = evaluate(maps, points, pose, _displaced(basis, flat.reshape(-1, 3)), near)
         return None if state is None else _Bent(flat, state)
 
     def linear(here: _Bent) -> Linear[_Bent]:
@@ -161,7 +172,7 @@ def _fit(
     end = descend(
         start,
         linear,
-        lambda here, step: bent(here.flat + step),
+        lambda here, step: bent(here.flat + step, here.state),
         longest,
         converged,
         level.iterations,
@@ -179,7 +190,7 @@ class _Bent:
 
 def _linear(here: _Bent, basis: FloatArray, splines: _Splines) -> Linear[_Bent]:
     """Robust data and the penalty, whose weight follows that of the data."""
-    scale = robust_scale(here.state.scaled)
+    scale = here.state.scale
     hessian, slope = _system(here.state, basis[here.state.inside], scale)
     strength = SMOOTHNESS * float(np.trace(hessian)) / 3 / splines.count
     smooth = (strength * np.kron(splines.penalty(), np.eye(3))).astype(np.float64)
@@ -200,13 +211,14 @@ def _displaced(basis: FloatArray, coefficients: FloatArray) -> FloatArray:
 def _system(state: State, basis: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:
     """Gauss–Newton matrix and right side for the coefficients, in the order (spline, axis)."""
     weight = state.weight(scale)
-    coefficients = state.mixture.coefficients[state.points.patch, 1:]
-    slope = np.einsum("nc,ncx->nx", coefficients, state.gradients)
-    jacobian = (basis[:, :, None] * slope[:, None, :]).reshape(len(slope), -1)
+    slope = state.slope()
+    jacobian = (basis.T[:, None] * slope).reshape(-1, len(state.residual))
     jacobian = project_out(state.points, state.mixture, weight, jacobian)
-    weighted = jacobian * weight[:, None]
-    hessian = np.einsum("np,nq->pq", weighted, jacobian)
-    right = state.points.patch_sum(weighted * state.residual[:, None]).sum(axis=0)
+    hessian = np.empty((len(jacobian), len(jacobian)))
+    for n, row in enumerate(jacobian * weight):
+        # No BLAS: the last digit must not depend on threads.
+        hessian[n, n:] = hessian[n:, n] = np.einsum("n,pn->p", row, jacobian[n:])
+    right = (jacobian * (weight * state.residual)).sum(axis=1)
     return hessian, right
 
 
@@ -216,11 +228,11 @@ def _rigid_part(
     coefficients: FloatArray,
     pose: FloatArray,
     lowest_mm: float,
-    better: float,
+    thinned: bool,
 ) -> Bending | None:
     """The rigid movement nearest to the displacement along the column, and what it leaves."""
     start = apply_matrix(pose, state.points.positions_mm)
-    line = _line(start)
+    line = _line(start, thinned)
     line = line[line[:, 2] > lowest_mm]
     if len(line) < 3:
         return None
@@ -232,15 +244,16 @@ def _rigid_part(
     change = affine(rotation, target - rotation @ middle)
     moved = apply_matrix(change, before)
     result: FloatArray = change @ pose
-    return Bending(result, _rms(after - moved), _rms(moved - before), better)
+    return Bending(result, _rms(after - moved), _rms(moved - before))
 
 
-def _line(points_mm: FloatArray) -> FloatArray:
+def _line(points_mm: FloatArray, thinned: bool) -> FloatArray:
     """Centres of the points in slabs along z that hold enough of them, shape (n, 3)."""
     slab = np.floor((points_mm[:, 2] - points_mm[:, 2].min()) / STEP_MM).astype(int)
     count = np.bincount(slab)
     sums = np.stack([np.bincount(slab, points_mm[:, axis]) for axis in range(3)], axis=1)
-    supported = count >= LEAST_SUPPORT * min(1.0, len(points_mm) / (20 * LEAST_SUPPORT))
+    least = LEAST_SUPPORT * min(1.0, len(points_mm) / (20 * LEAST_SUPPORT))
+    supported = count >= (THINNED_SUPPORT * count.mean() if thinned else least)
     return sums[supported] / count[supported, None]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -77,11 +76,19 @@ def block_means(volume: NDArray[Any], by: Factors) -> Float32Array:
     size = [n // f for n, f in zip(volume.shape, by, strict=True)]
     if by == (1, 1, 1):
         return np.ascontiguousarray(volume, dtype=np.float32)
-    total = np.zeros(size, dtype=np.float32)
-    for start in product(*(range(f) for f in by)):
-        part = tuple(slice(s, s + f * n, f) for s, f, n in zip(start, by, size, strict=True))
-        total += volume[part]
-    total /= float(np.prod(by))
+    total: NDArray[Any] = volume
+    # Planes first: they are added as they lie in memory, and leave less for the other axes.
+    for axis, (count, factor) in enumerate(zip(size, by, strict=True)):
+        before = (slice(None),) * axis
+        parts = [total[(*before, slice(n, factor * count, factor))] for n in range(factor)]
+        if factor == 1:
+            total = parts[0]
+            continue
+        added = np.add(parts[0], parts[1], dtype=np.float32)
+        for part in parts[2:]:
+            added += part
+        total = added
+    total *= np.float32(1.0 / float(np.prod(by)))
     return total
 
 

@@ -150,8 +150,9 @@ def _ridge(ct: CtMaps, along: int) -> FloatArray:
 
 def _middle(ct: CtMaps) -> Float32Array:
     """How near each voxel lies to the body's midline from side to side, 0 to 1."""
-    index = np.indices(ct.valid.shape, dtype=np.float32)[::-1]
-    lateral = np.tensordot(ct.ijk_to_lps[0, :3], index, axes=1)
+    x = ct.ijk_to_lps[0].astype(np.float32)
+    k, j, i = np.ogrid[tuple(slice(n) for n in ct.valid.shape)]
+    lateral = (x[2] * k + x[1] * j + x[0] * i).astype(np.float32)
     soft = ct.channels[..., _SOFT] * ct.valid
     middle = float((lateral * soft).sum() / max(float(soft.sum()), 1e-6))
     return np.exp(-0.5 * ((lateral - middle) / _MIDLINE_SIGMA_MM) ** 2)

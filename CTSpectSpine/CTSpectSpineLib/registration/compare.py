@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.registration.mixture import robust_scale
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import (
     FEWEST_POINTS,
@@ -27,11 +26,10 @@ from CTSpectSpineLib.registration.refine import (
 )
 from CTSpectSpineLib.registration.sampling import (
     IntArray,
+    Placed,
     Points,
     SampledMaps,
     choose_points,
-    near_bone_voxels,
-    points_of,
 )
 
 BETTER_ELSEWHERE = 0.93
@@ -89,11 +87,7 @@ def margin(
     Comparison
         None where they cannot be compared, because hardly any voxel lies inside the CT under both.
     """
-    either = np.zeros(spect.values.size, dtype=bool)
-    either[near_bone_voxels(ours[0], spect, ours[1])] = True
-    either[near_bone_voxels(theirs[0], spect, theirs[1])] = True
-    voxels = np.flatnonzero(either)
-    points = points_of(spect, voxels, ours[1], level.points)
+    points = choose_points(spect, level.points, Placed(*ours), Placed(*theirs))
     if not len(points.values):
         return None
     a, b = evaluate(ours[0], points, ours[1]), evaluate(theirs[0], points, theirs[1])
@@ -104,7 +98,7 @@ def margin(
 
 def state_margin(points: Points, ours: State, theirs: State) -> Comparison:
     """How clearly one state fits some points better than another; see `margin`."""
-    scale = min(robust_scale(ours.scaled), robust_scale(theirs.scaled))
+    scale = min(ours.scale, theirs.scale)
     gain = _costs(points, theirs, scale) - _costs(points, ours, scale)
     differences = points.patch_sum(np.where(ours.inside & theirs.inside, gain, 0.0))
     square = float(np.sum(differences**2))
@@ -140,11 +134,11 @@ def restless_share(
     shifts_mm
         Shifts tried along each axis, in both directions.
     """
-    points = choose_points(maps, spect, fit.spect_to_ct, level.points)
+    points = choose_points(spect, level.points, Placed(maps, fit.spect_to_ct))
     base = evaluate(maps, points, fit.spect_to_ct) if len(points.values) else None
     if base is None:
         return 1.0
-    scale = robust_scale(base.scaled)
+    scale = base.scale
     here = _patch_costs(points, base, scale)
     best = here.copy()
     for axis in range(3):

@@ -12,16 +12,16 @@ from CTSpectSpineLib.registration.column import along_column
 from CTSpectSpineLib.registration.compare import margin
 from CTSpectSpineLib.registration.pair import COARSE, Prepared, field_mm
 from CTSpectSpineLib.registration.prepare import SPECT_FWHM_MM
-from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine_pose
+from CTSpectSpineLib.registration.refine import NEARLY, Fit, Level, measure, refine_pose
 from CTSpectSpineLib.registration.sampling import SampledMaps, reflected
 from CTSpectSpineLib.registration.search import pose_distance
 
-QUICK = Level(fwhm_mm=18.0, smooth=True, points=2000, iterations=5)
+QUICK = Level(fwhm_mm=18.0, smooth=True, points=2000, iterations=5, converged=NEARLY)
 """First steps of all starts, as `COARSE`. Numerical: enough to see which are worth going on."""
 COMPARE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=0)
 """Comparison of two fits, without steps. Numerical: points enough for the scatter of the
 patches."""
-MIRROR = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=4000, iterations=5)
+MIRROR = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=4000, iterations=5, converged=NEARLY)
 """Refinement against a reversed CT, as `SCREEN`. Numerical: there are three of them."""
 LEVEL_SHIFTS_MM = (-72.0, -56.0, -37.0, -28.0, -18.0, 18.0, 28.0, 37.0, 56.0, 72.0)
 """Moves to neighbouring levels, along the column's curve, mm. Judgement: one body with its disc of

@@ -22,7 +22,7 @@ class Mixture:
     Attributes
     ----------
     columns
-        Regressors, a constant first, shape (n, columns).
+        Regressors, a constant first, shape (columns, n).
     coefficients
         Per patch, shape (patches, columns).
     normal
@@ -45,13 +45,12 @@ def fit_mixture(points: Points, columns: FloatArray, weight: FloatArray) -> Mixt
     points
         SPECT voxels to explain.
     columns
-        Regressors, shape (n, columns).
+        Regressors, shape (columns, n).
     weight
         Weight of each voxel, shape (n,).
     """
-    weighted = columns * weight[:, None]
-    scatter = points.patch_sum(weighted[:, :, None] * columns[:, None, :])
-    right = points.patch_sum(weighted * points.values[:, None])
+    scatter = points.squares(columns, weight)
+    right = points.patch_sum(columns * (weight * points.values))
     total = scatter.sum(axis=0)
     total += 1e-6 * np.trace(total) * np.eye(len(total))
     common = np.linalg.solve(total, right.sum(axis=0))
@@ -59,18 +58,20 @@ def fit_mixture(points: Points, columns: FloatArray, weight: FloatArray) -> Mixt
     normal: FloatArray = scatter + np.diag(prior)
     solved = np.linalg.solve(normal, (right + prior * common)[..., None])
     coefficients = solved[..., 0].astype(np.float64)
-    predicted = (columns * coefficients[points.patch]).sum(axis=1)
+    predicted = (columns * points.at_points(coefficients.T)).sum(axis=0)
     return Mixture(columns, coefficients, normal, predicted)
 
 
 def project_out(
     points: Points, mixture: Mixture, weight: FloatArray, jacobian: FloatArray
 ) -> FloatArray:
-    """What of a Jacobian, shape (n, parameters), the mixture of each patch cannot imitate."""
-    weighted = mixture.columns * weight[:, None]
-    right = points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
-    imitation = np.linalg.solve(mixture.normal, right)
-    return np.asarray(jacobian - np.einsum("nb,nbp->np", mixture.columns, imitation[points.patch]))
+    """What of a Jacobian, shape (parameters, n), the mixture of each patch cannot imitate."""
+    right = points.products(mixture.columns * weight, jacobian)
+    imitation = points.at_points(np.moveaxis(np.linalg.solve(mixture.normal, right), 0, -1))
+    left = jacobian.copy()
+    for column, share in zip(mixture.columns, imitation, strict=True):
+        left -= column * share
+    return left
 
 
 def noise_model(predicted: FloatArray) -> FloatArray:
@@ -80,7 +81,8 @@ def noise_model(predicted: FloatArray) -> FloatArray:
 
 def robust_scale(residual: FloatArray) -> float:
     """SD of the bulk of the residuals, from their median magnitude."""
-    return max(MAD_TO_SD * float(np.median(np.abs(residual))), 1e-4)
+    middle = len(residual) // 2
+    return max(MAD_TO_SD * float(np.partition(np.abs(residual), middle)[middle]), 1e-4)
 
 
 def outlier_weights(residual: FloatArray, scale: float) -> FloatArray:

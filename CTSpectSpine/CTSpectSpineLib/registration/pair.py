@@ -22,10 +22,10 @@ from CTSpectSpineLib.registration.prepare import (
     halved,
     smoothed,
 )
-from CTSpectSpineLib.registration.refine import Fit, Level
+from CTSpectSpineLib.registration.refine import NEARLY, Fit, Level
 from CTSpectSpineLib.registration.sampling import SampledMaps, sampled_maps
 
-COARSE = Level(fwhm_mm=18.0, smooth=True, points=4000, iterations=12)
+COARSE = Level(fwhm_mm=18.0, smooth=True, points=4000, iterations=12, converged=NEARLY)
 """Refinement of all starts. Judgement: nearly twice the blur of bone SPECT gives a wide reach.
 Numerical: points and steps bound the time."""
 FINE = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=40000, iterations=12)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.errors import InputError
@@ -121,6 +123,14 @@ class SpectMap:
         """Centre of the grid, LPS mm."""
         return _centre_mm(self.values.shape, self.ijk_to_lps)
 
+    @cached_property
+    def shuffled(self) -> NDArray[np.int16]:
+        """Indices i, j, k of all voxels in a random order (seeded), shape (3, n)."""
+        k, j, i = np.ogrid[tuple(slice(n) for n in self.values.shape)]
+        packed = (k << 40) | (j << 20) | i
+        order = np.random.default_rng(0).permutation(packed.reshape(-1))
+        return np.stack([(order >> by & 0xFFFFF).astype(np.int16) for by in (0, 20, 40)])
+
 
 def _centre_mm(shape: tuple[int, ...], ijk_to_lps: FloatArray) -> FloatArray:
     """Centre of a volume of shape (k, j, i), LPS mm."""
@@ -234,21 +244,20 @@ class _Slab:
 
 def _slab(hu: Float32Array, coarse: tuple[int, int, int]) -> _Slab:
     """Ramps, validity, mean and mean square of a slab of averaged HU."""
-    measured = np.isfinite(hu) & (hu > PADDING_HU)
-    if not measured.all():
+    invalid = np.zeros([n // f for n, f in zip(hu.shape, coarse, strict=True)], dtype=np.float32)
+    # No number is above the padding and below metal where one of them is not a number.
+    if not (float(hu.min()) > PADDING_HU and float(hu.max()) <= METAL_HU):
+        measured = np.isfinite(hu) & (hu > PADDING_HU)
         hu = np.where(measured, hu, np.float32(-1000.0))
-    maps = []
-    for low, high in RAMPS_HU:
-        ramp = np.clip(hu, low, high)
-        ramp -= low
-        ramp /= high - low
-        maps.append(block_means(ramp, coarse))
-    invalid = block_means(~measured, coarse)
-    metal = hu > METAL_HU
-    if metal.any():
-        invalid += np.float32(_METAL * np.prod(coarse)) * block_means(metal, coarse)
-    mean = block_means(hu, coarse)
-    return _Slab(np.stack(maps, axis=-1), invalid, mean, block_means(hu * hu, coarse))
+        invalid = block_means(~measured, coarse)
+        invalid += np.float32(_METAL * np.prod(coarse)) * block_means(hu > METAL_HU, coarse)
+    maps = np.empty((*invalid.shape, len(RAMPS_HU)), dtype=np.float32)
+    ramp = np.empty_like(hu)
+    for channel, (low, high) in enumerate(RAMPS_HU):
+        mean = block_means(np.clip(hu, low, high, out=ramp), coarse)
+        maps[..., channel] = (mean - np.float32(low)) / np.float32(high - low)
+    square = block_means(np.multiply(hu, hu, out=ramp), coarse)
+    return _Slab(maps, invalid, block_means(hu, coarse), square)
 
 
 def _without_solids(maps: CtMaps, mean_hu: Float32Array, square: Float32Array) -> CtMaps:

@@ -11,6 +11,7 @@ the pose remain.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -28,8 +29,10 @@ from CTSpectSpineLib.registration.mixture import (
 )
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.sampling import (
+    Placed,
     Points,
     SampledMaps,
+    Samples,
     choose_points,
     sample,
 )
@@ -42,6 +45,9 @@ FEWEST_POINTS = 300
 LONGEST_STEP, CONVERGED = 0.6, 0.004
 """Longest step, and the one that ends the refinement, relative to the resolution. Numerical: within
 the reach of a linear step; far below the error that matters."""
+NEARLY = 0.02
+"""The same for fits that are compared or refined further. Numerical: what a fit explains changes
+with the square of what is left."""
 LEAST_OVERLAP = 0.4
 """Least share of the chosen SPECT voxels that must stay inside the CT. Judgement: a pose that loses
 more explains what is left by chance."""
@@ -61,12 +67,15 @@ class Level:
         Most SPECT voxels used.
     iterations
         Most Gauss–Newton steps.
+    converged
+        The step that ends the refinement, relative to the resolution.
     """
 
     fwhm_mm: float
     smooth: bool
     points: int
     iterations: int
+    converged: float = CONVERGED
 
 
 @dataclass(frozen=True)
@@ -108,52 +117,85 @@ class State:
     pose: FloatArray
     points: Points
     mixture: Mixture
-    gradients: FloatArray
+    samples: Samples
     mapped_mm: FloatArray
     noise: FloatArray
-    inside: BoolArray
+
+    @property
+    def inside(self) -> BoolArray:
+        """Which of the chosen points lie inside the CT; only they are in `points`."""
+        return self.samples.inside
 
     @property
     def overlap(self) -> float:
         """Share of the chosen points that lie inside the CT."""
         return float(np.mean(self.inside))
 
-    @property
+    @cached_property
     def residual(self) -> FloatArray:
         """SPECT minus the model, shape (n,)."""
         return self.points.values - self.mixture.predicted
 
-    @property
+    @cached_property
     def scaled(self) -> FloatArray:
         """Residual in units of the noise model."""
         return self.residual / self.noise
+
+    @cached_property
+    def scale(self) -> float:
+        """Size of the bulk of the residuals, in units of the noise model."""
+        return robust_scale(self.scaled)
 
     def weight(self, scale: float) -> FloatArray:
         """Weight of each point: noise, and whether it is an outlier."""
         return outlier_weights(self.scaled, scale) / self.noise**2
 
+    def slope(self) -> FloatArray:
+        """Derivative of the model by place in the CT, per mm (LPS), shape (3, n)."""
+        return self.samples.slope(self.points.at_points(self.mixture.coefficients[:, 1:].T))
+
 
 def evaluate(
-    maps: SampledMaps, points: Points, pose: FloatArray, displaced_mm: FloatArray | float = 0.0
+    maps: SampledMaps,
+    points: Points,
+    pose: FloatArray,
+    displaced_mm: FloatArray | float = 0.0,
+    near: State | None = None,
 ) -> State | None:
     """Fit the mixture at a pose; None where too little of it lies in the CT.
 
-    `displaced_mm`, shape (n, 3), moves the points further in the CT.
+    Parameters
+    ----------
+    maps, points, pose
+        What is fitted where.
+    displaced_mm
+        Moves the points further in the CT, shape (n, 3).
+    near
+        The model at a pose nearby, on the same points: its outliers are taken first.
     """
     mapped = apply_matrix(pose, points.positions_mm) + displaced_mm
-    values, gradients, inside = sample(maps, mapped)
+    samples = sample(maps, mapped)
+    inside = samples.inside
     if np.count_nonzero(inside) < max(FEWEST_POINTS, LEAST_OVERLAP * len(inside)):
         return None
     kept = points.subset(inside)
-    columns = np.concatenate([np.ones((len(kept.values), 1)), values[inside]], axis=1)
+    columns = np.ones((1 + len(samples.corners), len(kept.values)))
+    columns[1:] = samples.values
     # Start from what is not hot: bone uptake is about 1.
-    mixture = fit_mixture(kept, columns, 1.0 / (1.0 + np.maximum(kept.values - 1.5, 0.0)) ** 2)
-    noise = noise_model(mixture.predicted)
-    for _ in range(2):
-        state = State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
-        mixture = fit_mixture(kept, columns, state.weight(robust_scale(state.scaled)))
-        noise = noise_model(mixture.predicted)
-    return State(pose, kept, mixture, gradients[inside], mapped[inside], noise, inside)
+    weight = 1.0 / (1.0 + np.maximum(kept.values - 1.5, 0.0)) ** 2
+    passes = 2
+    if near is not None:
+        everywhere = np.zeros(len(inside))
+        everywhere[inside] = weight
+        everywhere[near.inside] = near.weight(near.scale)
+        weight, passes = everywhere[inside], 1
+    mapped = mapped[inside]
+    for _ in range(passes):
+        mixture = fit_mixture(kept, columns, weight)
+        state = State(pose, kept, mixture, samples, mapped, noise_model(mixture.predicted))
+        weight = state.weight(state.scale)
+    mixture = fit_mixture(kept, columns, weight)
+    return State(pose, kept, mixture, samples, mapped, noise_model(mixture.predicted))
 
 
 def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatArray:
@@ -168,15 +210,20 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
 
 
 def _jacobian(state: State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:
-    """Derivative of the model by (translation mm, rotation · radius), shape (n, 6).
+    """Derivative of the model by (translation mm, rotation · radius), shape (6, n).
 
     What the mixture could imitate is projected out.
     """
-    coefficients = state.mixture.coefficients[state.points.patch, 1:]
-    slope = np.einsum("nc,ncx->nx", coefficients, state.gradients)
-    arm = (state.mapped_mm - centre_mm) / ROTATION_RADIUS_MM
-    jacobian = np.concatenate([slope, np.cross(arm, slope)], axis=1)
+    slope = state.slope()
+    arm = (state.mapped_mm - centre_mm).T / ROTATION_RADIUS_MM
+    jacobian = np.concatenate([slope, turning(arm, slope)])
     return project_out(state.points, state.mixture, weight, jacobian)
+
+
+def turning(arm: FloatArray, slope: FloatArray) -> FloatArray:
+    """Derivative by rotation of points at `arm` where the model has a slope, both (3, n)."""
+    (x, y, z), (a, b, c) = arm, slope
+    return np.stack([y * c - z * b, z * a - x * c, x * b - y * a])
 
 
 @dataclass(frozen=True)
@@ -196,9 +243,8 @@ def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Norma
     """The Gauss–Newton system at a state, with steps about a CT point as in `Fit`."""
     weight = state.weight(scale)
     jacobian = _jacobian(state, weight, centre_mm)
-    weighted = jacobian * weight[:, None]
-    hessians = state.points.patch_sum(weighted[:, :, None] * jacobian[:, None, :])
-    return Normal(hessians, state.points.patch_sum(weighted * state.residual[:, None]))
+    hessians = state.points.squares(jacobian, weight)
+    return Normal(hessians, state.points.patch_sum(jacobian * (weight * state.residual)))
 
 
 def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
@@ -219,7 +265,7 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
     -------
     The fit, or None where the start has too little overlap with bone.
     """
-    points = choose_points(maps, spect, pose, level.points)
+    points = choose_points(spect, level.points, Placed(maps, pose))
     if len(points.values) < FEWEST_POINTS:
         return None
     state = evaluate(maps, points, pose)
@@ -228,15 +274,15 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
     centre = state.mapped_mm.mean(axis=0)
 
     def linear(here: State) -> Linear[State]:
-        scale = robust_scale(here.scaled)
+        scale = here.scale
         normal = normal_equations(here, scale, centre)
         slope = normal.pulls.sum(axis=0)
         return Linear(normal.hessian, slope, lambda other: robust_cost(other.scaled, scale))
 
     def moved(here: State, step: FloatArray) -> State | None:
-        return evaluate(maps, points, _moved(here.pose, step, centre))
+        return evaluate(maps, points, _moved(here.pose, step, centre), near=here)
 
-    longest, converged = LONGEST_STEP * level.fwhm_mm, CONVERGED * level.fwhm_mm
+    longest, converged = LONGEST_STEP * level.fwhm_mm, level.converged * level.fwhm_mm
     return _summarise(descend(state, linear, moved, longest, converged, level.iterations), centre)
 
 
@@ -247,9 +293,9 @@ def measure(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) 
 
 def _summarise(state: State, centre_mm: FloatArray) -> Fit:
     points, mixture = state.points, state.mixture
-    scale = robust_scale(state.scaled)
+    scale = state.scale
     weight = state.weight(scale)
-    flat = fit_mixture(points, mixture.columns[:, :1], weight)
+    flat = fit_mixture(points, mixture.columns[:1], weight)
 
     def cost(predicted: FloatArray) -> float:
         return robust_cost((points.values - predicted) / state.noise, scale)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from CTSpectSpineLib.geometry import affine
+from CTSpectSpineLib.geometry import affine, content_box
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.blocks import Float32Array
 from CTSpectSpineLib.registration.prepare import (
@@ -53,9 +53,18 @@ HOT, HOT_SHARE = 4.0, 0.3
 """Uptake relative to bone from which a voxel is not bone alone, and the share of such voxels about
 a point from which the search leaves it out. Judgement: above the hottest sound bone; small lesions
 stay."""
+AIR = 0.1
+"""Saturated uptake below which there is air. Judgement: soft tissue shows about 0.15."""
+PADDED = 0.7
+"""Padding of the Fourier transforms, relative to the smaller of template and SPECT along an axis.
+Numerical: only translations with less than the rest of it in common are mixed with others; see
+`MINIMUM_OVERLAP`."""
 MINIMUM_OVERLAP = 0.35
 """Least share of the template's mass that must lie inside the SPECT, or of the SPECT's
 inside the CT. Judgement: smaller overlaps score well by chance."""
+
+_UNKNOWN = -1.0
+"""Value of the template where the CT was not measured. By definition: less than any template."""
 
 ComplexArray = NDArray[np.complex64]
 Node = tuple[int, int, int]
@@ -91,13 +100,18 @@ class _Grid:
 
 
 def _to_grid(
-    volume: Float32Array, index_to_lps: FloatArray, grid_to_lps: FloatArray, shape: tuple[int, ...]
+    volume: Float32Array,
+    index_to_lps: FloatArray,
+    grid_to_lps: FloatArray,
+    shape: tuple[int, ...],
+    order: int = 1,
+    outside: float = 0.0,
 ) -> Float32Array:
-    """Sample a volume ``[k, j, i]`` on a grid ``[x, y, z]`` of LPS points; zero outside."""
+    """Sample a volume ``[k, j, i]`` on a grid ``[x, y, z]`` of LPS points."""
     matrix = np.linalg.inv(index_to_lps) @ grid_to_lps
     flip = matrix[[2, 1, 0]]
     return ndimage.affine_transform(
-        volume, flip[:, :3], flip[:, 3], output_shape=shape, order=1, mode="constant", cval=0.0
+        volume, flip[:, :3], flip[:, 3], shape, order=order, mode="constant", cval=outside
     )
 
 
@@ -106,6 +120,20 @@ def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, 
     corners = np.array(list(product(*[(0, n - 1) for n in shape[::-1]])), dtype=float)
     points = corners @ index_to_lps[:3, :3].T + index_to_lps[:3, 3]
     return points.min(axis=0), points.max(axis=0)
+
+
+def _body(
+    uptake: Float32Array, index_to_lps: FloatArray, margin_mm: float
+) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper LPS corner of what holds uptake, with a margin, inside the volume."""
+    low, high = _box(index_to_lps, uptake.shape)
+    box = content_box(uptake > AIR)
+    if box is None:
+        return low, high
+    first = index_to_lps.copy()
+    first[:3, 3] += first[:3, :3] @ np.array([part.start for part in box[::-1]])
+    inner = _box(first, tuple(part.stop - part.start for part in box))
+    return np.maximum(low, inner[0] - margin_mm), np.minimum(high, inner[1] + margin_mm)
 
 
 def _scaling(spacing_mm: float, origin_mm: FloatArray) -> FloatArray:
@@ -128,8 +156,8 @@ class _Search:
         self.step_mm = step_mm
         bone = ct.channels[..., BONE_CHANNELS[0]]
         template = bone + SOFT_TISSUE_UPTAKE * ct.channels[..., 1]
-        self.template = blur(template.astype(np.float32), step_mm, ct.spacing_mm)
-        self.valid = ct.valid.astype(np.float32)
+        blurred = blur(template.astype(np.float32), step_mm, ct.spacing_mm)
+        self.template = np.where(ct.valid, blurred, np.float32(_UNKNOWN))
         self.ct_to_lps = ct.ijk_to_lps
         low, high = _box(ct.ijk_to_lps, bone.shape)
         self.centre_mm = (low + high) / 2
@@ -142,7 +170,7 @@ class _Search:
     def _spect_grid(self, spect: SpectMap) -> _Grid:
         saturated = spect.values / (np.abs(spect.values) + np.float32(SATURATION))
         smooth = blur(saturated.astype(np.float32), self.step_mm, spect.spacing_mm)
-        low, high = _box(spect.ijk_to_lps, smooth.shape)
+        low, high = _body(smooth, spect.ijk_to_lps, 2.0 * self.step_mm)
         shape = tuple(int(np.floor(e / self.step_mm)) + 1 for e in high - low)
         to_lps = _scaling(self.step_mm, low)
         image = _to_grid(smooth, spect.ijk_to_lps, to_lps, shape)
@@ -153,7 +181,7 @@ class _Search:
         mask = ((inside > 0.5) & cool).astype(np.float32)
         image = image * mask
         size = tuple(
-            fft.next_fast_len(a + b - 1, real=True)
+            fft.next_fast_len(max(a, b) + int(np.ceil(PADDED * min(a, b))), real=True)
             for a, b in zip(shape, self.ct_shape, strict=True)
         )
         return _Grid(
@@ -172,10 +200,10 @@ class _Search:
         half = self.step_mm * (np.asarray(self.ct_shape) - 1) / 2
         turned = affine(rotation.T, self.centre_mm - rotation.T @ half)
         to_lps = turned @ _scaling(self.step_mm, np.zeros(3))
-        mask = (_to_grid(self.valid, self.ct_to_lps, to_lps, self.ct_shape) > 0.5).astype(
-            np.float32
-        )
-        template = _to_grid(self.template, self.ct_to_lps, to_lps, self.ct_shape) * mask
+        # The nearest voxel will do: it is a fraction of the blur away.
+        template = _to_grid(self.template, self.ct_to_lps, to_lps, self.ct_shape, 0, _UNKNOWN)
+        mask = (template > _UNKNOWN).astype(np.float32)
+        template *= mask
         score = self._correlate(template, mask)
         candidates = []
         for _ in range(count):

@@ -49,8 +49,9 @@ def uptake_seen(spect: SpectMap, ct: CtMaps, spect_to_ct: FloatArray) -> UptakeS
     spect_to_ct
         The pose, 4×4.
     """
-    values = np.sort(np.maximum(spect.values.reshape(-1), 0.0))
-    hot = float(values[int(0.99 * len(values)) :].sum() / max(float(values.sum()), 1e-9))
+    values = np.maximum(spect.values.reshape(-1), 0.0)
+    hottest = np.partition(values, int(0.99 * len(values)))[int(0.99 * len(values)) :]
+    hot = float(hottest.sum() / max(float(values.sum()), 1e-9))
     k, j, i = np.nonzero(ct.valid[::2, ::2, ::2])
     index: FloatArray = 2.0 * np.stack([i, j, k], axis=1).astype(np.float64)
     points = apply_matrix(inverse(spect.ijk_to_lps) @ inverse(spect_to_ct) @ ct.ijk_to_lps, index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from CTSpectSpineLib.geometry import content_box
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.blocks import Float32Array
 
@@ -83,10 +84,16 @@ def outside_trunk(mean_hu: Float32Array, spacing_mm: FloatArray) -> BoolArray:
 
 
 def _grown(mask: BoolArray, by_mm: float, spacing_mm: FloatArray) -> BoolArray:
-    if not mask.any():
+    """The mask and what lies near it, looked for in the box where it can lie."""
+    box = content_box(mask)
+    if box is None:
         return mask
-    away = ndimage.distance_transform_edt(~mask, sampling=spacing_mm[::-1].tolist())
-    return np.asarray(away <= by_mm)
+    margin = np.ceil(by_mm / spacing_mm[::-1]).astype(int).tolist()
+    near = tuple(slice(max(p.start - m, 0), p.stop + m) for p, m in zip(box, margin, strict=True))
+    away = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm[::-1].tolist())
+    grown = np.zeros_like(mask)
+    grown[near] = away <= by_mm
+    return grown
 
 
 def _large(mask: BoolArray, least: float) -> BoolArray:

@@ -26,11 +26,11 @@ from CTSpectSpineLib.registration.decoys import (
 )
 from CTSpectSpineLib.registration.pair import COARSE, FINE, Prepared, common_mm, suited
 from CTSpectSpineLib.registration.prepare import SPECT_FWHM_MM, CtMaps
-from CTSpectSpineLib.registration.refine import Fit, Level, measure, refine_pose
+from CTSpectSpineLib.registration.refine import NEARLY, Fit, Level, measure, refine_pose
 from CTSpectSpineLib.registration.seen import UptakeSeen, uptake_seen
 from CTSpectSpineLib.registration.strain import Strain, strain_at
 
-SCREEN = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=6000, iterations=7)
+SCREEN = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=6000, iterations=7, converged=NEARLY)
 """Refinement of the distinct ends. Numerical: fewer points than `FINE`, as only their order
 matters."""
 LOCAL = Level(fwhm_mm=SPECT_FWHM_MM, smooth=False, points=8000, iterations=0)
@@ -47,6 +47,9 @@ BENT_MM, BENT_MARGIN = 1.8, 2.3
 """Least residual deformation, mm, and how clearly it must fit better (standard errors), for the
 column to count as bent differently. Measured on simulated pairs: less where the posture is the
 same."""
+UNBENT_MM = 1.0
+"""Residual deformation at coarse resolution, mm, below which the column is not looked at more
+finely. Judgement: about half of `BENT_MM`."""
 SAME_MM = 5.0
 """Fits nearer to each other than this are the same solution, mm. Judgement: half of the
 resolution."""
@@ -264,7 +267,7 @@ def _settled(pair: Prepared, final: Fit) -> tuple[Fit, float]:
     near = column.near[::2, ::2, ::2][:k, :j, :i]
     coarse = replace(pair.coarse, near_bone=pair.coarse.near_bone & near)
     levels = ((pair.smooth, coarse, BEND_COARSE), (pair.spect, fine, BEND_FINE))
-    bending = column_bending(levels, final.spect_to_ct, column.lowest_mm)
+    bending = column_bending(levels, final.spect_to_ct, column.lowest_mm, UNBENT_MM)
     if bending is None or bending.residual_mm < BENT_MM or bending.margin < BENT_MARGIN:
         return final, 0.0
     settled = measure(pair.spect, fine, bending.spect_to_ct, FINE)

@@ -8,7 +8,7 @@ import numpy as np
 
 from CTSpectSpineLib.geometry import apply_matrix
 from CTSpectSpineLib.model import FloatArray
-from CTSpectSpineLib.registration.mixture import project_out, robust_scale
+from CTSpectSpineLib.registration.mixture import project_out
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import (
     FEWEST_POINTS,
@@ -16,8 +16,9 @@ from CTSpectSpineLib.registration.refine import (
     Level,
     State,
     evaluate,
+    turning,
 )
-from CTSpectSpineLib.registration.sampling import SampledMaps, choose_points
+from CTSpectSpineLib.registration.sampling import Placed, SampledMaps, choose_points
 
 MOST = 0.12
 """Largest strain that is followed. Judgement: farther from a converged pose the step means
@@ -39,7 +40,7 @@ def strain_at(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level
 
     The pose moves along. The standard errors come from the scatter of the patches, as in `Fit`.
     """
-    points = choose_points(maps, spect, pose, level.points)
+    points = choose_points(spect, level.points, Placed(maps, pose))
     if len(points.values) < FEWEST_POINTS:
         return None
     start = apply_matrix(pose, points.positions_mm)
@@ -67,13 +68,11 @@ def _displacement(arm: FloatArray, steps: FloatArray) -> FloatArray:
 
 def _system(state: State, arm: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Matrix (9, 9) and the patches' pulls (patches, 9)."""
-    scale = robust_scale(state.scaled)
+    scale = state.scale
     weight = state.weight(scale)
-    coefficients = state.mixture.coefficients[state.points.patch, 1:]
-    slope = np.einsum("nc,ncx->nx", coefficients, state.gradients)
-    short = arm / ROTATION_RADIUS_MM
-    columns = np.concatenate([slope, np.cross(short, slope), short * slope], axis=1)
+    slope = state.slope()
+    short = arm.T / ROTATION_RADIUS_MM
+    columns = np.concatenate([slope, turning(short, slope), short * slope])
     jacobian = project_out(state.points, state.mixture, weight, columns)
-    weighted = jacobian * weight[:, None]
-    hessian = state.points.patch_sum(weighted[:, :, None] * jacobian[:, None, :]).sum(axis=0)
-    return np.asarray(hessian), state.points.patch_sum(weighted * state.residual[:, None])
+    hessian = state.points.squares(jacobian, weight).sum(axis=0)
+    return np.asarray(hessian), state.points.patch_sum(jacobian * (weight * state.residual))

@@ -22,10 +22,16 @@ from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.posture import Chain, Posture, VertebraMotion
 from CTSpectSpineLib.registration.compare import Comparison, state_margin
 from CTSpectSpineLib.registration.descent import Linear, descend
-from CTSpectSpineLib.registration.mixture import project_out, robust_cost, robust_scale
+from CTSpectSpineLib.registration.mixture import project_out, robust_cost
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, evaluate
-from CTSpectSpineLib.registration.sampling import IntArray, Points, SampledMaps, choose_points
+from CTSpectSpineLib.registration.sampling import (
+    IntArray,
+    Placed,
+    Points,
+    SampledMaps,
+    choose_points,
+)
 
 REACH_MM = 50.0
 """Bone that follows a vertebra, distance from the line through the centres, mm. Judgement: to the
@@ -114,7 +120,7 @@ def fit_vertebrae(
     chain = Chain.of(np.array(list(centres_mm.values())))
     prior = _prior(chain)
     near = [(s, replace(m, near_bone=_near(m, chain)), level) for s, m, level in levels]
-    samples = [choose_points(m, s, pose, level.points) for s, m, level in near]
+    samples = [choose_points(s, level.points, Placed(m, pose)) for s, m, level in near]
     if any(len(points.values) < FEWEST_POINTS for points in samples):
         return None
     problems = [
@@ -236,7 +242,7 @@ class _Problem:
         )
 
     def _linear(self, here: _Moved) -> Linear[_Moved]:
-        scale = robust_scale(here.state.scaled)
+        scale = here.state.scale
         system = self.system(here)
 
         def cost(other: _Moved) -> float:
@@ -255,20 +261,18 @@ class _Problem:
         cluster-robust statistics: Liang and Zeger, Biometrika 1986;73:13).
         """
         state = here.state
-        scale = robust_scale(state.scaled)
+        scale = state.scale
         weight = state.weight(scale)
-        coefficients = state.mixture.coefficients[state.points.patch, 1:]
-        slope = -np.einsum("nc,ncx->nx", coefficients, state.gradients)
+        slope = -state.slope().T
         shares = self.chain.weights(state.mapped_mm)
         arm = (state.mapped_mm[:, None] - self.chain.centres_mm) / LEVER_MM
         turned = np.cross(arm, slope[:, None])
         columns = np.concatenate([np.broadcast_to(slope[:, None], turned.shape), turned], axis=2)
-        jacobian = (shares[:, :, None] * columns).reshape(len(slope), -1)
+        jacobian = np.ascontiguousarray((shares[:, :, None] * columns).reshape(len(slope), -1).T)
         jacobian = project_out(state.points, state.mixture, weight, jacobian)
-        weighted = jacobian * weight[:, None]
         # No BLAS: the last digit must not depend on threads.
-        hessian = np.einsum("np,nq->pq", weighted, jacobian)
-        pulls = state.points.patch_sum(weighted * state.residual[:, None])
+        hessian = np.einsum("pn,qn->pq", jacobian * weight, jacobian)
+        pulls = state.points.patch_sum(jacobian * (weight * state.residual))
         free = np.linalg.pinv(hessian + scale**2 * self.precision, hermitian=True)
         known = float(np.sum(free * hessian))
         effect = float(np.einsum("np,pq,nq->", pulls, free, pulls)) / max(scale**2 * known, 1e-12)

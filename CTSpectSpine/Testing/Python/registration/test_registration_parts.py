@@ -38,17 +38,19 @@ def test_maps_follow_linear_fields_exactly() -> None:
     bone = np.concatenate([channels, channels], axis=-1).astype(np.float32)
     maps = sampled_maps(CtMaps(bone, np.ones(bone.shape[:3], dtype=bool), grid), 20.0)
     ijk = np.random.default_rng(4).uniform(14.0, 21.0, (50, 3))
-    values, slopes, inside = sample(maps, apply_matrix(grid, ijk))
-    assert inside.all()
-    assert values[:, :2] == pytest.approx(ijk @ per_voxel.T, abs=1e-5)
-    expected = per_voxel @ np.linalg.inv(grid[:3, :3])
-    assert slopes[:, :2] == pytest.approx(np.broadcast_to(expected, (50, 2, 3)), abs=1e-6)
+    found = sample(maps, apply_matrix(grid, ijk))
+    assert found.inside.all()
+    assert found.values[:2].T == pytest.approx(ijk @ per_voxel.T, abs=1e-5)
+    share = np.random.default_rng(5).uniform(-1.0, 1.0, (4, 50))
+    mixture = (share[:2] + share[2:]).T @ per_voxel
+    expected = mixture @ np.linalg.inv(grid[:3, :3])
+    assert found.slope(share).T == pytest.approx(expected, abs=1e-6)
 
 
 def test_mirrored_twice_is_the_same(pair: Pair) -> None:
     maps = sampled_maps(ct_maps(pair.ct), 20.0)
     twice = mirrored(mirrored(maps))
-    assert np.array_equal(twice.table, maps.table)
+    assert np.array_equal(twice.channels, maps.channels)
     assert twice.ijk_to_lps == pytest.approx(maps.ijk_to_lps, abs=1e-3)
 
 
