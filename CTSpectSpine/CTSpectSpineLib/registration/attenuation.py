@@ -7,7 +7,7 @@ a SPECT better, its attenuation was not corrected, and the fit is more precise w
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -45,7 +45,7 @@ LEAST_SHARE = 0.05
 
 
 def looks_uncorrected(
-    ct: CtMaps, share: Float32Array, spect: SpectMap, spect_to_ct: FloatArray
+    ct: CtMaps, share: Escaping, spect: SpectMap, spect_to_ct: FloatArray
 ) -> bool:
     """Whether uptake falls with the share of photons that leave the body.
 
@@ -61,12 +61,13 @@ def looks_uncorrected(
     """
     beside = ndimage.maximum_filter(ct.bone, NEAR_VOXELS) > 0.3
     soft = (ct.channels[..., 1] > SOFT) & ~beside & ct.valid
-    k, j, i = (2 * n for n in np.nonzero(soft[::2, ::2, ::2]))
+    half = np.nonzero(soft[::2, ::2, ::2])
     to_spect = inverse(spect.ijk_to_lps) @ inverse(spect_to_ct) @ ct.ijk_to_lps
-    nearest = np.rint(apply_matrix(to_spect, np.stack([i, j, k], axis=1).astype(float))).astype(int)
+    nearest = np.rint(apply_matrix(to_spect, 2.0 * np.stack(half[::-1], axis=1))).astype(int)
     inside = np.all((nearest >= 0) & (nearest < spect.values.shape[::-1]), axis=1)
     x, y, z = nearest[inside].T
-    uptake, leaving = spect.values[z, y, x], share[k[inside], j[inside], i[inside]]
+    uptake = spect.values[z, y, x]
+    leaving = share.at_every(2, soft.shape)[half][inside]
     positive = uptake > LEAST_UPTAKE
     if np.count_nonzero(positive) < FEWEST_SOFT:
         return False
@@ -97,8 +98,38 @@ def weakened(ct: CtMaps, share: Float32Array) -> CtMaps:
     return replace(ct, channels=ct.channels * factor[..., None])
 
 
-def escaping_share(ct: CtMaps) -> Float32Array:
-    """Mean over the views of the share of photons that leave the body, shape (k, j, i)."""
+@dataclass(frozen=True)
+class Escaping:
+    """Mean over the views of the share of photons that leave the body.
+
+    Attributes
+    ----------
+    share
+        On a coarse grid, shape (k, j, i).
+    by
+        How many of the maps' voxels along k, j, i make one of it.
+    """
+
+    share: Float32Array
+    by: tuple[int, int, int]
+
+    def at_every(self, step: int, shape: tuple[int, ...]) -> Float32Array:
+        """The share at every `step`-th voxel of maps of a shape (k, j, i)."""
+        finer = 1.0 / np.array(self.by)
+        size = tuple(-(-n // step) for n in shape)
+        found = ndimage.affine_transform(
+            self.share,
+            step * finer,
+            0.5 * finer - 0.5,
+            output_shape=size,
+            order=1,
+            mode="nearest",
+        )
+        return np.maximum(found, np.float32(LEAST_SHARE))
+
+
+def escaping_share(ct: CtMaps) -> Escaping:
+    """Share of photons that leave the body of a CT."""
     tissue = ct.channels[..., : len(RELATIVE)] @ np.array(RELATIVE, dtype=np.float32)
     if ct.channels.shape[-1] > len(RELATIVE):
         tissue = tissue + np.float32(RELATIVE[BONE_CHANNELS[0]]) * ct.channels[..., -1]
@@ -108,11 +139,7 @@ def escaping_share(ct: CtMaps) -> Float32Array:
     coarse = block_means(np.pad(tissue, rest, mode="edge"), by)
     edge_cm = by[1] * float(ct.spacing_mm[1]) / 10.0
     share = _over_views(coarse * np.float32(WATER_PER_CM * edge_cm))
-    finer = 1.0 / np.array(by)
-    full = ndimage.affine_transform(
-        share, finer, 0.5 * finer - 0.5, output_shape=tissue.shape, order=1, mode="nearest"
-    )
-    return np.maximum(full, np.float32(LEAST_SHARE))
+    return Escaping(share, by)
 
 
 def _over_views(per_voxel: Float32Array) -> Float32Array:

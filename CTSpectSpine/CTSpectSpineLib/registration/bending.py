@@ -19,7 +19,7 @@ from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.compare import state_margin
 from CTSpectSpineLib.registration.descent import Linear, descend
-from CTSpectSpineLib.registration.mixture import project_out, robust_cost
+from CTSpectSpineLib.registration.mixture import projected_system, robust_cost
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import FEWEST_POINTS, Level, State, evaluate
 from CTSpectSpineLib.registration.sampling import Placed, Points, SampledMaps, choose_points
@@ -158,8 +158,8 @@ def _fit(
     """Levenberg–Marquardt on the splines' coefficients, shape (count, 3)."""
     basis = splines.at(apply_matrix(pose, points.positions_mm)[:, 2])
 
-    def bent(flat: FloatArray, near: State | None = None) -> _Bent | None:
-        state = evaluate(maps, points, pose, _displaced(basis, flat.reshape(-1, 3)), near)
+    def bent(flat: FloatArray) -> _Bent | None:
+        state = evaluate(maps, points, pose, _displaced(basis, flat.reshape(-1, 3)))
         return None if state is None else _Bent(flat, state)
 
     def linear(here: _Bent) -> Linear[_Bent]:
@@ -172,7 +172,7 @@ def _fit(
     end = descend(
         start,
         linear,
-        lambda here, step: bent(here.flat + step, here.state),
+        lambda here, step: bent(here.flat + step),
         longest,
         converged,
         level.iterations,
@@ -213,13 +213,7 @@ def _system(state: State, basis: FloatArray, scale: float) -> tuple[FloatArray, 
     weight = state.weight(scale)
     slope = state.slope()
     jacobian = (basis.T[:, None] * slope).reshape(-1, len(state.residual))
-    jacobian = project_out(state.points, state.mixture, weight, jacobian)
-    hessian = np.empty((len(jacobian), len(jacobian)))
-    for n, row in enumerate(jacobian * weight):
-        # No BLAS: the last digit must not depend on threads.
-        hessian[n, n:] = hessian[n:, n] = np.einsum("n,pn->p", row, jacobian[n:])
-    right = (jacobian * (weight * state.residual)).sum(axis=1)
-    return hessian, right
+    return projected_system(state.points, state.mixture, weight, jacobian, state.residual)
 
 
 def _rigid_part(

@@ -75,10 +75,12 @@ def find_column(ct: CtMaps) -> Column:
     spacing = np.delete(ct.spacing_mm[::-1], along)
     line = _path(np.moveaxis(_ridge(ct, along), along, 0))
     shape = np.delete(np.array(ct.valid.shape), along).tolist()
-    rows, columns = np.indices((int(shape[0]), int(shape[1])))
-    down = (rows[None] - line[:, 0, None, None]) * spacing[0]
-    across = (columns[None] - line[:, 1, None, None]) * spacing[1]
-    near: BoolArray = np.moveaxis(np.hypot(down, across) <= REACH_MM, 0, along)
+    down, across = (
+        np.square((np.arange(n) - line[:, axis, None]) * spacing[axis])
+        for axis, n in enumerate(shape)
+    )
+    near: BoolArray = down[:, :, None] + across[:, None, :] <= REACH_MM**2
+    near = np.moveaxis(near, 0, along)
     index = np.insert(line, along, np.arange(len(line)), axis=1)[:, ::-1]
     return Column(near, _lowest_mm(ct, near, along), apply_matrix(ct.ijk_to_lps, index))
 

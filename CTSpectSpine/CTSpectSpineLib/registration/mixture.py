@@ -74,6 +74,41 @@ def project_out(
     return left
 
 
+def projected_system(
+    points: Points,
+    mixture: Mixture,
+    weight: FloatArray,
+    jacobian: FloatArray,
+    residual: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Gauss–Newton matrix and right side of a Jacobian with many parameters.
+
+    What the mixture of each patch can imitate is taken out of the sums instead of the Jacobian;
+    see `project_out`.
+
+    Parameters
+    ----------
+    points, mixture, weight
+        As there.
+    jacobian
+        Shape (parameters, n).
+    residual
+        SPECT minus the model, shape (n,).
+    """
+    columns = mixture.columns
+    shared = points.products(columns * weight, jacobian)
+    imitation = np.linalg.solve(mixture.normal, shared)
+    left = 2.0 * shared - points.squares(columns, weight) @ imitation
+    hessian = np.empty((len(jacobian), len(jacobian)))
+    for n, row in enumerate(jacobian * weight):
+        # No BLAS: the last digit must not depend on threads.
+        hessian[n, n:] = hessian[n:, n] = np.einsum("n,pn->p", row, jacobian[n:])
+    pull = weight * residual
+    right = (jacobian * pull).sum(axis=1)
+    right -= np.einsum("pbq,pb->q", imitation, points.patch_sum(columns * pull))
+    return hessian - np.einsum("pbq,pbr->qr", imitation, left), right
+
+
 def noise_model(predicted: FloatArray) -> FloatArray:
     """Relative SD of a voxel: counting noise grows with the root of uptake."""
     return np.sqrt(0.15 + np.clip(predicted, 0.0, 4.0))

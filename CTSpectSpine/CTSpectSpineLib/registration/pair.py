@@ -60,7 +60,7 @@ def suited(pair: Prepared, whole: CtMaps, best: Fit) -> tuple[Prepared, bool]:
     share = escaping_share(whole)
     if not looks_uncorrected(whole, share, pair.spect, best.spect_to_ct):
         return pair, False
-    weak = about_bone(weakened(whole, share), whole)
+    weak = about_bone(weakened(whole, share.at_every(1, whole.valid.shape)), whole)
     coarse = sampled_maps(halved(weak), COARSE.fwhm_mm)
     return replace(pair, coarse=coarse, fine=sampled_maps(weak, FINE.fwhm_mm)), True
 

@@ -160,7 +160,6 @@ def evaluate(
     points: Points,
     pose: FloatArray,
     displaced_mm: FloatArray | float = 0.0,
-    near: State | None = None,
 ) -> State | None:
     """Fit the mixture at a pose; None where too little of it lies in the CT.
 
@@ -170,8 +169,6 @@ def evaluate(
         What is fitted where.
     displaced_mm
         Moves the points further in the CT, shape (n, 3).
-    near
-        The model at a pose nearby, on the same points: its outliers are taken first.
     """
     mapped = apply_matrix(pose, points.positions_mm) + displaced_mm
     samples = sample(maps, mapped)
@@ -183,14 +180,8 @@ def evaluate(
     columns[1:] = samples.values
     # Start from what is not hot: bone uptake is about 1.
     weight = 1.0 / (1.0 + np.maximum(kept.values - 1.5, 0.0)) ** 2
-    passes = 2
-    if near is not None:
-        everywhere = np.zeros(len(inside))
-        everywhere[inside] = weight
-        everywhere[near.inside] = near.weight(near.scale)
-        weight, passes = everywhere[inside], 1
     mapped = mapped[inside]
-    for _ in range(passes):
+    for _ in range(2):
         mixture = fit_mixture(kept, columns, weight)
         state = State(pose, kept, mixture, samples, mapped, noise_model(mixture.predicted))
         weight = state.weight(state.scale)
@@ -280,7 +271,7 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
         return Linear(normal.hessian, slope, lambda other: robust_cost(other.scaled, scale))
 
     def moved(here: State, step: FloatArray) -> State | None:
-        return evaluate(maps, points, _moved(here.pose, step, centre), near=here)
+        return evaluate(maps, points, _moved(here.pose, step, centre))
 
     longest, converged = LONGEST_STEP * level.fwhm_mm, level.converged * level.fwhm_mm
     return _summarise(descend(state, linear, moved, longest, converged, level.iterations), centre)

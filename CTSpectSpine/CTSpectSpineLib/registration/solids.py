@@ -52,9 +52,14 @@ def solid_regions(mean_hu: Float32Array, square: Float32Array, spacing_mm: Float
         return np.zeros(bright.shape, dtype=bool)
     steps = int(np.ceil(THICK_MM / float(spacing_mm.min())))
     thick = ndimage.binary_erosion(bright, iterations=steps, border_value=1)
-    local = ndimage.uniform_filter(mean_hu, 3, mode="nearest")
-    variance = ndimage.uniform_filter(square, 3, mode="nearest") - local * local
-    even = bright & (local > EVEN_HU) & (variance < (EVEN_SHARE * local) ** 2)
+    even = np.zeros_like(bright)
+    box = content_box(bright)
+    assert box is not None, "some voxel is bright"
+    around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
+    local = ndimage.uniform_filter(mean_hu[around], 3, mode="nearest")
+    variance = ndimage.uniform_filter(square[around], 3, mode="nearest") - local * local
+    even[around] = (local > EVEN_HU) & (variance < (EVEN_SHARE * local) ** 2)
+    even &= bright
     even = _large(even, LEAST_ML * 1000.0 / float(np.prod(spacing_mm)))
     solid = _grown(thick, THICK_MM + EDGE_MM, spacing_mm) | _grown(
         even, GROWN_MM + EDGE_MM, spacing_mm

@@ -53,6 +53,9 @@ finely. Judgement: about half of `BENT_MM`."""
 SAME_MM = 5.0
 """Fits nearer to each other than this are the same solution, mm. Judgement: half of the
 resolution."""
+MERGING_MM = 9.0
+"""Starts nearer to each other than this after their first steps end in the same place, mm.
+Judgement: half of the coarse resolution, and of the least height of a level."""
 RIVAL_MM = 10.0
 """Fits farther from the solution than this are other solutions, mm. Judgement: the resolution, and
 less than the height of any level."""
@@ -65,6 +68,10 @@ left out."""
 MOST_LEVELS = 3
 """Most neighbouring levels that are screened, however little they explain: their margins say how
 clear the level is. Numerical: bounds the time."""
+CONTESTED_SHARE = 0.75
+"""Fits that explain less than this share of what the best explains cannot beat it. Measured on
+simulated pairs: of the neighbouring levels, 0.95 at most where the solution is right, and none
+that explains less than the best beats it on the voxels of both."""
 LEAST_SHARE = 0.7
 """Coarse fits that explain less than this share of what the best explains are not screened.
 Judgement: a neighbouring level explains nearly as much as the right one at this resolution."""
@@ -223,7 +230,7 @@ def _ends(
         return []
     found = [fit for fit in quick if fit is not None]
     first = found[0] if keep_first else max(found, key=lambda fit: fit.explained)
-    kept = _distinct(first, found, MOST_STARTS, 0.0)
+    kept = _distinct(first, found, MOST_STARTS, 0.0, MERGING_MM)
     ends = _coarse_fits(pair, [fit.spect_to_ct for fit in kept], COARSE, pool)
     if keep_first and ends[0] is None:
         return []
@@ -233,13 +240,15 @@ def _ends(
     return fits
 
 
-def _distinct(best: Fit, fits: Sequence[Fit], most: int, least_share: float) -> list[Fit]:
+def _distinct(
+    best: Fit, fits: Sequence[Fit], most: int, least_share: float, same_mm: float = SAME_MM
+) -> list[Fit]:
     """The best and then others by what they explain, without those that ended in the same place."""
     chosen = [best]
     for fit in sorted(fits, key=lambda f: -f.explained):
         if fit.explained < least_share * best.explained or len(chosen) == most:
             break
-        if all(distance(fit, other) > SAME_MM for other in chosen):
+        if all(distance(fit, other) > same_mm for other in chosen):
             chosen.append(fit)
     return chosen
 
@@ -248,7 +257,8 @@ def _champion(pair: Prepared, screened: Sequence[_Screened]) -> _Screened:
     """The fit that no other beats on the voxels that both explain."""
     ranked = sorted(screened, key=lambda s: -s.fine.explained)
     champion = ranked[0]
-    for other in ranked[1:]:
+    least = CONTESTED_SHARE * champion.fine.explained
+    for other in (s for s in ranked[1:] if s.fine.explained >= least):
         ours = (pair.fine, champion.fine.spect_to_ct)
         gain = margin(pair.spect, ours, (pair.fine, other.fine.spect_to_ct), COMPARE)
         if gain is not None and gain.margin < 0:
