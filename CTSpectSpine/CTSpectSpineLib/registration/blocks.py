@@ -71,10 +71,10 @@ def shrunk_matrix(matrix: FloatArray, by: Factors) -> FloatArray:
     return np.asarray(result)
 
 
-def block_means(volume: NDArray[Any], by: Factors) -> Float32Array:
-    """Mean of every whole block of k, j, i voxels, float32."""
+def block_means(volume: NDArray[Any], by: tuple[int, ...]) -> Float32Array:
+    """Mean of every whole block of so many voxels along each axis (k, j, i, ...), float32."""
     size = [n // f for n, f in zip(volume.shape, by, strict=True)]
-    if by == (1, 1, 1):
+    if max(by) == 1:
         return np.ascontiguousarray(volume, dtype=np.float32)
     total: NDArray[Any] = volume
     # Planes first: they are added as they lie in memory, and leave less for the other axes.

@@ -81,7 +81,7 @@ def projected_system(
     jacobian: FloatArray,
     residual: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Gauss–Newton matrix and right side of a Jacobian with many parameters.
+    """Gauss–Newton matrix and right side, over all patches, of a Jacobian.
 
     What the mixture of each patch can imitate is taken out of the sums instead of the Jacobian;
     see `project_out`.

@@ -126,10 +126,12 @@ class SpectMap:
     @cached_property
     def shuffled(self) -> NDArray[np.int16]:
         """Indices i, j, k of all voxels in a random order (seeded), shape (3, n)."""
+        bits = max(self.values.shape).bit_length()
+        wide = np.int32 if 3 * bits < 32 else np.int64
         k, j, i = np.ogrid[tuple(slice(n) for n in self.values.shape)]
-        packed = (k << 40) | (j << 20) | i
+        packed = ((k << 2 * bits) | (j << bits) | i).astype(wide)
         order = np.random.default_rng(0).permutation(packed.reshape(-1))
-        return np.stack([(order >> by & 0xFFFFF).astype(np.int16) for by in (0, 20, 40)])
+        return np.stack([(order >> n * bits & (1 << bits) - 1).astype(np.int16) for n in range(3)])
 
 
 def _centre_mm(shape: tuple[int, ...], ijk_to_lps: FloatArray) -> FloatArray:
@@ -161,17 +163,13 @@ def about_bone(ct: CtMaps, like: CtMaps | None = None, margin_mm: float = 40.0) 
 
 def halved(ct: CtMaps) -> CtMaps:
     """Maps of half the resolution: means over measured voxels of 2 × 2 × 2 blocks."""
-    size = [n // 2 for n in ct.valid.shape]
-    k, j, i = (slice(0, 2 * n) for n in size)
-    blocks = (size[0], 2, size[1], 2, size[2], 2)
-    valid = ct.valid[k, j, i].astype(np.float32)
-    share = valid.reshape(blocks).mean(axis=(1, 3, 5))
-    weighted = (ct.channels[k, j, i] * valid[..., None]).reshape(*blocks, -1)
-    channels = weighted.mean(axis=(1, 3, 5)) / np.maximum(share, 1e-3)[..., None]
+    share = block_means(ct.valid, (2, 2, 2))
+    channels = block_means(ct.channels * ct.valid[..., None], (2, 2, 2, 1))
+    channels /= np.maximum(share, np.float32(1e-3))[..., None]
     matrix = ct.ijk_to_lps @ np.diag([2.0, 2.0, 2.0, 1.0])
     # A block's centre lies half a voxel beyond the centre of its first voxel, along each axis.
     matrix[:3, 3] += 0.5 * ct.ijk_to_lps[:3, :3].sum(axis=1)
-    return CtMaps(channels.astype(np.float32), share > 0.5, matrix)
+    return CtMaps(channels, share > 0.5, matrix)
 
 
 def column_lengths(matrix: FloatArray) -> FloatArray:
@@ -387,11 +385,32 @@ def blur(
     outside
         ``"nearest"`` continues the volume beyond its faces, ``"constant"`` puts zeros there.
     """
-    variance = (fwhm_mm * (1.0 / FWHM_PER_SIGMA)) ** 2 - voxel_blur * spacing_mm**2 / 12.0
-    sigma = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
     return ndimage.gaussian_filter(
         array,
-        sigma=sigma[::-1].tolist(),
+        sigma=_sigmas(fwhm_mm, spacing_mm, voxel_blur),
         mode=outside,
-        truncate=3.0,
+        truncate=_TRUNCATED,
     )
+
+
+def blurred_ones(shape: tuple[int, ...], fwhm_mm: float, spacing_mm: FloatArray) -> Float32Array:
+    """What `blur` makes of a volume of ones with zeros beyond its faces, shape (k, j, i)."""
+    lines = (
+        ndimage.gaussian_filter1d(
+            np.ones(size, dtype=np.float32), sigma, mode="constant", truncate=_TRUNCATED
+        )
+        for size, sigma in zip(shape, _sigmas(fwhm_mm, spacing_mm, True), strict=True)
+    )
+    k, j, i = lines
+    return np.asarray(k[:, None, None] * j[:, None] * i)
+
+
+_TRUNCATED = 3.0
+"""Standard deviations at which a blur ends. Numerical: 0.3 % lie beyond."""
+
+
+def _sigmas(fwhm_mm: float, spacing_mm: FloatArray, voxel_blur: bool) -> list[float]:
+    """Standard deviations of a blur in voxels along k, j, i."""
+    variance = (fwhm_mm * (1.0 / FWHM_PER_SIGMA)) ** 2 - voxel_blur * spacing_mm**2 / 12.0
+    sigma: FloatArray = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
+    return sigma[::-1].tolist()

@@ -24,6 +24,7 @@ from CTSpectSpineLib.registration.mixture import (
     noise_model,
     outlier_weights,
     project_out,
+    projected_system,
     robust_cost,
     robust_scale,
 )
@@ -79,38 +80,6 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A pose with the quality of its fit.
-
-    Attributes
-    ----------
-    spect_to_ct
-        4×4 matrix from SPECT points to CT points.
-    explained
-        Robust share of the local variation of SPECT that the model explains, up to 1.
-    overlap
-        Share of the points that lie inside the CT.
-    covariance
-        6×6, of (translation mm, rotation rad) about `centre_mm`, from the scatter between
-        patches.
-    centre_mm
-        CT point about which the covariance is given: the centre of the points.
-    radius_mm
-        Root mean square distance of the points from it.
-    unrest_mm
-        Root mean square of the shifts that the patches would still make on their own.
-    """
-
-    spect_to_ct: FloatArray
-    explained: float
-    overlap: float
-    covariance: FloatArray
-    centre_mm: FloatArray
-    radius_mm: float
-    unrest_mm: float
-
-
-@dataclass(frozen=True)
 class State:
     """The model fitted at one pose, shapes as in `Points`, `sample` and `Mixture`."""
 
@@ -153,6 +122,48 @@ class State:
     def slope(self) -> FloatArray:
         """Derivative of the model by place in the CT, per mm (LPS), shape (3, n)."""
         return self.samples.slope(self.points.at_points(self.mixture.coefficients[:, 1:].T))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A pose with the quality of its fit.
+
+    Attributes
+    ----------
+    spect_to_ct
+        4×4 matrix from SPECT points to CT points.
+    explained
+        Robust share of the local variation of SPECT that the model explains, up to 1.
+    overlap
+        Share of the points that lie inside the CT.
+    state
+        The model there.
+    centre_mm
+        CT point about which the covariance is given: the centre of the points.
+    radius_mm
+        Root mean square distance of the points from it.
+    """
+
+    spect_to_ct: FloatArray
+    explained: float
+    overlap: float
+    state: State
+    centre_mm: FloatArray
+    radius_mm: float
+
+    @cached_property
+    def covariance(self) -> FloatArray:
+        """6×6, of (translation mm, rotation rad) about `centre_mm`, from the patches' scatter.
+
+        Residuals are correlated within a patch (blur, regional uptake that the mixture misses)
+        but hardly between patches, so the spread of the patches' pulls measures the error without
+        a noise model (cluster-robust sandwich: Liang and Zeger, Biometrika 1986;73:13).
+        """
+        normal = normal_equations(self.state, self.state.scale, self.centre_mm)
+        inverse = np.linalg.pinv(normal.hessian, hermitian=True)
+        covariance = inverse @ (normal.pulls.T @ normal.pulls) @ inverse
+        to_radians = np.diag([1.0] * 3 + [1.0 / ROTATION_RADIUS_MM] * 3)
+        return np.asarray(to_radians @ covariance @ to_radians)
 
 
 def evaluate(
@@ -200,15 +211,11 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
     return affine(rotation, step[:3] + centre_mm - rotation @ centre_mm) @ pose
 
 
-def _jacobian(state: State, weight: FloatArray, centre_mm: FloatArray) -> FloatArray:
-    """Derivative of the model by (translation mm, rotation · radius), shape (6, n).
-
-    What the mixture could imitate is projected out.
-    """
+def _jacobian(state: State, centre_mm: FloatArray) -> FloatArray:
+    """Derivative of the model by (translation mm, rotation · radius), shape (6, n)."""
     slope = state.slope()
     arm = (state.mapped_mm - centre_mm).T / ROTATION_RADIUS_MM
-    jacobian = np.concatenate([slope, turning(arm, slope)])
-    return project_out(state.points, state.mixture, weight, jacobian)
+    return np.concatenate([slope, turning(arm, slope)])
 
 
 def turning(arm: FloatArray, slope: FloatArray) -> FloatArray:
@@ -233,7 +240,8 @@ class Normal:
 def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Normal:
     """The Gauss–Newton system at a state, with steps about a CT point as in `Fit`."""
     weight = state.weight(scale)
-    jacobian = _jacobian(state, weight, centre_mm)
+    # What the mixture could imitate is projected out.
+    jacobian = project_out(state.points, state.mixture, weight, _jacobian(state, centre_mm))
     hessians = state.points.squares(jacobian, weight)
     return Normal(hessians, state.points.patch_sum(jacobian * (weight * state.residual)))
 
@@ -266,9 +274,10 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
 
     def linear(here: State) -> Linear[State]:
         scale = here.scale
-        normal = normal_equations(here, scale, centre)
-        slope = normal.pulls.sum(axis=0)
-        return Linear(normal.hessian, slope, lambda other: robust_cost(other.scaled, scale))
+        hessian, slope = projected_system(
+            here.points, here.mixture, here.weight(scale), _jacobian(here, centre), here.residual
+        )
+        return Linear(hessian, slope, lambda other: robust_cost(other.scaled, scale))
 
     def moved(here: State, step: FloatArray) -> State | None:
         return evaluate(maps, points, _moved(here.pose, step, centre))
@@ -293,40 +302,11 @@ def _summarise(state: State, centre_mm: FloatArray) -> Fit:
 
     whole = cost(mixture.predicted)
     arm = state.mapped_mm - centre_mm
-    normal = normal_equations(state, scale, centre_mm)
     return Fit(
         spect_to_ct=state.pose,
         explained=1.0 - whole / max(cost(flat.predicted), 1e-9),
         overlap=state.overlap,
-        covariance=_covariance(normal),
+        state=state,
         centre_mm=centre_mm,
         radius_mm=float(np.sqrt(np.mean(np.sum(arm**2, axis=1)))),
-        unrest_mm=_unrest(normal),
     )
-
-
-def _unrest(normal: Normal) -> float:
-    """Root mean square shift that patches would still make, weighted by their information, mm.
-
-    Patches of a rigid body need no further shift once the whole is aligned; those of a bent spine,
-    or of another patient, would each move elsewhere.
-    """
-    hessians, pulls = normal.hessians[:, :3, :3], normal.pulls[:, :3]
-    known = np.trace(hessians, axis1=1, axis2=2)
-    damped = hessians + 0.03 * float(known.mean()) * np.eye(3)
-    shifts = np.linalg.solve(damped, pulls[..., None])[..., 0]
-    energy = np.einsum("px,pxy,py->p", shifts, hessians, shifts)
-    return float(np.sqrt(3.0 * energy.sum() / max(float(known.sum()), 1e-9)))
-
-
-def _covariance(normal: Normal) -> FloatArray:
-    """Covariance of (translation mm, rotation rad) from the scatter of the patches' pulls.
-
-    Residuals are correlated within a patch (blur, regional uptake that the mixture misses)
-    but hardly between patches, so the spread of the patches' pulls measures the error without
-    a noise model (cluster-robust sandwich: Liang and Zeger, Biometrika 1986;73:13).
-    """
-    inverse = np.linalg.pinv(normal.hessian, hermitian=True)
-    covariance = inverse @ (normal.pulls.T @ normal.pulls) @ inverse
-    to_radians = np.diag([1.0] * 3 + [1.0 / ROTATION_RADIUS_MM] * 3)
-    return np.asarray(to_radians @ covariance @ to_radians)

@@ -17,6 +17,7 @@ from CTSpectSpineLib.registration.prepare import (
     CtMaps,
     SpectMap,
     blur,
+    blurred_ones,
     column_lengths,
 )
 
@@ -195,9 +196,11 @@ class Points:
 def sampled_maps(ct: CtMaps, fwhm_mm: float) -> SampledMaps:
     """Blur the CT maps, unbiased at the edge of what was measured."""
     valid = ct.valid.astype(np.float32)
-    measured = blur(valid, fwhm_mm, ct.spacing_mm, outside="constant")
     whole = bool(ct.valid.all())
-    if not whole:
+    if whole:
+        measured = blurred_ones(valid.shape, fwhm_mm, ct.spacing_mm)
+    else:
+        measured = blur(valid, fwhm_mm, ct.spacing_mm, outside="constant")
         weight = np.maximum(blur(valid, fwhm_mm, ct.spacing_mm), 1e-3)
     channels = np.empty((ct.channels.shape[-1], *ct.valid.shape), dtype=np.float32)
     for channel, blurred in enumerate(channels):

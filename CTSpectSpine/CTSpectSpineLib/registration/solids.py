@@ -51,7 +51,7 @@ def solid_regions(mean_hu: Float32Array, square: Float32Array, spacing_mm: Float
     if not bright.any():
         return np.zeros(bright.shape, dtype=bool)
     steps = int(np.ceil(THICK_MM / float(spacing_mm.min())))
-    thick = ndimage.binary_erosion(bright, iterations=steps, border_value=1)
+    thick = _eroded(bright, steps, border=True)
     even = np.zeros_like(bright)
     box = content_box(bright)
     assert box is not None, "some voxel is bright"
@@ -78,14 +78,35 @@ def outside_trunk(mean_hu: Float32Array, spacing_mm: FloatArray) -> BoolArray:
         Voxel size along i, j, k.
     """
     tissue = mean_hu > TISSUE_HU
-    opened = ndimage.binary_opening(tissue, ndimage.generate_binary_structure(3, 1))
-    names, count = ndimage.label(opened)
+    names, count = ndimage.label(_dilated(_eroded(tissue, 1, border=False), 1))
     if count == 0:
         return np.zeros(tissue.shape, dtype=bool)
     sizes = np.bincount(names.reshape(-1))
     sizes[0] = 0
-    trunk = ndimage.binary_dilation(names == int(np.argmax(sizes)), iterations=2)
+    trunk = _dilated(names == int(np.argmax(sizes)), 2)
     return np.asarray(~trunk)
+
+
+def _eroded(mask: BoolArray, times: int, border: bool) -> BoolArray:
+    """What is left of a mask where each voxel goes with any of its six neighbours.
+
+    `border` says whether the mask goes on beyond the volume.
+    """
+    for _ in range(times):
+        left = mask.copy()
+        for axis in range(3):
+            first, last = np.moveaxis(left, axis, 0), np.moveaxis(mask, axis, 0)
+            first[1:] &= last[:-1]
+            first[:-1] &= last[1:]
+            if not border:
+                first[0] = first[-1] = False
+        mask = left
+    return mask
+
+
+def _dilated(mask: BoolArray, times: int) -> BoolArray:
+    """A mask with the six neighbours of each of its voxels, inside the volume."""
+    return ~_eroded(~mask, times, border=True)
 
 
 def _grown(mask: BoolArray, by_mm: float, spacing_mm: FloatArray) -> BoolArray:

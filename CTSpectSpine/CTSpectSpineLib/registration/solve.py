@@ -211,7 +211,7 @@ def solve(
 
 def explained_at(pair: Prepared, pose: FloatArray) -> float:
     """What the CT explains of the SPECT at a pose, 0 where the two hardly overlap."""
-    fit = measure(pair.spect, pair.fine, pose, FINE)
+    fit = measure(pair.spect, pair.fine, pose, COMPARE)
     return 0.0 if fit is None else fit.explained
 
 
