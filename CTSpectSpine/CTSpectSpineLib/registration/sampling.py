@@ -12,12 +12,11 @@ from scipy import ndimage
 from CTSpectSpineLib.geometry import apply_matrix, inverse
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.registration.blocks import Float32Array
+from CTSpectSpineLib.registration.blurring import blur, blurred_ones
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
     CtMaps,
     SpectMap,
-    blur,
-    blurred_ones,
     column_lengths,
 )
 
@@ -339,7 +338,11 @@ def choose_points(spect: SpectMap, most: int, place: Placed, other: Placed | Non
         missing -= found[-1].shape[1]
         if not missing:
             break
-    ijk = np.concatenate(found, axis=1).astype(np.intp)
+    i, j, k = np.concatenate(found, axis=1).astype(np.int32)
+    _, rows, columns = spect.values.shape
+    # In the order of the voxels, so that what lies near is looked up together.
+    voxels = np.sort((k * rows + j) * columns + i)
+    ijk = np.stack(np.unravel_index(voxels, spect.values.shape)[::-1])
     positions = apply_matrix(spect.ijk_to_lps, ijk.T)
     cell = np.floor(apply_matrix(place.spect_to_ct, positions).T / PATCH_MM).astype(np.int64)
     if cell.size:
@@ -349,5 +352,4 @@ def choose_points(spect: SpectMap, most: int, place: Placed, other: Placed | Non
     if patch.max(initial=0) < 1 << 16:
         # Small numbers are sorted faster.
         patch = patch.astype(np.uint16)
-    i, j, k = ijk
-    return Points.sorted_by(positions, spect.values[k, j, i].astype(np.float64), patch)
+    return Points.sorted_by(positions, spect.values.reshape(-1)[voxels].astype(np.float64), patch)

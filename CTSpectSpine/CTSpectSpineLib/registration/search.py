@@ -24,11 +24,11 @@ from CTSpectSpineLib.registration.blocks import (
     factors,
     shrunk_matrix,
 )
+from CTSpectSpineLib.registration.blurring import blur
 from CTSpectSpineLib.registration.prepare import (
     BONE_CHANNELS,
     CtMaps,
     SpectMap,
-    blur,
     column_lengths,
 )
 
