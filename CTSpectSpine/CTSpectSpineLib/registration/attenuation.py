@@ -63,7 +63,8 @@ def looks_uncorrected(
     soft = (ct.channels[..., 1] > SOFT) & ~beside & ct.valid
     half = np.nonzero(soft[::2, ::2, ::2])
     to_spect = inverse(spect.ijk_to_lps) @ inverse(spect_to_ct) @ ct.ijk_to_lps
-    nearest = np.rint(apply_matrix(to_spect, 2.0 * np.stack(half[::-1], axis=1))).astype(int)
+    index: FloatArray = 2.0 * np.stack(half[::-1], axis=1).astype(np.float64)
+    nearest = np.rint(apply_matrix(to_spect, index)).astype(int)
     inside = np.all((nearest >= 0) & (nearest < spect.values.shape[::-1]), axis=1)
     x, y, z = nearest[inside].T
     uptake = spect.values[z, y, x]
@@ -125,7 +126,7 @@ class Escaping:
             order=1,
             mode="nearest",
         )
-        return np.maximum(found, np.float32(LEAST_SHARE))
+        return np.asarray(np.maximum(found, np.float32(LEAST_SHARE)))
 
 
 def escaping_share(ct: CtMaps) -> Escaping:

@@ -79,8 +79,8 @@ def block_means(volume: NDArray[Any], by: tuple[int, ...]) -> Float32Array:
     total: NDArray[Any] = volume
     # Planes first: they are added as they lie in memory, and leave less for the other axes.
     for axis, (count, factor) in enumerate(zip(size, by, strict=True)):
-        before = (slice(None),) * axis
-        parts = [total[(*before, slice(n, factor * count, factor))] for n in range(factor)]
+        lines = np.moveaxis(total, axis, 0)[: factor * count]
+        parts = [np.moveaxis(lines[n::factor], 0, axis) for n in range(factor)]
         if factor == 1:
             total = parts[0]
             continue

@@ -61,4 +61,4 @@ def _sigmas(fwhm_mm: float, spacing_mm: FloatArray, voxel_blur: bool) -> list[fl
     """Standard deviations of a blur in voxels along k, j, i."""
     variance = (fwhm_mm * (1.0 / FWHM_PER_SIGMA)) ** 2 - voxel_blur * spacing_mm**2 / 12.0
     sigma: FloatArray = np.sqrt(np.maximum(variance, 0.0)) / spacing_mm
-    return sigma[::-1].tolist()
+    return [float(size) for size in sigma[::-1]]

@@ -157,7 +157,7 @@ def _middle(ct: CtMaps) -> Float32Array:
     lateral = (x[2] * k + x[1] * j + x[0] * i).astype(np.float32)
     soft = ct.channels[..., _SOFT] * ct.valid
     middle = float((lateral * soft).sum() / max(float(soft.sum()), 1e-6))
-    return np.exp(-0.5 * ((lateral - middle) / _MIDLINE_SIGMA_MM) ** 2)
+    return np.asarray(np.exp(-0.5 * ((lateral - middle) / _MIDLINE_SIGMA_MM) ** 2))
 
 
 def _path(ridge: FloatArray) -> FloatArray:

@@ -67,8 +67,9 @@ def project_out(
 ) -> FloatArray:
     """What of a Jacobian, shape (parameters, n), the mixture of each patch cannot imitate."""
     right = points.products(mixture.columns * weight, jacobian)
-    imitation = points.at_points(np.moveaxis(np.linalg.solve(mixture.normal, right), 0, -1))
-    left = jacobian.copy()
+    of_patches: FloatArray = np.linalg.solve(mixture.normal, right).astype(np.float64)
+    imitation = points.at_points(np.moveaxis(of_patches, 0, -1))
+    left: FloatArray = jacobian.copy()
     for column, share in zip(mixture.columns, imitation, strict=True):
         left -= column * share
     return left

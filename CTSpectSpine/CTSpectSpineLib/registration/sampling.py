@@ -258,7 +258,7 @@ def sample(maps: SampledMaps, points_mm: FloatArray) -> Samples:
     to_index = inverse(maps.ijk_to_lps)
     index: FloatArray = to_index[:3, :3] @ points_mm.T + to_index[:3, 3:]
     last = np.array([[i], [j], [k]]) - 1.0
-    inside: BoolArray = ((index >= 0) & (index <= last)).all(axis=0)
+    inside: BoolArray = np.all((index >= 0) & (index <= last), axis=0)
     stride = np.array([[1], [i], [i * j]])
     if not inside.all():
         index = index[:, inside]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,15 +130,16 @@ def _to_grid(
     index_to_lps: FloatArray,
     grid_to_lps: FloatArray,
     shape: tuple[int, ...],
-    order: int = 1,
+    order: Literal[0, 1] = 1,
     outside: float = 0.0,
 ) -> Float32Array:
     """Sample a volume ``[k, j, i]`` on a grid ``[x, y, z]`` of LPS points."""
     matrix = np.linalg.inv(index_to_lps) @ grid_to_lps
     flip = matrix[[2, 1, 0]]
-    return ndimage.affine_transform(
+    found = ndimage.affine_transform(
         volume, flip[:, :3], flip[:, 3], shape, order=order, mode="constant", cval=outside
     )
+    return np.asarray(found)
 
 
 def _box(index_to_lps: FloatArray, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:

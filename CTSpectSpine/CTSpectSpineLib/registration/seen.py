@@ -59,7 +59,7 @@ def _uptake(
     spect: SpectMap, ct: CtMaps, spect_to_ct: FloatArray, tissue: BoolArray
 ) -> Float32Array:
     """Uptake at every other voxel of the CT's maps that holds a tissue and lies in the SPECT."""
-    index: FloatArray = 2.0 * np.argwhere(tissue)[:, ::-1]
+    index: FloatArray = 2.0 * np.argwhere(tissue)[:, ::-1].astype(np.float64)
     points = apply_matrix(inverse(spect.ijk_to_lps) @ inverse(spect_to_ct) @ ct.ijk_to_lps, index)
     nearest = np.rint(points).astype(int)
     inside = np.all((nearest >= 0) & (nearest < spect.values.shape[::-1]), axis=1)
