@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,11 +98,29 @@ def rival_of(pair: Prepared, final: Fit, maps: SampledMaps, fit: Fit) -> Rival:
     return Rival(distance(fit, final), share, gain.margin, gain.log10_ratio)
 
 
-def reflected_rival(pair: Prepared, final: Fit, lps: int) -> Rival | None:
-    """Best fit near the solution against the CT reversed along an axis of the patient."""
-    near = refine_pose(pair.smooth, reflected(pair.coarse, lps), final.spect_to_ct, QUICK)
-    if near is None:
+def reflected_rival(
+    pair: Prepared, final: Fit, lps: int, others: Sequence[Fit] = ()
+) -> Rival | None:
+    """Best fit against the CT reversed along an axis of the patient; None without overlap.
+
+    Parameters
+    ----------
+    pair
+        Prepared images.
+    final
+        The solution, near which the reversed CT is fitted.
+    lps
+        The axis, as in `sampling.reflected`.
+    others
+        Positions that may as well be the right ones: the reversed CT is fitted near them too.
+    """
+    coarse, fine = reflected(pair.coarse, lps), reflected(pair.fine, lps)
+    fits = []
+    for start in (final, *others):
+        near = refine_pose(pair.smooth, coarse, start.spect_to_ct, QUICK)
+        if near is not None:
+            fits.append(refine_pose(pair.spect, fine, near.spect_to_ct, MIRROR))
+    found = [fit for fit in fits if fit is not None]
+    if not found:
         return None
-    maps = reflected(pair.fine, lps)
-    fit = refine_pose(pair.spect, maps, near.spect_to_ct, MIRROR)
-    return None if fit is None else rival_of(pair, final, maps, fit)
+    return rival_of(pair, final, fine, max(found, key=lambda fit: fit.explained))

@@ -59,6 +59,9 @@ Judgement: half of the coarse resolution, and of the least height of a level."""
 RIVAL_MM = 10.0
 """Fits farther from the solution than this are other solutions, mm. Judgement: the resolution, and
 less than the height of any level."""
+UNCLEAR_MARGIN = 2.0
+"""Other solutions that lose by less than so many standard errors may as well be the right one: the
+mirrored CT is fitted near them too. Judgement: what chance passes once in forty times."""
 MOST_STARTS = 4
 """Most distinct starts that are refined further. Numerical: bounds the time; the ones that explain
 least are left out."""
@@ -94,7 +97,8 @@ class Solution:
         Other solutions, neighbouring levels among them, the nearest competitor (least margin)
         first.
     reflected
-        The best fits of the CT reversed along x, y and z; None where one has no overlap.
+        The best fits of the CT reversed along x, y and z near the solution, that along x near
+        unclear rivals too; None where one has no overlap.
     restless
         Share of the skeleton that would fit clearly better a few millimetres elsewhere.
     bent_mm
@@ -188,18 +192,21 @@ def solve(
     if coarse is None:
         return None
     settled = pool.submit(_settled, pair, final)
-    mirrors = [pool.submit(reflected_rival, pair, final, lps) for lps in range(3)]
+    turned = [pool.submit(reflected_rival, pair, final, lps) for lps in (1, 2)]
     restless = pool.submit(restless_share, pair.spect, pair.fine, final, LOCAL, LOCAL_SHIFTS_MM)
     strain = pool.submit(strain_at, pair.smooth, pair.coarse, final.spect_to_ct, COARSE)
     others = [s.fine for s in screened if s is not chosen]
     rivals = pool.map(lambda fit: rival_of(pair, final, pair.fine, fit), others)
-    far = [rival for rival in rivals if rival.distance_mm > RIVAL_MM]
+    far = [(r, f) for r, f in zip(rivals, others, strict=True) if r.distance_mm > RIVAL_MM]
+    # No position of a mirrored SPECT fits, and the chosen one may be far from its mirror's.
+    unclear = [fit for rival, fit in far if rival.margin < UNCLEAR_MARGIN]
+    mirror = pool.submit(reflected_rival, pair, final, 0, unclear)
     return Solution(
         fit=settled.result()[0],
         whole=final,
         coarse=coarse,
-        rivals=tuple(sorted(far, key=lambda r: r.margin)),
-        reflected=tuple(mirror.result() for mirror in mirrors),
+        rivals=tuple(sorted((rival for rival, _ in far), key=lambda r: r.margin)),
+        reflected=tuple(other.result() for other in (mirror, *turned)),
         restless=restless.result(),
         bent_mm=settled.result()[1],
         strain=strain.result(),
