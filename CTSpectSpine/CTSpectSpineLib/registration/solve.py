@@ -198,7 +198,7 @@ def solve(
     others = [s.fine for s in screened if s is not chosen]
     rivals = pool.map(lambda fit: rival_of(pair, final, pair.fine, fit), others)
     far = [(r, f) for r, f in zip(rivals, others, strict=True) if r.distance_mm > RIVAL_MM]
-    # No position of a mirrored SPECT fits, and the chosen one may be far from its mirror's.
+    # A mirrored SPECT fits poorly everywhere; the reversed CT may fit it far from the chosen pose.
     unclear = [fit for rival, fit in far if rival.margin < UNCLEAR_MARGIN]
     mirror = pool.submit(reflected_rival, pair, final, 0, unclear)
     return Solution(
