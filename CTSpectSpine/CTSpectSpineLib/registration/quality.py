@@ -19,7 +19,7 @@ import numpy as np
 from CTSpectSpineLib.model import ACCEPTED_ERROR_MM, REFUSED_ERROR_MM, FloatArray, Quality
 from CTSpectSpineLib.registration.decoys import REFLECTIONS, Rival
 from CTSpectSpineLib.registration.refine import Fit
-from CTSpectSpineLib.registration.solve import Solution
+from CTSpectSpineLib.registration.solve import SHORT_COLUMN_MM, Solution
 
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
 """Share of the SPECT's local variation, at coarse resolution, that the CT must explain. Measured on
@@ -53,10 +53,14 @@ STRAIN_CHECK, STRAIN_FAILED = 0.014, 0.020
 """Stretch, beyond two standard errors, that the fit may still want. Measured on simulated pairs:
 0.012 at most for right ones; bodies scaled by 3 % want 0.017 and more. Where parts of the skeleton
 would fit better elsewhere as well (`RESTLESS_CHECK`), the lower bound fails already."""
-SHORT_COLUMN_MM, SHORT_STRAIN = 200.0, 0.02
-"""Height of the column in both images below which a stretch errs by more than its scatter says, and
-that error: a cut field pulls at the fit. Measured on simulated pairs: lumbar and thoracic crops of
-130 to 180 mm that are right want up to 0.056 from front to back, 0.028 (root mean square)."""
+SHORT_STRAIN = 0.02
+"""Error of a stretch beyond what its scatter says, where the column in both images is short
+(`SHORT_COLUMN_MM`): a cut field pulls at the fit. Measured on simulated pairs: lumbar and thoracic
+crops that are right want up to 0.056 from front to back, 0.028 (root mean square)."""
+RESIZED_CHECK = -2.0
+"""Margin over another size (`Solution.resized`), standard errors. Measured on simulated crops: of
+41 right ones -0.6 and more in 39, -1.5 at least; eleven of twelve whose body was scaled by 3 % had
+-2.5 and less. Too few for a bound that fails."""
 CONTRAST_FAILED, CONTRAST_CHECK = 1.35, 1.6
 """Uptake of bone over soft tissue. Measured on simulated pairs: bone tracers 2.5 and more, even
 without attenuation correction; attenuation maps 1.2, a tracer of the prostate 1.0."""
@@ -241,10 +245,11 @@ def _judge_fit(solution: Solution, findings: _Findings) -> None:
     short = SHORT_STRAIN if solution.common_mm < SHORT_COLUMN_MM else 0.0
     beyond = np.maximum(np.abs(strain.stretch) - 2.0 * np.hypot(strain.error, short), 0.0)
     excess = float(np.sqrt(np.mean(beyond**2)))
+    resized = solution.resized is not None and solution.resized < RESIZED_CHECK
     sizes = ", ".join(f"{100.0 * -value:+.1f} %" for value in strain.stretch)
     findings.weigh(
         excess > (STRAIN_CHECK if solution.restless > RESTLESS_CHECK else STRAIN_FAILED),
-        excess > STRAIN_CHECK,
+        excess > STRAIN_CHECK or resized,
         f"The SPECT shows a body of another size than the CT (from side to side, front to back and "
         f"along the body: {sizes}): another patient, or a wrong voxel size in a header.",
     )

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from CTSpectSpineLib.geometry import apply_matrix
+from CTSpectSpineLib.geometry import affine, apply_matrix
 from CTSpectSpineLib.model import FloatArray
+from CTSpectSpineLib.registration.compare import margin
 from CTSpectSpineLib.registration.mixture import project_out
 from CTSpectSpineLib.registration.prepare import SpectMap
 from CTSpectSpineLib.registration.refine import (
     FEWEST_POINTS,
     ROTATION_RADIUS_MM,
+    Fit,
     Level,
     State,
     evaluate,
+    refine_pose,
     turning,
 )
 from CTSpectSpineLib.registration.sampling import Placed, SampledMaps, choose_points
@@ -25,6 +28,11 @@ MOST = 0.12
 nothing."""
 STEPS = 3
 """Gauss-Newton steps. Numerical: strains of 5 % are reached to a tenth of that."""
+
+
+SIZES = (0.98, 1.02)
+"""Sizes of the body that are tried against the CT's, where a cut field spoils the stretch.
+Judgement: most scanners and postures change it by less."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,34 @@ def strain_at(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level
         covariance = inverse @ (pulls.T @ pulls) @ inverse
     error = np.sqrt(np.maximum(np.diag(covariance)[6:], 0.0))
     return Strain(total[6:] / ROTATION_RADIUS_MM, np.asarray(error / ROTATION_RADIUS_MM))
+
+
+def resized_margin(
+    spect: SpectMap, maps: SampledMaps, fit: Fit, moving: Level, comparing: Level
+) -> float | None:
+    """How clearly the size as it is fits better than the best of `SIZES`, in standard errors.
+
+    Parameters
+    ----------
+    spect, maps
+        Prepared maps at full resolution.
+    fit
+        The solution.
+    moving, comparing
+        Effort of the fits of the other sizes, and of their comparison.
+
+    Returns
+    -------
+    Negative where another size fits better; None where none can be compared.
+    """
+    margins = []
+    for size in SIZES:
+        change = affine(size * np.eye(3), (1.0 - size) * fit.centre_mm)
+        other = refine_pose(spect, maps, change @ fit.spect_to_ct, moving)
+        if other is not None:
+            ours, theirs = (maps, fit.spect_to_ct), (maps, other.spect_to_ct)
+            margins.append(margin(spect, ours, theirs, comparing))
+    return min((found.margin for found in margins if found is not None), default=None)
 
 
 def _displacement(arm: FloatArray, steps: FloatArray) -> FloatArray:

@@ -44,6 +44,7 @@ def judged(monkeypatch, **known):
         restless=known["restless"],
         bent_mm=0.0,
         strain=Strain(np.array(known["stretch"]), np.array(known["stretch_error"])),
+        resized=known.get("resized"),
         weakened=False,
         common_mm=known["common_mm"],
         uptake=SimpleNamespace(contrast=3.2, evenness=0.8),
@@ -62,6 +63,13 @@ def test_short_right_pairs_are_good_and_wrong_ones_fail(monkeypatch, known, expe
 def test_a_short_pair_that_hardly_fits_is_not_good(monkeypatch):
     """The fit's evidence is what tells, not the length."""
     assert judged(monkeypatch, **{**SHORT, "explained": 0.5}).quality != "good"
+
+
+def test_a_short_pair_of_another_size_is_to_be_checked(monkeypatch):
+    judgement = judged(monkeypatch, **SHORT, resized=-3.2)
+    assert judgement.quality == "check"
+    assert any("another size" in reason for reason in judgement.reasons)
+    assert judged(monkeypatch, **SHORT, resized=-1.5).quality == "good"
 
 
 def test_fewer_than_about_four_levels_are_never_better_than_check(monkeypatch):
