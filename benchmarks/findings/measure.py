@@ -134,7 +134,8 @@ def row_of(
     seconds = time.perf_counter() - begin
     at = [of_lesion(phantom.anatomy, lesion, findings) for lesion in case.lesions]
     mine = [finding for finding in at if finding is not None]
-    others = [f for f in findings if f not in mine and not f.physiologic]
+    known = {f.name for one in case.lesions for f in _at_lesion(phantom.anatomy, one, findings)}
+    others = [f for f in findings if f.name not in known and not f.physiologic]
     counting = [f for f in others if f.reaches(2.0)]
     named = all(
         (f.short if f.physiologic else f.nearest) in verdict.headline or "more" in verdict.headline
@@ -170,11 +171,18 @@ def off(phantom: Phantom) -> FloatArray:
 
 
 def of_lesion(anatomy: Anatomy, lesion: Lesion, findings: Sequence[Finding]) -> Finding | None:
-    """The finding at a focus; None where there is none."""
+    """The finding at a focus, the nearest of several; None where there is none."""
+    return next(iter(_at_lesion(anatomy, lesion, findings)), None)
+
+
+def _at_lesion(
+    anatomy: Anatomy, lesion: Lesion, findings: Sequence[Finding]
+) -> tuple[Finding, ...]:
+    """All findings at a focus, which may be seen as two; the nearest first."""
     where, _ = lesion_voxels(anatomy, lesion)
     k, j, i = (float(np.mean(axis)) for axis in where)
     centre = np.array(anatomy.ct.TransformContinuousIndexToPhysicalPoint((i, j, k)))
     reach = NEAR_MM + max(lesion.diameter_mm, 30.0 if lesion.where == "vertebra" else 0.0) / 2
     away = {f.name: float(np.linalg.norm(np.array(f.centre_mm) - centre)) for f in findings}
     near = [f for f in findings if away[f.name] <= reach]
-    return min(near, key=lambda f: away[f.name], default=None)
+    return tuple(sorted(near, key=lambda f: away[f.name]))
