@@ -57,6 +57,20 @@ def class_of(
     return "negative" if chance < UNLIKELY and ratio < bounds.indeterminate else "indeterminate"
 
 
+def may_be_increased(
+    ratio: float, bounds: UptakeBounds, low: float | None, high: float | None
+) -> bool:
+    """Whether what a joint reads leaves it possible that its uptake is increased.
+
+    Parameters
+    ----------
+    ratio, bounds, low, high
+        As for `class_of`. Without an interval, only what reads positive is.
+    """
+    chance = probability_of(ratio, bounds.positive, low, high)
+    return ratio >= bounds.positive or (chance is not None and chance >= UNLIKELY)
+
+
 def unanswerable(low: float, high: float, bounds: UptakeBounds) -> str:
     """Why an interval leaves the question of increased uptake open; empty where it does not."""
     if low <= 0.0 and high >= bounds.positive:

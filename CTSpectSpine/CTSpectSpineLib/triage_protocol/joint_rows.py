@@ -16,7 +16,7 @@ from CTSpectSpineLib.joint_table import deciding_ratio, joint_id, number, place_
 from CTSpectSpineLib.model import JointKind, UptakeBounds
 from CTSpectSpineLib.spreadsheet import is_number
 from CTSpectSpineLib.triage_protocol.context import is_level
-from CTSpectSpineLib.uptake_bounds import UNLIKELY, class_of, probability_of
+from CTSpectSpineLib.uptake_bounds import class_of, may_be_increased
 
 Classes: TypeAlias = Literal["auto", "derived", "stated"]
 """Uptake classes by the protocol's bounds where the table has the ratio, or as stated there;
@@ -76,10 +76,11 @@ class JointRow:
 
     def left_open(self, bounds: UptakeBounds) -> bool:
         """Whether it could not be measured and what it reads does not exclude that it is hot."""
-        if self.uptake != "not_measurable" or self.ratio is None:
-            return False
-        chance = probability_of(self.ratio, bounds.positive, self.low, self.high)
-        return self.reads_hot(bounds) or (chance is not None and chance >= UNLIKELY)
+        return (
+            self.uptake == "not_measurable"
+            and self.ratio is not None
+            and may_be_increased(self.ratio, bounds, self.low, self.high)
+        )
 
     @property
     def evidence(self) -> str:

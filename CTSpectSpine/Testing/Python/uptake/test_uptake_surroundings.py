@@ -26,13 +26,13 @@ def vertebra(points: np.ndarray) -> np.ndarray:
     return (np.abs(x) < 22) & (np.abs(y) < 17) & (np.abs(z) < 40)
 
 
-def made(kidney: float, joint: float = 1.0):
+def made(kidney: float, joint: float = 1.0, at: np.ndarray = KIDNEY):
     """SPECT field, joint and labels of a column of bone beside a kidney."""
     points, matrix = grid(np.full(3, -HALF), np.full(3, HALF), STEP)
     ball = np.linalg.norm(points - JOINT, axis=-1) <= 9.0
     activity = np.where(vertebra(points), 1.0, 0.1)
     activity[ball] = joint
-    activity[np.linalg.norm(points - KIDNEY, axis=-1) <= RADIUS] = kidney
+    activity[(np.linalg.norm(points - at, axis=-1) <= RADIUS) & ~vertebra(points)] = kidney
     seen = ndimage.gaussian_filter(activity, FWHM / 2.3548 / STEP)
 
     def at(p):
@@ -76,7 +76,6 @@ def test_the_cut_follows_the_organ() -> None:
     found = organ_parts(view)
     assert found
     codes = view.partition.codes
-    step = view.field.spacing / view.partition.factor[::-1]
     inside = np.isin(codes - 1, found)
     k, j, i = np.nonzero(inside)
     index = np.stack([i, j, k], axis=1) / view.partition.factor[::-1]
@@ -89,9 +88,23 @@ def test_the_cut_follows_the_organ() -> None:
     index = np.stack([i, j, k], axis=1) / view.partition.factor[::-1]
     points = index @ back[:3, :3].T + back[:3, 3]
     assert np.mean(np.linalg.norm(points - KIDNEY, axis=1) < RADIUS - 3.0) < 0.02
-    bone = ~np.isin(codes, np.array(view.partition.of_kind("background")) + 1) & (codes > 0)
+
+
+def least_gap(view) -> float:
+    """Least distance of an organ's nodes from bone, mm."""
+    codes, background = view.partition.codes, view.partition.of_kind("background")
+    step = view.field.spacing / view.partition.factor[::-1]
+    bone = ~np.isin(codes - 1, background) & (codes > 0)
     distance = ndimage.distance_transform_edt(~bone, sampling=step[::-1])
-    assert distance[inside].min() > surroundings.GAP_MM - 2.0 * view.field.spacing.max() / 2.0
+    return float(distance[np.isin(codes - 1, organ_parts(view))].min())
+
+
+def test_an_organ_that_touches_bone_is_cut_a_gap_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = made(kidney=4.0, at=np.array([40.0, 2.0, 3.0]))
+    voxel = float(scene[0].spacing.max())
+    assert least_gap(partition_of(scene)) > surroundings.GAP_MM - voxel / 2.0
+    monkeypatch.setattr(surroundings, "GAP_MM", 0.0)
+    assert least_gap(partition_of(scene)) < 2.0, "else it would reach the bone"
 
 
 @pytest.mark.parametrize("kidney", [0.1, 0.9])
