@@ -193,7 +193,9 @@ def test_every_context_field_that_a_protocol_asks_for_exists() -> None:
 
 def test_an_interval_that_leaves_the_bound_open_is_said() -> None:
     joints = measured(L4L5=DISC.positive + 0.01)
-    joints["uptake"] = joints["uptake"].where(joints["uptake"] != "positive", "indeterminate")
+    hot = joints["uptake"] == "positive"
+    # Down to an ordinary joint.
+    joints.loc[hot, ["ratio_low", "uptake"]] = 0.9, "indeterminate"
     reasons = " ".join(triage(joints, {"pain_region": "lumbar"}).reasons)
     assert "L4-L5 disc is indeterminate" in reasons
     assert f"its interval leaves open whether it reaches the bound {DISC.positive:g}" in reasons
