@@ -19,7 +19,7 @@ from CTSpectSpineLib.phantom.product import POSITIVE_RATIO
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
 from CTSpectSpineLib.reconstruction import GIVEN, ReconstructionFacts
 from CTSpectSpineLib.triage_protocol import load_protocol, triage
-from CTSpectSpineLib.uptake import measure
+from CTSpectSpineLib.uptake import emission, measure
 from CTSpectSpineLib.uptake.rigid import rigid_error
 from CTSpectSpineLib.validation.summary import CONFIDENT, is_right, is_wrong
 
@@ -61,14 +61,21 @@ def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, p
                 # Made once for all patients; not part of the time.
                 sphere_calibration(preset)
             begin = time.process_time()
+            emitted = emission(
+                spect,
+                one.ct,
+                registration.matrix,
+                one.joints.frames.values(),
+                _facts(preset, stated),
+            )
             found = measure(
                 spect,
                 one.joints,
                 one.labels,
                 registration,
                 bounds,
-                reconstruction=_facts(preset, stated),
                 calibration=sphere_calibration(preset) if stated == "calibrated" else None,
+                emitted=emitted,
             )
             seconds = time.process_time() - begin
             scan = {"patient": one.name, "preset": preset, "family": family_of(preset)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -38,6 +38,8 @@ class Scanned:
         True 4×4 matrix from CT to SPECT points, LPS mm.
     spects
         Name of the reconstruction to SPECT.
+    ct
+        The CT in blocks of about `CT_MM`, as much as attenuation needs.
     """
 
     name: str
@@ -47,8 +49,11 @@ class Scanned:
     ratios: Mapping[str, float]
     ct_to_spect: FloatArray
     spects: Mapping[str, sitk.Image]
+    ct: sitk.Image | None = None
 
 
+CT_MM = 4.0
+"""Voxels of the CT that is kept. Numerical: attenuation is computed on blocks twice as large."""
 SCANNERS = ("projections", "pytomography")
 """The project's own physical scanner, and the one of `other_scanner`."""
 
@@ -82,12 +87,23 @@ def scans(
             part.write_bytes(pickle.dumps(made))
             part.rename(path)
         found: Scanned = pickle.loads(path.read_bytes())
-        yield found
+        yield replace(found, ct=_kept_ct(folder / f"{name}.ct.nii.gz", kind, field, found.seed))
 
 
 def family_of(preset: str) -> str:
     """Family of a reconstruction of the physical scanner."""
     return load_reconstruction(preset).family
+
+
+def _kept_ct(path: Path, kind: str, field: str, seed: int) -> sitk.Image:
+    """The patient's CT, coarse; made where it is not there."""
+    if not path.exists():
+        ct = make_patient(patient(kind, seed, field)).anatomy.ct
+        blocks = [max(1, int(CT_MM / step)) for step in ct.GetSpacing()]
+        part = path.with_name(f"part-{path.name}")
+        sitk.WriteImage(sitk.BinShrink(ct, blocks), str(part))
+        part.rename(path)
+    return sitk.ReadImage(str(path))
 
 
 def _scanned(

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis import stages
 from CTSpectSpineLib.analysis.edited_joints import EditedJoints, edited_words, read_edited
+from CTSpectSpineLib.analysis.emission import as_emitted, emission_of
 from CTSpectSpineLib.analysis.inputs import (
     Alignment,
     LabelSource,
@@ -36,6 +37,7 @@ from CTSpectSpineLib.model import (
 )
 from CTSpectSpineLib.progress import ProgressCallback, silent
 from CTSpectSpineLib.protocol_files import USUAL_PROTOCOL
+from CTSpectSpineLib.reconstruction import ReconstructionFacts
 from CTSpectSpineLib.results import records
 from CTSpectSpineLib.results.background import Background, background
 from CTSpectSpineLib.results.decision import Decision
@@ -47,7 +49,7 @@ from CTSpectSpineLib.results.stage_files import (
 )
 from CTSpectSpineLib.results.text_files import json_text
 from CTSpectSpineLib.triage_protocol import Protocol, assess, check_context, load_protocol
-from CTSpectSpineLib.uptake import measure
+from CTSpectSpineLib.uptake import emission, measure
 
 __all__ = ["Options", "Results", "analyze", "measure_uptake"]
 
@@ -231,8 +233,10 @@ def _run(
                 write_registration(registration, images.pair, folder)
     shown = stages.straightened(images, registration)
     with recorder.stage("uptake", "Measuring the uptake") as step:
+        emitted = emission_of(images, joints, registration, plan.options)
         uptake, suv_note = stages.measure_joints(
             images.spect,
+            emitted,
             joints,
             labels,
             registration,
@@ -249,8 +253,11 @@ def _run(
         recorder.keep(uptake={**record, "suv": suv_note, "sul": lean})
     uptake = stages.with_level_status(uptake, labels, joints, plan.options)
     with recorder.stage("findings", "Looking for uptake outside the joints") as step:
+        seen = shown
+        if emitted.corrected:
+            seen = stages.straightened(as_emitted(images, emitted), registration)
         findings, warnings = stages.look_outside(
-            shown, joints, labels, registration, uptake, placed=plan.trusts(registration)
+            seen, joints, labels, registration, uptake, placed=plan.trusts(registration)
         )
         step.warn(warnings)
     with recorder.stage("triage", f"Applying protocol {plan.protocol.id}") as step:
@@ -350,12 +357,16 @@ def measure_uptake(
     labels: sitk.Image | VertebraLabels,
     registration: Registration,
     bounds: Mapping[JointKind, UptakeBounds] | None = None,
+    *,
+    ct: sitk.Image | None = None,
+    reconstruction: ReconstructionFacts | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
     """Uptake of all joints as a table with the columns of ``joints.csv``.
 
     The column ``verdict`` is empty: only triage fills it. Bounds default to those of the protocol
-    ``tender-2019``; further settings are those of `uptake.measure`.
+    ``tender-2019``. With the CT, attenuation is corrected where the reconstruction left it in.
+    Further settings are those of `uptake.measure`.
 
     Examples
     --------
@@ -373,6 +384,8 @@ def measure_uptake(
     """
     chosen = load_protocol(USUAL_PROTOCOL).bounds if bounds is None else bounds
     image = labels.image if isinstance(labels, VertebraLabels) else labels
-    uptake = measure(spect, joints, image, registration, chosen, **settings)
+    facts = reconstruction or ReconstructionFacts()
+    emitted = emission(spect, ct, registration.matrix, joints.frames.values(), facts)
+    uptake = measure(spect, joints, image, registration, chosen, emitted=emitted, **settings)
     table: pd.DataFrame = uptake.table.assign(verdict="")
     return table

@@ -36,16 +36,11 @@ from CTSpectSpineLib.labelling import (
 )
 from CTSpectSpineLib.model import Registration, SpineJoints, Uptake, Verdict, VertebraLabels
 from CTSpectSpineLib.progress import ProgressCallback
-from CTSpectSpineLib.reconstruction import (
-    ReconstructionFacts,
-    given_reconstruction,
-    read_reconstruction,
-)
 from CTSpectSpineLib.registration import judge_given, refine_vertebrae, register
 from CTSpectSpineLib.results.decision import Decision
 from CTSpectSpineLib.results.stage_files import RegisteredPair
 from CTSpectSpineLib.triage_protocol import Protocol, triage
-from CTSpectSpineLib.uptake import measure
+from CTSpectSpineLib.uptake import Emission, measure
 from CTSpectSpineLib.volumes import (
     OTHER_SUV,
     Volume,
@@ -238,6 +233,7 @@ def straightened(images: Images, registration: Registration) -> Images:
 
 def measure_joints(
     spect: Volume,
+    emitted: Emission,
     joints: SpineJoints,
     labels: VertebraLabels,
     registration: Registration,
@@ -261,13 +257,13 @@ def measure_joints(
         registration,
         protocol.bounds,
         fwhm_mm=options.fwhm_mm,
-        reconstruction=reconstruction_facts(spect, options),
         calibration=None if options.calibration is None else read_calibration(options.calibration),
         reference=options.reference,
         suv_factor=factor,
         seed=options.seed,
         progress=progress,
         threads=options.threads,
+        emitted=emitted,
     )
     return uptake, note
 
@@ -332,20 +328,6 @@ def with_level_status(
     status = level_statuses(labels, joints, by_user=by_user)
     return replace(
         uptake, table=uptake.table.assign(level_status=uptake.table["joint"].map(status))
-    )
-
-
-def reconstruction_facts(spect: Volume, options: Options) -> ReconstructionFacts:
-    """What is known of the reconstruction: as given, else as the header says."""
-    if options.reconstruction is not None:
-        return given_reconstruction(str(options.reconstruction))
-    found = spect.acquisition
-    return read_reconstruction(
-        found.reconstruction,
-        found.filter,
-        found.corrections,
-        comments=found.comments,
-        manufacturer=found.manufacturer,
     )
 
 

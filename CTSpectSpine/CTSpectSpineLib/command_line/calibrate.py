@@ -45,9 +45,9 @@ def _of_normals(options: Namespace) -> Calibration:
 
 
 def _of_phantom(options: Namespace) -> Calibration:
+    from CTSpectSpineLib.analysis.emission import reconstruction_facts
     from CTSpectSpineLib.analysis.inputs import as_volume
     from CTSpectSpineLib.analysis.options import Options
-    from CTSpectSpineLib.analysis.stages import reconstruction_facts
     from CTSpectSpineLib.calibration import USUAL_LAYOUT, calibrate_spheres, layout
 
     phantom = layout(options.layout or USUAL_LAYOUT)

@@ -36,9 +36,6 @@ DEFAULT_FWHM_MM = 12.0
 SPECT."""
 _DEFAULT_SD = 0.2
 """Its relative standard deviation. Judgement: 9 to 16 mm lie within one and a half of it."""
-_UNCORRECTED_SD = 0.08
-"""Relative error of every joint against the reference where attenuation was not corrected. Measured
-with the physical scanner: joints lie at other depths than the bodies."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,7 @@ def solve_families(
     seed: int,
     calibration: Calibration | None = None,
     threads: int | None = None,
+    more_sd: float = 0.0,
 ) -> Answer:
     """Solve for the uptake of all regions.
 
@@ -110,6 +108,8 @@ def solve_families(
     threads
         Most threads, None for those of the machine; families are solved side by side. The result
         does not depend on it.
+    more_sd
+        Relative error of every joint against the reference besides that of the family.
     """
     calibration = calibration or Calibration()
     facts, measured, said = _with_calibration(facts, calibration)
@@ -123,8 +123,7 @@ def solve_families(
 
     def solution(name: str) -> Solution:
         wanted, width_mm = _usable(*seen[name])
-        if facts.attenuation_correction is False:
-            wanted = replace(wanted, scale_sd=float(np.hypot(wanted.scale_sd, _UNCORRECTED_SD)))
+        wanted = replace(wanted, scale_sd=float(np.hypot(wanted.scale_sd, more_sd)))
         rng = np.random.default_rng([seed, families().index(name)])
         return solve_spine(spine, wanted, width_mm, joints, error_mm, repetitions, rng, groups)
 

@@ -24,7 +24,7 @@ from CTSpectSpineLib.model import (
     UptakeBounds,
 )
 from CTSpectSpineLib.progress import Progress, ProgressCallback, silent
-from CTSpectSpineLib.reconstruction import ReconstructionFacts
+from CTSpectSpineLib.uptake.attenuation import Emission
 from CTSpectSpineLib.uptake.columns import (
     Measured,
     add_uncertainty,
@@ -64,7 +64,6 @@ _LARGEST_ERROR_MM = 20.0
 """Cap on the expected registration error, which is infinite for a failed one: intervals grow no
 further beyond it. Judgement: four times the 5 mm at which a verdict is refused."""
 _STAGE = "uptake"
-_NOTHING_KNOWN = ReconstructionFacts()
 _NO_ENDPLATES = EndplateUptake(np.nan, np.nan)
 
 
@@ -78,18 +77,19 @@ def measure(
     fwhm_mm: float | None = None,
     reference: str = "vertebral_bodies",
     suv_factor: float | None = None,
-    reconstruction: ReconstructionFacts = _NOTHING_KNOWN,
     calibration: Calibration | None = None,
     repetitions: int = 200,
     seed: int = 0,
     progress: ProgressCallback = silent,
     threads: int | None = None,
+    emitted: Emission | None = None,
 ) -> Uptake:
     """Measure the uptake of all joints.
 
     ``mean``, ``max`` and ``peak`` are plain measures of the SPECT as it is (`sampling`);
     ``corrected_mean`` is the uptake of the joint's bone after partial-volume correction
-    (`families`). All ratios share one denominator, the corrected reference uptake (`reference`);
+    (`families`), and after that of attenuation where the reconstruction has left it in
+    (`attenuation`). All ratios share one denominator, the corrected reference uptake (`reference`);
     ``ratio_corrected`` is therefore free of blur on both sides, and the other ratios show what
     blur does to the joint alone. Intervals and probabilities come from draws of the corrected
     uptake (`gibbs`), or from repeated plain measures (`repetition`).
@@ -114,8 +114,6 @@ def measure(
         against the vertebral bodies.
     suv_factor
         SUV per SPECT unit; None leaves the SUV columns NaN.
-    reconstruction
-        What is known of the reconstruction; it decides which response is taken.
     calibration
         What the site measured of its scanner and its normals.
     repetitions, seed
@@ -125,6 +123,10 @@ def measure(
         Called with each step.
     threads
         Most threads, None for those of the machine. The result does not depend on it.
+    emitted
+        The SPECT that corrected uptake is solved for, from `emission`, with what is known of its
+        reconstruction, which decides what response is taken; None for the SPECT as it is, of which
+        nothing is known.
 
     Returns
     -------
@@ -143,14 +145,24 @@ def measure(
     progress(Progress(_STAGE, 0.0, "Dividing the spine into regions"))
     whole = spect_field(spect, registration.matrix)
     problems = {joint.id: _problem(whole, joint) for joint in joints.joints}
-    spine = observe_spine(whole, joints, labels)
+    emitted = emitted or Emission(spect)
+    spine = observe_spine(spect_field(emitted.spect, registration.matrix), joints, labels)
     if spine is None:
         return _nothing_measured(on_ct, problems, bounds, fwhm_mm, reference, repetitions)
 
     progress(Progress(_STAGE, 0.2, "Correcting for the resolution of the SPECT"))
     error_mm = min(registration.expected_error_mm, _LARGEST_ERROR_MM)
     answer = solve_families(
-        spine, reconstruction, fwhm_mm, joints, error_mm, repetitions, seed, calibration, threads
+        spine,
+        emitted.facts,
+        fwhm_mm,
+        joints,
+        error_mm,
+        repetitions,
+        seed,
+        calibration,
+        threads,
+        more_sd=emitted.relative_sd,
     )
 
     progress(Progress(_STAGE, 0.7, "Measuring the joints"))
@@ -160,7 +172,7 @@ def measure(
         for joint in joints.joints
     }
     chosen, warnings = _reference(reference, spine, joints, measured, bounds, corrected)
-    warnings = answer.warnings + warnings
+    warnings = emitted.warnings + answer.warnings + warnings
     if np.isnan(chosen.value):
         measured = {
             key: value
@@ -188,7 +200,10 @@ def measure(
         fwhm_source=answer.fwhm_source,
         condition_number=answer.condition_number,
         warnings=warnings,
-        reconstruction=answer.reconstruction,
+        reconstruction={
+            **answer.reconstruction,
+            "attenuation_corrected_with_ct": emitted.corrected,
+        },
         calibration=answer.calibration,
     )
 

@@ -15,10 +15,11 @@ PHANTOM = CalibratedResponse("no-recovery", 10.0, 0.2, 0.0, 0.1)
 
 
 def measured(calibration, facts=None, **options):
+    spect = SCENE.spect(fwhm=10.0, noise=0.05, seed=1)
     return uptake.measure(
-        SCENE.spect(fwhm=10.0, noise=0.05, seed=1), SCENE.joints(), SCENE.labels(), registration(),
-        BOUNDS, repetitions=40, calibration=calibration,
-        reconstruction=facts or ReconstructionFacts(), **options,
+        spect, SCENE.joints(), SCENE.labels(), registration(), BOUNDS, repetitions=40,
+        calibration=calibration,
+        emitted=uptake.Emission(spect, facts or ReconstructionFacts()), **options,
     )  # fmt: skip
 
 

@@ -14,9 +14,10 @@ HOT = "L3-L4 disc"
 
 
 def measured(scene, noise=0.0):
+    spect = scene.spect(fwhm=10.0, noise=noise, seed=2)
     return uptake.measure(
-        scene.spect(fwhm=10.0, noise=noise, seed=2), scene.joints(), scene.labels(),
-        registration(), BOUNDS, fwhm_mm=10.0, repetitions=0, reconstruction=PLAIN,
+        spect, scene.joints(), scene.labels(), registration(), BOUNDS, fwhm_mm=10.0,
+        repetitions=0, emitted=uptake.Emission(spect, PLAIN),
     ).table.set_index("joint")  # fmt: skip
 
 

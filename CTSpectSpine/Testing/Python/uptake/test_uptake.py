@@ -61,20 +61,20 @@ POSE = rigid((5.0, -4.0, 8.0), (12.0, -8.0, 15.0))
 
 @cache
 def noisy(seed=0, error_mm=1.0, repetitions=60):
+    spect = SCENE.spect(POSE, noise=0.08, seed=3)
     return uptake.measure(
-        SCENE.spect(POSE, noise=0.08, seed=3), SCENE.joints(), SCENE.labels(),
-        registration(POSE, error_mm), BOUNDS, seed=seed, repetitions=repetitions,
-        reconstruction=PLAIN,
+        spect, SCENE.joints(), SCENE.labels(), registration(POSE, error_mm), BOUNDS, seed=seed,
+        repetitions=repetitions, emitted=uptake.Emission(spect, PLAIN),
     )  # fmt: skip
 
 
 def quick(spect=None, scene=SCENE, joints=None, pose=None, **options):
-    options = {"repetitions": 0, "fwhm_mm": 10.0, "reconstruction": PLAIN, **options}
+    options = {"repetitions": 0, "fwhm_mm": 10.0, **options}
     bounds, error = options.pop("bounds", BOUNDS), options.pop("error_mm", 0.0)
+    spect = scene.spect(pose) if spect is None else spect
     return uptake.measure(
-        scene.spect(pose) if spect is None else spect,
-        scene.joints() if joints is None else joints,
-        scene.labels(), registration(pose, error), bounds, **options,
+        spect, scene.joints() if joints is None else joints, scene.labels(),
+        registration(pose, error), bounds, emitted=uptake.Emission(spect, PLAIN), **options,
     )  # fmt: skip
 
 
@@ -258,10 +258,10 @@ def test_intervals_cover_the_truth():
     rng = np.random.default_rng(7)
     for seed in range(4):
         error = rigid(rng.normal(0, 0.4, 3), rng.normal(0, 0.5, 3))
+        spect = SCENE.spect(POSE, noise=0.1, seed=seed)
         result = uptake.measure(
-            SCENE.spect(POSE, noise=0.1, seed=seed), SCENE.joints(), SCENE.labels(),
-            registration(POSE @ error, 1.2), BOUNDS, repetitions=60, seed=seed,
-            reconstruction=PLAIN,
+            spect, SCENE.joints(), SCENE.labels(), registration(POSE @ error, 1.2), BOUNDS,
+            repetitions=60, seed=seed, emitted=uptake.Emission(spect, PLAIN),
         )  # fmt: skip
         table = result.table
         covered += list((table["ratio_low"] <= truth()) & (truth() <= table["ratio_high"]))

@@ -11,8 +11,8 @@ from dicom_files import NM_VOXELS, nm_tags, spect, windows
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from CTSpectSpineLib.analysis.emission import reconstruction_facts
 from CTSpectSpineLib.analysis.options import Options
-from CTSpectSpineLib.analysis.stages import reconstruction_facts
 from CTSpectSpineLib.errors import InputError
 from CTSpectSpineLib.report.provenance import scan_facts
 from CTSpectSpineLib.results.records import volume_record
@@ -141,6 +141,19 @@ def test_comments_tell_of_the_reconstruction_and_are_not_kept(tmp_path: Path) ->
     assert (facts.family, facts.stated) == ("recovery", "FLASH3D")
     assert (facts.iterations, facts.subsets, facts.filter_fwhm_mm) == (8, 4, 8.4)
     assert "MARKER" not in f"{facts.record()} {volume_record(volume)}"
+
+
+def test_what_the_user_leaves_out_is_still_taken_from_the_header(tmp_path: Path) -> None:
+    volume = spect(tmp_path, ReconstructionMethod="Flash3D 8i4s", CorrectedImage=["DECY"])
+    facts = reconstruction_facts(volume, Options(reconstruction="no-recovery"))
+    assert (facts.family, facts.source, facts.stated) == ("no-recovery", "given", "no-recovery")
+    assert facts.attenuation_correction is False
+    assert (facts.iterations, facts.subsets) == (8, 4)
+    stated = tmp_path / "stated.json"
+    stated.write_text('{"attenuation_correction": true}', encoding="utf-8")
+    facts = reconstruction_facts(volume, Options(reconstruction=str(stated)))
+    assert (facts.family, facts.source) == ("recovery", "DICOM header")
+    assert facts.attenuation_correction is True
 
 
 @pytest.mark.parametrize(
