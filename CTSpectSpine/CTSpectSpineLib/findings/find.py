@@ -31,8 +31,9 @@ FAINT_RATIO = 1.6
 """Ratio below which uptake in soft tissue is left out. Judgement: the upper limit of ordinary
 pelvic bone, which thin bone that is not labelled may have while it looks like soft tissue on CT."""
 TOGETHER_MM = 8.0
-"""Gap between balls that are one finding where they lie in the same bone. Judgement: less than the
-SPECT resolves."""
+"""Gap between balls that are one finding where they lie in the same part of a bone, and distance of
+their middles where they lie in body and arch of a vertebra. Judgement: less than the SPECT
+resolves."""
 
 
 def find_findings(
@@ -118,7 +119,7 @@ def _is_faint(scene: Scene, shape: Shape) -> bool:
 
 
 def _merged(found: Sequence[_Found]) -> list[_Found]:
-    """Shapes in the same bone and side that touch, and all in a vertebra that is hot as a whole."""
+    """Shapes that are one focus, and all in a vertebra that is hot as a whole."""
     whole = {each.place.level for each in found if each.place.where == "vertebra"}
     kept: list[_Found] = []
     for each in sorted(found, key=lambda f: -f.value * f.shape.radius_mm**3):
@@ -134,16 +135,17 @@ def _merged(found: Sequence[_Found]) -> list[_Found]:
 
 
 def _same(a: _Found, b: _Found) -> bool:
+    """Whether they touch in the same part of a bone, or share their middle in a pedicle's root."""
     one, two = a.place, b.place
-    if (one.where, one.level, one.physiologic) != (two.where, two.level, two.physiologic):
+    if (one.level, one.physiologic) != (two.level, two.physiologic):
         return False
-    if one.where == "arch" and one.side != two.side:
+    apart = [float(np.linalg.norm(s.centre_mm - b.shape.centre_mm)) for s in a.shapes]
+    if {one.where, two.where} == {"body", "arch"}:
+        return min(apart) < TOGETHER_MM
+    if one.where != two.where or (one.where == "arch" and one.side != two.side):
         return False
-    for s in a.shapes:
-        gap = float(np.linalg.norm(s.centre_mm - b.shape.centre_mm))
-        if gap - s.radius_mm - b.shape.radius_mm < TOGETHER_MM:
-            return True
-    return False
+    gaps = [d - s.radius_mm - b.shape.radius_mm for d, s in zip(apart, a.shapes, strict=True)]
+    return min(gaps) < TOGETHER_MM
 
 
 def _ratios(scene: Scene, shapes: Sequence[Shape]) -> tuple[float, float]:

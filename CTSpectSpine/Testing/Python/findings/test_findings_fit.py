@@ -9,9 +9,12 @@ import pytest
 from scipy import ndimage, sparse
 
 from CTSpectSpineLib.findings import grid
+from CTSpectSpineLib.findings.find import _Found, _merged
 from CTSpectSpineLib.findings.fit import Model, _highest_near, non_negative
 from CTSpectSpineLib.findings.grid import _close, _count
+from CTSpectSpineLib.findings.place import Place
 from CTSpectSpineLib.findings.shapes import Shape
+from CTSpectSpineLib.model import Side
 
 SHAPE = (40, 36, 32)
 DRAW = np.random.default_rng(5)
@@ -113,3 +116,26 @@ def test_gaps_close_in_slabs_as_in_one(slab: int, monkeypatch: pytest.MonkeyPatc
         want = bone | (closed[(slice(rounds, -rounds),) * 3] & body)
         _close(bone, rounds, body)
         assert np.array_equal(bone, want)
+
+
+def found(where: str, level: str, at_mm: float, side: Side = "") -> _Found:
+    """A ball of 6 mm radius in a part of a vertebra, at a place along the middle plane."""
+    shape = Shape("focus", "", "", sparse.csc_matrix((1, 1)), np.array([0.0, at_mm, 0.0]), 6.0)
+    return _Found(shape, 2.0, Place(where, level, side, "", ""))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "number"),
+    [
+        # A focus in a pedicle's root is fitted by a ball in the body and one in the arch.
+        (found("body", "L5", 0.0), found("arch", "L5", 6.0, "left"), 1),
+        (found("body", "L5", 0.0), found("arch", "L5", 15.0, "left"), 2),
+        (found("body", "L5", 0.0), found("arch", "L4", 6.0, "left"), 2),
+        (found("body", "L5", 0.0), found("body", "L5", 15.0), 1),
+        (found("arch", "L5", 0.0, "left"), found("arch", "L5", 6.0, "right"), 2),
+    ],
+)
+def test_what_the_spect_cannot_tell_apart_is_one_finding(
+    one: _Found, two: _Found, number: int
+) -> None:
+    assert len(_merged([one, two])) == len(_merged([two, one])) == number
