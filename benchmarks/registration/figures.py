@@ -26,6 +26,9 @@ STYLES: Mapping[str, dict[str, Any]] = {
     "mattes": {"color": "#D55E00", "linewidth": 1.3, "linestyle": "--"},
     "mattes-header": {"color": "#CC79A7", "linewidth": 1.3, "linestyle": ":"},
     "elastix": {"color": "#009E73", "linewidth": 1.3, "linestyle": "-"},
+    "ants": {"color": "#E69F00", "linewidth": 1.3, "linestyle": "-"},
+    "greedy": {"color": "#56B4E9", "linewidth": 1.3, "linestyle": "-."},
+    "greedy-search": {"color": "#56B4E9", "linewidth": 1.3, "linestyle": ":"},
 }
 QUALITY_STYLES: Mapping[str, dict[str, Any]] = {
     "good": {"color": "#0072B2", "marker": "o"},

@@ -104,10 +104,18 @@ def peer_row(pair: str, mean_mm: float, **changes: object) -> Row:
 
 
 @pytest.mark.slow  # loading ITK takes ten seconds
-def test_elastix_finds_the_direction_from_ct_to_spect() -> None:
-    pytest.importorskip("itk", reason='itk-elastix is not installed: pip install -e ".[bench]"')
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("elastix", "itk", "bench"),
+        ("greedy", "picsl_greedy", "bench"),
+        ("ants", "ants", "ants"),
+    ],
+)
+def test_peers_find_the_direction_from_ct_to_spect(name: str, module: str, extra: str) -> None:
+    pytest.importorskip(module, reason=f'{module} is not installed: pip install -e ".[{extra}]"')
     pair = image_pair()
-    answer = METHODS["elastix"].run(pair.ct, pair.spect, 1)
+    answer = METHODS[name].run(pair.ct, pair.spect, 1)
     assert pair.errors_mm(answer.ct_to_spect).mean() < 0.5
 
 
