@@ -126,16 +126,20 @@ def emission(
     """
     stated = facts.attenuation_correction is False
     left = Emission(spect, facts, relative_sd=_LEFT_SD if stated else 0.0)
-    sides = spect.GetSpacing()[:2]
-    if ct is None or facts.attenuation_correction or abs(sides[0] / sides[1] - 1.0) > _EVEN:
+    if ct is None or facts.attenuation_correction:
         return left
-    paths = photon_paths(spect, ct, ct_to_spect)
+    # The camera turns around the patient's long axis.
+    turned = sitk.DICOMOrient(spect, "LPS")
+    sides = turned.GetSpacing()[:2]
+    if abs(sides[0] / sides[1] - 1.0) > _EVEN:
+        return left
+    paths = photon_paths(turned, ct, ct_to_spect)
     if not paths.body.any():
         return left
     if not stated and not uncorrected_slope(paths) > _UNCORRECTED_SLOPE:
         return left
     quotient = _quotient(paths, scattered=0.0 if facts.scatter_correction else SCATTERED)
-    made = _times(spect, paths.grid, quotient, ct_to_spect, frames)
+    made = _times(turned, paths.grid, quotient, ct_to_spect, frames)
     return Emission(made, facts, STATED if stated else SEEN, _TAKEN_OUT_SD)
 
 
@@ -211,7 +215,7 @@ def _times(
     at_bodies = [at.sample(centre)[0] for centre in centres if at.coverage(centre)]
     sampler = sitk.ResampleImageFilter()
     sampler.SetReferenceImage(spect)
-    sampler.SetOutputPixelType(sitk.sitkFloat64)
+    sampler.SetOutputPixelType(sitk.sitkFloat32)
     sampler.UseNearestNeighborExtrapolatorOn()
     factor = sampler.Execute(blocks / (float(np.median(at_bodies)) if at_bodies else 1.0))
-    return sitk.Cast(spect, sitk.sitkFloat64) * factor
+    return sitk.Cast(spect, sitk.sitkFloat32) * factor

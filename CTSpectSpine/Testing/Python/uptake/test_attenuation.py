@@ -87,6 +87,16 @@ def test_it_shows_what_the_reconstruction_s_own_correction_shows(moved):
         assert shown(made.spect, place) == pytest.approx(shown(wanted, place), rel=0.1), place
 
 
+def test_how_the_spect_is_stored_does_not_matter():
+    ct, spect = scanned("no-attenuation-correction")
+    made = emission(spect, ct, np.eye(4), (), UNCORRECTED).spect
+    coronal = sitk.DICOMOrient(spect, "LSA")
+    other = emission(coronal, ct, np.eye(4), (), UNCORRECTED).spect
+    np.testing.assert_allclose(
+        sitk.GetArrayFromImage(sitk.DICOMOrient(other, "LPS")), sitk.GetArrayFromImage(made)
+    )
+
+
 def test_a_ct_that_cuts_the_body_is_continued_as_the_spect_shows_it():
     ct, spect = scanned("no-attenuation-correction")
     whole = emission(spect, ct, np.eye(4), (), UNCORRECTED)
