@@ -7,12 +7,14 @@ from the residual's spectrum there and continued to lower frequencies as a Gauss
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage, sparse
+from scipy import fft, linalg, ndimage, sparse
 
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.uptake.sampling import SpectField
@@ -63,18 +65,53 @@ class Noise:
 
     def correlated(self, columns: sparse.csc_matrix) -> sparse.csc_matrix:
         """Columns (images, flat) filtered by the noise's covariance."""
-        sd = self.sd.ravel()
-        return scaled_rows(self._filtered(scaled_rows(columns, sd), weigh=False), sd)
+        sd, energy = self.sd.ravel(), self.energy()
+
+        @cache
+        def along(axis: int, size: int) -> FloatArray:
+            """The filter along an axis: the noise is a product of Gaussians."""
+            padded = self._padded(axis, size)
+            line = fft.irfft(self._power((padded,), axis), padded)
+            return np.asarray(linalg.toeplitz(line[:size]))
+
+        def filtered(box: FloatArray) -> FloatArray:
+            k, j, i = (along(axis, size) for axis, size in enumerate(box.shape))
+            seen = (box.reshape(-1, len(i)) @ i).reshape(len(k), -1)
+            return np.asarray(j @ (k @ seen).reshape(box.shape)) / energy
+
+        return scaled_rows(self._by_boxes(scaled_rows(columns, sd), filtered), sd)
 
     def weighted(self, columns: sparse.csc_matrix) -> sparse.csc_matrix:
         """Columns filtered by the inverse of the covariance, with `WEIGHT_FLOOR`."""
         inverse = 1.0 / np.maximum(self.sd.ravel(), 1e-30)
-        return scaled_rows(self._filtered(scaled_rows(columns, inverse), weigh=True), inverse)
 
-    def _power(self, shape: tuple[int, ...]) -> FloatArray:
-        """Power at the frequencies of a real transform, relative to its peak; voxel variance 1."""
+        @cache
+        def gain(*shape: int) -> FloatArray:
+            return 1.0 / np.maximum(self._power(shape), WEIGHT_FLOOR)
+
+        def filtered(box: FloatArray) -> FloatArray:
+            padded = [self._padded(axis, size) for axis, size in enumerate(box.shape)]
+            seen = fft.irfftn(fft.rfftn(box, padded) * gain(*padded), padded)
+            return np.asarray(seen[tuple(slice(size) for size in box.shape)])
+
+        return scaled_rows(self._by_boxes(scaled_rows(columns, inverse), filtered), inverse)
+
+    @property
+    def _reach(self) -> NDArray[np.intp]:
+        """Voxels around an image that are filtered as well."""
+        return np.ceil(_REACH_MM / self.spacing / 2.0).astype(int)
+
+    def _padded(self, axis: int, size: int) -> int:
+        """Voxels with room behind, so that a filter does not come round to the front."""
+        return int(fft.next_fast_len(int(size + self._reach[axis])))
+
+    def _power(self, shape: tuple[int, ...], first: int = 0) -> FloatArray:
+        """Power at the frequencies of a real transform, relative to its peak; voxel variance 1.
+
+        ``first`` is the first of the axes that the shape is of.
+        """
         squares = np.zeros(())
-        for axis, (n, h) in enumerate(zip(shape, self.spacing, strict=True)):
+        for axis, (n, h) in enumerate(zip(shape, self.spacing[first:], strict=False)):
             last = axis == len(shape) - 1
             line = fft.rfftfreq(n, h) if last else fft.fftfreq(n, h)
             squares = np.add.outer(squares, line**2)
@@ -88,12 +125,12 @@ class Noise:
         weights[1 : (shape[2] + 1) // 2] = 2.0
         return float(np.sum(full * weights) / np.prod(shape))
 
-    def _filtered(self, columns: sparse.csc_matrix, *, weigh: bool) -> sparse.csc_matrix:
+    def _by_boxes(
+        self, columns: sparse.csc_matrix, filtered: Callable[[FloatArray], FloatArray]
+    ) -> sparse.csc_matrix:
         """Each column filtered in a box of its own."""
-        shape = np.array(self.sd.shape)
-        reach = np.ceil(_REACH_MM / self.spacing / 2.0).astype(int)
-        energy = self.energy()
-        gains: dict[tuple[int, ...], FloatArray] = {}
+        shape, reach = np.array(self.sd.shape), self._reach
+        voxels = np.arange(self.sd.size, dtype=np.int32).reshape(self.sd.shape)
         data, rows, lengths = [], [], [0]
         for number in range(columns.shape[1]):
             begin, end = columns.indptr[number : number + 2]
@@ -101,24 +138,18 @@ class Noise:
             if not len(flat):
                 lengths.append(0)
                 continue
-            at = np.stack(np.unravel_index(flat, tuple(shape)))
+            at = np.stack(np.unravel_index(flat, self.sd.shape))
             low = np.maximum(at.min(axis=1) - reach, 0)
             high = np.minimum(at.max(axis=1) + reach + 1, shape)
-            padded = tuple(
-                fft.next_fast_len(int(n + r)) for n, r in zip(high - low, reach, strict=True)
-            )
-            box = np.zeros(padded)
+            box = np.zeros(high - low)
             box[tuple(at - low[:, None])] = values
-            if padded not in gains:
-                power = self._power(padded)
-                gains[padded] = 1.0 / np.maximum(power, WEIGHT_FLOOR) if weigh else power / energy
-            seen = fft.irfftn(fft.rfftn(box) * gains[padded], padded)
-            kept = seen[tuple(slice(0, int(n)) for n in high - low)]
-            place = np.argwhere(np.abs(kept) > 1e-4 * np.abs(kept).max())
-            numbers = np.ravel_multi_index(tuple((place + low).T), tuple(shape))
-            rows.append(numbers.astype(np.int32))
-            data.append(kept[tuple(place.T)])
-            lengths.append(len(place))
+            seen = filtered(box).ravel()
+            size = np.abs(seen)
+            kept = np.flatnonzero(size > 1e-4 * size.max())
+            place = tuple(slice(*ends) for ends in zip(low, high, strict=True))
+            rows.append(voxels[place].ravel()[kept])
+            data.append(seen[kept])
+            lengths.append(len(kept))
         return sparse.csc_matrix(
             (np.concatenate(data), np.concatenate(rows), np.cumsum(lengths, dtype=np.int32)),
             shape=columns.shape,

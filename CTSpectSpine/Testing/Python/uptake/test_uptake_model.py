@@ -78,6 +78,26 @@ def test_covariance_of_the_noise_is_that_of_its_draws() -> None:
     assert predicted == pytest.approx(float(np.var(drawn)), rel=0.3)
 
 
+def test_the_filter_of_the_noise_is_that_of_its_power() -> None:
+    """Axis by axis, and by Fourier transform of the whole in a box with room for the filter."""
+    shape, spacing = (20, 24, 18), np.array([4.4, 4.0, 5.0])
+    noise = Noise(np.full(shape, 2.0), 3.0, spacing)
+    box = np.zeros(shape)
+    box[6:12, 8:13, 5:9] = np.random.default_rng(2).random((6, 5, 4))
+    column = sparse.csc_matrix(box.reshape(-1, 1))
+    found = noise.correlated(column).toarray().reshape(shape)
+    wide = np.pad(box, 12)
+    squares = np.zeros(())
+    for n, h in zip(wide.shape, spacing, strict=True):
+        squares = np.add.outer(squares, np.fft.fftfreq(n, h) ** 2)
+    power = np.exp(-4.0 * np.square(np.pi * 3.0) * squares)
+    whole = np.fft.ifftn(np.fft.fftn(wide) * power).real[12:-12, 12:-12, 12:-12]
+    expected = 4.0 * whole / noise.energy()
+    seen = found != 0.0
+    assert np.count_nonzero(seen) > 500
+    np.testing.assert_allclose(found[seen], expected[seen], atol=2e-3 * expected.max())
+
+
 def one_region(group: Group) -> Prior:
     one = np.zeros(1, dtype=np.intp)
     return Prior(one, one[:0], one, (group,), np.zeros(0), np.zeros(0))
