@@ -19,7 +19,6 @@ from CTSpectSpineLib.uptake.observed_spine import observe_spine
 from CTSpectSpineLib.uptake.resolution import near_bone
 from CTSpectSpineLib.uptake.response import family
 from CTSpectSpineLib.uptake.sampling import spect_field
-from CTSpectSpineLib.uptake.transfer import summed, transfer_matrix
 
 
 def inevitable_sd(
@@ -40,16 +39,14 @@ def inevitable_sd(
     wanted = family(family_name)
     response = wanted.response(fwhm_mm / wanted.response(1.0).width_mm)
     view = spine.view
-    gaussians = view.gaussians(response)
-    profiles = summed(gaussians)
+    profiles = view.profiles(response)
     first = view.first(profiles)
     unit = unit_of(spine.partition, first, view.observed())
     fitted = (profiles @ first).reshape(spine.field.array.shape)
     noise = estimate_noise(spine.field, fitted, near_bone(view.field, view.partition))
     still = np.zeros((fitted.size, 0))
     weights = voxel_weights(spine, noise, profiles)
-    known = {fwhm: transfer_matrix(weights, part) for fwhm, (_, part) in gaussians.items()}
-    equations = build_equations(spine, wanted, response, weights, known, noise, unit, still)
+    equations = build_equations(spine, wanted, response, weights, noise, unit, still)
     parts = spine.partition.parts
     counting = equations.fixed - np.diag([UNEVEN_SD[part.kind] ** 2 for part in parts])
     information = equations.transfer.T @ np.linalg.solve(counting, equations.transfer)

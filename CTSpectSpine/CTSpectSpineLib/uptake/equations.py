@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,6 @@ def build_equations(
     family: Family,
     response: Response,
     weights: sparse.csc_matrix,
-    known: Mapping[float, FloatArray],
     noise: Noise,
     unit: float,
     ways: FloatArray,
@@ -129,8 +129,6 @@ def build_equations(
         How they are seen.
     weights
         How each region is observed, from `voxel_weights`.
-    known
-        Transfer matrices of some Gaussians, by FWHM in mm, the response's own among them.
     noise
         The SPECT's noise.
     unit
@@ -140,14 +138,14 @@ def build_equations(
         (voxels, motions).
     """
     view = spine.view
-    known = dict(known)
 
+    @cache
+    def of_gaussian(fwhm_mm: float) -> FloatArray:
+        return transfer_matrix(weights, blurred_profiles(view.partition, view.field, fwhm_mm))
+
+    # One Gaussian after the other: profiles are many times as large as their transfer matrix.
     def seen(other: Response) -> FloatArray:
-        for _, fwhm in other.gaussians():
-            if fwhm not in known:
-                blurred = blurred_profiles(view.partition, view.field, fwhm)
-                known[fwhm] = transfer_matrix(weights, blurred)
-        return np.asarray(sum(weight * known[fwhm] for weight, fwhm in other.gaussians()))
+        return np.asarray(sum(weight * of_gaussian(fwhm) for weight, fwhm in other.gaussians()))
 
     wider = Response(response.fwhm_mm * (1.0 + _STEP), response.lift, response.bend)
     lifted = Response(response.fwhm_mm, response.lift + 1.0, response.bend)
@@ -212,9 +210,11 @@ def voxel_weights(
     weights = noise.weighted(seen)
     own = np.asarray(weights.multiply(seen).sum(axis=0)).ravel()
     wanted = np.asarray(means[:, bone].multiply(seen).sum(axis=0)).ravel()
-    scaled = scaled_columns(weights, wanted / np.maximum(own, 1e-30))
+    del seen
+    weights = scaled_columns(weights, wanted / np.maximum(own, 1e-30))
     # Means of all regions come first: a region's own column is its weighted one where that is good.
     order = np.arange(len(bone))
     good = wanted >= _LEAST_OWN
     order[np.flatnonzero(bone)[good]] = len(bone) + np.flatnonzero(good)
-    return sparse.csc_matrix(sparse.hstack([means, scaled], format="csc")[:, order])
+    weights = sparse.hstack([means, weights], format="csc")
+    return sparse.csc_matrix(weights[:, order])

@@ -9,11 +9,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from CTSpectSpineLib.model import SpineJoints, VertebraFrame
+from CTSpectSpineLib.uptake.nodes import Nodes, nodes_of
 from CTSpectSpineLib.uptake.partition import Partition, build_partition, nodes_inside
 from CTSpectSpineLib.uptake.reference import MIN_COVERAGE
 from CTSpectSpineLib.uptake.resolution import View
 from CTSpectSpineLib.uptake.sampling import SpectField
-from CTSpectSpineLib.uptake.transfer import Mask, mean_weights
+from CTSpectSpineLib.uptake.transfer import mean_weights
 
 MARGIN_MM = 40.0
 """How much SPECT is kept around the spine. Judgement: a little more than the modelled surroundings,
@@ -25,11 +26,9 @@ VOXEL_MM = 4.9
 
 @dataclass(frozen=True)
 class ObservedSpine:
-    """The SPECT around the spine, its regions, and where they are observed."""
+    """The SPECT around the spine, its regions, and how they are observed."""
 
     view: View
-    observed_in: tuple[Mask, ...]
-    """Nodes whose mean is observed, for each region."""
 
     @property
     def field(self) -> SpectField:
@@ -56,24 +55,23 @@ def observe_spine(
     partition = build_partition(field, joints, labels)
     if not partition.parts:
         return None
-    masks = _observed_in(field, partition, joints.frames)
-    weights = mean_weights(partition, field, masks)
-    return ObservedSpine(View(field, partition, weights), masks)
+    weights = mean_weights(partition, field, _observed_in(field, partition, joints.frames))
+    return ObservedSpine(View(field, partition, weights))
 
 
 def _observed_in(
     field: SpectField, partition: Partition, frames: Mapping[str, VertebraFrame]
-) -> tuple[Mask, ...]:
+) -> tuple[Nodes, ...]:
     """All of each region, but of bodies the core."""
-    masks = list(partition.masks())
+    observed = list(partition.nodes)
     for number, part in enumerate(partition.parts):
         if part.kind != "body":
             continue
         core = frames[part.owner].core
         if not core.mask.any() or field.coverage(core.points_mm()) < MIN_COVERAGE:
             continue
-        box, body = masks[number]
+        box, body = partition.mask(number)
         inside = nodes_inside(field, core, box) & body
         if inside.any():
-            masks[number] = box, inside
-    return tuple(masks)
+            observed[number] = nodes_of(box, inside)
+    return tuple(observed)

@@ -25,6 +25,7 @@ from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import ijk_to_lps
 from CTSpectSpineLib.model import BoolArray, FloatArray, Joint, Region, SpineJoints
 from CTSpectSpineLib.uptake.lattice import Box, CodeArray, Lattice, Part, PartKind, lookup
+from CTSpectSpineLib.uptake.nodes import Nodes, nodes_of
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.surroundings import add_background
 
@@ -78,13 +79,10 @@ class Partition:
         box = self.boxes[number]
         return box, self.codes[box] == number + 1
 
-    def masks(self) -> tuple[tuple[Box, BoolArray], ...]:
-        """`mask` of every region."""
-        return self._masks
-
     @cached_property
-    def _masks(self) -> tuple[tuple[Box, BoolArray], ...]:
-        return tuple(self.mask(number) for number in range(len(self.parts)))
+    def nodes(self) -> tuple[Nodes, ...]:
+        """`mask` of every region, in few numbers."""
+        return tuple(nodes_of(*self.mask(number)) for number in range(len(self.parts)))
 
     def of_kind(self, *kinds: PartKind) -> list[int]:
         """Numbers of the regions of some kinds."""

@@ -21,7 +21,6 @@ from CTSpectSpineLib.uptake.prior import GROUPS, Group, Prior, build_prior
 from CTSpectSpineLib.uptake.resolution import near_bone
 from CTSpectSpineLib.uptake.response import Family
 from CTSpectSpineLib.uptake.rigid import rigid_ways
-from CTSpectSpineLib.uptake.transfer import summed, transfer_matrix
 
 _WARM_UP = (40, 60, 60)
 """Sweeps after each of which the errors are taken anew from the uptake. Numerical: the uptake
@@ -97,8 +96,7 @@ def solve_spine(
     """
     view = spine.view
     response = family.response(fwhm_mm)
-    gaussians = view.gaussians(response)
-    profiles = summed(gaussians)
+    profiles = view.profiles(response)
     first = view.first(profiles)
     unit = unit_of(spine.partition, first, view.observed())
     fitted = (profiles @ first).reshape(spine.field.array.shape)
@@ -108,12 +106,9 @@ def solve_spine(
         centres = np.array([frame.centre_mm for frame in joints.frames.values()])
     ways = rigid_ways(spine.field, fitted, centres, error_mm)
     weights = voxel_weights(spine, noise, profiles)
-    known = {fwhm: transfer_matrix(weights, part) for fwhm, (_, part) in gaussians.items()}
+    equations = build_equations(spine, family, response, weights, noise, unit, ways)
     # They are large, and there may be several families side by side.
-    del gaussians
-    return_memory()
-    equations = build_equations(spine, family, response, weights, known, noise, unit, ways)
-    del weights, known
+    del weights, ways
     return_memory()
     prior = build_prior(spine.partition, first / unit, groups)
     draws = _sample(equations, prior, first / unit, max(repetitions, _SWEEPS), rng)

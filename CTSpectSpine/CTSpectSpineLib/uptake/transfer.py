@@ -24,6 +24,7 @@ from scipy import sparse, special
 from CTSpectSpineLib.geometry import FWHM_PER_SIGMA
 from CTSpectSpineLib.model import BoolArray, FloatArray
 from CTSpectSpineLib.uptake.lattice import Box, PartKind
+from CTSpectSpineLib.uptake.nodes import Edges, Nodes, nodes_of
 from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.response import Response
 from CTSpectSpineLib.uptake.sampling import SpectField
@@ -68,7 +69,7 @@ def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) ->
         for blur in {0.0, *REGION_BLUR_MM.values()}
     }
     blurs = [REGION_BLUR_MM.get(part.kind, 0.0) for part in partition.parts]
-    return _project(partition.masks(), field, [axes[blur] for blur in blurs])
+    return _project(partition.nodes, field, [axes[blur] for blur in blurs])
 
 
 def gaussian_profiles(partition: Partition, field: SpectField, response: Response) -> Gaussians:
@@ -85,7 +86,8 @@ def gaussian_profiles(partition: Partition, field: SpectField, response: Respons
 def summed(gaussians: Gaussians) -> sparse.csc_matrix:
     """The profiles of a response from those of its Gaussians."""
     parts = [weight * profiles for weight, profiles in gaussians.values()]
-    return sparse.csc_matrix(reduce(add, parts))
+    # A sum of sparse matrices keeps room for the entries of both; a copy has what it needs.
+    return sparse.csc_matrix(reduce(add, parts)).copy()
 
 
 def mask_profiles(
@@ -107,10 +109,11 @@ def mask_profiles(
         The lattice, the SPECT, and how it sees.
     """
     parts = []
+    nodes = [nodes_of(*mask) for mask in masks]
     for weight, fwhm_mm in response.gaussians():
         widths = np.hypot(sigmas_mm(fwhm_mm, field), REGION_BLUR_MM.get(kind, 0.0))
         axes = _gaussian_axes(partition, field, widths)
-        parts.append(weight * _project(masks, field, [axes] * len(masks)))
+        parts.append(weight * _project(nodes, field, [axes] * len(nodes)))
     return sparse.csc_matrix(reduce(add, parts))
 
 
@@ -124,18 +127,18 @@ def shifted_profiles(
     Matrix of shape (voxels, 3 · regions): displaced along i, along j, along k.
     """
     widths = sigmas_mm(fwhm_mm, field)
-    masks = [partition.mask(number) for number in numbers]
+    nodes = [partition.nodes[number] for number in numbers]
     changes = []
     for axis in (2, 1, 0):
         shapes: list[Shape] = ["cell"] * 3
         shapes[axis] = "slope"
         axes = _gaussian_axes(partition, field, widths, shapes)
-        changes.append(_project(masks, field, [axes] * len(masks)))
+        changes.append(_project(nodes, field, [axes] * len(nodes)))
     return sparse.csc_matrix(sparse.hstack(changes))
 
 
 def mean_weights(
-    partition: Partition, field: SpectField, masks: Sequence[Mask] | None = None
+    partition: Partition, field: SpectField, observed: Sequence[Nodes] | None = None
 ) -> sparse.csc_matrix:
     """Voxel weights of each region's mean, shape (voxels, regions); columns sum to 1.
 
@@ -145,7 +148,7 @@ def mean_weights(
     ----------
     partition, field
         The regions on the SPECT.
-    masks
+    observed
         Where the regions are observed; by default all of each region.
     """
     axes = []
@@ -154,9 +157,9 @@ def mean_weights(
     ):
         away = np.arange(nodes)[None, :] / factor - np.arange(voxels)[:, None]
         hat = np.maximum(0.0, 1.0 - np.abs(away))
-        axes.append(_Axis(hat, factor, 1.0))
-    masks = partition.masks() if masks is None else masks
-    return _normalised(_project(masks, field, [axes] * len(masks)))
+        axes.append(_Axis(np.pad(np.cumsum(hat, axis=1), ((0, 0), (1, 0))), factor, 1.0))
+    regions = partition.nodes if observed is None else observed
+    return _normalised(_project(regions, field, [axes] * len(regions)))
 
 
 def transfer_matrix(weights: sparse.csc_matrix, profiles: sparse.csc_matrix) -> FloatArray:
@@ -201,24 +204,25 @@ class _Axis:
 
     Attributes
     ----------
-    matrix
-        Shape (voxels, nodes).
+    upto
+        Sums over the nodes before each one, shape (voxels, nodes + 1).
     factor
         Nodes per voxel.
     reach
         How many voxels around a node the map is not 0.
     """
 
-    matrix: FloatArray
+    upto: FloatArray
     factor: int
     reach: float
 
-    def part(self, nodes: slice) -> tuple[int, FloatArray]:
-        """First voxel that a range of nodes reaches, and its part of the matrix."""
-        low = max(0, int(np.ceil(nodes.start / self.factor - self.reach)))
-        high = int(np.floor((nodes.stop - 1) / self.factor + self.reach)) + 1
-        high = max(low, min(len(self.matrix), high))
-        return low, self.matrix[low:high, nodes]
+    def part(self, edges: Edges) -> tuple[int, FloatArray]:
+        """First voxel that some runs of nodes reach, and the map from the runs to voxels."""
+        low = max(0, int(np.ceil(edges[0] / self.factor - self.reach)))
+        high = int(np.floor((edges[-1] - 1) / self.factor + self.reach)) + 1
+        high = max(low, min(len(self.upto), high))
+        upto = self.upto[low:high].take(edges, axis=1)
+        return low, upto[:, 1:] - upto[:, :-1]
 
 
 def _gaussian_axes(
@@ -241,38 +245,40 @@ def _gaussian_axes(
         edges = (np.arange(nodes + 1) - 0.5) / factor
         away = (edges[None, :] - np.arange(voxels)[:, None]) * step / sigma
         if shape == "cell":
-            matrix = np.diff(special.ndtr(away), axis=1)
+            upto = special.ndtr(away)
         else:
-            matrix = np.diff(np.exp(-0.5 * away**2), axis=1) / (np.sqrt(2.0 * np.pi) * sigma)
-        axes.append(_Axis(matrix, factor, _TAIL_SIGMAS * sigma / step))
+            upto = np.exp(-0.5 * away**2) / (np.sqrt(2.0 * np.pi) * sigma)
+        axes.append(_Axis(upto, factor, _TAIL_SIGMAS * sigma / step))
     return axes
 
 
 def _project(
-    masks: Sequence[Mask], field: SpectField, axes_of: Sequence[Sequence[_Axis]]
+    regions: Sequence[Nodes], field: SpectField, axes_of: Sequence[Sequence[_Axis]]
 ) -> sparse.csc_matrix:
-    """Apply separable axis maps to each mask, a column each."""
-    _, rows, columns = field.array.shape
+    """Apply separable axis maps to the nodes of each region, a column each."""
+    voxels = np.arange(field.array.size, dtype=np.int32).reshape(field.array.shape)
     parts = [
-        [axis.part(nodes) for axis, nodes in zip(axes, box, strict=True)]
-        for (box, _), axes in zip(masks, axes_of, strict=True)
+        [axis.part(edges) for axis, edges in zip(axes, region.edges, strict=True)]
+        for region, axes in zip(regions, axes_of, strict=True)
     ]
     # Room for all voxels of all boxes: what is not used never becomes memory.
     room = sum(math.prod(len(matrix) for _, matrix in part) for part in parts)
     values, flat = np.empty(room), np.empty(room, dtype=np.int32)
     ends = [0]
-    for (_, mask), ((k0, k), (j0, j), (i0, i)) in zip(masks, parts, strict=True):
-        seen = j @ (mask.astype(np.float64) @ i.T)
-        seen = (k @ seen.reshape(len(seen), -1)).ravel()
+    for region, ((k0, k), (j0, j), (i0, i)) in zip(regions, parts, strict=True):
+        # Flat, since one large product of matrices is quicker than many small ones.
+        planes, rows, columns = region.mask.shape
+        seen = region.mask.reshape(-1, columns).astype(np.float64) @ i.T
+        seen = (k @ seen.reshape(planes, -1)).reshape(len(k), rows, len(i))
+        seen = (j @ seen).ravel()
         at = np.flatnonzero(np.abs(seen) > _LEAST_SHARE)
-        plane = np.add.outer((np.arange(len(j)) + j0) * columns, np.arange(len(i)) + i0).ravel()
-        number = np.add.outer((np.arange(len(k)) + k0) * (rows * columns), plane).ravel()
+        around = voxels[k0 : k0 + len(k), j0 : j0 + len(j), i0 : i0 + len(i)]
         kept = slice(ends[-1], ends[-1] + len(at))
-        flat[kept], values[kept] = number[at], seen[at]
+        flat[kept], values[kept] = around.ravel()[at], seen[at]
         ends.append(kept.stop)
     return sparse.csc_matrix(
         (values[: ends[-1]], flat[: ends[-1]], np.array(ends, dtype=np.int32)),
-        shape=(field.array.size, len(parts)),
+        shape=(field.array.size, len(regions)),
     )
 
 

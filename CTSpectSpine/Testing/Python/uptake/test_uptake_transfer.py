@@ -12,6 +12,7 @@ from test_uptake_scene import Scene, grid, rigid
 from CTSpectSpineLib.geometry import image_from_array
 from CTSpectSpineLib.model import Joint, Region, SpineJoints
 from CTSpectSpineLib.uptake import sampling, transfer
+from CTSpectSpineLib.uptake.nodes import nodes_of
 from CTSpectSpineLib.uptake.partition import build_partition
 from CTSpectSpineLib.uptake.resolution import View, estimate_width
 from CTSpectSpineLib.uptake.response import Response, family
@@ -147,6 +148,19 @@ def test_regions_do_not_overlap_and_fill_the_neighbourhood():
     assert total.max() < 1.01
     centre = field.index(spine["L3-L4 disc"].centre_mm[None]).round().astype(int)[0]
     assert total.reshape(field.array.shape)[tuple(centre[::-1])] == pytest.approx(1.0, abs=0.01)
+
+
+def test_nodes_in_few_numbers_are_the_mask():
+    mask = np.zeros((5, 6, 8), dtype=bool)
+    mask[1:4, :4, 2:7] = True
+    mask[2, 1, 3] = False
+    found = nodes_of((slice(10, 15), slice(0, 6), slice(3, 11)), mask)
+    assert found.mask.size < mask.size
+    again = found.mask
+    for axis, edges in enumerate(found.edges):
+        again = np.repeat(again, np.diff(edges), axis=axis)
+    np.testing.assert_array_equal(again, mask)
+    assert [(edges[0], edges[-1]) for edges in found.edges] == [(10, 15), (0, 6), (3, 11)]
 
 
 @pytest.mark.parametrize("fwhm", [8.0, 10.0, 12.5])
