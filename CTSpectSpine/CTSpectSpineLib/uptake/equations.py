@@ -138,10 +138,14 @@ def build_equations(
         (voxels, motions).
     """
     view = spine.view
+    counting = _counting(weights, noise) / unit**2
+    # Row by row, as all that follows reads them.
+    rows = sparse.csr_matrix(weights)
+    del weights
 
     @cache
     def of_gaussian(fwhm_mm: float) -> FloatArray:
-        return transfer_matrix(weights, blurred_profiles(view.partition, view.field, fwhm_mm))
+        return transfer_matrix(rows, blurred_profiles(view.partition, view.field, fwhm_mm))
 
     # One Gaussian after the other: profiles are many times as large as their transfer matrix.
     def seen(other: Response) -> FloatArray:
@@ -150,18 +154,17 @@ def build_equations(
     wider = Response(response.fwhm_mm * (1.0 + _STEP), response.lift, response.bend)
     lifted = Response(response.fwhm_mm, response.lift + 1.0, response.bend)
     transfer = seen(response)
-    counting = _counting(weights, noise) / unit**2
     joints = np.array(view.partition.of_kind("disc_bone", "facet_bone"), dtype=np.intp)
     uneven = np.array([UNEVEN_SD[part.kind] for part in view.partition.parts])
     moved = np.zeros((len(transfer), 0))
     if len(joints):
         shifts = shifted_profiles(view.partition, view.field, response.fwhm_mm, joints.tolist())
-        moved = transfer_matrix(weights, shifts)
+        moved = transfer_matrix(rows, shifts)
     return Equations(
-        observed=np.asarray(weights.T @ view.field.array.ravel()) / unit,
+        observed=np.asarray(rows.T @ view.field.array.ravel()) / unit,
         transfer=transfer,
         fixed=0.5 * (counting + counting.T) + np.diag(uneven**2),
-        common=np.asarray(weights.T @ ways) / unit,
+        common=np.asarray(rows.T @ ways) / unit,
         widths=(seen(wider) - transfer) / float(np.log1p(_STEP)),
         shapes=seen(lifted) - transfer,
         width_sd=family.width_sd,

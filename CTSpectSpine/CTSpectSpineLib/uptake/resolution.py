@@ -26,9 +26,8 @@ from CTSpectSpineLib.uptake.partition import Partition
 from CTSpectSpineLib.uptake.response import Family, Response
 from CTSpectSpineLib.uptake.sampling import SpectField
 from CTSpectSpineLib.uptake.transfer import (
-    Gaussians,
     gaussian_profiles,
-    summed,
+    response_profiles,
     transfer_matrix,
 )
 
@@ -91,13 +90,9 @@ class View:
     partition: Partition
     weights: sparse.csc_matrix
 
-    def gaussians(self, response: Response) -> Gaussians:
-        """What each region with uptake 1 looks like to each Gaussian of a response."""
-        return gaussian_profiles(self.partition, self.field, response)
-
     def profiles(self, response: Response) -> sparse.csc_matrix:
         """What each region with uptake 1 looks like, shape (voxels, regions)."""
-        return summed(self.gaussians(response))
+        return response_profiles(self.partition, self.field, response)
 
     def observed(self) -> FloatArray:
         """Mean of the SPECT over each region (bodies: over the core)."""
@@ -109,7 +104,7 @@ class View:
 
     def predicted(self, response: Response) -> FloatArray:
         """The SPECT as the first solution predicts it, shape (voxels,)."""
-        gaussians = self.gaussians(response).values()
+        gaussians = gaussian_profiles(self.partition, self.field, response)
         omega = sum(weight * transfer_matrix(self.weights, part) for weight, part in gaussians)
         first = self._solved(np.asarray(omega))
         return np.asarray(sum(weight * (profiles @ first) for weight, profiles in gaussians))

@@ -105,10 +105,11 @@ def solve_spine(
     if not len(centres):
         centres = np.array([frame.centre_mm for frame in joints.frames.values()])
     ways = rigid_ways(spine.field, fitted, centres, error_mm)
-    weights = voxel_weights(spine, noise, profiles)
-    equations = build_equations(spine, family, response, weights, noise, unit, ways)
-    # They are large, and there may be several families side by side.
-    del weights, ways
+    # Weights have no name here, so that they go as soon as they are not needed any more.
+    equations = build_equations(
+        spine, family, response, voxel_weights(spine, noise, profiles), noise, unit, ways
+    )
+    del ways
     return_memory()
     prior = build_prior(spine.partition, first / unit, groups)
     draws = _sample(equations, prior, first / unit, max(repetitions, _SWEEPS), rng)

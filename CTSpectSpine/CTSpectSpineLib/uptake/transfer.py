@@ -12,7 +12,7 @@ though they *spill* from their whole volume: any set of weights gives a valid eq
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -40,7 +40,6 @@ _LEAST_SHARE = 1e-5
 """Smaller entries of a profile are left out. Numerical: it keeps the matrix sparse."""
 
 Mask = tuple[Box, BoolArray]
-Gaussians = Mapping[float, tuple[float, sparse.csc_matrix]]
 Shape = Literal["cell", "slope"]
 
 
@@ -72,22 +71,27 @@ def blurred_profiles(partition: Partition, field: SpectField, fwhm_mm: float) ->
     return _project(partition.nodes, field, [axes[blur] for blur in blurs])
 
 
-def gaussian_profiles(partition: Partition, field: SpectField, response: Response) -> Gaussians:
-    """Weight and `blurred_profiles` of each Gaussian of a response, by its FWHM in mm.
+def gaussian_profiles(
+    partition: Partition, field: SpectField, response: Response
+) -> list[tuple[float, sparse.csc_matrix]]:
+    """Weight and `blurred_profiles` of each Gaussian of a response.
 
     Adding them up costs as much as making one; what is linear in them is added up instead.
     """
-    return {
-        fwhm_mm: (weight, blurred_profiles(partition, field, fwhm_mm))
+    return [
+        (weight, blurred_profiles(partition, field, fwhm_mm))
         for weight, fwhm_mm in response.gaussians()
-    }
+    ]
 
 
-def summed(gaussians: Gaussians) -> sparse.csc_matrix:
-    """The profiles of a response from those of its Gaussians."""
-    parts = [weight * profiles for weight, profiles in gaussians.values()]
-    # A sum of sparse matrices keeps room for the entries of both; a copy has what it needs.
-    return sparse.csc_matrix(reduce(add, parts)).copy()
+def response_profiles(
+    partition: Partition, field: SpectField, response: Response
+) -> sparse.csc_matrix:
+    """What each region with uptake 1 looks like to a response, shape (voxels, regions)."""
+    return _summed(
+        (weight, blurred_profiles(partition, field, fwhm_mm))
+        for weight, fwhm_mm in response.gaussians()
+    )
 
 
 def mask_profiles(
@@ -108,13 +112,14 @@ def mask_profiles(
     partition, field, response
         The lattice, the SPECT, and how it sees.
     """
-    parts = []
     nodes = [nodes_of(*mask) for mask in masks]
-    for weight, fwhm_mm in response.gaussians():
+
+    def blurred(fwhm_mm: float) -> sparse.csc_matrix:
         widths = np.hypot(sigmas_mm(fwhm_mm, field), REGION_BLUR_MM.get(kind, 0.0))
         axes = _gaussian_axes(partition, field, widths)
-        parts.append(weight * _project(nodes, field, [axes] * len(nodes)))
-    return sparse.csc_matrix(reduce(add, parts))
+        return _project(nodes, field, [axes] * len(nodes))
+
+    return _summed((weight, blurred(fwhm_mm)) for weight, fwhm_mm in response.gaussians())
 
 
 def shifted_profiles(
@@ -162,8 +167,13 @@ def mean_weights(
     return _normalised(_project(regions, field, [axes] * len(regions)))
 
 
-def transfer_matrix(weights: sparse.csc_matrix, profiles: sparse.csc_matrix) -> FloatArray:
-    """Share of each region's true uptake in every observed mean."""
+def transfer_matrix(
+    weights: sparse.csc_matrix | sparse.csr_matrix, profiles: sparse.csc_matrix
+) -> FloatArray:
+    """Share of each region's true uptake in every observed mean.
+
+    Weights by rows need no sorting here.
+    """
     # The many entries of the profiles stay as they are; only the few of the weights are sorted.
     return np.ascontiguousarray((profiles.T @ sparse.csr_matrix(weights)).toarray().T)
 
@@ -280,6 +290,18 @@ def _project(
         (values[: ends[-1]], flat[: ends[-1]], np.array(ends, dtype=np.int32)),
         shape=(field.array.size, len(regions)),
     )
+
+
+def _summed(parts: Iterable[tuple[float, sparse.csc_matrix]]) -> sparse.csc_matrix:
+    """Sum of matrices times their weights; takes the matrices over, one after the other."""
+
+    def scaled(part: tuple[float, sparse.csc_matrix]) -> sparse.csc_matrix:
+        weight, matrix = part
+        matrix.data *= weight
+        return matrix
+
+    # A sum of sparse matrices keeps room for the entries of both; a copy has what it needs.
+    return sparse.csc_matrix(reduce(add, map(scaled, parts)), copy=True)
 
 
 def _normalised(weights: sparse.csc_matrix) -> sparse.csc_matrix:
