@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from CTSpectSpineLib.processes import one_thread_for_sums
+from CTSpectSpineLib.processes import large_arrays_apart, one_thread_for_sums
 
 # As the command line does, before NumPy is imported.
 one_thread_for_sums()
+large_arrays_apart()
 
 import numpy as np
 import SimpleITK as sitk

@@ -12,6 +12,11 @@ from typing import Any
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Names that NumPy's linear algebra looks at when it is imported."""
+_MMAP_THRESHOLD = -3
+"""Convention: how the C library's ``mallopt`` calls that size (``malloc.h`` of glibc)."""
+_LARGE = 8 << 20
+"""Bytes from which an array has pages of its own. Numerical: below the arrays of a stage, and so
+few are above it that the system's work for them is not noticed."""
 _set_here: set[str] = set()
 
 
@@ -27,6 +32,20 @@ def one_thread_for_sums() -> None:
         if name not in os.environ:
             os.environ[name] = "1"
             _set_here.add(name)
+
+
+def large_arrays_apart() -> None:
+    """Give large arrays back to the system as soon as they are freed (glibc on Linux).
+
+    The C library would keep ever larger ones after the first have been freed, up to 32 MiB, and
+    what lies between them with them. For processes that are this software's own.
+    """
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if option is not None:
+            option(_MMAP_THRESHOLD, _LARGE)
 
 
 def return_memory() -> None:

@@ -20,7 +20,7 @@ from CTSpectSpineLib.command_line.parser import build_parser
 from CTSpectSpineLib.command_line.shared_arguments import BAD_INPUT
 from CTSpectSpineLib.errors import Cancelled, CTSpectSpineError
 from CTSpectSpineLib.host import check_encodable
-from CTSpectSpineLib.processes import one_thread_for_sums
+from CTSpectSpineLib.processes import large_arrays_apart, one_thread_for_sums
 
 DEFECT, CANCELLED = 70, 130
 """Exit codes. Convention: EX_SOFTWARE of BSD's sysexits; 128 plus the signal SIGINT."""
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         defect of this software (with a traceback).
     """
     one_thread_for_sums()
+    large_arrays_apart()
     given = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args([_without_exponent(word) for word in given])
     with warnings.catch_warnings():

@@ -50,3 +50,37 @@ def test_what_the_user_says_holds(name: str) -> None:
 def test_too_late_is_left_alone() -> None:
     own, other = environments("import numpy", {})
     assert not set(THREADS) & (set(own) | set(other))
+
+
+LARGE = """
+import numpy
+from CTSpectSpineLib.processes import large_arrays_apart
+large_arrays_apart()
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+# After this the library would by itself keep arrays of that size.
+numpy.ones(2_500_000)
+arrays = []
+for _ in range(8):
+    # What stays between large arrays keeps them in the heap, where they are in it.
+    arrays.append((numpy.ones(2_500_000), numpy.ones(10_000)))
+first = resident()
+kept = [small for _, small in arrays]
+del arrays
+print(first - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_large_arrays_are_given_back() -> None:
+    library = str(Path(__file__).resolve().parents[3])
+    said = subprocess.run(
+        [sys.executable, "-c", LARGE],
+        env={**os.environ, "PYTHONPATH": library},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert float(said) > 120.0
