@@ -13,6 +13,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from CTSpectSpineLib.analysis import stages
+from CTSpectSpineLib.analysis.ahead import ahead
 from CTSpectSpineLib.analysis.edited_joints import EditedJoints, edited_words, read_edited
 from CTSpectSpineLib.analysis.emission import as_emitted, emission_of
 from CTSpectSpineLib.analysis.inputs import (
@@ -202,25 +203,25 @@ def _run(
         labels = _label(plan, recorder, images, None)
     if folder is not None:
         write_labels(labels, folder, later=later)
-    with recorder.stage("register", "Registering SPECT to CT") as step:
-        registration, warnings = stages.align(
-            images, plan.alignment, step.progress, plan.options.threads
-        )
-        step.warn(warnings)
-        recorder.keep(spect_to_ct=records.transform_record(registration))
-        if folder is not None:
-            write_registration(registration, images.pair, folder)
-    decision = plan.kept_decision
-    if decision is not None:
-        recorder.keep(**decision.entry())
-    with recorder.stage("joints", "Finding the joints") as step:
-        joints, labels = stages.find_joints(labels, images.ct, step.progress, plan.options.threads)
-        joints, edited = plan.edited.put_into(joints)
-        step.warn((*joints.warnings, *edited_words(edited)))
-        if edited:
-            recorder.keep(edited_joints=list(edited))
-        recorder.keep(labels=records.labels_record(labels))
-        ct_signs = measure_ct_signs(images.ct.image, joints)
+    threads, given = plan.options.threads, labels
+    with ahead(lambda tell: stages.find_joints(given, images.ct, tell, threads), threads) as found:
+        with recorder.stage("register", "Registering SPECT to CT") as step:
+            registration, warnings = stages.align(images, plan.alignment, step.progress, threads)
+            step.warn(warnings)
+            recorder.keep(spect_to_ct=records.transform_record(registration))
+            if folder is not None:
+                write_registration(registration, images.pair, folder)
+        decision = plan.kept_decision
+        if decision is not None:
+            recorder.keep(**decision.entry())
+        with recorder.stage("joints", "Finding the joints") as step:
+            joints, labels = found(step.progress)
+            joints, edited = plan.edited.put_into(joints)
+            step.warn((*joints.warnings, *edited_words(edited)))
+            if edited:
+                recorder.keep(edited_joints=list(edited))
+            recorder.keep(labels=records.labels_record(labels))
+            ct_signs = measure_ct_signs(images.ct.image, joints)
     if folder is not None:
         write_labels_record(labels, folder)
     if plan.options.bend_spine:
