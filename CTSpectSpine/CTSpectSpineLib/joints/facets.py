@@ -6,7 +6,7 @@ The lateral joints of C1 and C2 are found in the same way by a rule of their own
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from CTSpectSpineLib.files import json_table
+from CTSpectSpineLib.geometry import content_box
 from CTSpectSpineLib.joints.motion_segment import STEP_MM, Pair
 from CTSpectSpineLib.model import BoolArray, FloatArray
 
@@ -167,8 +168,28 @@ class _Search:
     def local(self, mask: BoolArray) -> FloatArray:
         """Local coordinates l, p, s of the voxels of a mask, shape (n, 3)."""
         k, j, i = np.nonzero(mask)
-        p_mm = self.pair.p_mm[self.box[1]]
-        return np.column_stack([self.pair.l_mm[i], p_mm[j], self.pair.s_mm[k]])
+        s_mm, p_mm, l_mm = self._axes
+        return np.column_stack([l_mm[i], p_mm[j], s_mm[k]])
+
+    def part(self, box: tuple[slice, slice, slice]) -> _Search:
+        """A box of it."""
+        ends = zip(self.box, box, strict=True)
+        k, j, i = (slice(a.start + (b.start or 0), a.start + b.stop) for a, b in ends)
+        return replace(
+            self,
+            box=(k, j, i),
+            upper=self.upper[box],
+            lower=self.lower[box],
+            gap=self.gap[box],
+            off_middle=self.off_middle[box],
+            normal=tuple(along[box] for along in self.normal),
+        )
+
+    @property
+    def _axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Local coordinates of the voxels along s, p and l, mm."""
+        k, j, i = self.box
+        return self.pair.s_mm[k], self.pair.p_mm[j], self.pair.l_mm[i]
 
     def whole(self, mask: BoolArray) -> BoolArray:
         """Mask on the whole grid of the pair."""
@@ -178,9 +199,10 @@ class _Search:
 
     def distance_to(self, point: FloatArray) -> FloatArray:
         """Distance of every voxel to a local point, mm."""
-        ds = (self.pair.s_mm - point[2])[:, None, None]
-        dp = (self.pair.p_mm[self.box[1]] - point[1])[None, :, None]
-        dl = (self.pair.l_mm - point[0])[None, None, :]
+        s_mm, p_mm, l_mm = self._axes
+        ds = (s_mm - point[2])[:, None, None]
+        dp = (p_mm - point[1])[None, :, None]
+        dl = (l_mm - point[0])[None, None, :]
         return np.asarray(np.sqrt(ds**2 + dp**2 + dl**2))
 
 
@@ -299,24 +321,31 @@ def _interface(search: _Search, rule: FacetRule, sign: float) -> tuple[BoolArray
     """
     point = rule.point(search.pair, sign)
     lateral, posterior, superior = np.asarray(rule.facing) * np.array([sign, 1.0, 1.0])
-    along = search.normal
+    beside = np.flatnonzero(sign * search.pair.l_mm >= rule.midline_mm)
+    planes, rows, _ = search.gap.shape
+    side = search.part((slice(planes), slice(rows), slice(beside[0], beside[-1] + 1)))
+    along = side.normal
     facing = superior * along[0] + posterior * along[1] + lateral * along[2]
-    near = (search.off_middle <= STEP_MM) & (facing >= _MIN_FACING)
-    near &= (sign * search.pair.l_mm >= rule.midline_mm)[None, None, :]
+    near = (side.off_middle <= STEP_MM) & (facing >= _MIN_FACING)
+    box = content_box(near & (side.gap <= _GAPS_MM[-1] + _EXTRA_GAP_MM))
+    if box is None:
+        return None
+    close, near = side.part(box), near[box]
     # Voxels near the place where the joint should be count most.
-    weight = np.exp(-0.5 * (search.distance_to(point) / _PRIOR_SIGMA_MM) ** 2)
+    weight = np.exp(-0.5 * (close.distance_to(point) / _PRIOR_SIGMA_MM) ** 2)
     for gap in _GAPS_MM:
-        pieces, count = ndimage.label(near & (search.gap <= gap), structure=_ANYWHERE)
+        pieces, count = ndimage.label(near & (close.gap <= gap), structure=_ANYWHERE)
         if count == 0:
             continue
         scores = ndimage.sum_labels(weight, pieces, np.arange(1, count + 1))
         seed = pieces == int(np.argmax(scores)) + 1
-        centre = np.average(search.local(seed), axis=0, weights=weight[seed])
+        centre = np.average(close.local(seed), axis=0, weights=weight[seed])
         if np.linalg.norm(centre - point) > _MAX_FROM_PRIOR_MM:
             continue
         if np.count_nonzero(seed) >= _MIN_SHEET_VOXELS:
             wide = gap + _EXTRA_GAP_MM
-            return _grow(search, near & (search.gap <= wide), seed, centre), wide
+            sheet = _grow(close, near & (close.gap <= wide), seed, centre)
+            return close.whole(sheet)[search.box], wide
     return None
 
 
