@@ -9,9 +9,8 @@ changed value among them cannot be noticed.
 from __future__ import annotations
 
 import bz2
-import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -22,6 +21,8 @@ Encoding = Literal["raw", "gzip", "zlib", "bzip2"]
 
 _PIECE = 1 << 20
 """Bytes that are read and decompressed at a time. Numerical: bounds the memory."""
+_GZIP = 16
+"""By definition: added to a window's size, a stream has the header and checksum of gzip (zlib)."""
 _LARGEST_RATIO = {"gzip": 1100, "zlib": 1100, "bzip2": 30_000}
 """Most bytes that one compressed byte can stand for. By definition: DEFLATE reaches 1032; bzip2
 encodes 900 kB of zeros in 39 bytes."""
@@ -133,17 +134,25 @@ class EncodedVoxels:
 def _decompressed(stream: IO[bytes], encoding: Encoding) -> Iterator[bytes]:
     """Pieces of the decompressed stream; raises where it does not end or its checksum is wrong."""
     if encoding == "zlib":
-        yield from _inflated(stream)
-        return
-    opened = gzip.GzipFile(fileobj=stream) if encoding == "gzip" else bz2.BZ2File(stream)
-    with opened as content:
-        while piece := content.read(_PIECE):
-            yield piece
+        yield from _inflated(stream, b"", zlib.MAX_WBITS)
+    elif encoding == "gzip":
+        # The library's own reader takes half as long again.
+        start = stream.read(_PIECE)
+        while start:
+            start = yield from _inflated(stream, start, zlib.MAX_WBITS | _GZIP)
+            # Further members may follow, and zeros up to the end of a block.
+            while not (start := start.lstrip(b"\0")) and (more := stream.read(_PIECE)):
+                start = more
+    else:
+        with bz2.BZ2File(stream) as content:
+            while piece := content.read(_PIECE):
+                yield piece
 
 
-def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj()
-    tail = b""
+def _inflated(stream: IO[bytes], start: bytes, window: int) -> Generator[bytes, None, bytes]:
+    """Pieces of one compressed stream that begins with `start`; returns what was read beyond it."""
+    inflater = zlib.decompressobj(window)
+    tail = start
     while not inflater.eof:
         tail = tail or stream.read(_PIECE)
         piece = inflater.decompress(tail, _PIECE)
@@ -151,6 +160,7 @@ def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
             raise EOFError("the compressed stream does not end")
         yield piece
         tail = inflater.unconsumed_tail
+    return inflater.unused_data
 
 
 def check_voxel_file(source: Path, voxels: Path) -> None:

@@ -86,6 +86,17 @@ def test_nrrd_encodings_and_byte_orders(encoding: str, tmp_path: Path) -> None:
     assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
 
 
+@pytest.mark.parametrize("zeros", [0, 3, 3_000_000])
+def test_gzip_in_several_members(zeros: int, tmp_path: Path) -> None:
+    """As `cat a.gz b.gz` or a tape makes it: one content."""
+    content = VOXELS.tobytes()
+    parts = [gzip.compress(content[:100]), gzip.compress(content[100:])]
+    path = nrrd(tmp_path / "a.nrrd", "gzip", bytes(zeros).join([*parts, b""]))
+    assert np.array_equal(sitk.GetArrayFromImage(read_volume(path, "ct").image), VOXELS)
+    path = nrrd(tmp_path / "b.nrrd", "gzip", b"".join(parts) + bytes(zeros) + b"no gzip")
+    refused(path, r"b\.nrrd: the voxels cannot be read")
+
+
 D = "(0.866,0.5,0) (-1,1.732,0) (0,0,3)"
 
 
