@@ -221,7 +221,6 @@ def _run(
             if edited:
                 recorder.keep(edited_joints=list(edited))
             recorder.keep(labels=records.labels_record(labels))
-            ct_signs = measure_ct_signs(images.ct.image, joints)
     if folder is not None:
         write_labels_record(labels, folder)
     if plan.options.bend_spine:
@@ -233,25 +232,28 @@ def _run(
             if folder is not None:
                 write_registration(registration, images.pair, folder)
     shown = stages.straightened(images, registration)
-    with recorder.stage("uptake", "Measuring the uptake") as step:
-        emitted = emission_of(images, joints, registration, plan.options)
-        uptake, suv_note = stages.measure_joints(
-            images.spect,
-            emitted,
-            joints,
-            labels,
-            registration,
-            plan.protocol,
-            plan.context,
-            plan.options,
-            step.progress,
-        )
-        step.warn(uptake.warnings)
-        lean = stages.lean_suv(
-            images.spect, plan.context, calibrated=not suv_note.startswith("No SUV")
-        )
-        record = records.uptake_record(uptake, images.spect.unit)
-        recorder.keep(uptake={**record, "suv": suv_note, "sul": lean})
+    ct = images.ct.image
+    with ahead(lambda _: measure_ct_signs(ct, joints), threads) as ct_signs_of:
+        with recorder.stage("uptake", "Measuring the uptake") as step:
+            emitted = emission_of(images, joints, registration, plan.options)
+            uptake, suv_note = stages.measure_joints(
+                images.spect,
+                emitted,
+                joints,
+                labels,
+                registration,
+                plan.protocol,
+                plan.context,
+                plan.options,
+                step.progress,
+            )
+            step.warn(uptake.warnings)
+            lean = stages.lean_suv(
+                images.spect, plan.context, calibrated=not suv_note.startswith("No SUV")
+            )
+            record = records.uptake_record(uptake, images.spect.unit)
+            recorder.keep(uptake={**record, "suv": suv_note, "sul": lean})
+        ct_signs = ct_signs_of(silent)
     uptake = stages.with_level_status(uptake, labels, joints, plan.options)
     with recorder.stage("findings", "Looking for uptake outside the joints") as step:
         seen = shown
