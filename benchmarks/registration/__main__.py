@@ -7,6 +7,12 @@
 
 Run in the root of the repository. Rows are kept in a CSV as they come; a run with the same file
 continues where the last one stopped. Delete the file (or the rows of a method) to measure again.
+
+ANTs asks for older NumPy and SciPy than the tests do, so it is measured from an environment of its
+own, into the same rows:
+
+    pip install -e ".[ants]"
+    python -m benchmarks.registration --methods ants
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from benchmarks.registration.speed import run_speed
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALL_SETS = (*SETS, *WRONG_SETS)
 BUILD = Path("build") / "registration"
+USUAL = tuple(name for name in METHODS if name != "ants")
 NEED_DATA = ("standard-real", "hard-real", "mirrored", "turned")
 """Sets with pairs of the real CT. Without it the last two would hold other pairs under the same
 names, so they are refused too."""
@@ -66,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--methods",
         type=_names(tuple(METHODS)),
-        default=tuple(METHODS),
-        help=f"of {', '.join(METHODS)} (all)",
+        default=USUAL,
+        help=f"of {', '.join(METHODS)} (all but ants)",
     )
     parser.add_argument(
         "--jobs", type=_positive, default=os.cpu_count() or 1, help="sets side by side (all cores)"
@@ -101,7 +108,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path
     missing = [n for n in options.methods if METHODS[n].peer and not METHODS[n].version]
     if missing:
         packages = ", ".join(METHODS[n].package for n in missing)
-        parser.error(f'{packages} is not installed: pip install -e ".[bench]"')
+        extra = "ants" if "ants" in missing else "bench"
+        parser.error(f'{packages} is not installed: pip install -e ".[{extra}]"')
     if (options.data / "totalsegmentator_example").is_dir():
         return Path(options.data)
     if set(options.sets) & set(NEED_DATA) and not options.speed_only:
@@ -119,7 +127,7 @@ def _command(options: argparse.Namespace) -> str:
     parts = ["python -m benchmarks.registration"]
     if options.split != "test":
         parts.append(f"--split {options.split}")
-    if options.methods != tuple(METHODS):
+    if options.methods != USUAL:
         parts.append(f"--methods {','.join(options.methods)}")
     parts += [f"--count {options.count}", f"--sets {','.join(options.sets)}"]
     return " ".join([*parts, f"--out {options.out}"])
