@@ -95,6 +95,8 @@ class Arch:
         Where walks of upper and lower bone start.
     labels
         Voxels of upper and lower vertebra by the labels.
+    voxel_mm
+        Edges of the CT's voxels as rows, local l, p, s in mm.
     """
 
     pair: Pair
@@ -105,6 +107,7 @@ class Arch:
     ease: Field
     starts: tuple[BoolArray, BoolArray]
     labels: tuple[BoolArray, BoolArray]
+    voxel_mm: FloatArray
 
     def coordinates(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Local l, p, s of the voxels, mm, for broadcasting over ``[s, p, l]``."""
@@ -189,7 +192,8 @@ def read_arch(pair: Pair, ct: sitk.Image) -> Arch | str:
     ease = np.maximum(share, _DARKEST) ** _DARK_POWER * np.exp(-_LINE_RATE * lines)
     # Marrow is as dark as a joint space, but bone encloses it.
     ease[marrow] = 1.0
-    return Arch(pair, box, hu, share, bone, ease, starts, (upper, lower))
+    voxel_mm = ijk_to_lps(ct)[:3, :3].T @ pair.axes.T
+    return Arch(pair, box, hu, share, bone, ease, starts, (upper, lower), voxel_mm)
 
 
 def divide_arch(arch: Arch, sheets: Sequence[Sheet] = ()) -> Pair:

@@ -1,20 +1,22 @@
 """Facet joints on the CT where it shows their space, else by the labels.
 
 Where labels are known to give the tips of the articular processes away, or plainly do, the joint
-lies at its usual place in the bone instead (`usual_place`).
+is looked for near its usual place in the bone (`usual_place`), and lies there where the CT shows no
+space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from CTSpectSpineLib.joints.arch import BONE_SHARE, Arch, Field, divide_arch, read_arch
+from CTSpectSpineLib.joints.arch import BONE_SHARE, Arch, Field, Sheet, divide_arch, read_arch
 from CTSpectSpineLib.joints.facets import SIDES, Facet, find_facets
+from CTSpectSpineLib.joints.joint_line import TOO_WIDE, may_show_lines, read_line
 from CTSpectSpineLib.joints.motion_segment import Pair
 from CTSpectSpineLib.joints.plane_joint import facet_on_plane
 from CTSpectSpineLib.joints.usual_place import LUMBAR, Place, usual_place
@@ -29,13 +31,9 @@ _TOO_FAR_MM = 2.0
 """How far on the side of the upper bone the joint by the labels may lie of its usual place, mm.
 Measured on given labels of three patients and a phantom: none of 60 lies farther there; built-in
 labels, which give tips to the vertebra below, do so by up to 7 mm."""
-_BRIGHT_SHARE = 0.6
-"""Share of full bone from which a voxel of a joint space is bright. Judgement: more bone than
-gap."""
-_MOST_BRIGHT = 0.05
-"""Largest part of a joint space found on the CT that may be bright. Measured: 0 to 0.04 on 58 of 60
-joints of phantoms of seeds 31001 and 31005 with voxels of 1 mm, whose centres then lie 0.3 to 2.5
-mm from the true ones; 0.07 to 0.4 on a real CT of 1.5 mm, where spaces are partly lost."""
+_NEAR_PLACE_MM = 4.0
+"""How far from the usual place a joint may lie to which the CT alone leads, mm. Judgement: two
+standard deviations. Measured on built-in labels of a chest CT: farther ones are wrong."""
 _AROUND_MM = 4
 """How far around a joint space bone is expected, mm. Judgement: both cortices."""
 _LEAST_BONE = 0.15
@@ -73,11 +71,32 @@ def outline_facets(
     if isinstance(arch, str):
         return {side: _by_labels(found, arch) for side, found in by_labels.items()}
     result = by_labels
-    if not coarse:
-        on_ct = find_facets(divide_arch(arch))
-        share = arch.whole_share()
-        result = {side: _better(by_labels[side], on_ct[side], share) for side in by_labels}
+    if not coarse and not may_show_lines(arch):
+        result = {side: _by_labels(found, TOO_WIDE) for side, found in by_labels.items()}
+    elif not coarse:
+        on_ct = _Divided(arch)
+        result = {side: _better(by_labels[side], on_ct, side) for side in by_labels}
     return result | _at_usual_places(arch, by_labels, result, coarse)
+
+
+class _Divided:
+    """The joints of a pair with its bone divided on the CT, and how their spaces look there."""
+
+    def __init__(self, arch: Arch, sheets: Sequence[Sheet] = ()) -> None:
+        self.arch = arch
+        self.pair = divide_arch(arch, sheets)
+        self.facets = find_facets(self.pair)
+        self.share = arch.whole_share()
+
+    def shown(self, side: str) -> tuple[Facet, float] | str:
+        """The joint and the depth of its line, or in a sentence why the CT does not show it."""
+        facet = self.facets[side]
+        if isinstance(facet, str) or facet.sheet is None:
+            return "no joint space was found on the CT"
+        if not _shows_bone(self.share, facet.sheet):
+            return "the CT shows no bone around the joint space"
+        line = read_line(self.arch, self.pair, facet.sheet)
+        return line.obstacle or (replace(facet, outlined_on=ON_CT), line.depth)
 
 
 def _at_usual_places(
@@ -103,19 +122,38 @@ def _at_usual_places(
             places[side] = place
     if not places:
         return result
-    made: Mapping[str, Facet | str]
-    if arch.pair.upper.level in LUMBAR:
-        made = {side: facet_on_plane(arch, place.sheet) for side, place in places.items()}
-    else:
-        made = find_facets(divide_arch(arch, [place.sheet for place in places.values()]))
+    led = _Divided(arch, [place.sheet for place in places.values()])
+    free = _Divided(arch) if may_show_lines(arch) else None
     share = arch.whole_share()
     for side, place in places.items():
-        facet = made[side]
+        shown = _shown_near(place, led, free, side)
+        if shown is not None:
+            result[side] = shown
+            continue
+        facet = led.facets[side]
+        if arch.pair.upper.level in LUMBAR:
+            facet = facet_on_plane(arch, place.sheet)
         if isinstance(facet, Facet) and facet.sheet is not None and _shows_bone(share, facet.sheet):
             result[side] = replace(facet, outlined_on=_why(place))
         elif coarse:
             result[side] = _by_labels(by_labels[side], "no joint was found at its usual place")
     return result
+
+
+def _shown_near(place: Place, led: _Divided, free: _Divided | None, side: str) -> Facet | None:
+    """The joint whose space the CT shows best near its usual place; None where it shows none.
+
+    ``led`` follows the usual place where the CT is in doubt, ``free`` the CT alone.
+    """
+    found = [led.shown(side)]
+    if free is not None:
+        shown, pair = free.shown(side), free.pair
+        if not isinstance(shown, str):
+            local = (shown[0].centre - pair.origin) @ pair.axes.T
+            if np.linalg.norm(local - place.sheet.middle) <= _NEAR_PLACE_MM:
+                found.append(shown)
+    joints = [shown for shown in found if not isinstance(shown, str)]
+    return max(joints, key=lambda shown: shown[1])[0] if joints else None
 
 
 def _why(place: Place) -> str:
@@ -136,16 +174,13 @@ def _by_labels(found: Facet | str, reason: str) -> Facet | str:
     return found if isinstance(found, str) else replace(found, outlined_on=f"labels: {reason}")
 
 
-def _better(by_labels: Facet | str, on_ct: Facet | str, share: Field) -> Facet | str:
-    """The joint on the CT where its space is dark throughout, else that by the labels."""
-    if isinstance(on_ct, str) or on_ct.sheet is None:
-        return _by_labels(by_labels, "no joint space was found on the CT")
-    if not _shows_bone(share, on_ct.sheet):
-        return _by_labels(by_labels, "the CT shows no bone around the joint space")
-    if np.mean(share[on_ct.sheet] >= _BRIGHT_SHARE) > _MOST_BRIGHT:
-        return _by_labels(by_labels, "the CT does not show the joint space throughout")
+def _better(by_labels: Facet | str, divided: _Divided, side: str) -> Facet | str:
+    """The joint on the CT where it shows its space, else that by the labels."""
+    shown = divided.shown(side)
+    if isinstance(shown, str):
+        return _by_labels(by_labels, shown)
     if not isinstance(by_labels, str) and by_labels.sheet is not None:
-        apart = float(np.linalg.norm(on_ct.centre - by_labels.centre))
+        apart = float(np.linalg.norm(shown[0].centre - by_labels.centre))
         if apart > _FARTHEST_MM:
             return _by_labels(by_labels, "the joint space on the CT lies too far from there")
-    return replace(on_ct, outlined_on=ON_CT)
+    return shown[0]

@@ -13,6 +13,7 @@ from CTSpectSpineLib.geometry import affine, image_from_array
 from CTSpectSpineLib.joints import build_joints, joints_of
 from CTSpectSpineLib.joints.arch import Arch, Sheet, _enclosed, _walks, read_arch, sample_ct
 from CTSpectSpineLib.joints.facets import REGION_MM, _depth, voxels_to, within
+from CTSpectSpineLib.joints.joint_line import may_show_lines, read_line
 from CTSpectSpineLib.joints.label_volume import label_volume, local_grid
 from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
 from CTSpectSpineLib.joints.plane_joint import facet_on_plane
@@ -97,6 +98,13 @@ def test_known_coarse_labels_leave_the_joints_at_their_usual_place(spine: Anatom
     assert not any(joint.outlined_on.startswith("place") for joint in alike.values())
 
 
+@pytest.mark.slow
+def test_known_coarse_labels_give_way_to_a_space_that_the_ct_shows(spine: Anatomy) -> None:
+    found = facets_of(joints_of(label_volume(without_tips(spine)), spine.ct, coarse=True).joints)
+    assert [joint.outlined_on for joint in found.values()] == ["CT", "CT"]
+    assert errors(found, spine).max() < 1.5
+
+
 @pytest.fixture(scope="module")
 def pair(spine: Anatomy) -> Pair:
     volume = label_volume(spine.labels)
@@ -137,6 +145,40 @@ def test_a_plane_moves_to_both_subchondral_plates_whether_or_not_their_line_is_s
         replace(arch, hu=np.full_like(arch.hu, 200.0)), middle, normal, 0.0, 0.0, _PLATES
     )
     assert kept == 0.0
+
+
+@pytest.mark.parametrize(
+    ("beside", "below", "voxel_mm", "obstacle"),
+    [
+        (0.9, 0.9, 1.0, ""),
+        (0.9, 0.9, 3.0, "the CT's voxels are wider than a joint space"),
+        # As dark, but fat on one side of it, or bone in its lower part.
+        (0.2, 0.9, 1.0, "the CT does not show the joint space throughout"),
+        (0.9, 0.3, 1.0, "the CT does not show the joint space throughout"),
+    ],
+)
+def test_a_line_is_dark_between_two_bright_cortices(
+    spine: Anatomy, pair: Pair, beside: float, below: float, voxel_mm: float, obstacle: str
+) -> None:
+    arch = arch_of(pair, spine.ct)
+    _, behind, above = arch.coordinates()
+    middle = pair.canal.wall_mm + 10.0
+    shape = arch.share.shape
+    high = np.broadcast_to(above, shape)
+    behind = np.broadcast_to(behind, shape) - middle
+    upper = np.where(high > -3.0, 0.9, below)
+    share = np.where(np.abs(behind) < 1.0, 0.1, np.where(behind > 0, upper, beside))
+    bones = []
+    for side in (behind >= 1.0, behind <= -1.0):
+        bone = np.zeros(pair.grid.shape, dtype=np.float32)
+        bone[arch.box] = side
+        bones.append(bone)
+    sheet = np.zeros(pair.grid.shape, dtype=bool)
+    sheet[arch.box] = (np.abs(behind) < 1.0) & (np.abs(high) < 9.0)
+    made = replace(arch, share=share.astype(np.float32), voxel_mm=voxel_mm * np.eye(3))
+    line = read_line(made, replace(pair, upper_bone=bones[0], lower_bone=bones[1]), sheet)
+    assert line.obstacle == obstacle
+    assert may_show_lines(made) == (voxel_mm < 2.0)
 
 
 def test_a_joint_on_a_plane_is_the_bone_around_it(spine: Anatomy, pair: Pair) -> None:
