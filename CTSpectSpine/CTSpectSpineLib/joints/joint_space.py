@@ -20,7 +20,7 @@ from CTSpectSpineLib.joints.joint_line import TOO_WIDE, may_show_lines, read_lin
 from CTSpectSpineLib.joints.motion_segment import Pair
 from CTSpectSpineLib.joints.plane_joint import facet_on_plane
 from CTSpectSpineLib.joints.usual_place import LUMBAR, Place, usual_place
-from CTSpectSpineLib.model import BoolArray
+from CTSpectSpineLib.model import BoolArray, FloatArray
 
 ON_CT = "CT"
 """Convention: how a joint is marked that lies where the CT shows its space."""
@@ -32,8 +32,8 @@ _TOO_FAR_MM = 2.0
 Measured on given labels of three patients and a phantom: none of 60 lies farther there; built-in
 labels, which give tips to the vertebra below, do so by up to 7 mm."""
 _NEAR_PLACE_MM = 4.0
-"""How far from the usual place a joint may lie to which the CT alone leads, mm. Judgement: two
-standard deviations. Measured on built-in labels of a chest CT: farther ones are wrong."""
+"""How far from the usual place, or where that is not known from the labels', a joint may lie to
+which the CT alone leads, mm. Judgement: two standard deviations. Measured on built-in labels of a chest CT: farther ones are wrong."""
 _AROUND_MM = 4
 """How far around a joint space bone is expected, mm. Judgement: both cortices."""
 _LEAST_BONE = 0.15
@@ -107,7 +107,7 @@ def _at_usual_places(
 ) -> dict[str, Facet | str]:
     """The joints that are not on the CT and whose labels are not to be relied on."""
     places: dict[str, Place] = {}
-    result: dict[str, Facet | str] = {}
+    unknown: dict[str, str] = {}
     for side, sign in SIDES.items():
         facet, labelled = found[side], by_labels[side]
         if isinstance(facet, Facet) and facet.outlined_on == ON_CT:
@@ -117,16 +117,24 @@ def _at_usual_places(
         place = usual_place(arch, sign, centre)
         if isinstance(place, str):
             if coarse:
-                result[side] = _by_labels(labelled, place)
+                unknown[side] = place
         elif coarse or (place.labels_mm is not None and place.labels_mm < -_TOO_FAR_MM):
             places[side] = place
+    free = _Divided(arch) if (places or unknown) and may_show_lines(arch) else None
+    result: dict[str, Facet | str] = {}
+    for side, reason in unknown.items():
+        labelled = by_labels[side]
+        near = labelled.centre if isinstance(labelled, Facet) else None
+        shown = _deepest([_near(free, side, near)])
+        result[side] = shown or _by_labels(labelled, reason)
     if not places:
         return result
     led = _Divided(arch, [place.sheet for place in places.values()])
-    free = _Divided(arch) if may_show_lines(arch) else None
     share = arch.whole_share()
     for side, place in places.items():
-        shown = _shown_near(place, led, free, side)
+        # One follows the usual place where the CT is in doubt, the other the CT alone.
+        middle = arch.pair.to_lps(place.sheet.middle)
+        shown = _deepest([led.shown(side), _near(free, side, middle)])
         if shown is not None:
             result[side] = shown
             continue
@@ -140,18 +148,18 @@ def _at_usual_places(
     return result
 
 
-def _shown_near(place: Place, led: _Divided, free: _Divided | None, side: str) -> Facet | None:
-    """The joint whose space the CT shows best near its usual place; None where it shows none.
+def _near(free: _Divided | None, side: str, middle: FloatArray | None) -> tuple[Facet, float] | str:
+    """What the CT alone shows near a place, LPS mm."""
+    if free is None or middle is None:
+        return TOO_WIDE
+    shown = free.shown(side)
+    if not isinstance(shown, str) and np.linalg.norm(shown[0].centre - middle) > _NEAR_PLACE_MM:
+        return "the joint space on the CT lies too far from there"
+    return shown
 
-    ``led`` follows the usual place where the CT is in doubt, ``free`` the CT alone.
-    """
-    found = [led.shown(side)]
-    if free is not None:
-        shown, pair = free.shown(side), free.pair
-        if not isinstance(shown, str):
-            local = (shown[0].centre - pair.origin) @ pair.axes.T
-            if np.linalg.norm(local - place.sheet.middle) <= _NEAR_PLACE_MM:
-                found.append(shown)
+
+def _deepest(found: Sequence[tuple[Facet, float] | str]) -> Facet | None:
+    """The joint with the deepest line; None where none is shown."""
     joints = [shown for shown in found if not isinstance(shown, str)]
     return max(joints, key=lambda shown: shown[1])[0] if joints else None
 
