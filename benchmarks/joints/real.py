@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.spatial import cKDTree
+from scipy import ndimage
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import apply_matrix, grid_of, ijk_to_lps, inverse
 from CTSpectSpineLib.joints import build_joints
-from CTSpectSpineLib.model import FloatArray, Region, SpineJoints
+from CTSpectSpineLib.model import FloatArray, SpineJoints
 
 SUPERIOR: Mapping[str, int] = {"left": 45, "right": 46}
 """Labels of the superior articular processes, patient's sides. Standard: sub-regions of SPINEPS."""
@@ -21,8 +21,10 @@ INFERIOR: Mapping[str, int] = {"left": 47, "right": 48}
 """Labels of the inferior articular processes. Standard: sub-regions of SPINEPS."""
 LEVELS = ("L2", "L3", "L4")
 NEAR_MM = 3.0
-"""Distance of voxels that face each other across a facet joint, mm. Judgement: the joint space and
-a voxel."""
+"""Widest joint space between two articular processes, mm. Judgement: wider is its edge; 2 to 4 mm
+move the middles of the crop by 0.2 to 0.6 mm."""
+FINER = 3
+"""Steps in a voxel of the masks. Numerical: half a millimetre."""
 
 
 def from_verse(path: Path) -> sitk.Image:
@@ -39,22 +41,39 @@ def from_verse(path: Path) -> sitk.Image:
 
 
 def true_facets(labels: sitk.Image, parts: sitk.Image) -> dict[str, FloatArray]:
-    """Centres of the interfaces: middles of process voxels within 3 mm of the other process."""
+    """Centres of the interfaces: middles of the sheets halfway between facing processes.
+
+    Each mm² of a sheet counts alike, on steps finer than the voxels of the masks. (Pairs of voxels
+    up to 3 mm apart count tight parts twice and slanting ones not at all: on voxels of 1.5 mm their
+    middles move by up to 1.2 mm when the bound becomes 2.6 or 3.4 mm.)
+    """
     part, level = sitk.GetArrayFromImage(parts), sitk.GetArrayFromImage(labels)
     matrix = ijk_to_lps(parts)
+    step_mm = np.array(parts.GetSpacing()[::-1]) / FINER
     centres = {}
     for upper, lower in pairwise(LEVELS):
         for side in SUPERIOR:
             above = (part == INFERIOR[side]) & (level == anatomy.vertebra(upper).id)
             below = (part == SUPERIOR[side]) & (level == anatomy.vertebra(lower).id)
-            a, b = Region(above, matrix).points_mm(), Region(below, matrix).points_mm()
-            to_b, nearest_b = cKDTree(b).query(a)
-            to_a, nearest_a = cKDTree(a).query(b)
-            from_a = (a + b[nearest_b])[to_b <= NEAR_MM] / 2
-            from_b = (b + a[nearest_a])[to_a <= NEAR_MM] / 2
-            middle = np.concatenate([from_a, from_b]).mean(axis=0)
-            centres[f"{upper}-{lower} facet {side}"] = middle
+            index = np.argwhere(above | below)
+            low, high = index.min(axis=0) - 2, index.max(axis=0) + 3
+            box = tuple(slice(max(a, 0), b) for a, b in zip(low, high, strict=True))
+            masks = [_finer(mask[box]) for mask in (above, below)]
+            to = [ndimage.distance_transform_edt(~mask, sampling=step_mm) for mask in masks]
+            sheet = (np.abs(to[0] - to[1]) <= step_mm.max()) & ~(masks[0] & masks[1])
+            # Distances are to voxel centres, half a step beyond the surface on either side.
+            sheet &= to[0] + to[1] <= NEAR_MM + step_mm.max()
+            middle = np.argwhere(sheet).mean(axis=0) / FINER + np.maximum(low, 0)
+            centres[f"{upper}-{lower} facet {side}"] = apply_matrix(matrix, middle[None, ::-1])[0]
     return centres
+
+
+def _finer(mask: np.ndarray) -> np.ndarray:
+    """A mask on finer steps from its first to its last voxel, with linear surfaces."""
+    index = np.meshgrid(
+        *(np.arange((n - 1) * FINER + 1) / FINER for n in mask.shape), indexing="ij"
+    )
+    return np.asarray(ndimage.map_coordinates(mask.astype(float), index, order=1) >= 0.5)
 
 
 def facet_errors(folder: Path) -> dict[str, float]:

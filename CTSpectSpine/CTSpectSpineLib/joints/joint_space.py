@@ -33,7 +33,8 @@ Measured on given labels of three patients and a phantom: none of 60 lies farthe
 labels, which give tips to the vertebra below, do so by up to 7 mm."""
 _NEAR_PLACE_MM = 4.0
 """How far from the usual place, or where that is not known from the labels', a joint may lie to
-which the CT alone leads, mm. Judgement: two standard deviations. Measured on built-in labels of a chest CT: farther ones are wrong."""
+which the CT alone leads, mm. Judgement: two standard deviations. Measured on built-in labels of a
+chest CT: farther ones are wrong."""
 _AROUND_MM = 4
 """How far around a joint space bone is expected, mm. Judgement: both cortices."""
 _LEAST_BONE = 0.15
