@@ -17,6 +17,10 @@ _RADIUS_MM = 8.0
 3 mm voxels: 7 to 9 mm do alike, with Dice of 0.66 to 0.68."""
 _HALF_MM = 0.6
 """Half the thickness of the plane, mm. Numerical: a little over half a voxel leaves no holes."""
+_LABELLED_SHARE = 0.25
+"""Share of full bone from which a voxel that labels call bone is bone. Judgement: more than soft
+tissue; porous bone that no cortex encloses. Measured against given labels: 0.2 to 0.35 raise Dice
+by 0.02 to 0.03 on two real CTs; phantoms, whose cortices enclose all, change by 0.005."""
 _LEAST_VOXELS = 60
 """Fewest voxels of the plane in bone. Judgement: a third of the disc."""
 
@@ -37,7 +41,8 @@ def facet_on_plane(arch: Arch, sheet: Sheet) -> Facet | str:
     across = sum(a * n for a, n in zip(away, sheet.normal, strict=True))
     inside = sum(a * a for a in away) - across**2 <= _RADIUS_MM**2
     bone = np.zeros(pair.grid.shape, dtype=bool)
-    bone[arch.box] = arch.bone
+    labelled = (arch.labels[0] | arch.labels[1]) & (arch.share >= _LABELLED_SHARE)
+    bone[arch.box] = arch.bone | labelled
     # The space between both bones belongs to the joint.
     whole = ndimage.binary_closing(bone, np.ones((3, 3, 3), dtype=bool))
     plane = (np.abs(across) <= _HALF_MM) & inside & whole

@@ -12,12 +12,20 @@ from scipy import ndimage
 from CTSpectSpineLib.geometry import affine, image_from_array
 from CTSpectSpineLib.joints import build_joints, joints_of
 from CTSpectSpineLib.joints.arch import Arch, Sheet, _enclosed, _walks, read_arch, sample_ct
-from CTSpectSpineLib.joints.facets import REGION_MM, _depth, voxels_to, within
+from CTSpectSpineLib.joints.facets import REGION_MM, Facet, _depth, voxels_to, within
 from CTSpectSpineLib.joints.joint_line import may_show_lines, read_line
+from CTSpectSpineLib.joints.joint_space import _mirrored
 from CTSpectSpineLib.joints.label_volume import label_volume, local_grid
 from CTSpectSpineLib.joints.motion_segment import Pair, make_pair
 from CTSpectSpineLib.joints.plane_joint import facet_on_plane
-from CTSpectSpineLib.joints.usual_place import _PLATES, LUMBAR, _below_l1, _tried, _usual
+from CTSpectSpineLib.joints.usual_place import (
+    _PLATES,
+    LUMBAR,
+    Place,
+    _below_l1,
+    _tried,
+    _usual,
+)
 from CTSpectSpineLib.joints.vertebra_fits import fit_spine, label_ids
 from CTSpectSpineLib.model import FloatArray, Joint
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
@@ -197,6 +205,51 @@ def test_a_joint_on_a_plane_is_the_bone_around_it(spine: Anatomy, pair: Pair) ->
     assert np.linalg.norm(points, axis=1).max() < 8.0 + REGION_MM + 1.0
     beside = Sheet(middle + np.array([25.0, 0.0, 0.0]), sheet.normal)
     assert facet_on_plane(arch, beside) == "the CT shows no bone at its usual place"
+
+
+def test_porous_bone_that_labels_know_is_bone_and_soft_tissue_is_not(
+    spine: Anatomy, pair: Pair
+) -> None:
+    arch = arch_of(pair, spine.ct)
+    sheet = Sheet(local_truth(spine, pair, "left"), _usual()["L4"].normal)
+    labelled = arch.labels[0] | arch.labels[1]
+    volume = []
+    for porous in (0.4, 0.1):
+        # Only the bone above the middle of the joint is as bright as cortex.
+        dull = np.broadcast_to(arch.coordinates()[2] < sheet.middle[2], labelled.shape) & labelled
+        share = np.where(dull, porous, arch.share).astype(np.float32)
+        found = facet_on_plane(replace(arch, share=share, bone=arch.bone & ~dull), sheet)
+        assert not isinstance(found, str)
+        volume.append(np.count_nonzero(found.bone))
+    assert volume[0] > 1.5 * volume[1]
+
+
+def test_thoracic_joints_that_contradict_each_other_lie_as_the_likelier_one(
+    spine: Anatomy, pair: Pair
+) -> None:
+    arch = arch_of(pair, spine.ct)
+    true = {side: local_truth(spine, pair, side) for side in ("left", "right")}
+    normal = _usual()["L4"].normal
+    facing = {"left": normal, "right": normal * np.array([-1.0, 1.0, 1.0])}
+    places = {side: Place(Sheet(true[side], facing[side]), 0.0) for side in true}
+    mask = np.ones(pair.grid.shape, dtype=bool)
+
+    def at(side: str, higher_mm: float, outlined_on: str = "place: there") -> Facet:
+        centre = pair.to_lps(true[side] + np.array([0.0, 0.0, higher_mm]))
+        return Facet(mask, mask, centre, sheet=mask, outlined_on=outlined_on)
+
+    near = {"left": at("left", 3.0), "right": at("right", 0.0)}
+    assert _mirrored(arch, places, near) == {}
+    high = {"left": at("left", 9.0), "right": at("right", 0.0)}
+    mended = _mirrored(arch, places, high)
+    assert list(mended) == ["left"]
+    left = mended["left"]
+    assert isinstance(left, Facet)
+    assert left.flags == (left.outlined_on.removeprefix("place: "),)
+    assert np.linalg.norm((left.centre - pair.origin) @ pair.axes.T - true["left"]) < 3.0
+    # What the CT shows stays.
+    shown = {"left": at("left", 9.0, "CT"), "right": at("right", 0.0)}
+    assert list(_mirrored(arch, places, shown)) == ["right"]
 
 
 @pytest.mark.slow
