@@ -106,7 +106,8 @@ def document(rows: pd.DataFrame) -> str:
         text += [title, _table(rows[rows.kind == kind], kind)]
     text += [
         "## Limits",
-        "The space must be dark throughout on the CT. On real CT with voxels of 1.5 mm or slices of"
+        "On the CT the space must be a dark line between two bright cortices, all along the joint"
+        " and on voxels of at most 2 mm across it. On real CT with voxels of 1.5 mm or slices of"
         " 2.5 mm it is partly bright where cortices touch, and most joints stay where the labels"
         " put them. Labels that are exact, as those of phantoms, are not improved. Discs are found"
         " by the labels alone.",
