@@ -27,10 +27,8 @@ an articular process, and no deeper than the endplate bands of a disc."""
 
 _TABLE = Path(__file__).parent / "facet_rules.json"
 _GAPS_MM = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
-"""Widths of the joint space that are tried, narrow first, mm. Judgement: from touching labels to
-thick slices. Measured on correct labels of three patients and six phantoms: joints are found at 0.5
-to 3 mm. Bones 6.5 to 8 mm apart were found on no joint but that of a vertebra of which the image
-shows a tip."""
+"""Widths of the joint space that are tried, narrow first, mm. Measured on correct labels of three
+patients and six phantoms: 0.5 to 3 mm; 6.5 to 8 mm only where the image shows but a tip."""
 _EXTRA_GAP_MM = 1.25
 """How much wider than where it was found the joint space may become, mm. Judgement: about a voxel,
 since joint spaces open towards their edges."""
@@ -42,10 +40,7 @@ _FAR, _DEEP = 10_000, 8
 Numerical: articular processes and laminae are thinner than twice that."""
 _MIN_FACING = 0.55
 """Least cosine between the direction across the joint space and that of the rule. Judgement: 57
-degrees of freedom, since facet joints turn from level to level and from side to side, but a tip
-that faces the lamina of the vertebra below is no joint. Measured on right labels of 12 phantoms and
-a crop of L2 to L4: 0.4 to 0.6 do alike, with less of the lamina in the region from 0.5 on (Dice
-0.003 to 0.014 higher); 0.7 loses parts of joints."""
+degrees, since joints turn; a tip facing the lamina is none. Measured on 12 phantoms: 0.4 to 0.6."""
 _MAX_FROM_PRIOR_MM = 14.0
 """Largest distance of a joint from the rule's place, mm. Measured on correct labels of three
 patients and six phantoms: up to 12.3 mm."""
