@@ -112,8 +112,8 @@ def document(rows: pd.DataFrame) -> str:
         " the lower back in sight, though the chest CT and the crop alone would ask for as much."
         " What counts as a line was chosen on phantoms with all three CTs in sight, and that"
         " porous bone is bone within labels, and that thoracic joints are mirrored where the two"
-        " sides contradict each other (one joint here), with the lower back and the chest CT. So these numbers are"
-        " somewhat too good.",
+        " sides contradict each other (one joint here), with the lower back and the chest CT."
+        " So these numbers are somewhat too good.",
         "| CT | joints of | how | joints | place | on CT | lost | error, mm | worst | Dice |"
         " uptake |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         + "\n".join(_lines(rows)),
