@@ -128,7 +128,7 @@ def document(rows: pd.DataFrame) -> str:
         " the built-in labels divide the bone of L2, which the image cuts, so wrongly that the"
         " frames of its pairs are off; its joints are lost either way. There the middles of the"
         " articular processes were taken from pairs of voxels up to 3 mm apart before, which moved"
-        " with the voxels: by up to 1.2 mm when the bound was 2.6 or 3.4 mm.",
+        " with the voxels: by about a millimetre when the bound was 2.6 or 3.4 mm.",
     ]
     return "\n\n".join(text) + "\n"
 

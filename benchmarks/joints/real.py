@@ -22,7 +22,7 @@ INFERIOR: Mapping[str, int] = {"left": 47, "right": 48}
 LEVELS = ("L2", "L3", "L4")
 NEAR_MM = 3.0
 """Widest joint space between two articular processes, mm. Judgement: wider is its edge; 2 to 4 mm
-move the middles of the crop by 0.2 to 0.6 mm."""
+move the middles of the crop by 0.1 to 0.9 mm."""
 FINER = 3
 """Steps in a voxel of the masks. Numerical: half a millimetre."""
 
@@ -45,7 +45,7 @@ def true_facets(labels: sitk.Image, parts: sitk.Image) -> dict[str, FloatArray]:
 
     Each mm² of a sheet counts alike, on steps finer than the voxels of the masks. (Pairs of voxels
     up to 3 mm apart count tight parts twice and slanting ones not at all: on voxels of 1.5 mm their
-    middles move by up to 1.2 mm when the bound becomes 2.6 or 3.4 mm.)
+    middles move by about a millimetre when the bound becomes 2.6 or 3.4 mm.)
     """
     part, level = sitk.GetArrayFromImage(parts), sitk.GetArrayFromImage(labels)
     matrix = ijk_to_lps(parts)
