@@ -97,11 +97,11 @@ def test_known_coarse_labels_leave_the_joints_at_their_usual_place(spine: Anatom
     """Also where the CT, blurred as by thick slices, shows no space."""
     blurred = sitk.SmoothingRecursiveGaussian(spine.ct, 1.5)
     volume = label_volume(without_tips(spine))
-    by_labels = errors(facets_of(joints_of(volume).joints), spine)
     found = facets_of(joints_of(volume, blurred, coarse=True).joints)
     marks = [joint.outlined_on for joint in found.values()]
     assert all(mark.startswith("place: the labels put it") for mark in marks), marks
-    assert errors(found, spine).mean() < by_labels.mean() - 0.5
+    # Adults differ by 2 mm (SD) about the usual place.
+    assert errors(found, spine).max() < 5.0
     alike = facets_of(build_joints(spine.labels, blurred).joints)
     assert not any(joint.outlined_on.startswith("place") for joint in alike.values())
 
