@@ -183,8 +183,8 @@ def judge(
     if solution.weakened:
         findings.notes.append(
             "The SPECT looks like one without attenuation correction: bone deep in the body shows "
-            "less than it has. The position allows for that, ratios of uptake do not; give a "
-            "SPECT with attenuation correction if there is one."
+            "less than it has. The position allows for that; give a SPECT with attenuation "
+            "correction if there is one."
         )
     findings.notes.extend(_correction_note(moved))
     return _verdict(solution, findings, error)

@@ -74,6 +74,9 @@ def against(results: ResultsFolder, rows: Sequence[Mapping[str, Any]]) -> Iterat
     stability = verdict.get("stability")
     if isinstance(stability, int | float) and stability < STABLE_SHARE:
         yield "Unstable", f"{share(stability)} of the repetitions give this verdict."
+    uptake = mapping(manifest.get("uptake"))
+    if mapping(uptake.get("reconstruction")).get("attenuation_corrected_with_ct"):
+        yield "Attenuation", "The SPECT left it in; the ratios are corrected for it with the CT."
     bounds = mapping(mapping(manifest.get("protocol")).get("bounds"))
     unsure = _hottest(rows, "indeterminate", bounds)
     if unsure:

@@ -87,6 +87,16 @@ def test_names_in_doubt_are_beside_it_and_in_the_section_on_labels(folder: Path)
     assert "confirmed but for" in html
 
 
+def test_attenuation_that_was_corrected_here_is_beside_it(folder: Path) -> None:
+    uptake = manifest().get("uptake", {})
+    corrected = {"attenuation_corrected_with_ct": "seen"}
+    dump(folder, "manifest.json", {
+        **manifest(), "uptake": {**uptake, "reconstruction": corrected}})  # fmt: skip
+    html = write_report(folder).read_text(encoding="utf-8")
+    beside = html[html.index('class="against"') : html.index("<h2>Scan</h2>")]
+    assert "The SPECT left it in; the ratios are corrected" in beside
+
+
 def test_nothing_stands_against_it_only_where_nothing_does(folder: Path) -> None:
     dump(folder, "registration.json", {**registration(), "quality": "good"})
     sure = {**verdict(), "stability": 0.95, "eligibility": {"status": "eligible"}}
