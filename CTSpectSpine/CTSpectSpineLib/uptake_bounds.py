@@ -17,8 +17,9 @@ true ratio of 2 or more; the other three were mildly raised."""
 UNLIKELY = 0.1
 """Probability of reaching the positive bound below which a joint is negative. Judgement: intervals
 are wide rather than narrow. On the same scans the true ratio was 2 or more in none of 36 joints
-between 0.05 and 0.1, in 2 of 206 between 0.01 and 0.05, and in 1 of 1,331 below; on 30 more
-patients joints of 2.5 and more were called negative from 0.15 on, but not from 0.1 on."""
+between 0.05 and 0.1, in 2 of 206 between 0.01 and 0.05, and in 1 of 1,331 below. On 30 more
+patients without resolution recovery 0.15 calls one of 30 joints of 2.5 and more negative, 0.1
+none."""
 _ORDINARY, _FAR = 1.0, 2.0
 """An interval from the ordinary ratio, 1, or less to this multiple of the positive bound or more
 says nothing. Judgement: it holds all that a joint usually is, and the hottest as well; and none

@@ -1,12 +1,11 @@
 """Attenuation that the reconstruction left in is taken out with the CT.
 
-Without it, lumbar bodies show about a quarter less than the facet joints behind them, and vertebrae
-between the shoulders two fifths less than those of the neck (on two simulated patients). Projected
-again, such a SPECT gives the mean of opposite views as the camera saw them. Part of the scatter is
-taken off these means (Axelsson, Msaki and Israelsson, J Nucl Med 1984;25:490), and they are
-reconstructed again with the CT's attenuation (ordered subsets: Hudson and Larkin, IEEE Trans Med
-Imaging 1994;13:601). Only the quotient of the two images, which is smooth, is put on the SPECT, so
-that its resolution and noise stay.
+Without it, bone deep in the body shows less than bone near the skin, and vertebrae between the
+shoulders less than those of the neck. Projected again, such a SPECT gives the mean of opposite
+views as the camera saw them. Part of the scatter is taken off these means (Axelsson, Msaki and
+Israelsson, J Nucl Med 1984;25:490), and they are reconstructed again with the CT's attenuation
+(ordered subsets: Hudson and Larkin, IEEE Trans Med Imaging 1994;13:601). Only the quotient of the
+two images, which is smooth, is put on the SPECT, so that its resolution and noise stay.
 """
 
 from __future__ import annotations
@@ -91,8 +90,14 @@ class Emission:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of it."""
-        if not self.corrected:
+        if not self.corrected and not self.relative_sd:
             return ()
+        if not self.corrected:
+            return (
+                "The SPECT was reconstructed without attenuation correction, and it could not be"
+                " corrected here, which needs the body on a CT and square pixels; bone deep in the"
+                " body reads low, and intervals are wide.",
+            )
         known = (
             "The SPECT was reconstructed without attenuation correction"
             if self.corrected == STATED
@@ -172,13 +177,14 @@ def _quotient(paths: Paths, scattered: float) -> Values:
     taken = shown / np.maximum(np.mean(paths.leaving, axis=0), np.float32(_LEAST_LEAVING))
     whole = np.ones((paths.edge, shown.shape[1]), dtype=np.float32)
     least = np.float32(_LEAST_SEEN * max(float(np.max(view)) for view in seen))
-    for subset in list(range(_SUBSETS)) * _SWEEPS:
-        gain, sensitivity = np.zeros_like(taken), np.zeros_like(taken)
-        for number in range(subset, len(seen), _SUBSETS):
+    subsets = [range(first, len(seen), _SUBSETS) for first in range(_SUBSETS)]
+    reach = [sum(paths.leaving[n] * (paths.views[n].T @ whole) for n in part) for part in subsets]
+    for part, sensitivity in list(zip(subsets, reach, strict=True)) * _SWEEPS:
+        gain = np.zeros_like(taken)
+        for number in part:
             view, leaving = paths.views[number], paths.leaving[number]
             expected = view @ (leaving * taken)
             gain += leaving * (view.T @ (seen[number] / np.maximum(expected, least)))
-            sensitivity += leaving * (view.T @ whole)
         taken = taken * gain / np.maximum(sensitivity, np.float32(1e-6))
     # Where next to nothing is shown, the quotient is that of bright places.
     bright = shown > 10.0 * _LEAST_UPTAKE * shown.max()

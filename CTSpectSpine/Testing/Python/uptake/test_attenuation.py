@@ -132,5 +132,7 @@ def test_without_a_ct_it_stays_and_joints_are_less_certain():
     assert left.spect is spect
     assert not left.corrected
     assert left.relative_sd > 0.05
+    assert "could not be corrected here" in left.warnings[0]
+    assert not emission(spect, None, np.eye(4), (), UNKNOWN).warnings
     empty = sitk.Image([20, 20, 20], sitk.sitkInt16) - 1000
     assert emission(spect, empty, np.eye(4), (), UNCORRECTED).spect is spect
