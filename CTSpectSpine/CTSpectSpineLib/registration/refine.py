@@ -211,7 +211,7 @@ def _moved(pose: FloatArray, step: FloatArray, centre_mm: FloatArray) -> FloatAr
     return affine(rotation, step[:3] + centre_mm - rotation @ centre_mm) @ pose
 
 
-def _jacobian(state: State, centre_mm: FloatArray) -> FloatArray:
+def pose_derivatives(state: State, centre_mm: FloatArray) -> FloatArray:
     """Derivative of the model by (translation mm, rotation · radius), shape (6, n)."""
     slope = state.slope()
     arm = (state.mapped_mm - centre_mm).T / ROTATION_RADIUS_MM
@@ -241,7 +241,7 @@ def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Norma
     """The Gauss–Newton system at a state, with steps about a CT point as in `Fit`."""
     weight = state.weight(scale)
     # What the mixture could imitate is projected out.
-    jacobian = project_out(state.points, state.mixture, weight, _jacobian(state, centre_mm))
+    jacobian = project_out(state.points, state.mixture, weight, pose_derivatives(state, centre_mm))
     hessians = state.points.squares(jacobian, weight)
     return Normal(hessians, state.points.patch_sum(jacobian * (weight * state.residual)))
 
@@ -274,8 +274,9 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
 
     def linear(here: State) -> Linear[State]:
         scale = here.scale
+        jacobian = pose_derivatives(here, centre)
         hessian, slope = projected_system(
-            here.points, here.mixture, here.weight(scale), _jacobian(here, centre), here.residual
+            here.points, here.mixture, here.weight(scale), jacobian, here.residual
         )
         return Linear(hessian, slope, lambda other: robust_cost(other.scaled, scale))
 

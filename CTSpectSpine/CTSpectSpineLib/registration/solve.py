@@ -24,6 +24,7 @@ from CTSpectSpineLib.registration.decoys import (
     reflected_rival,
     rival_of,
 )
+from CTSpectSpineLib.registration.motion import Smear, smear_at
 from CTSpectSpineLib.registration.pair import COARSE, FINE, Prepared, common_mm, suited
 from CTSpectSpineLib.registration.prepare import SPECT_FWHM_MM, CtMaps
 from CTSpectSpineLib.registration.refine import NEARLY, Fit, Level, measure, refine_pose
@@ -104,6 +105,8 @@ class Solution:
         unclear rivals too; None where one has no overlap.
     restless
         Share of the skeleton that would fit clearly better a few millimetres elsewhere.
+    smear
+        How the SPECT is smeared beyond its resolution; None where too little is seen.
     bent_mm
         Root mean square deformation of the column that no rigid movement follows; 0 where the
         spine is bent the same way in both images.
@@ -126,6 +129,7 @@ class Solution:
     rivals: tuple[Rival, ...]
     reflected: tuple[Rival | None, ...]
     restless: float
+    smear: Smear | None
     bent_mm: float
     strain: Strain | None
     resized: float | None
@@ -201,6 +205,7 @@ def solve(
     settled = pool.submit(_settled, pair, final)
     turned = [pool.submit(reflected_rival, pair, final, lps) for lps in (1, 2)]
     restless = pool.submit(restless_share, pair.spect, pair.fine, final, LOCAL, LOCAL_SHIFTS_MM)
+    smear = pool.submit(smear_at, pair.spect, pair.fine, final.spect_to_ct, LOCAL)
     strain = pool.submit(strain_at, pair.smooth, pair.coarse, final.spect_to_ct, COARSE)
     resized = pool.submit(_resized, pair, final)
     others = [s.fine for s in screened if s is not chosen]
@@ -216,6 +221,7 @@ def solve(
         rivals=tuple(sorted((rival for rival, _ in far), key=lambda r: r.margin)),
         reflected=tuple(other.result() for other in (mirror, *turned)),
         restless=restless.result(),
+        smear=smear.result(),
         bent_mm=settled.result()[1],
         strain=strain.result(),
         resized=resized.result(),

@@ -13,6 +13,7 @@ import pytest
 
 from CTSpectSpineLib.registration import quality
 from CTSpectSpineLib.registration.decoys import Rival
+from CTSpectSpineLib.registration.motion import Smear
 from CTSpectSpineLib.registration.strain import Strain
 
 SHORT = {
@@ -42,6 +43,7 @@ def judged(monkeypatch, **known):
         rivals=(Rival(28.0, 0.9, 1.0, known["rival"]),),
         reflected=tuple(Rival(1.0, 0.9, 1.0, ratio) for ratio in known["reflected"]),
         restless=known["restless"],
+        smear=Smear(np.diag([known.get("smear", 0.0), 0.0, 0.0])),
         bent_mm=0.0,
         strain=Strain(np.array(known["stretch"]), np.array(known["stretch_error"])),
         resized=known.get("resized"),
@@ -78,3 +80,17 @@ def test_fewer_than_about_four_levels_are_never_better_than_check(monkeypatch):
 
 def test_a_mirrored_pair_is_not_saved_by_its_fit(monkeypatch):
     assert judged(monkeypatch, **{**SHORT, "reflected": (-2.4, 6.9, 6.8)}).quality == "failed"
+
+
+def test_motion_is_named_once_and_fails_no_more_than_before(monkeypatch):
+    """What would fit better elsewhere is then told by the motion, and counts once."""
+    right = {**SHORT, "common_mm": 300.0, "rival": 5.0, "stretch": (0.0, 0.0, 0.0)}
+    moved = judged(monkeypatch, **{**right, "restless": 0.27, "smear": 36.0})
+    assert moved.quality == "check"
+    assert sum("moved during the scan" in reason for reason in moved.reasons) == 1
+    assert "6 mm (standard deviation) or more from side to side" in moved.reasons[0]
+    still = judged(monkeypatch, **{**right, "smear": 10.0})
+    assert still.quality == "good"
+    assert moved.expected_error_mm > still.expected_error_mm
+    # Another patient is not excused by looking smeared.
+    assert judged(monkeypatch, **{**right, "restless": 0.5, "smear": 36.0}).quality == "failed"
