@@ -33,7 +33,6 @@ def test_a_scan_in_two_positions_is_to_be_checked(pair: Pair, words: str):
     assert found.quality == "check", found.reasons
     (sentence,) = [reason for reason in found.reasons if "moved during the scan" in reason]
     assert words in sentence
-    assert found.expected_error_mm > 0.9
 
 
 def test_a_patient_who_lay_still_is_not_said_to_have_moved(result: Registration):
