@@ -3,7 +3,8 @@
     python -m benchmarks.uptake --scans FOLDER [--scanner projections] [--first 2001] [--count 20]
 
 Scans are kept in FOLDER, so that a run goes on where it stopped and a changed measurement is judged
-in minutes; each costs about two CPU minutes when it is made.
+in minutes; each costs about two CPU minutes when it is made. With `--rows` what was measured of
+each patient is kept as well; give a new folder where the measurement changes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.uptake.document import write_document
-from benchmarks.uptake.judge import judged
+from benchmarks.uptake.judge import judged, kept_rows
 from benchmarks.uptake.scans import SCANNERS, scans
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,12 +32,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--stated", choices=("right", "wrong", "unknown", "calibrated"), default="right"
     )
+    parser.add_argument("--rows", type=Path, help="folder to keep the measurements in")
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / "docs/validation/uptake-families.md"
     )
     options = parser.parse_args(arguments)
     patients = scans(options.scans, options.first, options.count, options.scanner, options.skip)
-    joints, found = judged(patients, stated=options.stated)
+    if options.rows is None:
+        joints, found = judged(patients, stated=options.stated)
+    else:
+        joints, found = kept_rows(patients, stated=options.stated, folder=options.rows)
     command = f"python -m benchmarks.uptake --first {options.first} --count {options.count}"
     if options.skip:
         command += f" --skip {options.skip}"

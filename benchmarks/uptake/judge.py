@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,6 +94,24 @@ def judged(patients: Iterable[Scanned], *, stated: str) -> tuple[pd.DataFrame, p
                     known = {"true": one.ratios[row["joint"]], "least_sd": least[row["joint"]]}
                     joints.append({**scan, **known, **values})
     return pd.DataFrame(joints), pd.DataFrame(scans)
+
+
+def kept_rows(
+    patients: Iterable[Scanned], *, stated: str, folder: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As `judged`, with what was measured of each patient kept in a folder and read from there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for one in patients:
+        path = folder / f"{one.name}-{stated}.pkl"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            part.write_bytes(pickle.dumps(judged([one], stated=stated)))
+            part.rename(path)
+        rows: tuple[pd.DataFrame, pd.DataFrame] = pickle.loads(path.read_bytes())
+        found.append(rows)
+    joints, scans = zip(*found, strict=True)
+    return pd.concat(joints, ignore_index=True), pd.concat(scans, ignore_index=True)
 
 
 def _verdicts(one: Scanned, found: Uptake) -> dict[str, Any]:

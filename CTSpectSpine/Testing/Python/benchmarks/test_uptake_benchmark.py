@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,3 +116,23 @@ def test_retest_compares_scans_of_one_patient() -> None:
 
 def test_the_other_scanner_has_all_reconstructions_of_the_study() -> None:
     assert set(SETTINGS) == {*PRESETS, SOMETIMES}
+
+
+def test_what_was_measured_of_a_patient_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(patients: list[Any], *, stated: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        (one,) = patients
+        measured.append((one.name, stated))
+        return pd.DataFrame({"patient": [one.name]}), pd.DataFrame({"patient": [one.name]})
+
+    monkeypatch.setattr(judge, "judged", measure)
+    first, second = (SimpleNamespace(name=name) for name in ("lumbar-1", "cervical-2"))
+    judge.kept_rows([first], stated="right", folder=tmp_path)
+    joints, scans = judge.kept_rows([first, second], stated="right", folder=tmp_path)
+    assert joints.patient.tolist() == scans.patient.tolist() == ["lumbar-1", "cervical-2"]
+    # Another statement is another measurement.
+    judge.kept_rows([first], stated="unknown", folder=tmp_path)
+    assert measured == [("lumbar-1", "right"), ("cervical-2", "right"), ("lumbar-1", "unknown")]
