@@ -86,7 +86,10 @@ def truth(scene=SCENE):
 @pytest.mark.parametrize(("fwhm", "spacing"), [(8.0, 4.42), (10.0, 4.8), (12.0, 2.2)])
 def test_true_ratios_are_recovered_without_noise(fwhm, spacing):
     result = quick(SCENE.spect(fwhm=fwhm, spacing=spacing, offset=1.1), fwhm_mm=fwhm)
-    np.testing.assert_allclose(result.table["ratio_corrected"], truth(), rtol=0.12)
+    found, true = result.table["ratio_corrected"].to_numpy(), truth()
+    # Ordinary joints are drawn towards each other; outlines that are exact here make facets high.
+    np.testing.assert_allclose(found[true < 2.0], true[true < 2.0], rtol=0.13)
+    np.testing.assert_allclose(found[true > 2.0], true[true > 2.0], rtol=0.1)
     # What the correction is for: the plain ratio of a hot facet is far too low.
     hot = result.table.set_index("joint").loc["L4-L5 facet right"]
     assert hot["ratio_mean"] < 2.2
