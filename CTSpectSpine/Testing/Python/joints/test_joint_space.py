@@ -343,3 +343,20 @@ def test_short_distances_are_those_of_a_distance_transform() -> None:
     thick = np.zeros((30, 30, 30), dtype=bool)
     thick[2:28, 2:28, 2:28] = True
     np.testing.assert_array_equal(_depth(thick), voxels_to(~thick))
+
+
+def test_a_space_that_the_labels_give_is_not_left_for_another_beside_it() -> None:
+    """Between T1 and T2 the darkest way through the bone follows the transverse process."""
+    anatomy = make_anatomy(
+        SpineConfig(seed=30001, first="T1", last="T3", spacing_mm=1.0, lateral_mm=130, ap_mm=130)
+    )
+    true = {joint.id: joint.centre_mm for joint in anatomy.joints}
+    facets = [
+        joint
+        for joint in build_joints(anatomy.labels, anatomy.ct).joints
+        if joint.kind == "facet" and joint.level == "T1-T2"
+    ]
+    assert len(facets) == 2
+    for joint in facets:
+        assert joint.centre_mm is not None
+        assert np.linalg.norm(np.subtract(joint.centre_mm, true[joint.id])) < 1.5, joint.id
