@@ -49,9 +49,9 @@ EVIDENCE_RANGE = (-0.5, 1.0)
 a short column holds few independent patches, but not stand for it."""
 RESTLESS_CHECK, RESTLESS_FAILED = 0.20, 0.40
 """Share of the skeleton that would fit better elsewhere. Measured on simulated pairs."""
-MOVED_CHECK_MM2 = 14.0
+MOVED_CHECK_MM2 = 17.0
 """Smear along one way, mm² (`motion.Smear.unusual_mm2`), from which the patient moved during the
-scan: as by 8 mm for half of it. Measured on simulated pairs: 11 at most without such motion; 17 and
+scan: as by 9 mm for half of it. Measured on simulated pairs: 13 at most without such motion; 23 and
 more where the patient moved by 16 mm halfway, of whom a third was restless as usual."""
 STRAIN_CHECK, STRAIN_FAILED = 0.014, 0.020
 """Stretch, beyond two standard errors, that the fit may still want. Measured on simulated pairs:
