@@ -31,6 +31,7 @@ USUAL_MM2 = 10.0
 """What the response of a camera that turns has more from front to back than side to side, mm².
 Measured on simulated projections without motion: 4 to 13; 0 to 7 along any other way."""
 _PAIRS = ((0, 1), (0, 2), (1, 2))
+"""Axes of the elements of a covariance beside its diagonal. By definition."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from CTSpectSpineLib.model import ACCEPTED_ERROR_MM, REFUSED_ERROR_MM, FloatArray, Quality
 from CTSpectSpineLib.registration.decoys import REFLECTIONS, Rival
-from CTSpectSpineLib.registration.refine import Fit
+from CTSpectSpineLib.registration.expected_error import expected_error
 from CTSpectSpineLib.registration.solve import SHORT_COLUMN_MM, Solution
 
 EXPLAINED_FAILED, EXPLAINED_CHECK = 0.28, 0.42
@@ -86,22 +86,6 @@ FRAME_SHIFT_MM = 40.0
 """Distance from the scanner's own alignment from which a shared frame of reference is contradicted,
 mm. Judgement: no patient on the table between two scans moves farther."""
 
-COVARIANCE_SCALE = 1.3
-"""Factor on the error that the scatter of the patches implies, which underestimates: neighbouring
-patches are not quite independent. Measured on simulated pairs."""
-ERROR_FLOOR_MM = 0.1
-"""Error that remains however well all fits, mm. Judgement: a small part of a voxel."""
-WEAK_ERROR_MM = 0.25
-"""What missing attenuation correction adds, mm. Fitted with `RESTLESS_ERROR_MM`."""
-RESTLESS_ERROR_MM = 5.5
-"""What parts of the skeleton that would fit better elsewhere add, mm, times their share: uptake
-that is uneven within vertebrae, which shifts them together, and motion. Fitted by likelihood to 35
-pairs of the blurring simulator and 37 of projections; on a third simulator, held out, 96 % of the
-errors were within twice the expected one."""
-CUT_ERROR_MM, CUT_MM = 0.7, 300.0
-"""What a short column in common adds, mm, and the length up to which it does. Fitted with
-`RESTLESS_ERROR_MM`."""
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -126,14 +110,6 @@ class _Findings:
             self.failed.append(sentence)
         elif checks:
             self.check.append(sentence)
-
-
-def covariance_error(fit: Fit) -> float:
-    """Root mean square error of points around bone that a fit's covariance implies, mm."""
-    shift = float(np.trace(fit.covariance[:3, :3]))
-    # |w × r|² averages to 2/3 |w|² |r|² over directions.
-    turn = float(np.trace(fit.covariance[3:, 3:])) * 2.0 / 3.0 * fit.radius_mm**2
-    return float(np.sqrt(shift + turn))
 
 
 def judge(
@@ -173,7 +149,9 @@ def judge(
         f"Both images state the scanner's own frame of reference, but fit {moved.shift_mm:.0f} mm "
         "away from it: check that the headers are right, or that the patient lay still.",
     )
-    error = expected_error(solution)
+    fit = fit_evidence(solution)
+    doubtful = [r.distance_mm for r in solution.rivals if r.log10_ratio + fit < LEVEL_FAILED]
+    error = max([expected_error(solution), *doubtful])
     findings.weigh(
         error > REFUSED_ERROR_MM,
         error > ACCEPTED_ERROR_MM,
@@ -364,24 +342,6 @@ def fit_evidence(solution: Solution) -> float:
     explained = EXPLAINED_WEIGHT * (solution.coarse.explained - USUAL_EXPLAINED)
     restless = RESTLESS_WEIGHT * (USUAL_RESTLESS - solution.restless)
     return float(np.clip(explained + restless, *EVIDENCE_RANGE))
-
-
-def expected_error(solution: Solution) -> float:
-    """Expected error at the joints, mm: of the fit, or the distance of a rival as good.
-
-    A deformation that no rigid movement follows is an error at the joints like any other; uneven
-    uptake and motion during the scan, missing attenuation correction and a short column in common
-    add their parts.
-    """
-    scatter = COVARIANCE_SCALE * covariance_error(solution.whole)
-    cut = CUT_ERROR_MM * max(0.0, 1.0 - solution.common_mm / CUT_MM)
-    uneven = RESTLESS_ERROR_MM * solution.restless
-    weak = WEAK_ERROR_MM * solution.weakened
-    parts = (scatter, ERROR_FLOOR_MM, weak, uneven, cut)
-    error = math.hypot(float(np.linalg.norm(parts)), solution.bent_mm)
-    fit = fit_evidence(solution)
-    doubtful = [r.distance_mm for r in solution.rivals if r.log10_ratio + fit < LEVEL_FAILED]
-    return max([error, *doubtful])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from CTSpectSpineLib.registration import quality
+from CTSpectSpineLib.registration import expected_error, quality
 from CTSpectSpineLib.registration.decoys import Rival
 from CTSpectSpineLib.registration.motion import Smear
 from CTSpectSpineLib.registration.strain import Strain
@@ -34,7 +34,7 @@ ANOTHER_SIZE = {
 
 
 def judged(monkeypatch, **known):
-    monkeypatch.setattr(quality, "covariance_error", lambda fit: 0.2)
+    monkeypatch.setattr(expected_error, "covariance_error", lambda fit: 0.2)
     whole = SimpleNamespace(explained=known["detail"], overlap=1.0)
     solution = SimpleNamespace(
         fit=None,
