@@ -268,8 +268,8 @@ def _judge_rest(solution: Solution, findings: _Findings) -> None:
     if moved is not None and solution.restless <= RESTLESS_FAILED:
         findings.check.append(
             f"The SPECT is smeared by {moved:.0f} mm (standard deviation) or more "
-            f"{_along(solution)}, not across: the patient moved during the scan. Joints then read "
-            "low; repeat the scan, or reconstruct it with its motion corrected."
+            f"{_along(solution)}, not across: the patient probably moved during the scan. Joints "
+            "then read low; repeat the scan, or reconstruct it with its motion corrected."
         )
         return
     findings.weigh(
