@@ -15,14 +15,8 @@ import numpy as np
 from CTSpectSpineLib.model import FloatArray
 from CTSpectSpineLib.registration.mixture import project_out
 from CTSpectSpineLib.registration.prepare import SpectMap
-from CTSpectSpineLib.registration.refine import (
-    FEWEST_POINTS,
-    Level,
-    State,
-    evaluate,
-    pose_derivatives,
-)
-from CTSpectSpineLib.registration.sampling import Placed, SampledMaps, choose_points, sample
+from CTSpectSpineLib.registration.refine import Level, State, begin, pose_derivatives
+from CTSpectSpineLib.registration.sampling import SampledMaps, sample
 
 STEP_MM = 8.0
 """Step of the second derivatives, mm. Judgement: less than the resolution of the SPECT, and half of
@@ -76,12 +70,10 @@ def smear_at(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level)
     level
         Resolution; `points` bounds the effort.
     """
-    points = choose_points(spect, level.points, Placed(maps, pose))
-    if len(points.values) < FEWEST_POINTS:
+    begun = begin(spect, maps, pose, level)
+    if begun is None:
         return None
-    state = evaluate(maps, points, pose)
-    if state is None:
-        return None
+    _, state = begun
     weight = state.weight(state.scale)
     # The pose may move along, so that a shift is not taken for a smear.
     columns = np.concatenate(

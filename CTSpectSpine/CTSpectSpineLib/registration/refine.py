@@ -246,6 +246,17 @@ def normal_equations(state: State, scale: float, centre_mm: FloatArray) -> Norma
     return Normal(hessians, state.points.patch_sum(jacobian * (weight * state.residual)))
 
 
+def begin(
+    spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level
+) -> tuple[Points, State] | None:
+    """SPECT voxels that a pose puts near bone and the model there; None where there are too few."""
+    points = choose_points(spect, level.points, Placed(maps, pose))
+    if len(points.values) < FEWEST_POINTS:
+        return None
+    state = evaluate(maps, points, pose)
+    return None if state is None else (points, state)
+
+
 def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Level) -> Fit | None:
     """Refine a pose at one resolution (Levenberg–Marquardt).
 
@@ -264,12 +275,10 @@ def refine_pose(spect: SpectMap, maps: SampledMaps, pose: FloatArray, level: Lev
     -------
     The fit, or None where the start has too little overlap with bone.
     """
-    points = choose_points(spect, level.points, Placed(maps, pose))
-    if len(points.values) < FEWEST_POINTS:
+    begun = begin(spect, maps, pose, level)
+    if begun is None:
         return None
-    state = evaluate(maps, points, pose)
-    if state is None:
-        return None
+    points, state = begun
     centre = state.mapped_mm.mean(axis=0)
 
     def linear(here: State) -> Linear[State]:
