@@ -42,7 +42,8 @@ labels of a chest CT and three phantoms: standard deviations of 1 to 1.6 mm alon
 _OTHER_MM = 2.0
 """How far from the joint by the labels one on the CT is another one, mm. Judgement: a joint space
 is 1.5 to 2.5 mm wide. Measured on seven phantoms: between T1 and T2 the way through the bone led 2
-to 5 mm off along the transverse process, beyond a joint space that the labels gave to 1 mm."""
+to 5 mm off along the transverse process, less dark than the joint space that the labels gave to 1
+mm."""
 _AROUND_MM = 4
 """How far around a joint space bone is expected, mm. Judgement: both cortices."""
 _LEAST_BONE = 0.15
@@ -220,7 +221,10 @@ def _by_labels(found: Facet | str, reason: str) -> Facet | str:
 
 
 def _better(by_labels: Facet | str, divided: _Divided, side: str) -> Facet | str:
-    """The joint on the CT where it shows its space, else that by the labels."""
+    """The joint on the CT where it shows its space, else that by the labels.
+
+    Where it shows spaces at both places, the deeper one counts.
+    """
     shown = divided.shown(side)
     if isinstance(shown, str):
         return _by_labels(by_labels, shown)
@@ -228,9 +232,7 @@ def _better(by_labels: Facet | str, divided: _Divided, side: str) -> Facet | str
         apart = float(np.linalg.norm(shown[0].centre - by_labels.centre))
         if apart > _FARTHEST_MM:
             return _by_labels(by_labels, "the joint space on the CT lies too far from there")
-        if (
-            apart > _OTHER_MM
-            and not read_line(divided.arch, divided.arch.pair, by_labels.sheet).obstacle
-        ):
-            return _by_labels(by_labels, "the CT shows a joint space there, and another beside it")
+        line = read_line(divided.arch, divided.arch.pair, by_labels.sheet)
+        if apart > _OTHER_MM and not line.obstacle and line.depth >= shown[1]:
+            return _by_labels(by_labels, "the CT shows a deeper joint space there")
     return shown[0]
