@@ -232,7 +232,8 @@ def _better(by_labels: Facet | str, divided: _Divided, side: str) -> Facet | str
         apart = float(np.linalg.norm(shown[0].centre - by_labels.centre))
         if apart > _FARTHEST_MM:
             return _by_labels(by_labels, "the joint space on the CT lies too far from there")
-        line = read_line(divided.arch, divided.arch.pair, by_labels.sheet)
-        if apart > _OTHER_MM and not line.obstacle and line.depth >= shown[1]:
-            return _by_labels(by_labels, "the CT shows a deeper joint space there")
+        if apart > _OTHER_MM:
+            line = read_line(divided.arch, divided.arch.pair, by_labels.sheet)
+            if not line.obstacle and line.depth >= shown[1]:
+                return _by_labels(by_labels, "the CT shows a deeper joint space there")
     return shown[0]

@@ -71,8 +71,8 @@ BACKGROUND_SD = 0.25
 BACKGROUND_LOW, _LEAST_LOW_SD = 0.5, 0.05
 """Spread of soft tissue below its median, as a share of that, and at least. Judgement: uptake is
 not negative. Tried on 14 simulated patients: a block that may fall below nothing beside a kidney
-makes an ordinary disc between two kidneys read twice its uptake; 0.75 reads the same, 0.35 and a
-smaller spread above do no better."""
+makes an ordinary disc between two kidneys read twice its uptake; 0.75, and a smaller spread above,
+do no better."""
 
 
 @dataclass(frozen=True)
