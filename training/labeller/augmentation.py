@@ -19,8 +19,13 @@ _RARE_SHARE = (0.3, 0.08, 0.1, 0.14, 0.18, 0.2)
 """How often, relative to each other, patches are cut around bones that few would hold by chance.
 Judgement: most for the sacrum, which a prototype had not learnt, and for C1 and C2, which only
 necks show."""
+_STARVED_SHARE = 0.25
+"""Share of the patches with streaks across. Judgement: CTs of SPECT/CT are often of low dose."""
 _AIR_HU = -1000.0
 """HU outside the field of view. By definition: that of air."""
+_AT_JOINTS = np.float32(3)
+"""Weight of the offsets where the next vertebra is at most a voxel and a half away. Judgement: such
+voxels are a tenth of the bone, and facet regions hang on them."""
 Float = NDArray[np.float32]
 
 
@@ -37,19 +42,24 @@ class Patch:
     offsets
         Vector to the body's centre in units of `OFFSET_MM`, (3, n, n, n), along k, j, i.
     voting
-        Voxels whose offset counts.
+        Weight of each voxel's offset, 0 where it does not count.
     """
 
     image: Float
     classes: NDArray[np.uint8]
     offsets: Float
-    voting: NDArray[np.bool_]
+    voting: Float
 
 
-def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
-    """Cut a patch, turned, scaled, bent and imaged at random; the axes may not be mirrored."""
+def random_patch(
+    case: Case, size: int, rng: np.random.Generator, at_vertebrae: float = 0.4
+) -> Patch:
+    """Cut a patch, turned, scaled, bent and imaged at random; the axes may not be mirrored.
+
+    `at_vertebrae` is the share of patches around a vertebra; most others lie at rare bones.
+    """
     matrix = _random_matrix(rng)
-    centre = _random_centre(case, rng)
+    centre = _random_centre(case, rng, at_vertebrae)
     ticks = np.arange(size, dtype=np.float32) - (size - 1) / 2
     local = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij")).reshape(3, -1)
     bending = _bending(size, rng)
@@ -73,7 +83,16 @@ def random_patch(case: Case, size: int, rng: np.random.Generator) -> Patch:
     voting = np.isfinite(offsets).all(axis=0) & (instance > 0)
     offsets = np.where(voting, offsets, 0).astype(np.float32).reshape(3, *shape)
     hu = _imaged(_recoloured(hu, tissue, rng), tissue, rng)
-    return Patch(normalised(hu), classes, offsets, voting.reshape(shape))
+    weight = voting.reshape(shape) * _weight_at_joints(instance.reshape(shape))
+    return Patch(normalised(hu), classes, offsets, weight)
+
+
+def _weight_at_joints(instance: NDArray[np.uint8]) -> Float:
+    """More weight where two vertebrae are near each other: there the votes divide the bone."""
+    highest = ndimage.maximum_filter(instance, 3)
+    lowest = ndimage.minimum_filter(np.where(instance > 0, instance, np.uint8(255)), 3)
+    weight: Float = np.where((lowest < highest) & (instance > 0), _AT_JOINTS, np.float32(1))
+    return weight
 
 
 def _random_matrix(rng: np.random.Generator) -> Float:
@@ -86,13 +105,13 @@ def _random_matrix(rng: np.random.Generator) -> Float:
     return matrix
 
 
-def _random_centre(case: Case, rng: np.random.Generator) -> Float:
+def _random_centre(case: Case, rng: np.random.Generator, at_vertebrae: float) -> Float:
     """Middle of a patch, mostly near the spine, the sacrum or the dens, sometimes anywhere."""
     shape = np.array(case.hu.shape)
     seen = case.centres[np.isfinite(case.centres).all(axis=1)]
     chance = rng.random()
     there = np.bincount(case.classes.ravel(), minlength=len(CLASSES))[list(_RARE)] > 0
-    if chance < 0.4 and len(seen):
+    if chance < at_vertebrae and len(seen):
         centre = seen[rng.integers(len(seen))] + rng.normal(0, 9, 3)
     elif chance < 0.88 and there.any():
         share = np.where(there, _RARE_SHARE, 0.0)
@@ -217,11 +236,23 @@ def _imaged(hu: Float, tissue: NDArray[np.uint8], rng: np.random.Generator) -> F
         glare = ndimage.uniform_filter((tissue == Tissue.METAL).astype(np.float32), (1, 31, 31))
         field = _noise_field(hu.shape, 16, rng)
         hu = hu + glare * field * np.float32(rng.uniform(2000, 20000))
+    if rng.random() < _STARVED_SHARE:
+        hu = hu + _starved(hu.shape, rng)
     noise = rng.standard_normal(hu.shape, dtype=np.float32)
     if rng.random() < 0.5:
         noise = ndimage.gaussian_filter(noise, 0.7) * np.float32(3.0)
     hu = hu + noise * np.float32(np.exp(rng.uniform(np.log(3), np.log(90))))
     result: Float = (hu * rng.uniform(0.95, 1.05) + rng.normal(0, 12)).astype(np.float32)
+    return result
+
+
+def _starved(shape: tuple[int, ...], rng: np.random.Generator) -> Float:
+    """Streaks from side to side where few photons pass: the shoulders and hips on low-dose CT."""
+    lines = rng.standard_normal(shape, dtype=np.float32)
+    lines = ndimage.uniform_filter1d(lines, int(rng.integers(12, 40)), axis=2)
+    strength = _noise_field((shape[0],) * 3, 3, rng)[:, :1, :1]
+    most = np.float32(np.exp(rng.uniform(np.log(20), np.log(160))))
+    result: Float = lines / lines.std() * most * np.clip(0.5 + strength, 0, 2)
     return result
 
 

@@ -1,7 +1,6 @@
 """Export a checkpoint as ONNX: ``python training/labeller/export.py CHECKPOINT... --out FILE``.
 
-Of one checkpoint its averaged weights are taken; of those of partners, which ended side by side,
-the mean of their last ones.
+The averaged weights are taken; of partners, which ended side by side, their mean.
 """
 
 from __future__ import annotations
@@ -22,12 +21,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--before", type=int, default=0, help="steps of the network that the training began with"
+    )
     options = parser.parse_args()
     states = [torch.load(p, map_location="cpu", weights_only=False) for p in options.checkpoints]
     state = states[0]
-    weights = state["average"]
-    if len(states) > 1:
-        weights = {n: torch.stack([s["net"][n] for s in states]).mean(dim=0) for n in weights}
+    weights = {
+        name: torch.stack([other["average"][name] for other in states]).mean(dim=0)
+        for name in state["average"]
+    }
     config = state["config"]
     net = SpineNet(config["channels"])
     net.load_state_dict(weights)
@@ -47,7 +50,7 @@ def main() -> None:
     facts = {
         "classes": json.dumps(CLASSES),
         "spacing_mm": str(config["spacing_mm"]),
-        "steps": str(state["step"]),
+        "steps": str(options.before + state["step"]),
         "seed": str(config["seed"]),
     }
     onnx.helper.set_model_props(model, facts)

@@ -1,6 +1,6 @@
 """Synthetic cases to train the labeller on: random spines of the project's phantom.
 
-Nothing but the phantom goes in; no CT of a patient is ever read here.
+Nothing but the phantom goes in; `real_case` reads CTs of patients.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
 from CTSpectSpineLib.phantom.config import SpineConfig
 from CTSpectSpineLib.phantom.model import Anatomy, Tissue
 
-VERSION = 2
+VERSION = 3
 """Version of the cached cases. Convention: a new number makes old caches unusable."""
-_STREAM, _HEAD_STREAM = 1, 2
-"""Streams of the random numbers of a spine and of its head. Convention: any two numbers."""
+_STREAM, _HEAD_STREAM, _FACET_STREAM = 1, 2, 3
+"""Streams of the random numbers of a spine, of its head and of the kind of its facet joints.
+Convention: any three numbers."""
+_VARIED_SHARE = 0.8
+"""Share of the spines whose facet joints vary as they do among adults. Judgement: most, since
+regular ones are all alike."""
 _HEAD_SHARE = 0.8
 """Share of the cases with a neck that get a head. Judgement: some CTs end below the skull."""
 _REGIONS = (("C1", "T4"), ("C1", "sacrum"), ("T1", "L1"), ("T6", "sacrum"), ("L1", "sacrum"))
@@ -85,7 +89,9 @@ def random_spine(seed: int, spacing_mm: float) -> SpineConfig:
     chosen: list[str] = []
     if joints:
         chosen = rng.choice(joints, size=int(rng.integers(0, 8)), replace=True).tolist()
+    varied = np.random.default_rng([seed, _FACET_STREAM]).random() < _VARIED_SHARE
     return SpineConfig(
+        facets="varied" if varied else "regular",
         seed=int(rng.integers(1, 2**31)),
         spacing_mm=spacing_mm,
         first=first,

@@ -17,7 +17,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from augmentation import Patch, random_patch
 from model import SpineNet
+from real_case import real_case
 from synthesis import Case, load_case, read_config
 from torch.nn import functional
 
@@ -40,6 +41,9 @@ _LAST_IMPORTANCE = 0.3
 """Power of those weights that is left in the end. Judgement: full ones would call rare classes too
 often."""
 _RARE = ("cervical", "C1", "C2")
+_AT_VERTEBRAE = 0.75
+"""Share of the patches of real CTs around a vertebra. Judgement: arches are what the phantom lacks
+most; ribs come with them."""
 _ABREAST = 400
 """Steps that a partner's checkpoint may be behind or ahead to be of use. Judgement: fewer than two
 checkpoints."""
@@ -50,10 +54,13 @@ _MEMORY = 0.998
 steps."""
 
 
-def patches(config: dict[str, Any], cache: Path, start: int) -> Iterator[list[Patch]]:
+def patches(
+    config: dict[str, Any], cache: Path, start: int, real: Sequence[Case] = ()
+) -> Iterator[list[Patch]]:
     """Endless batches; each depends on seed and step alone, so that a resumed run is the same.
 
-    The pool of cases grows with the steps: training starts when the first ones are made.
+    The pool of cases grows with the steps: training starts when the first ones are made. Real cases
+    are drawn as often as the configuration's ``real_share``.
     """
     held: dict[int, Case] = {}
     step = start
@@ -62,6 +69,10 @@ def patches(config: dict[str, Any], cache: Path, start: int) -> Iterator[list[Pa
         pool = min(config["cases"], 8 + step // 4)
         batch = []
         for _ in range(config["batch"]):
+            if real and rng.random() < config["real_share"]:
+                case = real[int(rng.integers(len(real)))]
+                batch.append(random_patch(case, config["patch"], rng, _AT_VERTEBRAE))
+                continue
             number = int(rng.integers(pool))
             if number not in held:
                 if len(held) > config.get("held", 260):
@@ -188,13 +199,34 @@ def rate(step: int, steps: int) -> float:
     return slow * min(1.0, max(0.02, (steps - step) / (0.25 * steps)))
 
 
+def begin_with(net: SpineNet, weights: Path) -> None:
+    """Take the weights of an exported network."""
+    import onnx
+
+    held = {part.name: part for part in onnx.load(str(weights)).graph.initializer}
+    net.load_state_dict(
+        {
+            name: torch.from_numpy(onnx.numpy_helper.to_array(held[name]).copy())
+            for name in net.state_dict()
+        }
+    )
+
+
 def run(
-    config: dict[str, Any], work: Path, cache: Path, device: str, partner: Path | None = None
+    config: dict[str, Any],
+    work: Path,
+    cache: Path,
+    device: str,
+    partner: Path | None = None,
+    start: Path | None = None,
+    real: Sequence[Case] = (),
 ) -> None:
-    """Train from the last checkpoint of the folder, or from the beginning."""
+    """Train from the last checkpoint of the folder, else from `start`, else from the beginning."""
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
     net = SpineNet(config["channels"]).to(device, memory_format=torch.channels_last_3d)
+    if start is not None:
+        begin_with(net, start)
     optimiser = torch.optim.AdamW(net.parameters(), config["learning_rate"], weight_decay=1e-4)
     plan = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: rate(n, config["steps"]))
     average = copy.deepcopy(net)
@@ -209,7 +241,7 @@ def run(
         plan.load_state_dict(state["plan"])
         step = state["step"]
     log = (work / "log.jsonl").open("a", encoding="utf-8")
-    source = ahead(patches(config, cache, step))
+    source = ahead(patches(config, cache, step, real))
     began, recent = time.monotonic(), []
     net.train()
     while step < config["steps"]:
@@ -259,6 +291,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the configuration's")
     parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--partner", type=Path, help="--work folder of a process beside this one")
+    parser.add_argument("--start", type=Path, help="an exported network (.onnx) to begin with")
+    parser.add_argument(
+        "--real",
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CT", "LABELS"),
+        help="a CT and its labels by TotalSegmentator; may be given several times",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -269,7 +311,8 @@ def main() -> None:
     if options.seed is not None:
         config["seed"] = options.seed
     cache = options.cache or options.work / "cases"
-    run(config, options.work, cache, options.device, options.partner)
+    real = [real_case(ct, labels, config["spacing_mm"]) for ct, labels in options.real]
+    run(config, options.work, cache, options.device, options.partner, options.start, real)
 
 
 if __name__ == "__main__":
