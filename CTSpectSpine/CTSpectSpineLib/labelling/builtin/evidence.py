@@ -43,6 +43,13 @@ below 0.2 for most of what was no vertebra."""
 _STRAIGHT = 0.5
 """Cosine of the angle between a step along the column and the two steps before it, at least.
 Judgement: 60°; even a sharp kyphosis turns by 40° between neighbours."""
+_FRAGMENT = 0.3
+"""Volume of a fragment's body, relative to the next one's. Judgement: neighbours differ by a third
+at most, a crushed vertebra by a half."""
+_STEP_PER_EDGE, _TOO_NEAR = 1.1, 0.65
+"""Usual step between centres, relative to the edge of a cube of a body's volume (Measured on three
+real CTs, T1 to L5: 0.9 to 1.2), and its share below which two are too near. Judgement: a little
+more than half a step."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,25 @@ def on_course(instances: tuple[Instance, ...]) -> tuple[int, ...]:
             number += step
             kept.append(number)
     return tuple(sorted(kept))
+
+
+def no_fragments(instances: tuple[Instance, ...]) -> tuple[int, ...]:
+    """Indices of the instances that are no fragment of another bone.
+
+    A piece of the sacrum or of an end of a vertebra may be called a vertebra of its own: a whole
+    body far smaller than the next one and too near to it. It would move all names by one.
+    """
+    kept = list(range(len(instances)))
+    for number, item in enumerate(instances):
+        if item.cut or item.looks.thoracic + item.looks.lumbar < 0.5:
+            continue
+        for other in instances[max(0, number - 1) : number] + instances[number + 1 : number + 2]:
+            step = float(np.linalg.norm(item.centre_mm - other.centre_mm))
+            usual = _STEP_PER_EDGE * np.cbrt(other.body_mm3)
+            if item.body_mm3 < _FRAGMENT * other.body_mm3 and step < _TOO_NEAR * usual:
+                kept.remove(number)
+                break
+    return tuple(kept)
 
 
 def _unit(vector: FloatArray) -> FloatArray:

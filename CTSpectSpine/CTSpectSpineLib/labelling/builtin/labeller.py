@@ -1,4 +1,4 @@
-"""The built-in labeller: a small network trained on synthetic spines, and its post-processing."""
+"""The built-in labeller: a small network trained on phantoms and a CT, and what follows it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from CTSpectSpineLib.labelling.builtin.bones import hip_masks
 from CTSpectSpineLib.labelling.builtin.evidence import (
     above_sacrum,
     look_around,
+    no_fragments,
     on_course,
     sacrum_mask,
 )
@@ -75,6 +76,7 @@ def label_with(
     column = find_column(field, ct)
     column = chosen(column, on_course(column.instances))
     column = chosen(column, above_sacrum(column.instances, field, sacrum))
+    column = chosen(column, no_fragments(column.instances))
     if not column.instances:
         raise InputError(
             "The built-in labeller found no vertebra in the CT: check that it is a CT in HU that "

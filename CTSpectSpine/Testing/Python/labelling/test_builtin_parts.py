@@ -14,6 +14,7 @@ from CTSpectSpineLib.labelling.builtin.curve import find_segments, fit_curve
 from CTSpectSpineLib.labelling.builtin.evidence import (
     above_sacrum,
     look_around,
+    no_fragments,
     on_course,
     sacrum_mask,
 )
@@ -22,6 +23,7 @@ from CTSpectSpineLib.labelling.builtin.instances import (
     NOTHING_SEEN,
     Column,
     Instance,
+    Looks,
     find_column,
 )
 from CTSpectSpineLib.labelling.builtin.network import CLASSES
@@ -292,3 +294,32 @@ def test_bones_beside_the_cranial_end_are_no_vertebrae() -> None:
     ]
     assert on_course((*beside, *column)) == (2, 3, 4, 5, 6, 7)
     assert on_course(tuple(column)) == (0, 1, 2, 3, 4, 5)
+
+
+def lumbar_column(*rows: tuple[float, float, bool]) -> tuple[Instance, ...]:
+    """Vertebrae of the lower back: height of the centre and volume of the body, and whether cut."""
+    up = np.array([0.0, 0.0, 1.0])
+    return tuple(
+        Instance(np.array([0.0, 0.0, z]), up, body, 1.6 * body, Looks(lumbar=0.99), 0.6, cut)
+        for z, body, cut in rows
+    )
+
+
+def test_a_fragment_of_the_sacrum_is_no_vertebra() -> None:
+    """The top of a sacrum below L5, on the lower part of a real CT: all names were one off."""
+    seen = lumbar_column((278, 36516, True), (242, 33000, False), (226, 3234, False))
+    assert no_fragments(seen) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (((80, 34000, False), (42, 15000, False), (4, 36000, False)), "crushed"),
+        (((80, 34000, False), (62, 3000, True)), "cut by the end of the image"),
+        (((80, 34000, False), (46, 5000, False), (10, 36000, False)), "in a place of its own"),
+    ],
+)
+def test_small_vertebrae_are_no_fragments(
+    rows: tuple[tuple[float, float, bool], ...], why: str
+) -> None:
+    assert no_fragments(lumbar_column(*rows)) == tuple(range(len(rows))), why
