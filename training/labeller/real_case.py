@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from synthesis import Case, body_class
+from synthesis import Case, body_class, covered
 
 from CTSpectSpineLib import anatomy
 from CTSpectSpineLib.geometry import Grid, apply_matrix, inverse
 from CTSpectSpineLib.joints import build_joints
 from CTSpectSpineLib.labelling.builtin.field import coarse_ct
 from CTSpectSpineLib.labelling.builtin.network import CLASSES
-from CTSpectSpineLib.model import Region, SpineJoints
+from CTSpectSpineLib.model import SpineJoints
 from CTSpectSpineLib.phantom.model import Tissue
 
 _TISSUES: tuple[tuple[Tissue, tuple[int, ...]], ...] = (
@@ -57,7 +57,7 @@ def real_case(ct_path: Path, labels_path: Path, spacing_mm: float) -> Case:
     for joint in spine.joints:
         space = joint.parts.get("disc_space") if joint.kind == "disc" else None
         if space is not None:
-            classes[_covered(space, grid)] = CLASSES.index("disc")
+            classes[covered(space, grid)] = CLASSES.index("disc")
     instances, centres = _vertebrae(label, classes, tissue, spine, grid)
     top = _first_uncut(label)
     cut = np.unique(instances[top - 1 :])
@@ -95,7 +95,7 @@ def _vertebrae(
         instances[whole] = len(centres)
         centre = np.full(3, np.nan)
         if frame is not None:
-            body = whole & _covered(frame.body, grid)
+            body = whole & covered(frame.body, grid)
             tissue[body] = Tissue.BODY
             if name not in CLASSES:
                 classes[body] = CLASSES.index(body_class(name))
@@ -128,13 +128,3 @@ def _on_grid(labels: sitk.Image, grid: Grid) -> NDArray[np.uint8]:
     how = sitk.sitkNearestNeighbor
     resampled = sitk.Resample(labels, reference, sitk.Transform(), how, 0.0)
     return np.asarray(sitk.GetArrayFromImage(resampled), dtype=np.uint8)
-
-
-def _covered(region: Region, grid: Grid) -> NDArray[np.bool_]:
-    """Voxels of a grid whose middles lie in a region."""
-    result = np.zeros(grid.shape, dtype=bool)
-    index = apply_matrix(inverse(grid.ijk_to_lps), region.points_mm())
-    kji = np.rint(index[:, ::-1]).astype(int)
-    kji = kji[np.all((kji >= 0) & (kji < grid.shape), axis=1)]
-    result[tuple(kji.T)] = True
-    return result

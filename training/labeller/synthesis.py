@@ -17,7 +17,7 @@ from head import paint_head
 from numpy.typing import NDArray
 
 from CTSpectSpineLib import anatomy
-from CTSpectSpineLib.geometry import apply_matrix, grid_of, inverse
+from CTSpectSpineLib.geometry import Grid, apply_matrix, grid_of, inverse
 from CTSpectSpineLib.labelling.builtin.network import BODIES, CLASSES
 from CTSpectSpineLib.model import Region
 from CTSpectSpineLib.phantom.anatomy.build import make_anatomy
@@ -127,7 +127,7 @@ def case_of(made: Anatomy, seed: int) -> Case:
     for joint in made.joints:
         space = joint.parts.get("disc_space") if joint.kind == "disc" else None
         if space is not None:
-            inside = _on_grid(space, made.ct)
+            inside = covered(space, grid_of(made.ct))
             classes[inside & np.isin(tissue, (Tissue.CARTILAGE, Tissue.MUSCLE))] = CLASSES.index(
                 "disc"
             )
@@ -187,9 +187,8 @@ def _cut(body: NDArray[np.bool_]) -> bool:
     return bool(body[0].any() or body[-1].any())
 
 
-def _on_grid(region: Region, image: sitk.Image) -> NDArray[np.bool_]:
-    """A region on the grid of an image, from its voxels' centres."""
-    grid = grid_of(image)
+def covered(region: Region, grid: Grid) -> NDArray[np.bool_]:
+    """Voxels of a grid whose middles lie in a region."""
     result = np.zeros(grid.shape, dtype=bool)
     index = apply_matrix(inverse(grid.ijk_to_lps), region.points_mm())
     kji = np.rint(index[:, ::-1]).astype(int)
