@@ -17,26 +17,28 @@ from CTSpectSpineLib.phantom.model import Anatomy
 
 
 @pytest.fixture(scope="module")
-def training(repository: Path) -> tuple[ModuleType, ModuleType]:
+def scripts(repository: Path) -> tuple[ModuleType, ModuleType, ModuleType]:
     folder = str(repository / "training" / "labeller")
     sys.path.insert(0, folder)
     try:
         import augmentation
+        import real_case
         import synthesis
     finally:
         sys.path.remove(folder)
-    return synthesis, augmentation
+    return synthesis, augmentation, real_case
 
 
 @pytest.fixture(scope="module")
-def real_case(repository: Path) -> ModuleType:
-    folder = str(repository / "training" / "labeller")
-    sys.path.insert(0, folder)
-    try:
-        import real_case
-    finally:
-        sys.path.remove(folder)
-    return real_case
+def training(
+    scripts: tuple[ModuleType, ModuleType, ModuleType],
+) -> tuple[ModuleType, ModuleType]:
+    return scripts[:2]
+
+
+@pytest.fixture(scope="module")
+def real_case(scripts: tuple[ModuleType, ModuleType, ModuleType]) -> ModuleType:
+    return scripts[2]
 
 
 @pytest.fixture(scope="module")
